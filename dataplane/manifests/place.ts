@@ -1,0 +1,74 @@
+/** A position as the editor counts: line and column from 1, columns in UTF-16 units. */
+export interface Position {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** From `start` up to, not including, `end`. */
+export interface Range {
+  readonly start: Position;
+  readonly end: Position;
+}
+
+/** A range in a file; what a message, a link or an `origin` points at. */
+export interface Location {
+  readonly file: string;
+  readonly range: Range;
+}
+
+/**
+ * The text that places count in: one YAML document of a file. When text above it changes, only `offset` and
+ * `line` move, so everything read from the document, and everything computed from that, stays as it is.
+ */
+export interface SourceText {
+  readonly file: string;
+  readonly text: string;
+  /** UTF-16 units from the start of the file to the start of `text`. */
+  offset: number;
+  /** Lines of the file above the first line of `text`. */
+  line: number;
+  /** Offsets in `text` at which its lines start; the first is 0. */
+  readonly lineStarts: readonly number[];
+}
+
+/** A stretch of a source text, in UTF-16 units from its start. */
+export interface Place {
+  readonly source: SourceText;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A value and the place it was read from. */
+export interface Located<T> {
+  readonly value: T;
+  readonly at: Place;
+}
+
+/** Offsets at which the lines of `text` start: after each LF, CR LF or lone CR. */
+export function lineStartsOf(text: string): number[] {
+  const starts = [0];
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit === 0x0a || (unit === 0x0d && text.charCodeAt(i + 1) !== 0x0a)) starts.push(i + 1);
+  }
+  return starts;
+}
+
+function positionIn(source: SourceText, offset: number): Position {
+  let low = 0;
+  let high = source.lineStarts.length - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (source.lineStarts[middle]! <= offset) low = middle;
+    else high = middle - 1;
+  }
+  return { line: source.line + low + 1, column: offset - source.lineStarts[low]! + 1 };
+}
+
+/** Where a place stands in its file now. */
+export function locate(place: Place): Location {
+  return {
+    file: place.source.file,
+    range: { start: positionIn(place.source, place.start), end: positionIn(place.source, place.end) },
+  };
+}

@@ -1,0 +1,80 @@
+import { locate, type Location, type Place, type Range } from './manifests/place.js';
+
+export type Severity = 'error' | 'warning' | 'info';
+
+/** Every problem Hopscope reports: its severity and, for the documentation, what it means. Codes never change meaning. */
+export const PROBLEMS = {
+  // HS1xxx: the text could not be read, or a field has a value that Kubernetes refuses.
+  HS1001: ['error', 'The document is not valid YAML or JSON.'],
+  HS1002: ['error', 'The document is nested deeper than 256 levels.'],
+  HS1003: ['error', 'Aliases expand to more values than can be read.'],
+  HS1004: ['info', 'The document is a Helm template and was not analysed.'],
+  HS1005: ['error', 'The file is not text that can be decoded.'],
+  HS1006: ['error', 'The file is larger than 20 MB or holds more than 100,000 documents.'],
+  HS1007: ['warning', 'A key stands twice in one mapping; the last one counts.'],
+  HS1008: ['error', 'A field has a value of the wrong type.'],
+  HS1009: ['error', 'A required field is missing.'],
+  HS1010: ['error', 'A value is not one that Kubernetes accepts.'],
+  HS1011: ['info', 'The document cannot be read now; its last good state is used.'],
+  HS1012: ['info', 'The kind decides about traffic but is not evaluated yet; verdicts it could change are UNKNOWN.'],
+  HS1013: ['warning', 'The same object is declared twice; the last one counts.'],
+  // HS2xxx: Services.
+  HS2001: ['warning', 'The Service selects no pod.'],
+  HS2003: ['warning', 'No matched container declares the targetPort.'],
+  HS2004: ['error', 'No matched container has a port of that name.'],
+  // HS3xxx: policies.
+  HS3001: ['warning', 'The policy selects no pod.'],
+  HS3002: ['warning', 'The peer matches nothing.'],
+  HS3003: ['error', 'The `except` lies outside its `cidr`.'],
+  HS3004: ['warning', "The policy lists the Service's port, but the container listens on another."],
+  HS3005: ['warning', 'Egress isolation leaves no way to the cluster DNS.'],
+  HS3006: ['warning', 'No pod that the rule is about has a port of that name.'],
+  HS3007: ['warning', 'The cidr has bits set beyond its prefix length.'],
+  // HS4xxx: the settings.
+  HS4001: ['error', 'The setting has a value that is not allowed.'],
+  HS4002: ['warning', 'There is no setting of that name.'],
+} as const satisfies Record<string, readonly [Severity, string]>;
+
+export type ProblemCode = keyof typeof PROBLEMS;
+
+/** Something wrong, at its place; `related` names the other places that have to do with it. */
+export interface Problem {
+  readonly code: ProblemCode;
+  readonly message: string;
+  readonly at: Place;
+  readonly related: readonly { readonly at: Place; readonly message: string }[];
+  readonly fixes: readonly string[];
+}
+
+/** A problem as the contract prints it. */
+export interface ProblemReport {
+  readonly code: ProblemCode;
+  readonly severity: Severity;
+  readonly message: string;
+  readonly file: string;
+  readonly range: Range;
+  readonly related: readonly (Location & { readonly message: string })[];
+  readonly fixes: readonly string[];
+}
+
+export function problem(
+  code: ProblemCode,
+  at: Place,
+  message: string,
+  more: { related?: Problem['related']; fixes?: readonly string[] } = {},
+): Problem {
+  return { code, at, message, related: more.related ?? [], fixes: more.fixes ?? [] };
+}
+
+export const severityOf = (code: ProblemCode): Severity => PROBLEMS[code][0];
+
+export function report(found: Problem): ProblemReport {
+  return {
+    code: found.code,
+    severity: severityOf(found.code),
+    message: found.message,
+    ...locate(found.at),
+    related: found.related.map((other) => ({ ...locate(other.at), message: other.message })),
+    fixes: found.fixes,
+  };
+}
