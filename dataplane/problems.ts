@@ -18,6 +18,7 @@ export const PROBLEMS = {
   HS1011: ['info', 'The document cannot be read now; its last good state is used.'],
   HS1012: ['info', 'The kind decides about traffic but is not evaluated yet; verdicts it could change are UNKNOWN.'],
   HS1013: ['warning', 'The same object is declared twice; the last one counts.'],
+  HS1014: ['warning', 'Kubernetes reads this text differently from how it looks.'],
   // HS2xxx: Services.
   HS2001: ['warning', 'The Service selects no pod.'],
   HS2003: ['warning', 'No matched container declares the targetPort.'],

@@ -1,0 +1,184 @@
+/**
+ * Maglev tables, as Cilium's agent builds them (`pkg/maglev/maglev.go`, after "Maglev: A Fast and Reliable Software
+ * Network Load Balancer", Eisenbud et al., NSDI 2016), and the look-up in them (`bpf/lib/lb.h`).
+ */
+import { MapError, MapId } from '../abi';
+import { take } from '../maps/arena';
+import { HashMap } from '../maps/hash';
+import { jhash3words } from './jhash';
+import { murmur3High, murmur3Low, murmur3x64 } from './murmur3';
+import { Context } from './packet';
+import * as trace from './trace';
+
+/** Bytes that the text of a backend may have: `[address:port/PROTO,State:active]`. */
+export const NAME_ROOM: u32 = 96;
+
+/** A backend as the host hands it in for `build`. */
+@unmanaged
+export class MaglevBackend {
+  backendId: u32;
+  weight: u16;
+  nameLength: u16;
+  /** The text that Cilium hashes, `nameLength` bytes of ASCII; `NAME_ROOM` bytes follow this struct for it. */
+}
+
+@unmanaged
+export class MaglevKey {
+  revNatIndex: u32;
+}
+
+/** Cilium's inner map: here a table in a pool of tables of one size. */
+@unmanaged
+export class MaglevTable {
+  /** Address of the table, u32 backend ids. */
+  table: u32;
+  size: u32;
+}
+
+export const tables = changetype<HashMap<MaglevKey, MaglevTable>>(memory.data(offsetof<HashMap<MaglevKey, MaglevTable>>(), 16));
+
+const key = changetype<MaglevKey>(memory.data(offsetof<MaglevKey>(), 16));
+const value = changetype<MaglevTable>(memory.data(offsetof<MaglevTable>(), 16));
+
+/** Slots of each table, a prime. */
+let size: u32 = 0;
+/** Addresses of the tables that no Service uses, and how many. */
+let spare: usize = 0;
+let spareCount: u32 = 0;
+/** While building: position in each backend's sequence, its offset, skip and turn. */
+let walkers: usize = 0;
+let walkerCount: u32 = 0;
+
+/** Seeds of the two hashes, from the cluster's seed (`pkg/maglev`: its first word for murmur, its second for jhash over IPv4, big-endian). */
+let murmurSeed: u32 = 0;
+let jhashSeed: u32 = 0;
+
+/** A backend's walk through the slots in its own order. */
+@unmanaged
+class Walker {
+  slot: u32;
+  skip: u32;
+  weight: u32;
+  backendId: u32;
+  /** Slots taken so far, times the sum of all weights. */
+  claimed: u64;
+}
+
+/** Takes memory for `capacity` tables of `tableSize` slots, built from at most `backends` backends each. */
+export function create(capacity: u32, tableSize: u32, backends: u32): void {
+  tables.create(capacity);
+  size = tableSize;
+  spare = take(<usize>capacity << 2);
+  const pool = take((<usize>capacity * tableSize) << 2);
+  for (spareCount = 0; spareCount < capacity; spareCount++) {
+    store<u32>(spare + (<usize>spareCount << 2), <u32>(pool + ((<usize>spareCount * tableSize) << 2)));
+  }
+  walkers = take(<usize>backends * offsetof<Walker>());
+  walkerCount = backends;
+}
+
+export function setSeeds(murmur: u32, jhash: u32): void {
+  murmurSeed = murmur;
+  jhashSeed = jhash;
+}
+
+/**
+ * Builds the table of a Service from `count` backends at `backends` (records of `offsetof<MaglevBackend>() + NAME_ROOM`
+ * bytes, sorted by name as Cilium sorts them). 0, E2BIG without a free table or with too many backends, EINVAL for none.
+ */
+export function build(revNatIndex: u32, backends: usize, count: u32): i32 {
+  if (count == 0) return MapError.EINVAL;
+  if (count > walkerCount) return MapError.E2BIG;
+  key.revNatIndex = revNatIndex;
+  const present = tables.lookup(key);
+  let table: usize;
+  if (present !== null) table = present.table;
+  else {
+    if (spareCount == 0) return MapError.E2BIG;
+    table = load<u32>(spare + (<usize>(spareCount - 1) << 2));
+    value.table = <u32>table;
+    value.size = size;
+    const error = tables.update(key, value);
+    if (error != 0) return error;
+    spareCount--;
+  }
+  fill(table, prepare(backends, count), count);
+  return 0;
+}
+
+/** Gives a Service's table back. 0 or ENOENT. */
+export function remove(revNatIndex: u32): i32 {
+  key.revNatIndex = revNatIndex;
+  const present = tables.lookup(key);
+  if (present === null) return MapError.ENOENT;
+  store<u32>(spare + (<usize>spareCount << 2), present.table);
+  spareCount++;
+  return tables.delete(key);
+}
+
+function walker(index: u32): Walker {
+  return changetype<Walker>(walkers + <usize>index * offsetof<Walker>());
+}
+
+/** Hashes the names; returns the sum of the weights, or 0 when all weights are 1. */
+function prepare(backends: usize, count: u32): u32 {
+  let sum: u32 = 0;
+  let weighted = false;
+  for (let i: u32 = 0; i < count; i++) {
+    const at = backends + <usize>i * (offsetof<MaglevBackend>() + NAME_ROOM);
+    const backend = changetype<MaglevBackend>(at);
+    murmur3x64(at + offsetof<MaglevBackend>(), min<u32>(backend.nameLength, NAME_ROOM), murmurSeed);
+    const w = walker(i);
+    w.slot = <u32>(murmur3Low() % size);
+    w.skip = <u32>(murmur3High() % (size - 1)) + 1;
+    w.backendId = backend.backendId;
+    w.weight = backend.weight;
+    w.claimed = 0;
+    sum += backend.weight;
+    if (backend.weight > 1) weighted = true;
+  }
+  return weighted ? sum : 0;
+}
+
+/**
+ * Lets the backends take turns, each claiming the next slot of its own order that is still free. With weights, the slot
+ * goes to the first backend, from the one whose turn it would be, whose share of the slots so far is not yet used up.
+ */
+function fill(table: usize, weightSum: u32, count: u32): void {
+  memory.fill(table, 0xff, <usize>size << 2);
+  let turn: u32 = 0;
+  for (let filled: u32 = 0; filled < size; filled++) {
+    let w = walker(turn);
+    if (weightSum != 0) {
+      let i = turn;
+      while (<u64>(filled + 1) * w.weight < w.claimed) {
+        i = i + 1 == count ? 0 : i + 1;
+        w = walker(i);
+      }
+      w.claimed += weightSum;
+    }
+    let slot = w.slot;
+    while (load<u32>(table + (<usize>slot << 2)) != 0xffffffff) {
+      slot += w.skip;
+      if (slot >= size) slot -= size;
+    }
+    store<u32>(table + (<usize>slot << 2), w.backendId);
+    slot += w.skip;
+    w.slot = slot >= size ? slot - size : slot;
+    turn = turn + 1 == count ? 0 : turn + 1;
+  }
+}
+
+/**
+ * The backend of the packet in hand (`lb4_select_backend_id_maglev`, `hash_from_tuple_v4`): 0 when the Service has no
+ * table. `affinity`: the client's address alone decides, not its port.
+ */
+export function select(ctx: Context, revNatIndex: u32, affinity: bool): u32 {
+  key.revNatIndex = revNatIndex;
+  const table = tables.lookup(key);
+  trace.lookup<MaglevKey, MaglevTable>(MapId.LB4_MAGLEV, key, table);
+  if (table === null) return 0;
+  const sport = affinity ? 0 : ctx.sport;
+  const index = jhash3words(ctx.saddr, (ctx.dport << 16) | sport, ctx.protocol, jhashSeed) % table.size;
+  return load<u32>(<usize>table.table + (<usize>index << 2));
+}

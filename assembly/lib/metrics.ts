@@ -1,0 +1,18 @@
+/** Packets and bytes by drop reason and direction. Cilium `bpf/lib/metrics.h`, map cilium_metrics. */
+import { ArrayMap } from '../maps/array';
+
+@unmanaged
+export class MetricsValue {
+  count: u64;
+  bytes: u64;
+}
+
+/** Index: reason * 2 + direction (0 ingress, 1 egress). */
+export const metrics = changetype<ArrayMap<MetricsValue>>(memory.data(offsetof<ArrayMap<MetricsValue>>(), 16));
+
+/** Counts a packet of `bytes` under `reason`, 0 for forwarded. */
+export function count(reason: u32, egress: u32, bytes: u32): void {
+  const value = metrics.lookup(((reason & 0xff) << 1) | egress);
+  value.count++;
+  value.bytes += bytes;
+}

@@ -1,0 +1,30 @@
+/** The Internet checksum, and its change by a rewrite (RFC 1071, RFC 1624 equation 3). All words as loaded from the wire. */
+
+/** Folds a sum of 16-bit words to 16 bits. */
+export function fold(sum: u64): u32 {
+  const low = <u32>sum;
+  const high = <u32>(sum >>> 32);
+  let folded: u32 = (low & 0xffff) + (low >>> 16) + (high & 0xffff) + (high >>> 16);
+  folded = (folded & 0xffff) + (folded >>> 16);
+  return (folded & 0xffff) + (folded >>> 16);
+}
+
+/** What replacing the 32-bit word `before` by `after` adds to a complemented sum. */
+export function difference(before: u32, after: u32): u64 {
+  const old = ~before;
+  return <u64>(old & 0xffff) + (old >>> 16) + (after & 0xffff) + (after >>> 16);
+}
+
+/** The checksum after a change worth `difference`. */
+export function update(checksum: u16, difference: u64): u16 {
+  return <u16>~fold(<u64>(~(<u32>checksum) & 0xffff) + difference);
+}
+
+/** The checksum of `length` bytes; an odd last byte counts as if a zero followed. */
+export function compute(start: usize, length: u32): u16 {
+  let sum: u64 = 0;
+  let i: u32 = 0;
+  for (; i + 2 <= length; i += 2) sum += load<u16>(start + i);
+  if (i < length) sum += load<u8>(start + i);
+  return <u16>~fold(sum);
+}

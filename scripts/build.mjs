@@ -1,0 +1,51 @@
+/** Builds everything: the datapath into `pkg/`, and the command line, the extension and its worker into `dist/`. */
+import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
+import { main as asc } from 'assemblyscript/asc';
+import { build } from 'esbuild';
+
+const quiet = process.argv.includes('--quiet');
+const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+
+/** Both builds of the datapath; the tracing one also writes the glue and the struct views. */
+export async function buildDatapath() {
+  mkdirSync('pkg', { recursive: true });
+  const targets = [['--target', 'trace', '--transform', './scripts/pkg-transform.mjs'], ['--target', 'fast']];
+  for (const options of targets) {
+    const { error, stderr } = await asc(options);
+    if (error) throw new Error(`asc ${options.join(' ')}: ${error.message}\n${stderr.toString()}`);
+  }
+}
+
+const shared = {
+  bundle: true,
+  minify: false,
+  sourcemap: false,
+  legalComments: 'none',
+  logLevel: 'warning',
+  target: 'es2022',
+  metafile: true,
+  define: { HOPSCOPE_VERSION: JSON.stringify(version) },
+  loader: { '.yaml': 'text' },
+};
+
+/** What runs where. The worker and the command line hold the same engine. */
+export const bundles = {
+  'dist/hopscope.mjs': { entryPoints: ['dataplane/cli/main.ts'], format: 'esm', platform: 'node', banner: { js: '#!/usr/bin/env node' } },
+  'dist/extension.cjs': { entryPoints: ['extension/main.ts'], format: 'cjs', platform: 'node', external: ['vscode'] },
+  'dist/worker.cjs': { entryPoints: ['extension/worker.ts'], format: 'cjs', platform: 'node' },
+};
+
+export async function buildBundles() {
+  mkdirSync('dist', { recursive: true });
+  const built = {};
+  for (const [outfile, options] of Object.entries(bundles)) built[outfile] = (await build({ ...shared, ...options, outfile })).metafile;
+  for (const name of ['dataplane.wasm', 'dataplane.trace.wasm']) copyFileSync(`pkg/${name}`, `dist/${name}`);
+  return built;
+}
+
+if (process.argv[1]?.endsWith('build.mjs')) {
+  const start = Date.now();
+  await buildDatapath();
+  await buildBundles();
+  if (!quiet) console.log(`built pkg/ and dist/ in ${Date.now() - start} ms`);
+}
