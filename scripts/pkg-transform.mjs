@@ -114,13 +114,13 @@ function typeName(type) {
 function glueModule(functions) {
   const unsigned = functions.filter((f) => f.unsigned).map((f) => `'${f.name}'`);
   return `// Generated from assembly/ by scripts/pkg-transform.mjs.
-import { instantiate as load } from '@assemblyscript/loader';
+import { instantiateSync } from '@assemblyscript/loader';
 
 /** Exports whose result is unsigned: the loader hands them over as signed. */
 const UNSIGNED = [${unsigned.join(', ')}];
 
-export async function instantiate(module) {
-  const { exports } = await load(module);
+export function instantiate(module) {
+  const { exports } = instantiateSync(module);
   const dataplane = { ...exports, memory: exports.memory };
   for (const name of UNSIGNED) dataplane[name] = (...args) => exports[name](...args) >>> 0;
   return dataplane;
@@ -138,7 +138,7 @@ ${lines.join('\n')}
 }
 
 /** Makes one dataplane of the compiled module. */
-export function instantiate(module: WebAssembly.Module): Promise<Dataplane>;
+export function instantiate(module: WebAssembly.Module): Dataplane;
 `;
 }
 

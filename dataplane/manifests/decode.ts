@@ -1,5 +1,6 @@
 import type { ProblemCode } from '../problems.js';
 
+/** In bytes; in UTF-16 units where an editor gives the text. */
 export const MAX_FILE_SIZE = 20_000_000;
 
 /** Why a whole file is refused, and the stretch of its text that shows it. */
@@ -23,7 +24,7 @@ const REFUSED = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]|\p{Sur
 /** The text of a file: UTF-8, or UTF-16 where its byte order mark says so. Never throws. */
 export function decode(content: string | Uint8Array): Decoded {
   if (content.length > MAX_FILE_SIZE) {
-    const message = `The file has ${content.length} bytes; at most ${MAX_FILE_SIZE} are read.`;
+    const message = `The file is larger than ${MAX_FILE_SIZE / 1e6} MB.`;
     return { text: '', refusal: { code: 'HS1006', message, start: 0, end: 0 } };
   }
   if (typeof content !== 'string') return decodeBytes(content);

@@ -177,7 +177,11 @@ export interface NetworkPolicyPeer {
   readonly at: Place;
   readonly podSelector: LabelSelector | null;
   readonly namespaceSelector: LabelSelector | null;
-  readonly ipBlock: { readonly at: Place; readonly cidr: Located<string>; readonly except: readonly Located<string>[] } | null;
+  readonly ipBlock: {
+    readonly at: Place;
+    readonly cidr: Located<string>;
+    readonly except: readonly Located<string>[];
+  } | null;
 }
 
 export interface NetworkPolicyPort {
@@ -212,15 +216,7 @@ export interface UnevaluatedPolicy extends ObjectOf<'UnevaluatedPolicy'> {
 }
 
 export type ManifestObject =
-  | Namespace
-  | Node
-  | Pod
-  | Workload
-  | Service
-  | Endpoints
-  | ConfigMap
-  | NetworkPolicy
-  | UnevaluatedPolicy;
+  Namespace | Node | Pod | Workload | Service | Endpoints | ConfigMap | NetworkPolicy | UnevaluatedPolicy;
 
 /** A document that cannot be read, and what its text shows of what it would be. */
 export interface UnreadDocument {

@@ -44,7 +44,9 @@ export function resolvePlain(text: string): ScalarValue {
 }
 
 const TAG_PREFIX = 'tag:yaml.org,2002:';
-const TYPES_BY_TAG: ReadonlySet<string> = new Set(['bool', 'int', 'float', 'null', 'timestamp'].map((name) => TAG_PREFIX + name));
+const TYPES_BY_TAG: ReadonlySet<string> = new Set(
+  ['bool', 'int', 'float', 'null', 'timestamp'].map((name) => TAG_PREFIX + name),
+);
 const PLAIN_TAGS: ReadonlySet<string> = new Set(['!', ...['str', 'map', 'seq'].map((name) => TAG_PREFIX + name)]);
 
 /** Whether Kubernetes gives a meaning to the tag. */

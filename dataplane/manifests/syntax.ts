@@ -5,6 +5,9 @@ import { treeOf, Unreadable, type Tree } from './tree.js';
 
 export const MAX_DEPTH = 256;
 
+/** `${{ }}` belongs to other tools and is text to Helm's users and Kubernetes alike. */
+const PLAIN_TEMPLATE = /(?<!\$)\{\{/;
+
 /** The lexer's sign that a scalar follows. */
 const SCALAR = '\u001f';
 
@@ -67,7 +70,7 @@ function levels(stack: readonly CST.Token[]): number {
 class TemplateWatch {
   /** Offset of the first `{{` in a quoted string, or -1. */
   quoted = -1;
-  private brace = -1;
+  private brace = -2;
   private scalarFollows = false;
   private blockFollows = false;
 
@@ -77,7 +80,7 @@ class TemplateWatch {
     const first = lexeme[0];
     if (lexeme === SCALAR) this.scalarFollows = true;
     else if (this.scalarFollows) {
-      if (!this.blockFollows) this.refuse(start, lexeme.indexOf('{{'));
+      if (!this.blockFollows) this.refuse(start, lexeme.search(PLAIN_TEMPLATE));
       this.scalarFollows = this.blockFollows = false;
     } else if (first === '"' || first === "'") {
       const found = lexeme.indexOf('{{');

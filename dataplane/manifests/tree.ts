@@ -117,7 +117,9 @@ class TreeBuilder {
       const earlier = written.get(name);
       if (earlier) {
         const related = [{ at: earlier, message: 'The earlier one, which has no effect.' }];
-        this.problems.push(problem('HS1007', key.at, `"${name.slice(0, 60)}" stands twice in this mapping.`, { related }));
+        this.problems.push(
+          problem('HS1007', key.at, `"${name.slice(0, 60)}" stands twice in this mapping.`, { related }),
+        );
       }
       written.set(name, key.at);
       entries.set(name, { keyAt: key.at, value });
@@ -156,4 +158,3 @@ class TreeBuilder {
     return { source: this.source, start: node.range[0], end: node.range[1] };
   }
 }
-

@@ -5,9 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, mock, test } from 'node:test';
-import fc from 'fast-check';
 import { compare, type Answer, type Ask } from './agreement.js';
-import { choices, clusters, everyProbe, toManifests, toProbes } from './generate.js';
 import {
   decide,
   type Cluster,
@@ -20,6 +18,10 @@ import {
 } from './networkpolicy.js';
 
 const SEED = 20240607;
+
+// A replay is for the test that failed, not for these.
+delete process.env['HOPSCOPE_SEED'];
+delete process.env['HOPSCOPE_PATH'];
 
 function read(manifests: string): Cluster {
   const objects = manifests.split('---\n').map((document) => JSON.parse(document) as Namespace | Pod | NetworkPolicy);
@@ -120,15 +122,10 @@ const FAULTS: Record<string, Ask> = {
   'a port name is the same number in every pod': faulty(
     eachPort((port) => (typeof port.port === 'string' ? { ...port, port: port.port === 'dns' ? 53 : 80 } : port)),
   ),
-  'a namespace without an object has no label at all': faulty((cluster) => ({
-    ...cluster,
-    policies: cluster.policies,
-    pods: cluster.pods.map((pod) =>
-      cluster.namespaces.some(({ metadata }) => metadata.name === pod.metadata.namespace)
-        ? pod
-        : { ...pod, status: { ...pod.status, podIP: null } },
-    ),
-  })),
+  'no namespace is labelled with its name': faulty((cluster) => {
+    const policies = JSON.stringify(cluster.policies).replaceAll('kubernetes.io/metadata.name', 'no.such/label');
+    return { ...cluster, policies: JSON.parse(policies) as NetworkPolicy[] };
+  }),
   'only the first hole counts': faulty(
     everywhere((key, value) => (key === 'except' ? (value as string[]).slice(0, 1) : value)),
   ),
@@ -181,4 +178,27 @@ describe('compare', () => {
       assert.match(printed, /Replay: HOPSCOPE_SEED=-?\d+ HOPSCOPE_PATH=[\d:]+/);
     });
   }
+
+  test('an answerer that throws is found, with the smallest cluster for which it does', async () => {
+    const ask: Ask = (manifests, ...rest) =>
+      manifests.includes('endPort') ? Promise.reject(new Error('no ranges')) : faulty(same)(manifests, ...rest);
+    const { printed } = await quietly(() => assert.rejects(compare(1000, SEED, ask), /no ranges/));
+    assert.equal(printed.split('"kind": "NetworkPolicy"').length - 1, 1);
+    assert.match(printed, /Replay: /);
+  });
+
+  test('a failure replays from the printed line', async () => {
+    const ask = FAULTS['endPort is exclusive'] as Ask;
+    const first = await quietly(() => compare(1000, SEED, ask));
+    const [, seed = '', path = ''] = /HOPSCOPE_SEED=(\S+) HOPSCOPE_PATH=(\S+)/.exec(first.printed) ?? [];
+    Object.assign(process.env, { HOPSCOPE_SEED: seed, HOPSCOPE_PATH: path });
+    try {
+      const again = await quietly(() => compare(1000, 1, ask));
+      assert.deepEqual(again.result.mismatches, first.result.mismatches);
+      assert.equal(again.printed, first.printed);
+    } finally {
+      delete process.env['HOPSCOPE_SEED'];
+      delete process.env['HOPSCOPE_PATH'];
+    }
+  });
 });

@@ -34,18 +34,16 @@ interface Scenario {
   options: Options;
 }
 
-const scenarios: fc.Arbitrary<Scenario> = fc.record({
-  cluster: clusters,
-  chosen: choices,
-  options: fc.record({ ipBlockMatchesPods: fc.boolean() }),
-});
+const scenarios: fc.Arbitrary<Scenario> = fc
+  .tuple(clusters, choices, fc.boolean())
+  .map(([cluster, chosen, ipBlockMatchesPods]) => ({ cluster, chosen, options: { ipBlockMatchesPods } }));
 
 /**
  * Asks about `runs` clusters, ten probes each, and stops at the first cluster with a mismatch.
  * HOPSCOPE_SEED replaces `seed`; with HOPSCOPE_PATH it replays one failure, shrunk as it was.
  *
  * Returns how many clusters and probes were compared (those of shrinking not counted) and the mismatches of the
- * smallest failing cluster: empty if all agree.
+ * smallest failing cluster: empty if all agree. Throws what `ask` throws, for the smallest cluster it does so for.
  */
 export async function compare(
   runs: number,
@@ -64,9 +62,12 @@ export async function compare(
       counted.clusters += 1;
       counted.probes += probes.length;
     }
-    const mismatches = await mismatchesOf(scenario, probes, ask);
-    if (mismatches.length > 0) shrinking = true;
-    return mismatches.length === 0;
+    const agrees = await mismatchesOf(scenario, probes, ask).then(
+      (mismatches) => mismatches.length === 0,
+      () => false,
+    );
+    if (!agrees) shrinking = true;
+    return agrees;
   });
 
   const result = await fc.check(property, {
@@ -129,16 +130,15 @@ function setOf(names: string[]): string {
 }
 
 function report({ cluster, options }: Scenario, mismatches: Mismatch[], seed: number, path: string | null): string {
-  const shown = mismatches
-    .slice(0, 5)
-    .map(({ probe, differences }) => `  ${probeText(probe)}: ${differences.join('; ')}`);
-  const more = mismatches.length - shown.length;
+  const lines = [
+    ...new Set(mismatches.map(({ probe, differences }) => `  ${probeText(probe)}: ${differences.join('; ')}`)),
+  ];
   return [
     'The product disagrees with the model on',
     toManifests(cluster),
     `with ipBlockMatchesPods ${options.ipBlockMatchesPods}:`,
-    ...shown,
-    ...(more > 0 ? [`  and ${more} more`] : []),
+    ...lines.slice(0, 5),
+    ...(lines.length > 5 ? [`  and ${lines.length - 5} more`] : []),
     `Replay: HOPSCOPE_SEED=${seed} HOPSCOPE_PATH=${path ?? ''} and the same test`,
   ].join('\n');
 }

@@ -1,0 +1,184 @@
+/** Who can talk to whom: exact, by one packet of each class of traffic through the dataplane. */
+import { formatAddress } from '../addresses.js';
+import type { ClusterPod } from '../cluster/cluster.js';
+import { compare } from '../hash.js';
+import type { Protocol } from '../manifests/objects.js';
+import { PROTOCOL_NUMBERS, type CompiledPolicy } from '../policy/compile.js';
+import { identityOf, policyOf, type State } from '../state.js';
+import { externalClasses, podAt, run, type ExternalClass, type Probe, type Sender } from './probe.js';
+import { unreadPolicies } from './query.js';
+import { resolveRef } from './refs.js';
+
+export interface ReachEndpoint {
+  readonly ref: string;
+  readonly kind: 'workload' | 'pod' | 'external';
+  readonly pods?: number;
+  readonly identity: number;
+  readonly isolated?: { readonly ingress: boolean; readonly egress: boolean };
+}
+
+export interface ReachPorts {
+  readonly protocol: Protocol;
+  /** First and last port of each stretch. */
+  readonly ranges: readonly (readonly [number, number])[];
+}
+
+export interface Connection {
+  readonly from: string;
+  readonly to: string;
+  readonly ports: readonly ReachPorts[];
+}
+
+export interface Reach {
+  readonly schema: 'hopscope.reach/1';
+  readonly endpoints: readonly ReachEndpoint[];
+  readonly connections: readonly Connection[];
+  /** Ends whose policies could not all be read: their connections are not listed, and not denied either. */
+  readonly unknown: readonly { readonly ref: string; readonly depends: readonly string[] }[];
+}
+
+export interface ReachOptions {
+  readonly from: string | null;
+  readonly to: string | null;
+  readonly protocol: Protocol | null;
+}
+
+const PROTOCOLS = Object.keys(PROTOCOL_NUMBERS) as Protocol[];
+const LAST_PORT = 65535;
+
+/** An end of connections: pods that answer alike, or addresses outside. */
+interface End {
+  readonly ref: string;
+  readonly pods: readonly ClusterPod[];
+  readonly external: ExternalClass | null;
+}
+
+/** Pods of one workload are one end while no policy tells them apart; else each is its own. Host-network pods are the node's. */
+function endsOf(state: State): End[] {
+  const ends: End[] = [];
+  for (const { ref, pods } of state.cluster.workloads) {
+    const own = pods.filter((pod) => !pod.hostNetwork);
+    if (own.length === 0) continue;
+    const kinds = new Set(own.map((pod) => `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id}`));
+    if (kinds.size === 1) ends.push({ ref, pods: own, external: null });
+    else for (const pod of own) ends.push({ ref: `${pod.namespace}/${pod.name}[Pod]`, pods: [pod], external: null });
+  }
+  ends.sort((a, b) => compare(a.ref, b.ref));
+  for (const external of externalClasses(state)) {
+    ends.push({ ref: `ip:${formatAddress(external.first)}-${formatAddress(external.last)}`, pods: [], external });
+  }
+  return ends;
+}
+
+/** Where ports stop being alike for two policies: the first port of each stretch. */
+function stretches(policies: readonly (CompiledPolicy | null)[], protocol: Protocol): number[] {
+  const starts = new Set([1]);
+  for (const policy of policies) {
+    for (const range of policy?.boundaries ?? []) {
+      if (range.protocol !== protocol) continue;
+      if (range.first > 1) starts.add(range.first);
+      if (range.last < LAST_PORT) starts.add(range.last + 1);
+    }
+  }
+  return [...starts].sort((a, b) => a - b);
+}
+
+/** Ports of a question's probes never meet its source port, so that no packet is taken for a reply to another. */
+const SOURCE_PORT = 0;
+
+export function reach(state: State, options: ReachOptions): Reach | { readonly error: string } {
+  const ends = endsOf(state);
+  const sources = filter(state, ends, options.from);
+  const targets = filter(state, ends, options.to);
+  if ('error' in sources) return sources;
+  if ('error' in targets) return targets;
+  const unread = new Map<End, string[]>();
+  for (const end of ends) {
+    if (end.pods.length === 0) continue;
+    const depends = unreadPolicies(state, new Set(end.pods.map((pod) => pod.namespace)));
+    if (depends.length > 0) unread.set(end, depends);
+  }
+  const connections: Connection[] = [];
+  for (const from of sources.ends) {
+    if (unread.has(from)) continue;
+    const open = targets.ends.filter((to) => to !== from && !unread.has(to) && (from.external === null || to.external === null));
+    connections.push(...connectionsFrom(state, from, open, options.protocol));
+  }
+  const used = new Set([...sources.ends, ...targets.ends]);
+  return {
+    schema: 'hopscope.reach/1',
+    endpoints: ends.filter((end) => used.has(end)).map((end) => endpointOf(state, end)),
+    connections,
+    unknown: [...unread].filter(([end]) => used.has(end)).map(([end, depends]) => ({ ref: end.ref, depends })),
+  };
+}
+
+function filter(state: State, ends: readonly End[], ref: string | null): { readonly ends: readonly End[] } | { readonly error: string } {
+  if (ref === null) return { ends };
+  const target = resolveRef(state, ref, 'default');
+  if ('error' in target) return target;
+  switch (target.kind) {
+    case 'pods':
+      return { ends: ends.filter((end) => end.pods.some((pod) => target.pods.includes(pod))) };
+    case 'service':
+      return { ends: ends.filter((end) => end.pods.some((pod) => target.service.selected.includes(pod))) };
+    case 'world':
+      return { ends: ends.filter((end) => end.external !== null) };
+    case 'address': {
+      const pod = podAt(state, target.address);
+      const holds = ({ external, pods }: End): boolean => (pod ? pods.includes(pod) : external !== null && external.first <= target.address && target.address <= external.last);
+      return { ends: ends.filter(holds) };
+    }
+    case 'addresses':
+      return { ends: ends.filter(({ external }) => external !== null && external.first <= target.last && target.first <= external.last) };
+    case 'unanswerable':
+      return { error: target.why };
+    default:
+      return { error: `${ref}: reach is about workloads and addresses outside` };
+  }
+}
+
+function endpointOf(state: State, { ref, pods, external }: End): ReachEndpoint {
+  if (external) return { ref, kind: 'external', identity: external.identity };
+  const policy = policyOf(state, pods[0]!);
+  const isolated = { ingress: (policy?.isolatedBy.ingress.length ?? 0) > 0, egress: (policy?.isolatedBy.egress.length ?? 0) > 0 };
+  const kind = ref.endsWith('[Pod]') ? 'pod' : 'workload';
+  return { ref, kind: kind === 'pod' && pods.length > 1 ? 'workload' : kind, pods: pods.length, identity: identityOf(state, pods[0]!)!.number, isolated };
+}
+
+/** Runs one packet for each destination, protocol and stretch of ports, all in as few calls as the batch allows. */
+function connectionsFrom(state: State, from: End, targets: readonly End[], only: Protocol | null): Connection[] {
+  const questions: { to: End; protocol: Protocol; first: number; last: number; probe: Probe }[] = [];
+  for (const to of targets) {
+    const policies = [from, to].map(({ pods }) => (pods[0] ? policyOf(state, pods[0]) : null));
+    for (const protocol of PROTOCOLS) {
+      if (only !== null && protocol !== only) continue;
+      const starts = stretches(policies, protocol);
+      starts.forEach((first, i) => {
+        questions.push({ to, protocol, first, last: (starts[i + 1] ?? LAST_PORT + 1) - 1, probe: probeOf(from, to, protocol, first) });
+      });
+    }
+  }
+  const outcomes = run(state, questions.map(({ probe }) => probe));
+  const open = new Map<End, Map<Protocol, [number, number][]>>();
+  questions.forEach(({ to, protocol, first, last }, i) => {
+    if (!outcomes[i]!.allowed) return;
+    const protocols = open.get(to) ?? new Map<Protocol, [number, number][]>();
+    open.set(to, protocols);
+    const ranges = protocols.get(protocol) ?? [];
+    protocols.set(protocol, ranges);
+    const before = ranges.at(-1);
+    if (before && before[1] + 1 === first) before[1] = last;
+    else ranges.push([first, last]);
+  });
+  return [...open].map(([to, protocols]) => ({ from: from.ref, to: to.ref, ports: [...protocols].map(([protocol, ranges]) => ({ protocol, ranges })) }));
+}
+
+function probeOf(from: End, to: End, protocol: Protocol, destinationPort: number): Probe {
+  const receiver = to.pods[0] ?? null;
+  const destination = receiver?.address ?? to.external!.example;
+  const pod = from.pods[0] ?? null;
+  const sender: Sender = pod ? { kind: 'pod', pod } : { kind: 'external', address: from.external!.example, node: receiver!.node };
+  const source = pod ? pod.address : from.external!.example;
+  return { sender, tuple: { source, destination, protocol: PROTOCOL_NUMBERS[protocol], sourcePort: SOURCE_PORT, destinationPort } };
+}

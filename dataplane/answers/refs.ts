@@ -1,0 +1,125 @@
+/** References: what people write for an end of a flow, and what of the cluster it stands for. */
+import { isIpv6, parseAddress } from '../addresses.js';
+import type { ClusterNode, ClusterPod, ClusterService, ClusterWorkload } from '../cluster/cluster.js';
+import type { State } from '../state.js';
+
+/** What a reference stands for. */
+export type Target =
+  | { readonly kind: 'pods'; readonly label: string; readonly pods: readonly ClusterPod[] }
+  | { readonly kind: 'service'; readonly label: string; readonly service: ClusterService; readonly viaName: string | null }
+  | { readonly kind: 'address'; readonly label: string; readonly address: number }
+  | { readonly kind: 'addresses'; readonly label: string; readonly first: number; readonly last: number }
+  | { readonly kind: 'node'; readonly label: string; readonly node: ClusterNode }
+  /** The node of the other end. */
+  | { readonly kind: 'host'; readonly label: string }
+  | { readonly kind: 'world'; readonly label: string }
+  /** Recognised, but nothing that can be sent a packet yet, or ever. */
+  | { readonly kind: 'unanswerable'; readonly label: string; readonly why: string };
+
+export type Resolved = Target | { readonly error: string };
+
+/** What `text` stands for. `from` is the namespace that a short DNS name is looked up from. */
+export function resolveRef(state: State, text: string, from: string): Resolved {
+  const ref = text.trim();
+  if (ref === 'world') return { kind: 'world', label: ref };
+  if (ref === 'host') return { kind: 'host', label: ref };
+  const colon = ref.indexOf(':');
+  const scheme = colon < 0 ? '' : ref.slice(0, colon);
+  const rest = ref.slice(colon + 1);
+  switch (scheme) {
+    case '':
+      return resolveWorkload(state, ref);
+    case 'svc':
+      return resolveService(state, rest);
+    case 'dns':
+    case 'fqdn':
+      return resolveName(state, rest, from);
+    case 'ip':
+      return resolveAddress(rest);
+    case 'node': {
+      const node = state.cluster.nodes.find(({ name }) => name === rest);
+      return node ? { kind: 'node', label: ref, node } : { error: `there is no node ${rest}` };
+    }
+    case 'ingress':
+      return { kind: 'unanswerable', label: ref, why: `${ref}: Ingress is not evaluated yet` };
+    default:
+      return { error: `${ref} is no reference: expected ns/name, svc:, dns:, ip:, node:, host, world or ingress:` };
+  }
+}
+
+const WORKLOAD = /^([^/\s[\]]+)\/([^/\s[\]]+)(?:\[(\w+)\])?$/;
+
+function resolveWorkload(state: State, ref: string): Resolved {
+  const [, namespace, name, kind] = WORKLOAD.exec(ref) ?? [];
+  if (namespace === undefined || name === undefined) return { error: `${ref} is no reference: expected ns/name or ns/name[Kind]` };
+  const workloads = state.cluster.workloads.filter((workload) => workload.namespace === namespace && workload.name === name && (kind === undefined || workload.kind === kind));
+  if (workloads.length > 1) return { error: `${ref} could be ${workloads.map((workload) => workload.ref).join(' or ')}` };
+  if (workloads[0]) return podsOf(ref, workloads[0]);
+  const pods = kind === undefined || kind === 'Pod' ? state.cluster.pods.filter((pod) => pod.namespace === namespace && pod.name === name) : [];
+  return pods.length > 0 ? { kind: 'pods', label: ref, pods } : { error: `nothing matches ${ref}` };
+}
+
+function podsOf(label: string, workload: ClusterWorkload): Target {
+  if (workload.pods.length === 0) return { kind: 'unanswerable', label, why: `${workload.ref} has no pods` };
+  return { kind: 'pods', label, pods: workload.pods };
+}
+
+function resolveService(state: State, path: string, viaName: string | null = null): Resolved {
+  const [namespace, name, ...more] = path.split('/');
+  const service = more.length === 0 ? state.cluster.services.find((candidate) => candidate.namespace === namespace && candidate.name === name) : undefined;
+  if (!service) return { error: `there is no Service ${path}` };
+  return { kind: 'service', label: viaName ? `dns:${viaName}` : `svc:${path}`, service, viaName };
+}
+
+const RANGE = /^([\d.]+)-([\d.]+)$/;
+
+function resolveAddress(text: string): Resolved {
+  const [, first, last] = RANGE.exec(text) ?? [];
+  const low = parseAddress(first ?? text);
+  const high = parseAddress(last ?? text);
+  if (low !== null && high !== null && low <= high) {
+    return low === high ? { kind: 'address', label: `ip:${text}`, address: low } : { kind: 'addresses', label: `ip:${text}`, first: low, last: high };
+  }
+  if (isIpv6(text)) return { kind: 'unanswerable', label: `ip:${text}`, why: `ip:${text}: the dataplane does not carry IPv6 yet` };
+  return { error: `${text} is no address` };
+}
+
+/**
+ * A name as a pod in `from` would type it: the search list of Kubernetes' resolver, then the name as it stands.
+ * Kubernetes DNS specification 1.1.0.
+ */
+export function resolveName(state: State, typed: string, from: string): Resolved {
+  const name = typed.replace(/\.$/, '').toLowerCase();
+  const domain = state.settings.clusterDomain;
+  if (parseAddress(name) !== null) return resolveAddress(name);
+  if (!/^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/.test(name)) return { error: `${typed} is no DNS name` };
+  const searched = typed.endsWith('.') ? [name] : [`${name}.${from}.svc.${domain}`, `${name}.svc.${domain}`, `${name}.${domain}`, name];
+  for (const candidate of searched) {
+    const found = lookUp(state, candidate, domain, typed);
+    if (found) return found;
+  }
+  if (name.endsWith(`.${domain}`) || !name.includes('.')) return { error: `no DNS name ${typed} in the cluster` };
+  return { kind: 'world', label: `dns:${typed}` };
+}
+
+/** The record of a full name: `service.ns.svc.domain`, `pod-ip.ns.pod.domain`, `hostname.service.ns.svc.domain`. */
+function lookUp(state: State, name: string, domain: string, typed: string): Target | null {
+  if (!name.endsWith(`.${domain}`)) return null;
+  const labels = name.slice(0, -domain.length - 1).split('.');
+  const kind = labels.pop();
+  const namespace = labels.pop();
+  if (kind === 'pod' && labels.length === 1) {
+    const address = parseAddress(labels[0]!.replaceAll('-', '.'));
+    return address === null ? null : { kind: 'address', label: `dns:${typed}`, address };
+  }
+  if (kind !== 'svc') return null;
+  const serviceName = labels.pop();
+  const service = state.cluster.services.find((candidate) => candidate.namespace === namespace && candidate.name === serviceName);
+  if (!service) return null;
+  if (labels.length === 0) {
+    if (service.source.type === 'ExternalName') return { kind: 'world', label: `dns:${typed}` };
+    return { kind: 'service', label: `dns:${typed}`, service, viaName: typed };
+  }
+  const pods = service.selected.filter((pod) => (pod.spec.hostname ?? pod.name) === labels.join('.'));
+  return service.source.headless && pods.length > 0 ? { kind: 'pods', label: `dns:${typed}`, pods } : null;
+}

@@ -1,0 +1,51 @@
+/** From what was read to the cluster. */
+import type { Endpoints, ManifestObject, Namespace, NetworkPolicy, Node, Pod, Service, Workload, WorkloadKind } from '../manifests/objects.js';
+import { WORKLOAD_KINDS } from '../manifests/objects.js';
+import type { Settings } from '../settings.js';
+import type { Cluster, ClusterNamespace } from './cluster.js';
+import { buildNodes } from './nodes.js';
+import { buildServices } from './services.js';
+import { buildWorkloads } from './workloads.js';
+
+/** The label that every namespace has. Kubernetes API: well-known labels. */
+const NAME_LABEL = 'kubernetes.io/metadata.name';
+
+export function buildCluster(objects: readonly ManifestObject[], settings: Settings): Cluster {
+  const of = <T extends ManifestObject>(...kinds: readonly T['kind'][]): T[] =>
+    objects.filter((object): object is T => (kinds as readonly string[]).includes(object.kind));
+  const pods = of<Pod>('Pod');
+  const endpoints = of<Endpoints>('Endpoints', 'EndpointSlice');
+  const workloads = of<Workload>(...(WORKLOAD_KINDS as readonly WorkloadKind[]));
+  const services = of<Service>('Service');
+  const policies = of<NetworkPolicy>('NetworkPolicy');
+
+  const mentioned = new Set<string>();
+  for (const pod of pods) if (pod.spec.nodeName) mentioned.add(pod.spec.nodeName.value);
+  for (const { template } of workloads) if (template.spec.nodeName) mentioned.add(template.spec.nodeName.value);
+  const nodes = buildNodes(of<Node>('Node'), mentioned, settings);
+  const built = buildWorkloads(pods, workloads, nodes, settings);
+  return {
+    nodes,
+    namespaces: buildNamespaces(of<Namespace>('Namespace'), objects),
+    ...built,
+    services: buildServices(services, endpoints, built.pods, settings),
+    policies,
+    endpoints,
+    objects,
+  };
+}
+
+/** The namespaces declared, and those that other objects are in. */
+function buildNamespaces(declared: readonly Namespace[], objects: readonly ManifestObject[]): Map<string, ClusterNamespace> {
+  const namespaces = new Map<string, ClusterNamespace>();
+  for (const { metadata } of declared) {
+    const name = metadata.name.value;
+    const labels = new Map([...metadata.labels].map(([key, label]) => [key, label.value]));
+    namespaces.set(name, { name, labels: labels.set(NAME_LABEL, name), declared: true });
+  }
+  for (const { metadata } of objects) {
+    const name = metadata.namespace;
+    if (name !== '' && !namespaces.has(name)) namespaces.set(name, { name, labels: new Map([[NAME_LABEL, name]]), declared: false });
+  }
+  return namespaces;
+}

@@ -1,0 +1,55 @@
+/** The nodes: those of the manifests, else those of the settings, else two assumed ones. */
+import { parseAddress, parsePrefix, type Prefix } from '../addresses.js';
+import { compare } from '../hash.js';
+import type { Node } from '../manifests/objects.js';
+import type { Settings } from '../settings.js';
+import type { ClusterNode } from './cluster.js';
+
+const ASSUMED: Settings['nodes'] = [
+  { name: 'worker-1', address: '10.0.0.1' },
+  { name: 'worker-2', address: '10.0.0.2' },
+];
+
+/** Nodes without an address get one here, after the assumed nodes'. */
+const ASSUMED_NETWORK = 0x0a000000;
+
+/**
+ * Names that pods or slices give as their node are nodes too, also without a Node object. Each node's pods live in its
+ * podCIDR; without one, the pod range is cut into equal parts, /24 where they suffice.
+ */
+export function buildNodes(declared: readonly Node[], mentioned: Iterable<string>, settings: Settings): ClusterNode[] {
+  const given = new Map<string, { address: number | null; range: Prefix | null; source: Node['at'] | null }>();
+  for (const node of declared) {
+    const ranges = node.podCIDRs.map((cidr) => parsePrefix(cidr.value)).filter((prefix) => prefix !== null);
+    const addresses = node.internalIPs.map((ip) => parseAddress(ip.value)).filter((address) => address !== null);
+    given.set(node.metadata.name.value, { address: addresses[0] ?? null, range: ranges[0] ?? null, source: node.at });
+  }
+  const others = settings.nodes.length > 0 ? settings.nodes : given.size === 0 ? ASSUMED : [];
+  for (const { name, address } of others) {
+    if (!given.has(name)) given.set(name, { address: parseAddress(address), range: null, source: null });
+  }
+  for (const name of mentioned) if (!given.has(name)) given.set(name, { address: null, range: null, source: null });
+
+  const names = [...given.keys()].sort(compare);
+  const used = new Set([...given.values()].map((node) => node.address));
+  const pods = parsePrefix(settings.podCIDR)!;
+  const length = partLength(pods, names.length);
+  let next = ASSUMED_NETWORK;
+  return names.map((name, i) => {
+    const { address, range, source } = given.get(name)!;
+    let chosen = address;
+    if (chosen === null) {
+      do next++;
+      while (used.has(next));
+      chosen = next;
+    }
+    const part = { address: pods.address + ((i + (length === 24 ? 1 : 0)) % 2 ** (length - pods.length)) * 2 ** (32 - length), length };
+    return { index: i + 1, name, address: chosen, podRange: range ?? part, source };
+  });
+}
+
+/** How long the prefix of one node's part is: /24 where all parts fit with one to spare, else as much as there is. */
+function partLength(pods: Prefix, nodes: number): number {
+  const even = pods.length + Math.ceil(Math.log2(nodes + 1));
+  return even <= 24 && pods.length <= 24 ? 24 : Math.min(even, 30);
+}

@@ -1,0 +1,189 @@
+/** The pods: those of the manifests, and those that workloads would make. */
+import { contains, lastOf, parseAddress, parsePrefix } from '../addresses.js';
+import { compare, hashOf, spread } from '../hash.js';
+import type { Pod, PodSpec, Workload } from '../manifests/objects.js';
+import type { Located, Place } from '../manifests/place.js';
+import type { Settings } from '../settings.js';
+import type { ClusterNode, ClusterPod, ClusterWorkload } from './cluster.js';
+
+/** One pod before it has a node and an address. */
+interface Draft {
+  readonly namespace: string;
+  readonly name: string;
+  readonly workload: ClusterWorkload;
+  readonly labelPlaces: ReadonlyMap<string, Located<string>>;
+  readonly spec: PodSpec;
+  readonly nodeName: string | null;
+  readonly address: number | null;
+  readonly ready: boolean | null;
+  readonly terminating: boolean;
+  readonly source: Place;
+  /** Its number among its workload's pods. */
+  readonly ordinal: number;
+}
+
+/** Letters of the suffixes that Kubernetes makes up: no vowels, so no words. `k8s.io/apimachinery/pkg/util/rand`. */
+const SUFFIX_LETTERS = 'bcdfghjklmnpqrstvwxz2456789';
+
+function suffix(text: string, length: number): string {
+  let letters = '';
+  for (let i = 0; i < length; i++) letters += SUFFIX_LETTERS[hashOf(`${text}#${i}`) % SUFFIX_LETTERS.length];
+  return letters;
+}
+
+const keyOf = (kind: string, namespace: string, name: string): string => `${kind}/${namespace}/${name}`;
+
+function workloadOf(kind: string, namespace: string, name: string, source: Workload | Pod): ClusterWorkload {
+  return { ref: `${namespace}/${name}[${kind}]`, kind, namespace, name, pods: [], source };
+}
+
+/** Pods that a workload makes where the manifests hold none of them; DaemonSets put one on every node. */
+function templatePods(workload: ClusterWorkload, source: Workload, nodes: readonly ClusterNode[]): Draft[] {
+  const { namespace, name } = workload;
+  const count = source.kind === 'DaemonSet' ? nodes.length : (source.replicas?.value ?? 1);
+  return Array.from({ length: Math.max(0, count) }, (_, ordinal) => ({
+    namespace,
+    name: podName(source.kind, name, `${namespace}/${name}`, ordinal),
+    workload,
+    labelPlaces: source.template.labels,
+    spec: source.template.spec,
+    nodeName: source.kind === 'DaemonSet' ? nodes[ordinal]!.name : (source.template.spec.nodeName?.value ?? null),
+    address: null,
+    ready: null,
+    terminating: false,
+    source: source.template.at,
+    ordinal,
+  }));
+}
+
+function podName(kind: Workload['kind'], name: string, key: string, ordinal: number): string {
+  if (kind === 'StatefulSet') return `${name}-${ordinal}`;
+  if (kind === 'Deployment') return `${name}-${suffix(key, 9)}-${suffix(`${key}/${ordinal}`, 5)}`;
+  if (kind === 'CronJob') return `${name}-${28000000 + (hashOf(key) % 1000000)}-${suffix(`${key}/${ordinal}`, 5)}`;
+  return `${name}-${suffix(`${key}/${ordinal}`, 5)}`;
+}
+
+/**
+ * The workload that a given pod belongs to: up the owner references as far as the manifests go, so that a pod of a
+ * ReplicaSet of a Deployment is the Deployment's; an owner that is not declared stands all the same.
+ */
+function ownerOf(pod: Pod, declared: ReadonlyMap<string, Workload>): { kind: string; name: string } | null {
+  const { namespace } = pod.metadata;
+  let owner = pod.metadata.ownerReferences.find((reference) => reference.controller) ?? pod.metadata.ownerReferences[0];
+  for (let depth = 0; owner && depth < 4; depth++) {
+    const above = declared.get(keyOf(owner.kind, namespace, owner.name))?.metadata.ownerReferences[0];
+    if (!above) break;
+    owner = above;
+  }
+  return owner ?? null;
+}
+
+export interface Workloads {
+  readonly workloads: ClusterWorkload[];
+  readonly pods: ClusterPod[];
+}
+
+export function buildWorkloads(pods: readonly Pod[], declared: readonly Workload[], nodes: readonly ClusterNode[], settings: Settings): Workloads {
+  const byKey = new Map(declared.map((workload) => [keyOf(workload.kind, workload.metadata.namespace, workload.metadata.name.value), workload]));
+  const workloads = new Map<string, ClusterWorkload>();
+  const drafts: Draft[] = [];
+  const withPods = new Set<string>();
+
+  for (const pod of pods) {
+    const { namespace, name } = pod.metadata;
+    const owner = ownerOf(pod, byKey) ?? { kind: 'Pod', name: name.value };
+    const key = keyOf(owner.kind, namespace, owner.name);
+    const workload = workloads.get(key) ?? workloadOf(owner.kind, namespace, owner.name, byKey.get(key) ?? pod);
+    workloads.set(key, workload);
+    withPods.add(key);
+    // What lies between the pod and the top of its owners has its pods with it.
+    for (const reference of pod.metadata.ownerReferences) withPods.add(keyOf(reference.kind, namespace, reference.name));
+    drafts.push({
+      namespace,
+      name: name.value,
+      workload,
+      labelPlaces: pod.metadata.labels,
+      spec: pod.spec,
+      nodeName: pod.spec.nodeName?.value ?? null,
+      address: pod.podIPs.map((ip) => parseAddress(ip.value)).find((address) => address !== null) ?? null,
+      // A pod that has ended may be asked about, as what its workload runs next will be, but serves nobody.
+      ready: pod.phase === 'Succeeded' || pod.phase === 'Failed' ? false : pod.ready,
+      terminating: pod.terminating,
+      source: pod.at,
+      ordinal: 0,
+    });
+  }
+  for (const [key, source] of byKey) {
+    if (withPods.has(key) || ownedByDeclared(source, byKey)) continue;
+    const workload = workloadOf(source.kind, source.metadata.namespace, source.metadata.name.value, source);
+    workloads.set(key, workload);
+    drafts.push(...templatePods(workload, source, nodes));
+  }
+
+  const built = place(drafts, nodes, settings);
+  for (const pod of built) pod.workload.pods.push(pod);
+  const sorted = [...workloads.values()].sort((a, b) => compare(a.ref, b.ref));
+  return { workloads: sorted, pods: built };
+}
+
+/** A ReplicaSet of a Deployment makes no pods of its own beside it. */
+function ownedByDeclared(source: Workload, byKey: ReadonlyMap<string, Workload>): boolean {
+  return source.metadata.ownerReferences.some((owner) => byKey.has(keyOf(owner.kind, source.metadata.namespace, owner.name)));
+}
+
+/** Gives each draft its node and its address: what the manifests say, else the same for the same pod, whatever else is there. */
+function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings: Settings): ClusterPod[] {
+  const byName = new Map(nodes.map((node) => [node.name, node]));
+  const taken = new Set<number>(nodes.map((node) => node.address));
+  for (const draft of drafts) if (draft.address !== null) taken.add(draft.address);
+
+  const nodeOf = (draft: Draft): ClusterNode => {
+    if (draft.nodeName !== null) return byName.get(draft.nodeName) ?? nodes[0]!;
+    const home = draft.address === null ? undefined : nodes.find((node) => contains(node.podRange, draft.address!));
+    return home ?? nodes[(hashOf(draft.workload.ref) + draft.ordinal) % nodes.length]!;
+  };
+
+  const wanting = new Map<ClusterNode, string[]>();
+  for (const draft of drafts) {
+    if (draft.address !== null || draft.spec.hostNetwork) continue;
+    const node = nodeOf(draft);
+    const names = wanting.get(node);
+    if (names) names.push(`${draft.namespace}/${draft.name}`);
+    else wanting.set(node, [`${draft.namespace}/${draft.name}`]);
+  }
+  const addresses = new Map<string, number>();
+  const whole = parsePrefix(settings.podCIDR)!;
+  for (const node of nodes) {
+    const names = wanting.get(node);
+    if (!names) continue;
+    // The network, its broadcast and the first address, which is the node's own end, are nobody's. A node with more pods
+    // than its part has addresses takes from the whole range.
+    const usable = 2 ** (32 - node.podRange.length) - 3;
+    const range = names.length <= usable * 0.75 ? node.podRange : whole;
+    const within = new Set([...taken].filter((address) => address > range.address + 1 && address < lastOf(range)));
+    for (const [name, address] of spread(names, range.address + 2, 2 ** (32 - range.length) - 3, within)) {
+      addresses.set(name, address);
+      taken.add(address);
+    }
+  }
+
+  const built = drafts.map((draft): ClusterPod => {
+    const node = nodeOf(draft);
+    const { namespace, name, workload, labelPlaces, spec, ready, terminating, source } = draft;
+    return {
+      namespace,
+      name,
+      workload,
+      labels: new Map([...labelPlaces].map(([key, label]) => [key, label.value])),
+      labelPlaces,
+      spec,
+      node,
+      address: spec.hostNetwork ? node.address : (draft.address ?? addresses.get(`${namespace}/${name}`) ?? 0),
+      hostNetwork: spec.hostNetwork,
+      ready,
+      terminating,
+      source,
+    };
+  });
+  return built.sort((a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name));
+}

@@ -1,0 +1,57 @@
+/** Stable numbers for names: the same for the same name, whatever else is there. */
+
+/** FNV-1a over UTF-16 units, with a last mix (MurmurHash3's) that spreads it over all 32 bits. */
+export function hashOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
+
+/**
+ * Gives each name a number of its own between `first` and `first + size - 1`: the one its hash asks for, or the next free.
+ * Names come in sorted order, so that a name's number changes only when one that it collides with comes or goes.
+ * null for a name when all are taken.
+ */
+export function spread(names: Iterable<string>, first: number, size: number, taken = new Set<number>()): Map<string, number> {
+  const numbers = new Map<string, number>();
+  for (const name of [...new Set(names)].sort(compare)) {
+    if (taken.size >= size) break;
+    let offset = hashOf(name) % size;
+    while (taken.has(first + offset)) offset = (offset + 1) % size;
+    taken.add(first + offset);
+    numbers.set(name, first + offset);
+  }
+  return numbers;
+}
+
+/** Orders texts by UTF-16 units: the same in every locale. */
+export const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/**
+ * Numbers that stay: a name keeps its number while it is there, and a new one takes the lowest that is free, as Cilium's
+ * agent hands out service and backend ids.
+ */
+export class Numbers {
+  private held = new Map<string, number>();
+
+  /** Numbers for exactly these names, from 1 on; all others are given back. */
+  assign(names: Iterable<string>): ReadonlyMap<string, number> {
+    const wanted = [...new Set(names)].sort(compare);
+    const next = new Map<string, number>();
+    for (const name of wanted) {
+      const number = this.held.get(name);
+      if (number !== undefined) next.set(name, number);
+    }
+    const taken = new Set(next.values());
+    let free = 1;
+    for (const name of wanted) {
+      if (next.has(name)) continue;
+      while (taken.has(free)) free++;
+      next.set(name, free++);
+    }
+    this.held = next;
+    return next;
+  }
+}

@@ -1,0 +1,227 @@
+/** From the cluster and its policies to what the datapath's maps must hold. */
+import { EndpointFlag, LbAlgorithm, MapId, ReservedIdentity, SvcFlag } from '../../assembly/abi.js';
+import {
+  EndpointConfig,
+  EndpointInfo,
+  EndpointKey,
+  IpcacheKey,
+  Lb4Backend,
+  Lb4BackendKey,
+  Lb4Key,
+  Lb4ReverseNat,
+  Lb4ReverseNatKey,
+  Lb4Service,
+  NodeConfig,
+  NodeKey,
+  NodeValue,
+  PolicyEntry,
+  PolicyKey,
+  RemoteEndpointInfo,
+} from '../../pkg/structs.js';
+import { formatAddress } from '../addresses.js';
+import type { Cluster, ClusterBackend, ClusterPod, ClusterService } from '../cluster/cluster.js';
+import { hashOf, Numbers } from '../hash.js';
+import type { Place } from '../manifests/place.js';
+import { PROTOCOL_NUMBERS, type CompiledPolicies } from '../policy/compile.js';
+import type { Identities } from '../policy/identities.js';
+import type { RuleOrigin } from '../policy/rules.js';
+import type { Settings } from '../settings.js';
+import { encode, type Bytes } from '../wasm.js';
+
+/** One entry that a map must hold, and what in the manifests put it there. */
+export interface MapEntry {
+  readonly map: MapId;
+  readonly key: Bytes;
+  readonly value: Bytes;
+  readonly origin: readonly Place[];
+  /** For policymap entries, the rules in full. */
+  readonly rules?: readonly RuleOrigin[];
+}
+
+/** A Maglev table that must be there: its backends in Cilium's order. */
+export interface MaglevEntry {
+  readonly revNatIndex: number;
+  readonly backends: readonly { readonly backendId: number; readonly weight: number; readonly name: string }[];
+  readonly origin: readonly Place[];
+}
+
+/** Where a Service listens: a frontend of Cilium's. */
+export interface Frontend {
+  readonly service: ClusterService;
+  readonly address: number;
+  readonly port: number;
+  readonly protocol: number;
+  readonly revNatIndex: number;
+  readonly backends: readonly { readonly id: number; readonly backend: ClusterBackend }[];
+}
+
+export interface Desired {
+  readonly entries: readonly MapEntry[];
+  readonly maglev: readonly MaglevEntry[];
+  readonly frontends: readonly Frontend[];
+  /** Number of each pod's endpoint in the datapath. */
+  readonly endpointIds: ReadonlyMap<ClusterPod, number>;
+  readonly backendsById: ReadonlyMap<number, ClusterBackend>;
+  readonly frontendsByIndex: ReadonlyMap<number, Frontend>;
+}
+
+/** Hardware addresses that need no manifest: locally administered, from a stable number. Six bytes, first on the wire lowest. */
+const macOf = (role: number, number: number): bigint => {
+  const bytes = [0x02, role, number >>> 24, (number >>> 16) & 255, (number >>> 8) & 255, number & 255];
+  return bytes.reduce((mac, byte, i) => mac | (BigInt(byte) << BigInt(8 * i)), 0n);
+};
+
+/** Cilium's text of a backend, as its Maglev hashes it. `pkg/maglev`, `setHashString`. */
+const maglevName = (address: number, port: number, protocol: string): string => `[${formatAddress(address)}:${port}/${protocol},State:active]`;
+
+/** Ids of frontends, backends and endpoints stay while those do. */
+export class Desirer {
+  private readonly revNatNumbers = new Numbers();
+  private readonly backendNumbers = new Numbers();
+  private readonly endpointNumbers = new Numbers();
+
+  /** Everything the maps must hold for a cluster. */
+  desire(cluster: Cluster, identities: Identities, policies: CompiledPolicies, settings: Settings): Desired {
+    const pods = cluster.pods.filter((pod) => !pod.hostNetwork);
+    const numbers = this.endpointNumbers.assign(pods.map((pod) => `${pod.namespace}/${pod.name}`));
+    const endpointIds = new Map(pods.map((pod) => [pod, numbers.get(`${pod.namespace}/${pod.name}`)!]));
+    const frontends = this.frontends(cluster);
+    const entries: MapEntry[] = [];
+    const maglev: MaglevEntry[] = [];
+    const backendsById = new Map<number, ClusterBackend>();
+    for (const frontend of frontends) {
+      entries.push(...frontendEntries(frontend, settings));
+      const table = maglevEntry(frontend);
+      if (table && settings['loadBalancer.algorithm'] === 'maglev') maglev.push(table);
+      for (const { id, backend } of frontend.backends) {
+        if (!backendsById.has(id)) entries.push(backendEntry(id, backend, frontend.protocol));
+        backendsById.set(id, backend);
+      }
+    }
+    entries.push(...wildcardEntries(frontends), ...nodeEntries(cluster));
+    for (const pod of pods) entries.push(...podEntries(pod, endpointIds.get(pod)!, identities, policies));
+    entries.push(...ipcacheEntries(cluster, identities), ...policyEntries(policies));
+    return { entries, maglev, frontends, endpointIds, backendsById, frontendsByIndex: new Map(frontends.map((frontend) => [frontend.revNatIndex, frontend])) };
+  }
+
+  private frontends(cluster: Cluster): Frontend[] {
+    const wanted = cluster.services.flatMap((service) =>
+      service.clusterIP === null ? [] : service.ports.map((port) => ({ service, port, address: service.clusterIP!, protocol: port.source.protocol })),
+    );
+    const nameOf = ({ address, port, protocol }: (typeof wanted)[number]): string => `${formatAddress(address)}:${port.source.port.value}/${protocol}`;
+    const backendName = (protocol: string, backend: ClusterBackend): string => `${formatAddress(backend.address)}:${backend.port}/${protocol}`;
+    const indexes = this.revNatNumbers.assign(wanted.map(nameOf));
+    const ids = this.backendNumbers.assign(wanted.flatMap(({ port, protocol }) => port.backends.map((backend) => backendName(protocol, backend))));
+    return wanted.map((frontend) => ({
+      service: frontend.service,
+      address: frontend.address,
+      port: frontend.port.source.port.value,
+      protocol: PROTOCOL_NUMBERS[frontend.protocol],
+      revNatIndex: indexes.get(nameOf(frontend))!,
+      backends: frontend.port.backends.map((backend) => ({ id: ids.get(backendName(frontend.protocol, backend))!, backend })),
+    }));
+  }
+}
+
+function frontendEntries({ service, address, port, protocol, revNatIndex, backends }: Frontend, settings: Settings): MapEntry[] {
+  const { affinitySeconds } = service.source;
+  const algorithm = settings['loadBalancer.algorithm'] === 'maglev' ? LbAlgorithm.MAGLEV : LbAlgorithm.RANDOM;
+  const flags = affinitySeconds === null ? 0 : SvcFlag.AFFINITY;
+  const portSource = service.source.ports.find((candidate) => candidate.port.value === port && PROTOCOL_NUMBERS[candidate.protocol] === protocol);
+  const origin = [portSource?.at ?? service.source.at];
+  const slot = (backendSlot: number, value: Partial<Lb4Service>, from: readonly Place[]): MapEntry => ({
+    map: MapId.LB4_SERVICES,
+    key: encode(Lb4Key, { address, dport: port, backendSlot, proto: protocol }),
+    value: encode(Lb4Service, { revNatIndex, flags, ...value }),
+    origin: from,
+  });
+  return [
+    slot(0, { backendId: (algorithm << 24) | (affinitySeconds ?? 0), count: backends.length }, origin),
+    ...backends.map(({ id, backend }, i) => slot(i + 1, { backendId: id }, [backend.source, ...origin])),
+    { map: MapId.LB4_REVERSE_NAT, key: encode(Lb4ReverseNatKey, { revNatIndex }), value: encode(Lb4ReverseNat, { address, port }), origin },
+  ];
+}
+
+/** Each Service address answers on its other ports too: with no backend. Cilium's wildcard entries. */
+function wildcardEntries(frontends: readonly Frontend[]): MapEntry[] {
+  const byAddress = new Map(frontends.map(({ address, service }) => [address, service]));
+  return [...byAddress].map(([address, service]) => ({
+    map: MapId.LB4_SERVICES,
+    key: encode(Lb4Key, { address }),
+    value: encode(Lb4Service, {}),
+    origin: [service.source.at],
+  }));
+}
+
+function backendEntry(backendId: number, { address, port, source }: ClusterBackend, proto: number): MapEntry {
+  return { map: MapId.LB4_BACKENDS, key: encode(Lb4BackendKey, { backendId }), value: encode(Lb4Backend, { address, port, proto, weight: 1 }), origin: [source] };
+}
+
+function maglevEntry({ service, revNatIndex, protocol, backends }: Frontend): MaglevEntry | null {
+  if (backends.length === 0) return null;
+  const name = protocol === PROTOCOL_NUMBERS.UDP ? 'UDP' : protocol === PROTOCOL_NUMBERS.SCTP ? 'SCTP' : 'TCP';
+  const named = backends.map(({ id, backend }) => ({ backendId: id, weight: 1, name: maglevName(backend.address, backend.port, name) }));
+  return { revNatIndex, backends: named.sort((a, b) => (a.name < b.name ? -1 : 1)), origin: [service.source.at] };
+}
+
+function nodeEntries(cluster: Cluster): MapEntry[] {
+  return cluster.nodes.flatMap(({ index, address, source }) => {
+    const origin = source ? [source] : [];
+    return [
+      { map: MapId.NODE_CONFIG, key: word(index), value: encode(NodeConfig, { address, mac: macOf(1, index) }), origin },
+      { map: MapId.NODES, key: encode(NodeKey, { address }), value: encode(NodeValue, { node: index }), origin },
+      { map: MapId.LXC, key: encode(EndpointKey, { address, node: index }), value: encode(EndpointInfo, { secId: ReservedIdentity.HOST, flags: EndpointFlag.HOST }), origin },
+    ];
+  });
+}
+
+/** The index of an array map as bytes. */
+const word = (index: number): Bytes => String.fromCharCode(index & 255, (index >>> 8) & 255, (index >>> 16) & 255, index >>> 24);
+
+function podEntries(pod: ClusterPod, lxcId: number, identities: Identities, policies: CompiledPolicies): MapEntry[] {
+  const identity = identities.ofPod.get(pod)!;
+  const policyId = policies.ofIdentity.get(identity)!.id;
+  const { address, node, source } = pod;
+  const mac = macOf(2, hashOf(`${pod.namespace}/${pod.name}`));
+  const origin = [source];
+  return [
+    { map: MapId.LXC, key: encode(EndpointKey, { address, node: node.index }), value: encode(EndpointInfo, { lxcId, secId: identity.number }), origin },
+    {
+      map: MapId.ENDPOINT_CONFIG,
+      key: word(lxcId),
+      value: encode(EndpointConfig, { mac, nodeMac: macOf(1, node.index), address, secId: identity.number, policyId, node: node.index }),
+      origin,
+    },
+    { map: MapId.IPCACHE, key: encode(IpcacheKey, { prefixLength: 32, address }), value: encode(RemoteEndpointInfo, { secIdentity: identity.number, tunnelEndpoint: node.address }), origin },
+  ];
+}
+
+function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
+  const cache = (address: number, prefixLength: number, secIdentity: number, tunnelEndpoint: number, origin: readonly Place[]): MapEntry => ({
+    map: MapId.IPCACHE,
+    key: encode(IpcacheKey, { prefixLength, address }),
+    value: encode(RemoteEndpointInfo, { secIdentity, tunnelEndpoint }),
+    origin,
+  });
+  const pods = new Set(cluster.pods.filter((pod) => !pod.hostNetwork).map((pod) => pod.address));
+  return [
+    cache(0, 0, ReservedIdentity.WORLD, 0, []),
+    ...identities.prefixes
+      // A pod's own address stays the pod's, also where a policy names it.
+      .filter(({ prefix }) => prefix.length < 32 || !(pods.has(prefix.address) || cluster.nodes.some((node) => node.address === prefix.address)))
+      .map(({ number, prefix }) => cache(prefix.address, prefix.length, number, 0, [])),
+    ...cluster.nodes.map((node) => cache(node.address, 32, ReservedIdentity.REMOTE_NODE, 0, node.source ? [node.source] : [])),
+  ];
+}
+
+function policyEntries({ policies }: CompiledPolicies): MapEntry[] {
+  return policies.flatMap(({ id, entries }) =>
+    entries.map(({ identity, egress, protocol, port, length, origins }) => ({
+      map: MapId.POLICY,
+      key: encode(PolicyKey, { prefixLength: length, policyId: id, secLabel: identity, egress: egress ? 1 : 0, protocol, dport: port }),
+      value: encode(PolicyEntry, {}),
+      origin: origins.map((rule) => rule.at),
+      rules: origins,
+    })),
+  );
+}

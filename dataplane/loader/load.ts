@@ -1,0 +1,149 @@
+/** Brings the datapath's maps to what is desired: only what differs is touched, and all of it or nothing. */
+import { MapId } from '../../assembly/abi.js';
+import { MaglevKey } from '../../pkg/structs.js';
+import { Datapath, encode, type Bytes, type Sizes } from '../wasm.js';
+import type { Desired, MaglevEntry, MapEntry } from './entries.js';
+
+interface Change {
+  readonly map: MapId;
+  readonly key: Bytes;
+  /** null takes the entry out. */
+  readonly value: Bytes | null;
+  readonly before: Bytes | null;
+}
+
+/** What an edit did to the maps. */
+export interface LoadReport {
+  readonly updated: number;
+  readonly deleted: number;
+  readonly tables: number;
+  /** Whether a new, larger dataplane had to be made. */
+  readonly rebuilt: boolean;
+}
+
+/** Connections that the answers' own dataplane keeps at once; each answer starts with none. */
+const CONNECTIONS = 4096;
+const EVENTS = 1024;
+
+const keyOf = (entry: { readonly map: MapId; readonly key: Bytes }): string => String.fromCharCode(entry.map) + entry.key;
+
+export class Loader {
+  private datapath: Datapath | null = null;
+  private loaded = new Map<string, MapEntry>();
+  private tables = new Map<number, { signature: string; entry: MaglevEntry }>();
+
+  constructor(private readonly module: WebAssembly.Module) {}
+
+  /** The dataplane with what was loaded last. */
+  get current(): Datapath {
+    if (!this.datapath) throw new Error('nothing has been loaded yet');
+    return this.datapath;
+  }
+
+  /** The entry that was loaded under a key, with where it came from. */
+  entry(map: MapId, key: Bytes): MapEntry | null {
+    return this.loaded.get(keyOf({ map, key })) ?? null;
+  }
+
+  table(revNatIndex: number): MaglevEntry | null {
+    return this.tables.get(revNatIndex)?.entry ?? null;
+  }
+
+  /**
+   * Between two packets, everything changes: the datapath runs no packet while this runs, and when a map refuses an
+   * entry all changes so far are undone before the larger dataplane is made.
+   */
+  load(desired: Desired, maglevTableSize: number): LoadReport {
+    const wanted = new Map(desired.entries.map((entry) => [keyOf(entry), entry]));
+    const rebuilt = !this.datapath || !fits(this.datapath.sizes, desired, maglevTableSize);
+    if (rebuilt) {
+      this.datapath = Datapath.create(this.module, sizesFor(desired, maglevTableSize));
+      this.loaded = new Map();
+      this.tables = new Map();
+    }
+    const changes: Change[] = [];
+    for (const [key, { map, key: bytes, value }] of this.loaded) if (!wanted.has(key)) changes.push({ map, key: bytes, value: null, before: value });
+    for (const [key, { map, key: bytes, value }] of wanted) {
+      const before = this.loaded.get(key)?.value ?? null;
+      if (before !== value) changes.push({ map, key: bytes, value, before });
+    }
+    this.apply(changes);
+    this.loaded = wanted;
+    const tables = this.loadTables(desired.maglev);
+    this.current.flushConnections();
+    const deleted = changes.filter((change) => change.value === null).length;
+    return { updated: changes.length - deleted, deleted, tables, rebuilt };
+  }
+
+  private apply(changes: readonly Change[]): void {
+    const datapath = this.current;
+    for (let i = 0; i < changes.length; i++) {
+      const { map, key, value } = changes[i]!;
+      const error = value === null ? datapath.delete(map, key) : datapath.update(map, key, value);
+      if (error === 0) continue;
+      for (const { map, key, before } of changes.slice(0, i).reverse()) {
+        if (before === null) datapath.delete(map, key);
+        else datapath.update(map, key, before);
+      }
+      throw new Error(`map ${map} refused an entry: ${error}`);
+    }
+  }
+
+  private loadTables(entries: readonly MaglevEntry[]): number {
+    const next = new Map(entries.map((entry) => [entry.revNatIndex, { signature: entry.backends.map((b) => `${b.backendId} ${b.weight} ${b.name}`).join('\n'), entry }]));
+    for (const revNatIndex of this.tables.keys()) if (!next.has(revNatIndex)) this.current.delete(MapId.LB4_MAGLEV, encode(MaglevKey, { revNatIndex }));
+    let built = 0;
+    for (const [revNatIndex, { signature, entry }] of next) {
+      if (this.tables.get(revNatIndex)?.signature === signature) continue;
+      const error = this.current.buildMaglev(revNatIndex, entry.backends);
+      if (error !== 0) throw new Error(`Maglev table ${revNatIndex} refused: ${error}`);
+      built++;
+    }
+    this.tables = next;
+    return built;
+  }
+}
+
+const COUNTED = [
+  ['services', MapId.LB4_SERVICES],
+  ['backends', MapId.LB4_BACKENDS],
+  ['reverseNat', MapId.LB4_REVERSE_NAT],
+  ['ipcache', MapId.IPCACHE],
+  ['policy', MapId.POLICY],
+  ['lxc', MapId.LXC],
+  ['nodes', MapId.NODES],
+] as const;
+
+/** What each map must hold at least. An array holds as many as its highest index says. */
+function needs(desired: Desired): Record<(typeof COUNTED)[number][0] | 'maglev' | 'maglevBackends' | 'endpointConfig' | 'nodeConfig', number> {
+  const counts = new Map<MapId, number>();
+  for (const { map } of desired.entries) counts.set(map, (counts.get(map) ?? 0) + 1);
+  const of = (map: MapId): number => counts.get(map) ?? 0;
+  const highest = Math.max(0, ...desired.endpointIds.values());
+  return {
+    services: of(MapId.LB4_SERVICES),
+    backends: of(MapId.LB4_BACKENDS),
+    reverseNat: of(MapId.LB4_REVERSE_NAT),
+    ipcache: of(MapId.IPCACHE),
+    policy: of(MapId.POLICY),
+    lxc: of(MapId.LXC),
+    nodes: of(MapId.NODES),
+    maglev: desired.maglev.length,
+    maglevBackends: desired.maglev.reduce((most, { backends }) => Math.max(most, backends.length), 0),
+    endpointConfig: highest + 1,
+    nodeConfig: of(MapId.NODE_CONFIG) + 1,
+  };
+}
+
+function fits(sizes: Readonly<Sizes>, desired: Desired, maglevTableSize: number): boolean {
+  if (sizes.maglevTableSize !== maglevTableSize) return false;
+  return Object.entries(needs(desired)).every(([name, count]) => sizes[name as keyof Sizes] >= count);
+}
+
+/** Half as much again as is needed, so that the edits to come find room. */
+function sizesFor(desired: Desired, maglevTableSize: number): Sizes {
+  const roomy = Object.fromEntries(Object.entries(needs(desired)).map(([name, count]) => [name, 64 + Math.ceil(count * 1.5)])) as ReturnType<typeof needs>;
+  roomy.maglev = 16 + Math.ceil(roomy.maglev / 1.5);
+  const widest = Math.max(roomy.services, roomy.ipcache, roomy.policy, roomy.lxc, CONNECTIONS);
+  return { ...roomy, conntrack: CONNECTIONS, events: EVENTS, maglevTableSize, scratch: Math.max(widest * 16, roomy.maglevBackends * 128) + 1024, templates: 64 };
+}

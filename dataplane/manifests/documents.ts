@@ -1,0 +1,125 @@
+import type { Problem } from '../problems.js';
+import { Fields } from './fields.js';
+import { isBeginningOfKind, kindOf, type Header } from './kinds.js';
+import { readMetadata } from './metadata.js';
+import type { ManifestObject, UnreadDocument } from './objects.js';
+import type { Place, SourceText } from './place.js';
+import { parse } from './syntax.js';
+import { Unreadable, type Tree } from './tree.js';
+
+/** All that one document gives. */
+export interface Reading {
+  readonly objects: readonly ManifestObject[];
+  readonly problems: readonly Problem[];
+  /** The document itself where it cannot be read, or the policies in it that are refused. */
+  readonly unread: readonly UnreadDocument[];
+  /**
+   * False where the text cannot be read, where an object in it is refused, and where it is no object at all. If it was
+   * a complete one before an edit, then it is probably being typed, and that last good state still stands.
+   */
+  readonly complete: boolean;
+}
+
+/** Never throws. */
+export function readDocument(source: SourceText): Reading {
+  const problems: Problem[] = [];
+  try {
+    const tree = parse(source, problems);
+    const reader = new DocumentReader(problems);
+    if (tree) reader.read(tree, null);
+    return { objects: reader.objects, problems, unread: reader.unread, complete: tree !== null && reader.complete };
+  } catch (error) {
+    if (!(error instanceof Unreadable)) throw error;
+    return unreadable(source, error.reason, [...problems, error.problem]);
+  }
+}
+
+export function unreadable(
+  source: SourceText,
+  reason: UnreadDocument['reason'],
+  problems: readonly Problem[],
+): Reading {
+  const at = { source, start: 0, end: source.text.length };
+  return { objects: [], problems, unread: [{ at, ...legible(source), reason }], complete: false };
+}
+
+/** The type of the items of a list, which need not repeat it. */
+interface Inherited {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly kindAt: Place;
+}
+
+class DocumentReader {
+  readonly objects: ManifestObject[] = [];
+  readonly unread: UnreadDocument[] = [];
+  complete = true;
+
+  constructor(private readonly problems: Problem[]) {}
+
+  read(tree: Tree, inherited: Inherited | null): void {
+    const type = tree.type === 'mapping' ? typeOf(tree, inherited) : null;
+    if (tree.type !== 'mapping' || !type) {
+      this.complete = false;
+      return;
+    }
+    const object = new Fields(tree, this.problems);
+    const known = kindOf(type.apiVersion, type.kind);
+    if (known) {
+      const metadata = readMetadata(object, known.namespaced);
+      const header: Header | undefined = metadata && {
+        apiVersion: type.apiVersion,
+        metadata,
+        at: tree.at,
+        kindAt: type.kindAt,
+      };
+      const read = header && known.read(object, header);
+      if (read) this.objects.push(read);
+      else this.refuse(object, known.isPolicy ? type.kind : null);
+    } else if (isList(type)) this.readList(object, type);
+    else if (isBeginningOfKind(type.apiVersion, type.kind)) this.complete = false;
+  }
+
+  /** Items of `kind: List` name their own kind; those of a `PodList` need not. */
+  private readList(object: Fields, type: Inherited): void {
+    const items = object.list('items');
+    if (items === undefined) this.complete = false;
+    const inherited = type.kind === 'List' ? null : { ...type, kind: type.kind.slice(0, -'List'.length) };
+    for (const item of items?.items ?? []) this.read(item, inherited);
+  }
+
+  private refuse(object: Fields, policyKind: string | null): void {
+    this.complete = false;
+    if (policyKind === null) return;
+    const namespace = new Fields(object.mapping, []).within('metadata').text('namespace');
+    this.unread.push({ at: object.at, kind: policyKind, namespace, reason: 'syntax' });
+  }
+}
+
+function typeOf(tree: Tree & { type: 'mapping' }, inherited: Inherited | null): Inherited | null {
+  const apiVersion = tree.entries.get('apiVersion')?.value;
+  const kind = tree.entries.get('kind')?.value;
+  if (!apiVersion && !kind) return inherited;
+  if (apiVersion?.type !== 'scalar' || kind?.type !== 'scalar') return null;
+  if (typeof apiVersion.value !== 'string' || typeof kind.value !== 'string') return null;
+  return { apiVersion: apiVersion.value, kind: kind.value, kindAt: kind.at };
+}
+
+function isList({ apiVersion, kind }: Inherited): boolean {
+  if (!kind.endsWith('List')) return false;
+  return kind === 'List' ? apiVersion === 'v1' : kindOf(apiVersion, kind.slice(0, -'List'.length)) !== null;
+}
+
+/** What lines at the left margin, and those right below `metadata:`, show of a document that cannot be parsed. */
+function legible(source: SourceText): { kind: string | null; namespace: string | null } {
+  let kind: string | null = null;
+  let namespace: string | null = null;
+  let inMetadata = false;
+  source.lineStarts.forEach((start, index) => {
+    const line = source.text.slice(start, source.lineStarts[index + 1]);
+    if (/^[^\s#]/.test(line)) inMetadata = line.startsWith('metadata:');
+    kind ??= /^kind:[ \t]+["']?([A-Za-z]+)["']?\s*(?:#|$)/.exec(line)?.[1] ?? null;
+    if (inMetadata) namespace ??= /^[ \t]+namespace:[ \t]+["']?([-a-z0-9]+)["']?\s*(?:#|$)/.exec(line)?.[1] ?? null;
+  });
+  return { kind, namespace };
+}

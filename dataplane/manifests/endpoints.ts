@@ -1,0 +1,63 @@
+import { readAddress } from './addresses.js';
+import type { Fields } from './fields.js';
+import type { Header } from './kinds.js';
+import type { EndpointAddress, Endpoints, EndpointSubset } from './objects.js';
+import { readProtocol } from './pods.js';
+
+const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
+
+/** v1 Endpoints: each subset has addresses that are ready and others that are not. */
+export function readEndpoints(object: Fields, header: Header): Endpoints {
+  return {
+    ...header,
+    kind: 'Endpoints',
+    service: header.metadata.name.value,
+    subsets: object.each('subsets').map((subset) => ({
+      endpoints: [
+        ...subset.each('addresses').flatMap((address) => readEndpointAddress(address, true)),
+        ...subset.each('notReadyAddresses').flatMap((address) => readEndpointAddress(address, false)),
+      ],
+      ports: readPorts(subset),
+    })),
+  };
+}
+
+function readEndpointAddress(address: Fields, ready: boolean): EndpointAddress[] {
+  const ip = address.required('ip', readAddress(address, 'ip'));
+  if (!ip) return [];
+  const nodeName = address.text('nodeName');
+  return [{ at: address.at, addresses: [ip.value], nodeName, ready, serving: ready, terminating: false, zone: null }];
+}
+
+/** discovery.k8s.io/v1 EndpointSlice. */
+export function readEndpointSlice(object: Fields, header: Header): Endpoints {
+  return {
+    ...header,
+    kind: 'EndpointSlice',
+    service: header.metadata.labels.get(SERVICE_NAME_LABEL)?.value ?? null,
+    subsets: [{ endpoints: object.each('endpoints').map(readEndpoint), ports: readPorts(object) }],
+  };
+}
+
+function readEndpoint(endpoint: Fields): EndpointAddress {
+  const conditions = endpoint.within('conditions');
+  const ready = !conditions.has('ready') || conditions.boolean('ready');
+  return {
+    at: endpoint.at,
+    addresses: endpoint.strings('addresses').map(({ value }) => value),
+    nodeName: endpoint.text('nodeName'),
+    ready,
+    serving: conditions.has('serving') ? conditions.boolean('serving') : ready,
+    terminating: conditions.boolean('terminating'),
+    zone: endpoint.text('zone'),
+  };
+}
+
+/** A port without a number, which Kubernetes allows for other uses than Services, leads nowhere. */
+function readPorts(fields: Fields): EndpointSubset['ports'] {
+  return fields.each('ports').flatMap((port) => {
+    const number = port.port('port');
+    const protocol = readProtocol(port);
+    return number && protocol ? [{ at: port.at, name: port.text('name'), protocol, port: number.value }] : [];
+  });
+}

@@ -1,0 +1,108 @@
+import { problem } from '../problems.js';
+import { readConfigMap, readNamespace, readNode } from './cluster.js';
+import { readEndpoints, readEndpointSlice } from './endpoints.js';
+import type { Fields } from './fields.js';
+import { WORKLOAD_KINDS, type ManifestObject, type Metadata, type UnevaluatedPolicy } from './objects.js';
+import type { Place } from './place.js';
+import { readPod } from './pods.js';
+import { readNetworkPolicy } from './policies.js';
+import { readService } from './services.js';
+import { readWorkload } from './workloads.js';
+
+/** What every object has; readers add their kind and fields. */
+export interface Header {
+  readonly apiVersion: string;
+  readonly metadata: Metadata;
+  readonly at: Place;
+  readonly kindAt: Place;
+}
+
+export interface Kind {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespaced: boolean;
+  /** It can forbid traffic: where it cannot be read, verdicts are UNKNOWN rather than as without it. */
+  readonly isPolicy: boolean;
+  /** `undefined` where the object is refused; the reason is then reported. */
+  readonly read: (object: Fields, header: Header) => ManifestObject | undefined;
+}
+
+type Read = Kind['read'];
+
+const namespaced = (apiVersion: string, kind: string, read: Read): Kind => ({
+  apiVersion,
+  kind,
+  namespaced: true,
+  isPolicy: false,
+  read,
+});
+const clusterWide = (apiVersion: string, kind: string, read: Read): Kind => ({
+  ...namespaced(apiVersion, kind, read),
+  namespaced: false,
+});
+
+const WORKLOAD_VERSIONS = {
+  Deployment: ['apps/v1'],
+  ReplicaSet: ['apps/v1'],
+  StatefulSet: ['apps/v1'],
+  DaemonSet: ['apps/v1'],
+  Job: ['batch/v1'],
+  CronJob: ['batch/v1', 'batch/v1beta1'],
+  ReplicationController: ['v1'],
+} as const;
+
+/** The kinds that are read, by exact apiVersion. */
+const KINDS: readonly Kind[] = [
+  clusterWide('v1', 'Namespace', readNamespace),
+  clusterWide('v1', 'Node', readNode),
+  namespaced('v1', 'Pod', readPod),
+  namespaced('v1', 'Service', readService),
+  namespaced('v1', 'Endpoints', readEndpoints),
+  namespaced('v1', 'ConfigMap', readConfigMap),
+  namespaced('discovery.k8s.io/v1', 'EndpointSlice', readEndpointSlice),
+  ...WORKLOAD_KINDS.flatMap((kind) =>
+    WORKLOAD_VERSIONS[kind].map((version) => namespaced(version, kind, readWorkload(kind))),
+  ),
+  { ...namespaced('networking.k8s.io/v1', 'NetworkPolicy', readNetworkPolicy), isPolicy: true },
+];
+
+/** Policies of other languages: group (or exact apiVersion), kind, and whether it has a namespace. */
+const UNEVALUATED: readonly (readonly [string, string, boolean])[] = [
+  ['cilium.io', 'CiliumNetworkPolicy', true],
+  ['cilium.io', 'CiliumClusterwideNetworkPolicy', false],
+  ['policy.networking.k8s.io', 'AdminNetworkPolicy', false],
+  ['policy.networking.k8s.io', 'BaselineAdminNetworkPolicy', false],
+  ['policy.networking.k8s.io', 'ClusterNetworkPolicy', false],
+  ['projectcalico.org/v3', 'NetworkPolicy', true],
+  ['projectcalico.org/v3', 'GlobalNetworkPolicy', false],
+  ['crd.projectcalico.org/v1', 'NetworkPolicy', true],
+  ['crd.projectcalico.org/v1', 'GlobalNetworkPolicy', false],
+  ['security.istio.io', 'AuthorizationPolicy', true],
+  ['security.istio.io', 'PeerAuthentication', true],
+];
+
+/** Who reads an object; null for kinds that are left alone. A kind of the same name in another group is such. */
+export function kindOf(apiVersion: string, kind: string): Kind | null {
+  const known = KINDS.find((one) => one.kind === kind && one.apiVersion === apiVersion);
+  if (known) return known;
+  const group = apiVersion.slice(0, apiVersion.indexOf('/'));
+  const other = UNEVALUATED.find(([of, name]) => name === kind && (of === group || of === apiVersion));
+  return other ? { apiVersion, kind, namespaced: other[2], isPolicy: true, read: readUnevaluated(kind) } : null;
+}
+
+/** Whether these could be the first letters of a kind that is read: then it is probably being typed. */
+export function isBeginningOfKind(apiVersion: string, kind: string): boolean {
+  const begins = (fullVersion: string, fullKind: string): boolean =>
+    fullVersion.startsWith(apiVersion) && fullKind.startsWith(kind);
+  return (
+    KINDS.some((one) => begins(one.apiVersion, one.kind)) || UNEVALUATED.some(([of, name]) => begins(`${of}/`, name))
+  );
+}
+
+function readUnevaluated(actualKind: string) {
+  return (object: Fields, header: Header): UnevaluatedPolicy => {
+    const message = `${actualKind} is not evaluated yet; verdicts it could change are UNKNOWN.`;
+    object.problems.push(problem('HS1012', header.kindAt, message));
+    return { ...header, kind: 'UnevaluatedPolicy', actualKind };
+  };
+}

@@ -1,0 +1,96 @@
+import { cut, quote, type Fields } from './fields.js';
+import type { LabelSelector } from './objects.js';
+import type { Located } from './place.js';
+
+const NAME = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+
+export const isSubdomain = (text: string): boolean => text.length <= 253 && SUBDOMAIN.test(text);
+
+const isLabelValue = (text: string): boolean => text === '' || NAME.test(text);
+
+function isLabelKey(text: string): boolean {
+  const [name, prefix, ...more] = text.split('/').reverse();
+  return more.length === 0 && NAME.test(name!) && (prefix === undefined || isSubdomain(prefix));
+}
+
+/** Labels of an object: those that Kubernetes refuses are reported and kept, as nothing selects them by mistake. */
+export function readLabels(fields: Fields, name: string): ReadonlyMap<string, Located<string>> {
+  return checkLabels(fields.within(name)).labels;
+}
+
+/** A mapping of labels, or `undefined` where a key or value can be none. */
+export function readValidLabels(fields: Fields, name: string): ReadonlyMap<string, Located<string>> | null | undefined {
+  const mapping = fields.fields(name);
+  if (!mapping) return mapping;
+  const { labels, valid } = checkLabels(mapping);
+  return valid ? labels : undefined;
+}
+
+function checkLabels(mapping: Fields): { labels: ReadonlyMap<string, Located<string>>; valid: boolean } {
+  const labels = mapping.asStrings();
+  let valid = labels.size === [...mapping.names].length;
+  for (const [key, { value }] of labels) {
+    if (!isLabelKey(key)) {
+      mapping.refuse('HS1010', key, `${quote(key)} is not a valid label key.`);
+      valid = false;
+    }
+    if (!isLabelValue(value)) {
+      mapping.refuse('HS1010', key, `${quote(value)} is not a valid label value.`, fixesOf(value));
+      valid = false;
+    }
+  }
+  return { labels, valid };
+}
+
+/** Quotation marks that word processors make are part of the value to YAML. */
+function fixesOf(value: string): string[] {
+  const plain = value.replace(/[“”„«»‘’"']/g, '');
+  return plain !== value && isLabelValue(plain) ? [`Use plain quotes, or none: ${cut(plain)}`] : [];
+}
+
+const OPERATORS = ['In', 'NotIn', 'Exists', 'DoesNotExist'] as const;
+
+/** metav1.LabelSelector in a field; `undefined` where any part of it is refused, as it could then select too much. */
+export function readSelector(fields: Fields, name: string): LabelSelector | null | undefined {
+  const selector = fields.fields(name);
+  if (!selector) return selector;
+  const known = selector.only('matchLabels', 'matchExpressions');
+  const matchLabels = readValidLabels(selector, 'matchLabels');
+  const matchExpressions = readExpressions(selector);
+  if (!known || matchLabels === undefined || matchExpressions === undefined) return undefined;
+  return { at: selector.at, matchLabels: matchLabels ?? new Map<string, Located<string>>(), matchExpressions };
+}
+
+function readExpressions(selector: Fields): LabelSelector['matchExpressions'] | undefined {
+  const list = selector.mappings('matchExpressions');
+  if (!list) return list === null ? [] : undefined;
+  const expressions = list.items.map((item) => item && readExpression(item));
+  const valid = expressions.filter((expression) => expression !== undefined);
+  return valid.length === expressions.length ? valid : undefined;
+}
+
+function readExpression(item: Fields): LabelSelector['matchExpressions'][number] | undefined {
+  const known = item.only('key', 'operator', 'values');
+  const key = item.required('key', item.string('key'));
+  const operator = item.required('operator', item.oneOf('operator', OPERATORS));
+  const list = item.list('values');
+  const values = item.strings('values');
+  if (!known || !key || !operator || list === undefined) return undefined;
+
+  if (!isLabelKey(key.value)) return item.refuse('HS1010', 'key', `${quote(key.value)} is not a valid label key.`);
+  const needsValues = operator.value === 'In' || operator.value === 'NotIn';
+  if (needsValues && !list?.items.length) return item.refuse('HS1010', 'values', `${operator.value} needs values.`);
+  if (!needsValues && list?.items.length) return item.refuse('HS1010', 'values', `${operator.value} takes no values.`);
+  if (values.length !== (list?.items.length ?? 0)) return undefined;
+  const invalid = values.find(({ value }) => !isLabelValue(value));
+  if (invalid) {
+    return item.refuse(
+      'HS1010',
+      'values',
+      `${quote(invalid.value)} is not a valid label value.`,
+      fixesOf(invalid.value),
+    );
+  }
+  return { at: item.at, key: key.value, operator: operator.value, values: values.map(({ value }) => value) };
+}

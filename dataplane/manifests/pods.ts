@@ -1,0 +1,69 @@
+import { readAddress } from './addresses.js';
+import { isPortName, quote, type Fields } from './fields.js';
+import type { Header } from './kinds.js';
+import type { Container, ContainerPort, Pod, PodSpec, Protocol } from './objects.js';
+import type { Located } from './place.js';
+
+export const PROTOCOLS: readonly Protocol[] = ['TCP', 'UDP', 'SCTP'];
+
+/** The protocol of a port, TCP where none is given; `undefined` where it is refused. */
+export function readProtocol(port: Fields): Protocol | undefined {
+  const found = port.oneOf('protocol', PROTOCOLS);
+  return found === null ? 'TCP' : found?.value;
+}
+
+export function readPod(object: Fields, header: Header): Pod {
+  const status = object.within('status');
+  const ready = status.each('conditions').find((condition) => condition.text('type') === 'Ready');
+  return {
+    ...header,
+    kind: 'Pod',
+    spec: readPodSpec(object.within('spec')),
+    phase: status.text('phase'),
+    podIPs: readPodIPs(status),
+    hostIP: readAddress(status, 'hostIP')?.value ?? null,
+    ready: ready ? ready.text('status') === 'True' : null,
+    terminating: object.within('metadata').has('deletionTimestamp'),
+  };
+}
+
+function readPodIPs(status: Fields): readonly Located<string>[] {
+  if (!status.has('podIPs')) return [readAddress(status, 'podIP') ?? []].flat();
+  return status.each('podIPs').flatMap((entry) => readAddress(entry, 'ip') ?? []);
+}
+
+export function readPodSpec(spec: Fields): PodSpec {
+  const sidecars = spec.each('initContainers').filter((container) => container.text('restartPolicy') === 'Always');
+  return {
+    nodeName: spec.string('nodeName') ?? null,
+    hostNetwork: spec.boolean('hostNetwork'),
+    containers: [...spec.each('containers'), ...sidecars].map(readContainer),
+    hostname: spec.text('hostname'),
+    subdomain: spec.text('subdomain'),
+  };
+}
+
+function readContainer(container: Fields): Container {
+  return {
+    at: container.at,
+    name: container.text('name') ?? '',
+    ports: container.each('ports').flatMap((port) => readContainerPort(port) ?? []),
+    env: container.each('env').flatMap((variable) => {
+      const value = variable.string('value');
+      return value ? [{ name: variable.text('name') ?? '', value }] : [];
+    }),
+    args: [...container.strings('command'), ...container.strings('args')],
+  };
+}
+
+function readContainerPort(port: Fields): ContainerPort | undefined {
+  const containerPort = port.required('containerPort', port.port('containerPort'));
+  const protocol = readProtocol(port);
+  const name = port.string('name') ?? null;
+  if (name?.value && !isPortName(name.value)) {
+    port.refuse('HS1010', 'name', `${quote(name.value)} is not a valid port name.`);
+  }
+  const hostPort = port.portOrZero('hostPort') ?? null;
+  const hostIP = port.text('hostIP');
+  return containerPort && protocol && { at: port.at, containerPort, name, protocol, hostPort, hostIP };
+}

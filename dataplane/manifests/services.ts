@@ -1,0 +1,98 @@
+import { isAddress, parseCidr, readAddress } from './addresses.js';
+import { quote, type Fields } from './fields.js';
+import type { Header } from './kinds.js';
+import { readLabels } from './labels.js';
+import type { Service, ServicePort } from './objects.js';
+import type { Located } from './place.js';
+import { problem } from '../problems.js';
+import { readProtocol } from './pods.js';
+
+const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
+const TRAFFIC_POLICIES = ['Cluster', 'Local'] as const;
+
+/** corev1.DefaultClientIPServiceAffinitySeconds and the most that Kubernetes accepts. */
+const DEFAULT_AFFINITY_SECONDS = 10_800;
+const MAX_AFFINITY_SECONDS = 86_400;
+
+/** The label that keeps kube-proxy away from a Service. */
+const HEADLESS_LABEL = 'service.kubernetes.io/headless';
+
+export function readService(object: Fields, header: Header): Service {
+  const spec = object.within('spec');
+  const assigned = readClusterIPs(spec);
+  const headless = assigned.some(isNone) || header.metadata.labels.has(HEADLESS_LABEL);
+  const selector = readLabels(spec, 'selector');
+  return {
+    ...header,
+    kind: 'Service',
+    type: spec.oneOf('type', TYPES)?.value ?? 'ClusterIP',
+    selector: selector.size > 0 ? { at: spec.placeOf('selector'), labels: selector } : null,
+    clusterIPs: headless ? [] : assigned,
+    headless,
+    ports: spec.each('ports').flatMap((port) => readServicePort(port) ?? []),
+    externalName: spec.string('externalName') ?? null,
+    externalIPs: spec.strings('externalIPs').filter((ip) => checked(spec, ip, isAddress, 'an IP address')),
+    loadBalancerIP: readAddress(spec, 'loadBalancerIP') ?? null,
+    loadBalancerSourceRanges: readSourceRanges(spec),
+    ingressIPs: object
+      .within('status')
+      .within('loadBalancer')
+      .each('ingress')
+      .flatMap((entry) => {
+        const ip = readAddress(entry, 'ip');
+        return ip ? [{ ip, ipMode: entry.text('ipMode') }] : [];
+      }),
+    affinitySeconds: readAffinity(spec),
+    externalTrafficPolicy: spec.oneOf('externalTrafficPolicy', TRAFFIC_POLICIES)?.value ?? 'Cluster',
+    internalTrafficPolicy: spec.oneOf('internalTrafficPolicy', TRAFFIC_POLICIES)?.value ?? 'Cluster',
+    trafficDistribution: spec.text('trafficDistribution'),
+    publishNotReadyAddresses: spec.boolean('publishNotReadyAddresses'),
+  };
+}
+
+const isNone = ({ value }: Located<string>): boolean => value.toLowerCase() === 'none';
+
+function checked(spec: Fields, found: Located<string>, isValid: (text: string) => boolean, what: string): boolean {
+  if (isValid(found.value)) return true;
+  spec.problems.push(problem('HS1010', found.at, `${quote(found.value)} is not ${what}.`));
+  return false;
+}
+
+/** spec.clusterIPs, else spec.clusterIP; an empty string asks for one to be assigned. */
+function readClusterIPs(spec: Fields): readonly Located<string>[] {
+  const single = spec.string('clusterIP');
+  const listed = spec.strings('clusterIPs');
+  const written = listed.length > 0 ? listed : single ? [single] : [];
+  return written
+    .filter(({ value }) => value !== '')
+    .filter((ip) => isNone(ip) || checked(spec, ip, isAddress, 'an IP address or None'));
+}
+
+/** Ranges that are none stay in the list: without them it could be empty, and an empty list admits every source. */
+function readSourceRanges(spec: Fields): readonly Located<string>[] {
+  const ranges = spec.strings('loadBalancerSourceRanges');
+  for (const range of ranges) checked(spec, range, (text) => parseCidr(text.trim()) !== null, 'an address block');
+  return ranges;
+}
+
+function readServicePort(port: Fields): ServicePort | undefined {
+  const number = port.required('port', port.port('port'));
+  const protocol = readProtocol(port);
+  const targetPort = readTargetPort(port);
+  const nodePort = port.portOrZero('nodePort') ?? null;
+  const name = port.text('name');
+  if (!number || !protocol || targetPort === undefined) return undefined;
+  return { at: port.at, name, protocol, port: number, targetPort, nodePort };
+}
+
+/** 0 and an empty string stand for `port`, as the API server fills them in. */
+function readTargetPort(port: Fields): Located<number | string> | null | undefined {
+  const isUnset = port.scalar('targetPort') === 0 || port.scalar('targetPort') === '';
+  return isUnset ? null : port.portOrName('targetPort');
+}
+
+function readAffinity(spec: Fields): number | null {
+  if (spec.oneOf('sessionAffinity', ['None', 'ClientIP'])?.value !== 'ClientIP') return null;
+  const clientIP = spec.within('sessionAffinityConfig').within('clientIP');
+  return clientIP.integer('timeoutSeconds', 1, MAX_AFFINITY_SECONDS)?.value ?? DEFAULT_AFFINITY_SECONDS;
+}

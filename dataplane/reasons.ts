@@ -1,0 +1,84 @@
+/** The names and texts of drop reasons and trace points. Cilium `pkg/monitor/api/drop.go`, `types.go`, `api/v1/flow/flow.proto`. */
+import { DropReason, MapId, Program, TracePoint } from '../assembly/abi.js';
+
+export interface Reason {
+  readonly code: number;
+  /** As Hubble's flows name it. */
+  readonly name: string;
+  /** As `cilium monitor` prints it. */
+  readonly text: string;
+}
+
+const REASONS: Readonly<Record<DropReason, readonly [name: string, text: string]>> = {
+  [DropReason.INVALID_SIP]: ['INVALID_SOURCE_IP', 'Invalid source ip'],
+  [DropReason.POLICY]: ['POLICY_DENIED', 'Policy denied'],
+  [DropReason.INVALID]: ['INVALID_PACKET_DROPPED', 'Invalid packet'],
+  [DropReason.CT_INVALID_HDR]: ['CT_TRUNCATED_OR_INVALID_HEADER', 'CT: Truncated or invalid header'],
+  [DropReason.CT_UNKNOWN_PROTO]: ['CT_UNKNOWN_L4_PROTOCOL', 'CT: Unknown L4 protocol'],
+  [DropReason.UNKNOWN_L3]: ['UNSUPPORTED_L3_PROTOCOL', 'Unsupported L3 protocol'],
+  [DropReason.UNKNOWN_L4]: ['UNKNOWN_L4_PROTOCOL', 'Unknown L4 protocol'],
+  [DropReason.NO_TUNNEL_KEY]: ['ERROR_RETRIEVING_TUNNEL_KEY', 'Error retrieving tunnel key'],
+  [DropReason.UNROUTABLE]: ['STALE_OR_UNROUTABLE_IP', 'Stale or unroutable IP'],
+  [DropReason.CT_CREATE_FAILED]: ['CT_MAP_INSERTION_FAILED', 'CT: Map insertion failed'],
+  [DropReason.FRAG_NOSUPPORT]: ['IP_FRAGMENTATION_NOT_SUPPORTED', 'IP fragmentation not supported'],
+  [DropReason.NO_SERVICE]: ['SERVICE_BACKEND_NOT_FOUND', 'Service backend not found'],
+  [DropReason.NO_TUNNEL_ENDPOINT]: ['NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT', 'No tunnel/encapsulation endpoint (datapath BUG!)'],
+  [DropReason.UNSUPPORTED_L2]: ['UNSUPPORTED_L2_PROTOCOL', 'Unsupported L2 protocol'],
+  [DropReason.ENCAP_PROHIBITED]: ['ENCAPSULATION_TRAFFIC_IS_PROHIBITED', 'Encapsulation traffic is prohibited'],
+  [DropReason.INVALID_IDENTITY]: ['INVALID_IDENTITY', 'Invalid identity'],
+  [DropReason.IS_CLUSTER_IP]: ['IS_A_CLUSTERIP', 'Is a ClusterIP'],
+  [DropReason.POLICY_DENY]: ['POLICY_DENY', 'Policy denied by denylist'],
+  [DropReason.VLAN_FILTERED]: ['VLAN_FILTERED', 'VLAN traffic disallowed by VLAN filter'],
+  [DropReason.TTL_EXCEEDED]: ['TTL_EXCEEDED', 'TTL exceeded'],
+  [DropReason.EP_NOT_READY]: ['DROP_EP_NOT_READY', 'Endpoint policy program not available'],
+};
+
+export function reasonOf(code: number): Reason {
+  const [name, text] = REASONS[code as DropReason] ?? ['DROP_REASON_UNKNOWN', `${code}`];
+  return { code, name, text };
+}
+
+export const POINT_NAMES: Readonly<Record<TracePoint, string>> = {
+  [TracePoint.TO_LXC]: 'to-endpoint',
+  [TracePoint.TO_PROXY]: 'to-proxy',
+  [TracePoint.TO_HOST]: 'to-host',
+  [TracePoint.TO_STACK]: 'to-stack',
+  [TracePoint.TO_OVERLAY]: 'to-overlay',
+  [TracePoint.FROM_LXC]: 'from-endpoint',
+  [TracePoint.FROM_PROXY]: 'from-proxy',
+  [TracePoint.FROM_HOST]: 'from-host',
+  [TracePoint.FROM_STACK]: 'from-stack',
+  [TracePoint.FROM_OVERLAY]: 'from-overlay',
+  [TracePoint.FROM_NETWORK]: 'from-network',
+  [TracePoint.TO_NETWORK]: 'to-network',
+};
+
+export const PROGRAM_NAMES: Readonly<Record<Program, string>> = {
+  [Program.FROM_CONTAINER]: 'cil_from_container',
+  [Program.LXC_POLICY]: 'cil_lxc_policy',
+  [Program.FROM_NETDEV]: 'cil_from_netdev',
+  [Program.TO_NETDEV]: 'cil_to_netdev',
+  [Program.FROM_OVERLAY]: 'cil_from_overlay',
+  [Program.FROM_HOST]: 'cil_from_host',
+  [Program.WIRE]: 'wire',
+  [Program.DELIVERED]: 'delivered',
+  [Program.HOST]: 'host',
+  [Program.WORLD]: 'world',
+};
+
+/** Cilium's names of the maps; ours, where Cilium has a compiled-in constant or nothing, are without its prefix. */
+export const MAP_NAMES: Readonly<Record<Exclude<MapId, MapId.COUNT>, string>> = {
+  [MapId.LB4_SERVICES]: 'cilium_lb4_services_v2',
+  [MapId.LB4_BACKENDS]: 'cilium_lb4_backends_v3',
+  [MapId.LB4_REVERSE_NAT]: 'cilium_lb4_reverse_nat',
+  [MapId.LB4_MAGLEV]: 'cilium_lb4_maglev',
+  [MapId.CT4]: 'cilium_ct4_global',
+  [MapId.IPCACHE]: 'cilium_ipcache_v2',
+  [MapId.POLICY]: 'cilium_policy_v2',
+  [MapId.LXC]: 'cilium_lxc',
+  [MapId.ENDPOINT_CONFIG]: 'endpoint_config',
+  [MapId.NODE_CONFIG]: 'node_config',
+  [MapId.NODES]: 'nodes',
+  [MapId.METRICS]: 'cilium_metrics',
+  [MapId.EVENTS]: 'cilium_events',
+};

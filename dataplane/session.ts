@@ -1,0 +1,94 @@
+/** Everything that can be asked, over one set of manifests: what the editor's worker and the command line both call. */
+import type { Annotations, HoverCard } from './answers/annotations.js';
+import { annotate } from './answers/annotate.js';
+import { check } from './answers/check.js';
+import { ends, type EndChoice } from './answers/ends.js';
+import { hover } from './answers/hover.js';
+import { maps, type Maps } from './answers/maps.js';
+import { query, type Answered, type Question } from './answers/query.js';
+import { reach, type Reach, type ReachOptions } from './answers/reach.js';
+import { trace, type Trace } from './answers/trace.js';
+import type { Position } from './manifests/place.js';
+import type { Problem, ProblemReport } from './problems.js';
+import { report } from './problems.js';
+import { readSettingsFile, SETTINGS_FILE } from './settings-file.js';
+import { DEFAULT_SETTINGS, withSetting, type Settings } from './settings.js';
+import { Engine, type State } from './state.js';
+
+export class Session {
+  private readonly engine: Engine;
+  private readonly files = new Map<string, string | Uint8Array>();
+  private overrides: Readonly<Record<string, unknown>> = {};
+  private settingsProblems: readonly Problem[] = [];
+
+  /** `module` is the tracing build of the datapath. `settings`: by their keys, over those of `.hopscope.yaml`. */
+  constructor(module: WebAssembly.Module, settings: Readonly<Record<string, unknown>> = {}) {
+    this.engine = new Engine(module, DEFAULT_SETTINGS);
+    this.configure(settings);
+  }
+
+  /** Sets the overriding settings. Values that are not allowed count as unset: whoever takes them from a person checks them first. */
+  configure(settings: Readonly<Record<string, unknown>>): void {
+    this.overrides = settings;
+    this.applySettings();
+  }
+
+  /** Sets, or with null removes, a file. The settings file is read as such wherever it is; the one nearest the root counts. */
+  setFile(file: string, content: string | Uint8Array | null): void {
+    if (file === SETTINGS_FILE || file.endsWith(`/${SETTINGS_FILE}`)) {
+      if (content === null) this.files.delete(file);
+      else this.files.set(file, content);
+      this.applySettings();
+    } else this.engine.manifests.set(file, content);
+  }
+
+  private applySettings(): void {
+    const [file] = [...this.files.keys()].sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
+    const read = file === undefined ? { settings: DEFAULT_SETTINGS, problems: [] } : readSettingsFile(file, this.files.get(file)!);
+    this.settingsProblems = read.problems;
+    let settings: Settings = read.settings;
+    for (const [key, value] of Object.entries(this.overrides)) settings = withSetting(settings, key, value) ?? settings;
+    this.engine.set(settings);
+  }
+
+  get state(): State {
+    return this.engine.current;
+  }
+
+  get settings(): Settings {
+    return this.engine.current.settings;
+  }
+
+  problems(): ProblemReport[] {
+    return check(this.state, this.settingsProblems).map(report);
+  }
+
+  query(question: Question): Answered | { readonly error: string } {
+    return query(this.state, question);
+  }
+
+  trace(question: Question): Trace | { readonly error: string } {
+    return trace(this.state, question);
+  }
+
+  reach(options: ReachOptions): Reach | { readonly error: string } {
+    return reach(this.state, options);
+  }
+
+  maps(map: string | null, node: string | null): Maps | { readonly error: string } {
+    return maps(this.state, map, node);
+  }
+
+  annotations(file: string): Annotations {
+    return annotate(this.state, file);
+  }
+
+  hover(file: string, position: Position): HoverCard | null {
+    return hover(this.state, file, position);
+  }
+
+  /** What a person can pick as an end of a trace, most likely first. */
+  ends(): EndChoice[] {
+    return ends(this.state);
+  }
+}

@@ -1,0 +1,144 @@
+/** Settings: declared once, here. `.hopscope.yaml`, `--set` and VS Code's settings all read through this table. */
+import { parsePrefix, parseAddress } from './addresses.js';
+
+/** The table sizes that Cilium allows, all prime. Cilium `pkg/maglev`. */
+export const MAGLEV_TABLE_SIZES = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071] as const;
+
+export interface Settings {
+  engine: 'cilium' | 'kube-proxy-iptables' | 'kube-proxy-nftables' | 'kube-proxy-ipvs';
+  cni: string;
+  podCIDR: string;
+  serviceCIDR: string;
+  /** Names with addresses; none: two assumed nodes, unless the manifests have Node objects. */
+  nodes: readonly { readonly name: string; readonly address: string }[];
+  ipBlockMatchesPods: boolean;
+  'loadBalancer.algorithm': 'maglev' | 'random';
+  'loadBalancer.mode': 'snat' | 'dsr' | 'hybrid';
+  'maglev.tableSize': number;
+  undeclaredNamespaces: 'plain' | 'unknown';
+  unreportedReadiness: 'ready' | 'unknown';
+  clusterDomain: string;
+}
+
+interface Setting<Key extends keyof Settings> {
+  readonly default: Settings[Key];
+  readonly description: string;
+  /** The value that an untrusted one (a text of `--set`, a node of YAML, a VS Code setting) stands for; null when it is none. */
+  readonly read: (value: unknown) => Settings[Key] | null;
+  readonly schema: Readonly<Record<string, unknown>>;
+}
+
+function oneOf<T extends string | number>(...values: readonly T[]): Pick<Setting<never>, 'schema'> & { read: (value: unknown) => T | null } {
+  return {
+    read: (value) => values.find((allowed) => allowed === value || String(allowed) === value) ?? null,
+    schema: { enum: values },
+  };
+}
+
+const flag = {
+  read: (value: unknown): boolean | null =>
+    value === true || value === 'true' ? true : value === false || value === 'false' ? false : null,
+  schema: { type: 'boolean' },
+};
+
+const prefix = {
+  read: (value: unknown): string | null => (typeof value === 'string' && parsePrefix(value) !== null ? value : null),
+  schema: { type: 'string', pattern: '^\\d+\\.\\d+\\.\\d+\\.\\d+/\\d+$' },
+};
+
+const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
+
+/** Nodes as a list of {name, address}, a mapping of names to addresses, or `name=address,name=address`. */
+function readNodes(value: unknown): Settings['nodes'] | null {
+  const pairs: unknown[][] =
+    typeof value === 'string'
+      ? value.split(',').map((pair) => pair.split(/[=:]/).map((part) => part.trim()))
+      : Array.isArray(value)
+        ? value.map((node: unknown) => (isRecord(node) ? [node['name'], node['address']] : []))
+        : isRecord(value)
+          ? Object.entries(value)
+          : [[]];
+  if (value === '' || pairs.length > 5000) return value === '' ? [] : null;
+  const nodes = pairs.map(([name, address]) => ({ name, address }));
+  const valid = nodes.every(
+    (node): node is { name: string; address: string } =>
+      typeof node.name === 'string' &&
+      NODE_NAME.test(node.name) &&
+      typeof node.address === 'string' &&
+      parseAddress(node.address) !== null,
+  );
+  return valid && new Set(nodes.map((node) => node.name)).size === nodes.length ? (nodes as { name: string; address: string }[]) : null;
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
+  engine: {
+    default: 'cilium',
+    description: 'What translates Services. Answers are those of Cilium’s dataplane; with another engine they say so.',
+    ...oneOf('cilium', 'kube-proxy-iptables', 'kube-proxy-nftables', 'kube-proxy-ipvs'),
+  },
+  cni: {
+    default: 'cilium-vxlan',
+    description: 'The network plug-in. Packets between nodes take Cilium’s VXLAN tunnel; with another plug-in the answer says so.',
+    ...oneOf('cilium-vxlan', 'cilium-geneve', 'cilium-native', 'flannel-vxlan', 'flannel-host-gw', 'calico-ipip', 'calico-vxlan', 'calico-bgp', 'bridge'),
+  },
+  podCIDR: { default: '10.244.0.0/16', description: 'The range that pods without an address in the manifests get theirs from.', ...prefix },
+  serviceCIDR: { default: '10.96.0.0/12', description: 'The range that Services without a clusterIP get theirs from.', ...prefix },
+  nodes: {
+    default: [],
+    description: 'Node names with addresses, where the manifests have no Node objects. Unless set: worker-1 10.0.0.1 and worker-2 10.0.0.2.',
+    read: readNodes,
+    schema: {
+      type: 'array',
+      items: { type: 'object', required: ['name', 'address'], properties: { name: { type: 'string' }, address: { type: 'string' } } },
+    },
+  },
+  ipBlockMatchesPods: { default: false, description: 'Whether a NetworkPolicy’s `ipBlock` matches the addresses of pods too: not in Cilium, but in Calico.', ...flag },
+  'loadBalancer.algorithm': { default: 'maglev', description: 'How a Service’s backend is picked for a new flow.', ...oneOf('maglev', 'random') },
+  'loadBalancer.mode': { default: 'snat', description: 'How traffic from outside reaches a backend on another node.', ...oneOf('snat', 'dsr', 'hybrid') },
+  'maglev.tableSize': { default: 16381, description: 'Slots of each Service’s Maglev table.', ...oneOf(...MAGLEV_TABLE_SIZES) },
+  undeclaredNamespaces: {
+    default: 'plain',
+    description: 'A namespace without a Namespace object has no label but its name (`plain`), or its labels are not known (`unknown`).',
+    ...oneOf('plain', 'unknown'),
+  },
+  unreportedReadiness: {
+    default: 'ready',
+    description: 'A pod without a reported state is ready, or its readiness is not known (`unknown`).',
+    ...oneOf('ready', 'unknown'),
+  },
+  clusterDomain: {
+    default: 'cluster.local',
+    description: 'The DNS domain of the cluster.',
+    read: (value) => (typeof value === 'string' && NODE_NAME.test(value) ? value : null),
+    schema: { type: 'string' },
+  },
+};
+
+export const DEFAULT_SETTINGS = Object.fromEntries(
+  Object.entries(SETTINGS).map(([key, setting]) => [key, setting.default]),
+) as unknown as Settings;
+
+export const isSetting = (key: string): key is keyof Settings => Object.hasOwn(SETTINGS, key);
+
+/** `settings` with one more value; null when `key` is no setting or `value` none of its values. */
+export function withSetting(settings: Settings, key: string, value: unknown): Settings | null {
+  if (!isSetting(key)) return null;
+  const read = SETTINGS[key].read(value);
+  return read === null ? null : { ...settings, [key]: read };
+}
+
+/** The JSON schema of `.hopscope.yaml`, in which dotted keys may also be nested. */
+export function settingsSchema(): object {
+  const properties: Record<string, unknown> = {};
+  const groups: Record<string, Record<string, unknown>> = {};
+  for (const [key, setting] of Object.entries(SETTINGS)) {
+    const property = { ...setting.schema, description: setting.description, default: setting.default };
+    properties[key] = property;
+    const [group, name] = key.split('.');
+    if (group && name) (groups[group] ??= {})[name] = property;
+  }
+  for (const [group, nested] of Object.entries(groups)) properties[group] = { type: 'object', properties: nested, additionalProperties: false };
+  return { $schema: 'http://json-schema.org/draft-07/schema#', title: '.hopscope.yaml', type: 'object', properties, additionalProperties: false };
+}

@@ -1,0 +1,67 @@
+/** Everything that is known at one moment: what was read, the cluster it makes, and the dataplane loaded with it. */
+import { buildCluster } from './cluster/build.js';
+import type { Cluster, ClusterPod } from './cluster/cluster.js';
+import { Desirer, type Desired } from './loader/entries.js';
+import { Loader, type LoadReport } from './loader/load.js';
+import { Manifests } from './manifests/manifests.js';
+import { PolicyCompiler, type CompiledPolicies, type CompiledPolicy } from './policy/compile.js';
+import { buildIdentities, type Identities, type PodIdentity } from './policy/identities.js';
+import type { Settings } from './settings.js';
+
+export interface State {
+  readonly generation: number;
+  readonly settings: Settings;
+  readonly manifests: Manifests;
+  readonly cluster: Cluster;
+  readonly identities: Identities;
+  readonly policies: CompiledPolicies;
+  readonly desired: Desired;
+  readonly loader: Loader;
+  readonly report: LoadReport;
+  readonly podsByEndpoint: ReadonlyMap<number, ClusterPod>;
+}
+
+/** Reads, compiles and loads; keeps what makes numbers stay from one state to the next. */
+export class Engine {
+  readonly manifests = new Manifests();
+  private readonly compiler = new PolicyCompiler();
+  private readonly desirer = new Desirer();
+  private readonly loader: Loader;
+  private state: State | null = null;
+
+  /** `module` is the tracing build of the datapath. */
+  constructor(
+    module: WebAssembly.Module,
+    private settings: Settings,
+  ) {
+    this.loader = new Loader(module);
+  }
+
+  set(settings: Settings): void {
+    if (JSON.stringify(settings) === JSON.stringify(this.settings)) return;
+    this.settings = settings;
+    this.state = null;
+  }
+
+  /** The state of the manifests as they are now; made anew only after a change. */
+  get current(): State {
+    const { manifests, settings, loader } = this;
+    if (this.state?.generation === manifests.generation) return this.state;
+    const cluster = buildCluster(manifests.objects, settings);
+    const identities = buildIdentities(cluster, settings);
+    const policies = this.compiler.compile(cluster, identities, settings);
+    const desired = this.desirer.desire(cluster, identities, policies, settings);
+    const report = loader.load(desired, settings['maglev.tableSize']);
+    const podsByEndpoint = new Map([...desired.endpointIds].map(([pod, id]) => [id, pod]));
+    this.state = { generation: manifests.generation, settings, manifests, cluster, identities, policies, desired, loader, report, podsByEndpoint };
+    return this.state;
+  }
+}
+
+/** The policy of a pod; null for one on the host's network, which none holds for. */
+export function policyOf(state: State, pod: ClusterPod): CompiledPolicy | null {
+  const identity = identityOf(state, pod);
+  return identity && (state.policies.ofIdentity.get(identity) ?? null);
+}
+
+export const identityOf = (state: State, pod: ClusterPod): PodIdentity | null => state.identities.ofPod.get(pod) ?? null;

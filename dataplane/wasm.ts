@@ -1,0 +1,175 @@
+/** The host's side of the datapath: one instance of the wasm, its maps as bytes, its batch of packets and its events. */
+import { BATCH_SIZE, EVENT_SIZE, PACKET_HEADROOM, PACKET_ROOM, type MapId } from '../assembly/abi.js';
+import { instantiate, type Dataplane } from '../pkg/dataplane.js';
+import { Capacities, MaglevBackend, Packet } from '../pkg/structs.js';
+
+/** A generated view of a struct of the datapath. */
+export interface StructType<T> {
+  new (view: DataView, at?: number): T;
+  readonly size: number;
+  readonly fields: readonly string[];
+}
+
+/** Bytes of a struct as a text with one UTF-16 unit a byte: cheap to compare, and good as a key of a Map. */
+export type Bytes = string;
+
+const staging = new DataView(new ArrayBuffer(256));
+const stagingBytes = new Uint8Array(staging.buffer);
+
+/** The bytes of a struct with these fields; the others are zero. */
+export function encode<T extends object>(type: StructType<T>, fields: Partial<T>): Bytes {
+  stagingBytes.fill(0, 0, type.size);
+  Object.assign(new type(staging), fields);
+  return String.fromCharCode(...stagingBytes.subarray(0, type.size));
+}
+
+/** A struct read from its bytes: a plain object with its fields. */
+export function decode<T extends object>(type: StructType<T>, bytes: Bytes | Uint8Array): { [Field in keyof T]: T[Field] } {
+  const copy = new Uint8Array(type.size);
+  for (let i = 0; i < type.size; i++) copy[i] = typeof bytes === 'string' ? bytes.charCodeAt(i) : (bytes[i] ?? 0);
+  const view = new type(new DataView(copy.buffer));
+  return Object.fromEntries(type.fields.map((field) => [field, view[field as keyof T]])) as { [Field in keyof T]: T[Field] };
+}
+
+/** Seeds of Cilium's default installation: the words of base64 `JLfvgnHc2kaSUFaI`, big-endian. */
+const MURMUR_SEED = 0x24b7ef82;
+const JHASH_SEED = 0x71dcda46;
+/** Fixed, so that the same input gives the same answer; a dataplane on real traffic would draw it. */
+const HASH_SEED = 0x5bd1e9955bd1e995n;
+
+export type Sizes = { -readonly [Key in (typeof Capacities.fields)[number]]: number };
+
+export interface PacketIn {
+  readonly frame: Uint8Array;
+  readonly node: number;
+  /** A `Program`: where the packet enters. */
+  readonly program: number;
+  readonly endpoint: number;
+}
+
+export interface PacketOut {
+  /** 0, or a negated `DropReason`. */
+  readonly verdict: number;
+  readonly node: number;
+  /** A `Program`: where it ended. */
+  readonly program: number;
+  readonly endpoint: number;
+  readonly backendId: number;
+  readonly revNatIndex: number;
+  readonly sourceIdentity: number;
+  readonly destinationIdentity: number;
+  readonly frame: Uint8Array;
+}
+
+export class Datapath {
+  private bytes!: Uint8Array;
+  private view!: DataView;
+
+  private constructor(
+    readonly wasm: Dataplane,
+    readonly sizes: Readonly<Sizes>,
+  ) {
+    Object.assign(new Capacities(new DataView(wasm.memory.buffer), wasm.capacitiesAt()), sizes);
+    wasm.create(HASH_SEED, MURMUR_SEED, JHASH_SEED);
+    // All memory is taken now and none is ever added, so these views stay good.
+    this.bytes = new Uint8Array(wasm.memory.buffer);
+    this.view = new DataView(wasm.memory.buffer);
+  }
+
+  /** A fresh dataplane. Throws when the machine has not the memory for `sizes`. */
+  static create(module: WebAssembly.Module, sizes: Readonly<Sizes>): Datapath {
+    return new Datapath(instantiate(module), sizes);
+  }
+
+  private write(at: number, bytes: Bytes): void {
+    for (let i = 0; i < bytes.length; i++) this.bytes[at + i] = bytes.charCodeAt(i);
+  }
+
+  private read(at: number, length: number): Bytes {
+    return String.fromCharCode(...this.bytes.subarray(at, at + length));
+  }
+
+  /** 0, or a `MapError`. */
+  update(map: MapId, key: Bytes, value: Bytes): number {
+    const at = this.wasm.scratch();
+    this.write(at, key);
+    this.write(at + 64, value);
+    return this.wasm.mapUpdate(map, at, at + 64);
+  }
+
+  /** 0, or a `MapError`. */
+  delete(map: MapId, key: Bytes): number {
+    this.write(this.wasm.scratch(), key);
+    return this.wasm.mapDelete(map, this.wasm.scratch());
+  }
+
+  /** The value's bytes, or null. */
+  lookup(map: MapId, key: Bytes, valueSize: number): Bytes | null {
+    this.write(this.wasm.scratch(), key);
+    const at = this.wasm.mapLookup(map, this.wasm.scratch());
+    return at === 0 ? null : this.read(at, valueSize);
+  }
+
+  /** All keys of a hash or prefix map, sorted by their bytes. */
+  keys(map: MapId, keySize: number): Bytes[] {
+    const at = this.wasm.scratch();
+    const count = this.wasm.mapKeys(map, at, this.sizes.scratch);
+    return Array.from({ length: count }, (_, i) => this.read(at + i * keySize, keySize)).sort();
+  }
+
+  /** Builds a Service's Maglev table. `names` are the texts that Cilium hashes; their order is the order of turns. */
+  buildMaglev(revNatIndex: number, backends: readonly { backendId: number; weight: number; name: string }[]): number {
+    const stride = MaglevBackend.size + 96;
+    let at = this.wasm.scratch();
+    for (const { backendId, weight, name } of backends) {
+      Object.assign(new MaglevBackend(this.view, at), { backendId, weight, nameLength: name.length });
+      this.write(at + MaglevBackend.size, name);
+      at += stride;
+    }
+    return this.wasm.buildMaglev(revNatIndex, this.wasm.scratch(), backends.length);
+  }
+
+  /** A copy of `length` words at an address: a Maglev table. */
+  words(at: number, length: number): Uint32Array {
+    return new Uint32Array(this.bytes.slice(at, at + length * 4).buffer);
+  }
+
+  /** Runs up to `BATCH_SIZE` packets, in order, in one call. */
+  process(packets: readonly PacketIn[]): PacketOut[] {
+    const count = Math.min(packets.length, BATCH_SIZE);
+    for (let i = 0; i < count; i++) {
+      const { frame, node, program, endpoint } = packets[i]!;
+      const data = this.wasm.frames() + i * PACKET_ROOM + PACKET_HEADROOM;
+      const length = Math.min(frame.length, PACKET_ROOM - 2 * PACKET_HEADROOM);
+      this.bytes.set(frame.subarray(0, length), data);
+      Object.assign(new Packet(this.view, this.wasm.packets() + i * Packet.size), { data, length, node, program, endpoint, verdict: 0 });
+    }
+    this.wasm.process(count);
+    return Array.from({ length: count }, (_, i) => {
+      const packet = new Packet(this.view, this.wasm.packets() + i * Packet.size);
+      const { verdict, node, program, endpoint, backendId, revNatIndex, sourceIdentity, destinationIdentity, data, length } = packet;
+      const frame = this.bytes.slice(data, data + length);
+      return { verdict, node, program, endpoint, backendId, revNatIndex, sourceIdentity, destinationIdentity, frame };
+    });
+  }
+
+  /** The verdicts alone of up to `BATCH_SIZE` packets, run in one call. */
+  verdicts(packets: readonly PacketIn[]): number[] {
+    return this.process(packets).map((packet) => packet.verdict);
+  }
+
+  /** Runs one packet and hands over all that was recorded of it: copies of the ring's records. */
+  traced(packet: PacketIn): { out: PacketOut; events: Uint8Array[] } {
+    this.wasm.drainEvents();
+    this.wasm.setTracing(true);
+    const [out] = this.process([packet]);
+    this.wasm.setTracing(false);
+    const first = this.wasm.events();
+    const events = Array.from({ length: this.wasm.eventCount() }, (_, i) => this.bytes.slice(first + i * EVENT_SIZE, first + (i + 1) * EVENT_SIZE));
+    return { out: out!, events };
+  }
+
+  flushConnections(): void {
+    this.wasm.flushConnections();
+  }
+}
