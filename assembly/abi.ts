@@ -223,7 +223,7 @@ export const BATCH_SIZE = 256;
 export const PACKET_ROOM = 2048;
 /** Bytes kept free in front of a frame, for the outer headers. */
 export const PACKET_HEADROOM = 64;
-/** Bytes of one record in the events ring. */
-export const EVENT_SIZE = 128;
+/** Bytes of one record in the events ring: what is told of the packet, and as much of its frame as fits behind. */
+export const EVENT_SIZE = 192;
 /** A packet passes at most this many programs; one more is a loop and a fault of ours. */
 export const MAX_PROGRAMS = 16;

@@ -80,7 +80,8 @@ export function memoryUsed(): u32 {
 
 /** Runs the first `count` packets of the batch, in order. */
 export function process(count: u32): void {
-  for (let i: u32 = 0; i < min<u32>(count, BATCH_SIZE); i++) run(changetype<Packet>(packetsAt + <usize>i * offsetof<Packet>()));
+  for (let i: u32 = 0; i < min<u32>(count, BATCH_SIZE); i++)
+    run(changetype<Packet>(packetsAt + <usize>i * offsetof<Packet>()));
 }
 
 /**
@@ -107,7 +108,7 @@ export function replay(first: u32, count: u32, total: u32, stride: u32): u32 {
 /** FNV-1a over a packet's verdict and bytes, continuing `hash`: a wrong answer cannot win a benchmark. */
 export function digest(index: u32, hash: u32): u32 {
   const packet = changetype<Packet>(packetsAt + <usize>index * offsetof<Packet>());
-  hash = (hash ^ <u32>packet.verdict) * 0x01000193;
+  hash = (hash ^ (<u32>packet.verdict)) * 0x01000193;
   for (let i: u32 = 0; i < packet.length; i++) hash = (hash ^ load<u8>(<usize>packet.data + i)) * 0x01000193;
   return hash;
 }
@@ -311,5 +312,5 @@ export function mapCapacity(map: MapId): u32 {
     case MapId.EVENTS:
       return trace.events.capacity;
   }
-  return map < MapId.METRICS ? load<u32>(changetype<usize>(capacities) + (<usize>map << 2)) : 0;
+  return map < MapId.METRICS ? load<u32>(changetype<usize>(capacities) + ((<usize>map) << 2)) : 0;
 }

@@ -1,5 +1,14 @@
 /** The programs on a pod's link. Cilium `bpf/bpf_lxc.c`. */
-import { CtDirection, CtStatus, DropReason, IPV4_LOOPBACK_WORD, Program, ReservedIdentity, Step, TracePoint } from './abi';
+import {
+  CtDirection,
+  CtStatus,
+  DropReason,
+  IPV4_LOOPBACK_WORD,
+  Program,
+  ReservedIdentity,
+  Step,
+  TracePoint,
+} from './abi';
 import * as ct from './lib/conntrack';
 import * as delivery from './lib/delivery';
 import * as encap from './lib/encap';

@@ -14,7 +14,12 @@ export function hashOf(text: string): number {
  * Names come in sorted order, so that a name's number changes only when one that it collides with comes or goes.
  * null for a name when all are taken.
  */
-export function spread(names: Iterable<string>, first: number, size: number, taken = new Set<number>()): Map<string, number> {
+export function spread(
+  names: Iterable<string>,
+  first: number,
+  size: number,
+  taken = new Set<number>(),
+): Map<string, number> {
   const numbers = new Map<string, number>();
   for (const name of [...new Set(names)].sort(compare)) {
     if (taken.size >= size) break;

@@ -12,12 +12,20 @@ export interface Tuple {
   readonly destinationPort: number;
 }
 
-export const PROTOCOL_NAMES: Readonly<Record<number, Protocol>> = { [IpProto.TCP]: 'TCP', [IpProto.UDP]: 'UDP', [IpProto.SCTP]: 'SCTP' };
+export const PROTOCOL_NAMES: Readonly<Record<number, Protocol>> = {
+  [IpProto.TCP]: 'TCP',
+  [IpProto.UDP]: 'UDP',
+  [IpProto.SCTP]: 'SCTP',
+};
 
 const ETHERNET = 14;
 const IPV4 = 20;
 /** Bytes of the transport header, and of a little payload where the protocol opens with one. */
-const TRANSPORT: Readonly<Record<number, number>> = { [IpProto.TCP]: 20, [IpProto.UDP]: 8 + 18, [IpProto.SCTP]: 12 + 20 };
+const TRANSPORT: Readonly<Record<number, number>> = {
+  [IpProto.TCP]: 20,
+  [IpProto.UDP]: 8 + 18,
+  [IpProto.SCTP]: 12 + 20,
+};
 const SYN = 0x02;
 const SYN_ACK = 0x12;
 
@@ -46,7 +54,8 @@ export function frameOf(tuple: Tuple, reply = false): Uint8Array {
   const l4 = ETHERNET + IPV4;
   view.setUint16(l4, sourcePort);
   view.setUint16(l4 + 2, destinationPort);
-  const pseudo = (source >>> 16) + (source & 0xffff) + (destination >>> 16) + (destination & 0xffff) + protocol + transport;
+  const pseudo =
+    (source >>> 16) + (source & 0xffff) + (destination >>> 16) + (destination & 0xffff) + protocol + transport;
   if (protocol === IpProto.TCP) {
     view.setUint8(l4 + 12, 0x50);
     view.setUint8(l4 + 13, reply ? SYN_ACK : SYN);

@@ -22,7 +22,10 @@ const REASONS: Readonly<Record<DropReason, readonly [name: string, text: string]
   [DropReason.CT_CREATE_FAILED]: ['CT_MAP_INSERTION_FAILED', 'CT: Map insertion failed'],
   [DropReason.FRAG_NOSUPPORT]: ['IP_FRAGMENTATION_NOT_SUPPORTED', 'IP fragmentation not supported'],
   [DropReason.NO_SERVICE]: ['SERVICE_BACKEND_NOT_FOUND', 'Service backend not found'],
-  [DropReason.NO_TUNNEL_ENDPOINT]: ['NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT', 'No tunnel/encapsulation endpoint (datapath BUG!)'],
+  [DropReason.NO_TUNNEL_ENDPOINT]: [
+    'NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT',
+    'No tunnel/encapsulation endpoint (datapath BUG!)',
+  ],
   [DropReason.UNSUPPORTED_L2]: ['UNSUPPORTED_L2_PROTOCOL', 'Unsupported L2 protocol'],
   [DropReason.ENCAP_PROHIBITED]: ['ENCAPSULATION_TRAFFIC_IS_PROHIBITED', 'Encapsulation traffic is prohibited'],
   [DropReason.INVALID_IDENTITY]: ['INVALID_IDENTITY', 'Invalid identity'],

@@ -7,7 +7,7 @@ import { hover } from './answers/hover.js';
 import { maps, type Maps } from './answers/maps.js';
 import { query, type Answered, type Question } from './answers/query.js';
 import { reach, type Reach, type ReachOptions } from './answers/reach.js';
-import { trace, type Trace } from './answers/trace.js';
+import { capture, trace, type Capture, type Trace } from './answers/trace.js';
 import type { Position } from './manifests/place.js';
 import type { Problem, ProblemReport } from './problems.js';
 import { report } from './problems.js';
@@ -44,7 +44,8 @@ export class Session {
 
   private applySettings(): void {
     const [file] = [...this.files.keys()].sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
-    const read = file === undefined ? { settings: DEFAULT_SETTINGS, problems: [] } : readSettingsFile(file, this.files.get(file)!);
+    const read =
+      file === undefined ? { settings: DEFAULT_SETTINGS, problems: [] } : readSettingsFile(file, this.files.get(file)!);
     this.settingsProblems = read.problems;
     let settings: Settings = read.settings;
     for (const [key, value] of Object.entries(this.overrides)) settings = withSetting(settings, key, value) ?? settings;
@@ -63,12 +64,24 @@ export class Session {
     return check(this.state, this.settingsProblems).map(report);
   }
 
+  /** What could not be read, or not be read as it stands: the manifests' and the settings' own problems. */
+  inputProblems(): Problem[] {
+    return [...this.engine.manifests.problems, ...this.settingsProblems];
+  }
+
   query(question: Question): Answered | { readonly error: string } {
     return query(this.state, question);
   }
 
   trace(question: Question): Trace | { readonly error: string } {
     return trace(this.state, question);
+  }
+
+  /** A trace with the frames that were seen on the way. */
+  capture(
+    question: Question,
+  ): { readonly trace: Trace; readonly captures: readonly Capture[] } | { readonly error: string } {
+    return capture(this.state, question);
   }
 
   reach(options: ReachOptions): Reach | { readonly error: string } {

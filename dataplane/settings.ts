@@ -28,7 +28,9 @@ interface Setting<Key extends keyof Settings> {
   readonly schema: Readonly<Record<string, unknown>>;
 }
 
-function oneOf<T extends string | number>(...values: readonly T[]): Pick<Setting<never>, 'schema'> & { read: (value: unknown) => T | null } {
+function oneOf<T extends string | number>(
+  ...values: readonly T[]
+): Pick<Setting<never>, 'schema'> & { read: (value: unknown) => T | null } {
   return {
     read: (value) => values.find((allowed) => allowed === value || String(allowed) === value) ?? null,
     schema: { enum: values },
@@ -67,10 +69,13 @@ function readNodes(value: unknown): Settings['nodes'] | null {
       typeof node.address === 'string' &&
       parseAddress(node.address) !== null,
   );
-  return valid && new Set(nodes.map((node) => node.name)).size === nodes.length ? (nodes as { name: string; address: string }[]) : null;
+  return valid && new Set(nodes.map((node) => node.name)).size === nodes.length
+    ? (nodes as { name: string; address: string }[])
+    : null;
 }
 
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
   engine: {
@@ -80,27 +85,68 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
   },
   cni: {
     default: 'cilium-vxlan',
-    description: 'The network plug-in. Packets between nodes take Cilium’s VXLAN tunnel; with another plug-in the answer says so.',
-    ...oneOf('cilium-vxlan', 'cilium-geneve', 'cilium-native', 'flannel-vxlan', 'flannel-host-gw', 'calico-ipip', 'calico-vxlan', 'calico-bgp', 'bridge'),
+    description:
+      'The network plug-in. Packets between nodes take Cilium’s VXLAN tunnel; with another plug-in the answer says so.',
+    ...oneOf(
+      'cilium-vxlan',
+      'cilium-geneve',
+      'cilium-native',
+      'flannel-vxlan',
+      'flannel-host-gw',
+      'calico-ipip',
+      'calico-vxlan',
+      'calico-bgp',
+      'bridge',
+    ),
   },
-  podCIDR: { default: '10.244.0.0/16', description: 'The range that pods without an address in the manifests get theirs from.', ...prefix },
-  serviceCIDR: { default: '10.96.0.0/12', description: 'The range that Services without a clusterIP get theirs from.', ...prefix },
+  podCIDR: {
+    default: '10.244.0.0/16',
+    description: 'The range that pods without an address in the manifests get theirs from.',
+    ...prefix,
+  },
+  serviceCIDR: {
+    default: '10.96.0.0/12',
+    description: 'The range that Services without a clusterIP get theirs from.',
+    ...prefix,
+  },
   nodes: {
     default: [],
-    description: 'Node names with addresses, where the manifests have no Node objects. Unless set: worker-1 10.0.0.1 and worker-2 10.0.0.2.',
+    description:
+      'Node names with addresses, where the manifests have no Node objects. Unless set: worker-1 10.0.0.1 and worker-2 10.0.0.2.',
     read: readNodes,
     schema: {
       type: 'array',
-      items: { type: 'object', required: ['name', 'address'], properties: { name: { type: 'string' }, address: { type: 'string' } } },
+      items: {
+        type: 'object',
+        required: ['name', 'address'],
+        properties: { name: { type: 'string' }, address: { type: 'string' } },
+      },
     },
   },
-  ipBlockMatchesPods: { default: false, description: 'Whether a NetworkPolicy’s `ipBlock` matches the addresses of pods too: not in Cilium, but in Calico.', ...flag },
-  'loadBalancer.algorithm': { default: 'maglev', description: 'How a Service’s backend is picked for a new flow.', ...oneOf('maglev', 'random') },
-  'loadBalancer.mode': { default: 'snat', description: 'How traffic from outside reaches a backend on another node.', ...oneOf('snat', 'dsr', 'hybrid') },
-  'maglev.tableSize': { default: 16381, description: 'Slots of each Service’s Maglev table.', ...oneOf(...MAGLEV_TABLE_SIZES) },
+  ipBlockMatchesPods: {
+    default: false,
+    description: 'Whether a NetworkPolicy’s `ipBlock` matches the addresses of pods too: not in Cilium, but in Calico.',
+    ...flag,
+  },
+  'loadBalancer.algorithm': {
+    default: 'maglev',
+    description: 'How a Service’s backend is picked for a new flow.',
+    ...oneOf('maglev', 'random'),
+  },
+  'loadBalancer.mode': {
+    default: 'snat',
+    description: 'How traffic from outside reaches a backend on another node.',
+    ...oneOf('snat', 'dsr', 'hybrid'),
+  },
+  'maglev.tableSize': {
+    default: 16381,
+    description: 'Slots of each Service’s Maglev table.',
+    ...oneOf(...MAGLEV_TABLE_SIZES),
+  },
   undeclaredNamespaces: {
     default: 'plain',
-    description: 'A namespace without a Namespace object has no label but its name (`plain`), or its labels are not known (`unknown`).',
+    description:
+      'A namespace without a Namespace object has no label but its name (`plain`), or its labels are not known (`unknown`).',
     ...oneOf('plain', 'unknown'),
   },
   unreportedReadiness: {
@@ -139,6 +185,13 @@ export function settingsSchema(): object {
     const [group, name] = key.split('.');
     if (group && name) (groups[group] ??= {})[name] = property;
   }
-  for (const [group, nested] of Object.entries(groups)) properties[group] = { type: 'object', properties: nested, additionalProperties: false };
-  return { $schema: 'http://json-schema.org/draft-07/schema#', title: '.hopscope.yaml', type: 'object', properties, additionalProperties: false };
+  for (const [group, nested] of Object.entries(groups))
+    properties[group] = { type: 'object', properties: nested, additionalProperties: false };
+  return {
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    title: '.hopscope.yaml',
+    type: 'object',
+    properties,
+    additionalProperties: false,
+  };
 }

@@ -53,7 +53,18 @@ export class Engine {
     const desired = this.desirer.desire(cluster, identities, policies, settings);
     const report = loader.load(desired, settings['maglev.tableSize']);
     const podsByEndpoint = new Map([...desired.endpointIds].map(([pod, id]) => [id, pod]));
-    this.state = { generation: manifests.generation, settings, manifests, cluster, identities, policies, desired, loader, report, podsByEndpoint };
+    this.state = {
+      generation: manifests.generation,
+      settings,
+      manifests,
+      cluster,
+      identities,
+      policies,
+      desired,
+      loader,
+      report,
+      podsByEndpoint,
+    };
     return this.state;
   }
 }
@@ -64,4 +75,5 @@ export function policyOf(state: State, pod: ClusterPod): CompiledPolicy | null {
   return identity && (state.policies.ofIdentity.get(identity) ?? null);
 }
 
-export const identityOf = (state: State, pod: ClusterPod): PodIdentity | null => state.identities.ofPod.get(pod) ?? null;
+export const identityOf = (state: State, pod: ClusterPod): PodIdentity | null =>
+  state.identities.ofPod.get(pod) ?? null;

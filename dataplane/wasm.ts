@@ -24,11 +24,16 @@ export function encode<T extends object>(type: StructType<T>, fields: Partial<T>
 }
 
 /** A struct read from its bytes: a plain object with its fields. */
-export function decode<T extends object>(type: StructType<T>, bytes: Bytes | Uint8Array): { [Field in keyof T]: T[Field] } {
+export function decode<T extends object>(
+  type: StructType<T>,
+  bytes: Bytes | Uint8Array,
+): { [Field in keyof T]: T[Field] } {
   const copy = new Uint8Array(type.size);
   for (let i = 0; i < type.size; i++) copy[i] = typeof bytes === 'string' ? bytes.charCodeAt(i) : (bytes[i] ?? 0);
   const view = new type(new DataView(copy.buffer));
-  return Object.fromEntries(type.fields.map((field) => [field, view[field as keyof T]])) as { [Field in keyof T]: T[Field] };
+  return Object.fromEntries(type.fields.map((field) => [field, view[field as keyof T]])) as {
+    [Field in keyof T]: T[Field];
+  };
 }
 
 /** Seeds of Cilium's default installation: the words of base64 `JLfvgnHc2kaSUFaI`, big-endian. */
@@ -142,12 +147,30 @@ export class Datapath {
       const data = this.wasm.frames() + i * PACKET_ROOM + PACKET_HEADROOM;
       const length = Math.min(frame.length, PACKET_ROOM - 2 * PACKET_HEADROOM);
       this.bytes.set(frame.subarray(0, length), data);
-      Object.assign(new Packet(this.view, this.wasm.packets() + i * Packet.size), { data, length, node, program, endpoint, verdict: 0 });
+      Object.assign(new Packet(this.view, this.wasm.packets() + i * Packet.size), {
+        data,
+        length,
+        node,
+        program,
+        endpoint,
+        verdict: 0,
+      });
     }
     this.wasm.process(count);
     return Array.from({ length: count }, (_, i) => {
       const packet = new Packet(this.view, this.wasm.packets() + i * Packet.size);
-      const { verdict, node, program, endpoint, backendId, revNatIndex, sourceIdentity, destinationIdentity, data, length } = packet;
+      const {
+        verdict,
+        node,
+        program,
+        endpoint,
+        backendId,
+        revNatIndex,
+        sourceIdentity,
+        destinationIdentity,
+        data,
+        length,
+      } = packet;
       const frame = this.bytes.slice(data, data + length);
       return { verdict, node, program, endpoint, backendId, revNatIndex, sourceIdentity, destinationIdentity, frame };
     });
@@ -165,7 +188,9 @@ export class Datapath {
     const [out] = this.process([packet]);
     this.wasm.setTracing(false);
     const first = this.wasm.events();
-    const events = Array.from({ length: this.wasm.eventCount() }, (_, i) => this.bytes.slice(first + i * EVENT_SIZE, first + (i + 1) * EVENT_SIZE));
+    const events = Array.from({ length: this.wasm.eventCount() }, (_, i) =>
+      this.bytes.slice(first + i * EVENT_SIZE, first + (i + 1) * EVENT_SIZE),
+    );
     return { out: out!, events };
   }
 

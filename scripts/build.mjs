@@ -9,7 +9,10 @@ const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
 /** Both builds of the datapath; the tracing one also writes the glue and the struct views. */
 export async function buildDatapath() {
   mkdirSync('pkg', { recursive: true });
-  const targets = [['--target', 'trace', '--transform', './scripts/pkg-transform.mjs'], ['--target', 'fast']];
+  const targets = [
+    ['--target', 'trace', '--transform', './scripts/pkg-transform.mjs'],
+    ['--target', 'fast'],
+  ];
   for (const options of targets) {
     const { error, stderr } = await asc(options);
     if (error) throw new Error(`asc ${options.join(' ')}: ${error.message}\n${stderr.toString()}`);
@@ -30,7 +33,12 @@ const shared = {
 
 /** What runs where. The worker and the command line hold the same engine. */
 export const bundles = {
-  'dist/hopscope.mjs': { entryPoints: ['dataplane/cli/main.ts'], format: 'esm', platform: 'node', banner: { js: '#!/usr/bin/env node' } },
+  'dist/hopscope.mjs': {
+    entryPoints: ['dataplane/cli/main.ts'],
+    format: 'esm',
+    platform: 'node',
+    banner: { js: '#!/usr/bin/env node' },
+  },
   'dist/extension.cjs': { entryPoints: ['extension/main.ts'], format: 'cjs', platform: 'node', external: ['vscode'] },
   'dist/worker.cjs': { entryPoints: ['extension/worker.ts'], format: 'cjs', platform: 'node' },
 };
@@ -38,7 +46,8 @@ export const bundles = {
 export async function buildBundles() {
   mkdirSync('dist', { recursive: true });
   const built = {};
-  for (const [outfile, options] of Object.entries(bundles)) built[outfile] = (await build({ ...shared, ...options, outfile })).metafile;
+  for (const [outfile, options] of Object.entries(bundles))
+    built[outfile] = (await build({ ...shared, ...options, outfile })).metafile;
   for (const name of ['dataplane.wasm', 'dataplane.trace.wasm']) copyFileSync(`pkg/${name}`, `dist/${name}`);
   return built;
 }

@@ -22,7 +22,17 @@ const NUMBERS = new Map([
 
 /** Structs that the host has to do with; the others are the datapath's own. */
 const SHARED = /^(assembly\/(lib|maps)\/)/;
-const PRIVATE = new Set(['Context', 'EntryHeader', 'Walker', 'Spread', 'HashMap', 'LruHashMap', 'LpmMap', 'ArrayMap', 'RingBuffer']);
+const PRIVATE = new Set([
+  'Context',
+  'EntryHeader',
+  'Walker',
+  'Spread',
+  'HashMap',
+  'LruHashMap',
+  'LpmMap',
+  'ArrayMap',
+  'RingBuffer',
+]);
 
 export default class PkgTransform extends Transform {
   afterCompile() {
@@ -30,7 +40,8 @@ export default class PkgTransform extends Transform {
     const structs = [];
     const functions = [];
     for (const element of this.program.instancesByName.values()) {
-      if (element.kind === ElementKind.Class && element.type?.isUnmanaged && isShared(element)) structs.push(structOf(element));
+      if (element.kind === ElementKind.Class && element.type?.isUnmanaged && isShared(element))
+        structs.push(structOf(element));
     }
     for (const file of this.program.filesByName.values()) {
       if (file.name !== 'assembly/index.ts') continue;
@@ -54,7 +65,10 @@ function isShared(element) {
 /** The `/** … *\/` comment that ends right before a declaration, as text; '' for none. */
 function commentOf(declaration) {
   const { source, start } = declaration.range;
-  const before = source.text.slice(0, start).replace(/(@\w+\s*|export\s+)+$/, '').trimEnd();
+  const before = source.text
+    .slice(0, start)
+    .replace(/(@\w+\s*|export\s+)+$/, '')
+    .trimEnd();
   if (!before.endsWith('*/')) return '';
   return before.slice(before.lastIndexOf('/**') + 3, -2);
 }
@@ -98,7 +112,10 @@ function functionOf(prototype, instance) {
   const result = signature.returnType;
   return {
     name: prototype.name,
-    comment: commentOf(prototype.declaration).replace(/\s*\n\s*\*\s*/g, ' ').replace(/^\s*\*?\s*/, '').trim(),
+    comment: commentOf(prototype.declaration)
+      .replace(/\s*\n\s*\*\s*/g, ' ')
+      .replace(/^\s*\*?\s*/, '')
+      .trim(),
     parameters: signature.parameterTypes.map((type, i) => `${names[i]}: ${typeName(type)}`),
     result: typeName(result),
     unsigned: [TypeKind.U32, TypeKind.Usize].includes(result.kind),

@@ -46,7 +46,9 @@ export class CtEntry {
   lastReport: u32;
 }
 
-export const connections = changetype<LruHashMap<Ipv4CtTuple, CtEntry>>(memory.data(offsetof<LruHashMap<Ipv4CtTuple, CtEntry>>(), 16));
+export const connections = changetype<LruHashMap<Ipv4CtTuple, CtEntry>>(
+  memory.data(offsetof<LruHashMap<Ipv4CtTuple, CtEntry>>(), 16),
+);
 
 /** The clock, in seconds; the host sets it, so that tests hold it. */
 export let now: u32 = 0;
@@ -96,7 +98,7 @@ function account(ctx: Context, entry: CtEntry, transmit: bool): void {
   }
   if ((flags & TcpFlag.SYN) != 0 && isClosing(entry)) {
     // The same ports again: a connection reopened before the old one was forgotten.
-    entry.flags &= ~<u16>(CtFlag.RX_CLOSING | CtFlag.TX_CLOSING | CtFlag.SEEN_NON_SYN);
+    entry.flags &= ~(<u16>(CtFlag.RX_CLOSING | CtFlag.TX_CLOSING | CtFlag.SEEN_NON_SYN));
   }
   if ((flags & TcpFlag.SYN) == 0) entry.flags |= <u16>CtFlag.SEEN_NON_SYN;
   if (!isClosing(entry)) entry.lifetime = now + lifetimeOf(IpProto.TCP, (entry.flags & CtFlag.SEEN_NON_SYN) != 0);

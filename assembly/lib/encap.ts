@@ -51,6 +51,7 @@ export function wrap(ctx: Context, tunnelEndpoint: u32, identity: u32): void {
   vxlan.vni = identity == ReservedIdentity.HOST ? ReservedIdentity.REMOTE_NODE : identity;
   ctx.outerSaddr = config.address;
   ctx.outerDaddr = tunnelEndpoint;
+  ctx.outerSport = udp.sport;
 }
 
 /** Whether the packet in hand, parsed, is a tunnel's. */
@@ -64,7 +65,8 @@ export function isTunnel(ctx: Context): bool {
  */
 export function unwrap(ctx: Context): i32 {
   const vxlan = changetype<Vxlan>(ctx.l4 + UDP_LENGTH);
-  if (changetype<usize>(vxlan) + VXLAN_LENGTH > ctx.end || (vxlan.flags & VXLAN_FLAGS) == 0) return -DropReason.NO_TUNNEL_KEY;
+  if (changetype<usize>(vxlan) + VXLAN_LENGTH > ctx.end || (vxlan.flags & VXLAN_FLAGS) == 0)
+    return -DropReason.NO_TUNNEL_KEY;
   if (vxlan.vni == ReservedIdentity.HOST) return -DropReason.INVALID_IDENTITY;
   ctx.sourceIdentity = vxlan.vni;
   ctx.data = changetype<usize>(vxlan) + VXLAN_LENGTH;

@@ -57,7 +57,9 @@ export class NodeValue {
   node: u32;
 }
 
-export const lxc = changetype<HashMap<EndpointKey, EndpointInfo>>(memory.data(offsetof<HashMap<EndpointKey, EndpointInfo>>(), 16));
+export const lxc = changetype<HashMap<EndpointKey, EndpointInfo>>(
+  memory.data(offsetof<HashMap<EndpointKey, EndpointInfo>>(), 16),
+);
 export const configs = changetype<ArrayMap<EndpointConfig>>(memory.data(offsetof<ArrayMap<EndpointConfig>>(), 16));
 export const nodeConfigs = changetype<ArrayMap<NodeConfig>>(memory.data(offsetof<ArrayMap<NodeConfig>>(), 16));
 export const nodes = changetype<HashMap<NodeKey, NodeValue>>(memory.data(offsetof<HashMap<NodeKey, NodeValue>>(), 16));

@@ -12,7 +12,7 @@ export class IpcacheKey {
 
   truncate(length: u32): void {
     this.prefixLength = length;
-    this.address &= length == 0 ? 0 : ntohl(<u32>-1 << (32 - length));
+    this.address &= length == 0 ? 0 : ntohl((<u32>-1) << (32 - length));
   }
 }
 
@@ -24,7 +24,9 @@ export class RemoteEndpointInfo {
   tunnelEndpoint: be32;
 }
 
-export const ipcache = changetype<LpmMap<IpcacheKey, RemoteEndpointInfo>>(memory.data(offsetof<LpmMap<IpcacheKey, RemoteEndpointInfo>>(), 16));
+export const ipcache = changetype<LpmMap<IpcacheKey, RemoteEndpointInfo>>(
+  memory.data(offsetof<LpmMap<IpcacheKey, RemoteEndpointInfo>>(), 16),
+);
 
 const key = changetype<IpcacheKey>(memory.data(offsetof<IpcacheKey>(), 16));
 

@@ -65,9 +65,15 @@ export class Lb4ReverseNat {
   pad: u16;
 }
 
-export const services = changetype<HashMap<Lb4Key, Lb4Service>>(memory.data(offsetof<HashMap<Lb4Key, Lb4Service>>(), 16));
-export const backends = changetype<HashMap<Lb4BackendKey, Lb4Backend>>(memory.data(offsetof<HashMap<Lb4BackendKey, Lb4Backend>>(), 16));
-export const reverseNats = changetype<HashMap<Lb4ReverseNatKey, Lb4ReverseNat>>(memory.data(offsetof<HashMap<Lb4ReverseNatKey, Lb4ReverseNat>>(), 16));
+export const services = changetype<HashMap<Lb4Key, Lb4Service>>(
+  memory.data(offsetof<HashMap<Lb4Key, Lb4Service>>(), 16),
+);
+export const backends = changetype<HashMap<Lb4BackendKey, Lb4Backend>>(
+  memory.data(offsetof<HashMap<Lb4BackendKey, Lb4Backend>>(), 16),
+);
+export const reverseNats = changetype<HashMap<Lb4ReverseNatKey, Lb4ReverseNat>>(
+  memory.data(offsetof<HashMap<Lb4ReverseNatKey, Lb4ReverseNat>>(), 16),
+);
 
 const key = changetype<Lb4Key>(memory.data(offsetof<Lb4Key>(), 16));
 const backendKey = changetype<Lb4BackendKey>(memory.data(offsetof<Lb4BackendKey>(), 16));
@@ -157,7 +163,12 @@ export function local(ctx: Context, service: Lb4Service): i32 {
   }
   ctx.backendId = backendId;
   ctx.loopback = ctx.saddr == backend.address;
-  nat.rewrite(ctx, ctx.loopback ? IPV4_LOOPBACK_WORD : ctx.saddr, backend.address, (ctx.ports & 0xffff) | (<u32>backend.port << 16));
+  nat.rewrite(
+    ctx,
+    ctx.loopback ? IPV4_LOOPBACK_WORD : ctx.saddr,
+    backend.address,
+    (ctx.ports & 0xffff) | ((<u32>backend.port) << 16),
+  );
   trace.step(ctx, Step.LB, trace.NO_POINT, backendId);
   return 0;
 }

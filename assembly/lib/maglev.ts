@@ -35,7 +35,9 @@ export class MaglevTable {
   size: u32;
 }
 
-export const tables = changetype<HashMap<MaglevKey, MaglevTable>>(memory.data(offsetof<HashMap<MaglevKey, MaglevTable>>(), 16));
+export const tables = changetype<HashMap<MaglevKey, MaglevTable>>(
+  memory.data(offsetof<HashMap<MaglevKey, MaglevTable>>(), 16),
+);
 
 const key = changetype<MaglevKey>(memory.data(offsetof<MaglevKey>(), 16));
 const value = changetype<MaglevTable>(memory.data(offsetof<MaglevTable>(), 16));
@@ -68,10 +70,10 @@ class Walker {
 export function create(capacity: u32, tableSize: u32, backends: u32): void {
   tables.create(capacity);
   size = tableSize;
-  spare = take(<usize>capacity << 2);
+  spare = take((<usize>capacity) << 2);
   const pool = take((<usize>capacity * tableSize) << 2);
   for (spareCount = 0; spareCount < capacity; spareCount++) {
-    store<u32>(spare + (<usize>spareCount << 2), <u32>(pool + ((<usize>spareCount * tableSize) << 2)));
+    store<u32>(spare + ((<usize>spareCount) << 2), <u32>(pool + ((<usize>spareCount * tableSize) << 2)));
   }
   walkers = take(<usize>backends * offsetof<Walker>());
   walkerCount = backends;
@@ -95,7 +97,7 @@ export function build(revNatIndex: u32, backends: usize, count: u32): i32 {
   if (present !== null) table = present.table;
   else {
     if (spareCount == 0) return MapError.E2BIG;
-    table = load<u32>(spare + (<usize>(spareCount - 1) << 2));
+    table = load<u32>(spare + ((<usize>(spareCount - 1)) << 2));
     value.table = <u32>table;
     value.size = size;
     const error = tables.update(key, value);
@@ -111,7 +113,7 @@ export function remove(revNatIndex: u32): i32 {
   key.revNatIndex = revNatIndex;
   const present = tables.lookup(key);
   if (present === null) return MapError.ENOENT;
-  store<u32>(spare + (<usize>spareCount << 2), present.table);
+  store<u32>(spare + ((<usize>spareCount) << 2), present.table);
   spareCount++;
   return tables.delete(key);
 }
@@ -145,7 +147,7 @@ function prepare(backends: usize, count: u32): u32 {
  * goes to the first backend, from the one whose turn it would be, whose share of the slots so far is not yet used up.
  */
 function fill(table: usize, weightSum: u32, count: u32): void {
-  memory.fill(table, 0xff, <usize>size << 2);
+  memory.fill(table, 0xff, (<usize>size) << 2);
   let turn: u32 = 0;
   for (let filled: u32 = 0; filled < size; filled++) {
     let w = walker(turn);
@@ -158,11 +160,11 @@ function fill(table: usize, weightSum: u32, count: u32): void {
       w.claimed += weightSum;
     }
     let slot = w.slot;
-    while (load<u32>(table + (<usize>slot << 2)) != 0xffffffff) {
+    while (load<u32>(table + ((<usize>slot) << 2)) != 0xffffffff) {
       slot += w.skip;
       if (slot >= size) slot -= size;
     }
-    store<u32>(table + (<usize>slot << 2), w.backendId);
+    store<u32>(table + ((<usize>slot) << 2), w.backendId);
     slot += w.skip;
     w.slot = slot >= size ? slot - size : slot;
     turn = turn + 1 == count ? 0 : turn + 1;
@@ -180,5 +182,5 @@ export function select(ctx: Context, revNatIndex: u32, affinity: bool): u32 {
   if (table === null) return 0;
   const sport = affinity ? 0 : ctx.sport;
   const index = jhash3words(ctx.saddr, (ctx.dport << 16) | sport, ctx.protocol, jhashSeed) % table.size;
-  return load<u32>(<usize>table.table + (<usize>index << 2));
+  return load<u32>(<usize>table.table + ((<usize>index) << 2));
 }

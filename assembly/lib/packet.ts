@@ -61,6 +61,7 @@ export class Context {
   /** The addresses around it while it is encapsulated. */
   outerSaddr: u32;
   outerDaddr: u32;
+  outerSport: u32;
 
   /** Source port, network order. */
   get sport(): u32 {
@@ -103,7 +104,8 @@ export function parse(ctx: Context): i32 {
   const protocol = <u32>ip.protocol;
   ctx.protocol = protocol;
   if (ip.isFragment) return -DropReason.FRAG_NOSUPPORT;
-  if (protocol != IpProto.TCP && protocol != IpProto.UDP && protocol != IpProto.SCTP) return -DropReason.CT_UNKNOWN_PROTO;
+  if (protocol != IpProto.TCP && protocol != IpProto.UDP && protocol != IpProto.SCTP)
+    return -DropReason.CT_UNKNOWN_PROTO;
   const start = changetype<usize>(ip) + ip.headerLength;
   ctx.l4 = start;
   if (!l4.check(protocol, start, <u32>(ctx.end - start))) return -DropReason.CT_INVALID_HDR;

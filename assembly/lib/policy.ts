@@ -39,7 +39,7 @@ export class PolicyKey {
 
   truncate(length: u32): void {
     this.prefixLength = length;
-    this.traffic &= ntohl(<u32>-1 << (FULL_LENGTH - length));
+    this.traffic &= ntohl((<u32>-1) << (FULL_LENGTH - length));
   }
 }
 
@@ -54,7 +54,9 @@ export class PolicyEntry {
   cookie: u32;
 }
 
-export const policies = changetype<LpmMap<PolicyKey, PolicyEntry>>(memory.data(offsetof<LpmMap<PolicyKey, PolicyEntry>>(), 16));
+export const policies = changetype<LpmMap<PolicyKey, PolicyEntry>>(
+  memory.data(offsetof<LpmMap<PolicyKey, PolicyEntry>>(), 16),
+);
 
 const specific = changetype<PolicyKey>(memory.data(offsetof<PolicyKey>(), 16));
 const wildcard = changetype<PolicyKey>(memory.data(offsetof<PolicyKey>(), 16));
@@ -70,8 +72,17 @@ function find(key: PolicyKey, policyId: u32, identity: u32, traffic: u32): Polic
 }
 
 function matchOf(l3: bool, length: u32): PolicyMatch {
-  if (l3) return length > PROTOCOL_LENGTH ? PolicyMatch.L3_L4 : length == PROTOCOL_LENGTH ? PolicyMatch.L3_PROTO : PolicyMatch.L3_ONLY;
-  return length > PROTOCOL_LENGTH ? PolicyMatch.L4_ONLY : length == PROTOCOL_LENGTH ? PolicyMatch.PROTO_ONLY : PolicyMatch.ALL;
+  if (l3)
+    return length > PROTOCOL_LENGTH
+      ? PolicyMatch.L3_L4
+      : length == PROTOCOL_LENGTH
+        ? PolicyMatch.L3_PROTO
+        : PolicyMatch.L3_ONLY;
+  return length > PROTOCOL_LENGTH
+    ? PolicyMatch.L4_ONLY
+    : length == PROTOCOL_LENGTH
+      ? PolicyMatch.PROTO_ONLY
+      : PolicyMatch.ALL;
 }
 
 /**
@@ -95,7 +106,12 @@ export function canAccess(ctx: Context, policyId: u32, identity: u32, egress: u3
     match = matchOf(useL3, useL3 ? specific.prefixLength : wildcard.prefixLength);
     result = (useL3 ? l3 : l4).deny ? -DropReason.POLICY_DENY : 0;
   }
-  trace.step(ctx, Step.POLICY, trace.NO_POINT, match | ((egress == 0 ? CtDirection.INGRESS : CtDirection.EGRESS) << 8) | (<u32>-result << 16));
+  trace.step(
+    ctx,
+    Step.POLICY,
+    trace.NO_POINT,
+    match | ((egress == 0 ? CtDirection.INGRESS : CtDirection.EGRESS) << 8) | ((<u32>-result) << 16),
+  );
   return result;
 }
 

@@ -34,6 +34,9 @@ export class TraceNotify {
   /** Zero unless encapsulated. */
   outerSaddr: be32;
   outerDaddr: be32;
+  outerSport: be16;
+  /** Bytes of the frame that follow this record. */
+  captured: u16;
   /** Bytes of the frame. */
   length: u32;
 }
@@ -111,7 +114,11 @@ function record(ctx: Context, type: EventType, step: Step, point: u32, info: u32
   event.dport = <u16>ctx.dport;
   event.outerSaddr = ctx.outerSaddr;
   event.outerDaddr = ctx.outerDaddr;
-  event.length = <u32>(ctx.end - ctx.data);
+  event.outerSport = <u16>ctx.outerSport;
+  const length = <u32>(ctx.end - ctx.data);
+  event.length = length;
+  event.captured = <u16>min<u32>(length, EVENT_SIZE - <u32>offsetof<TraceNotify>());
+  memory.copy(at + offsetof<TraceNotify>(), ctx.data, event.captured);
 }
 
 if (offsetof<TraceNotify>() > <usize>EVENT_SIZE) ERROR('a trace record must fit in the ring');

@@ -25,7 +25,7 @@ function mix(h: u64, word: u64): u64 {
 
 /** Two words; as two loads, since a wide load over freshly written halves would stall. */
 function pair(at: usize, offset: usize): u64 {
-  return <u64>load<u32>(at + offset) | (<u64>load<u32>(at + offset + 4) << 32);
+  return (<u64>load<u32>(at + offset)) | ((<u64>load<u32>(at + offset + 4)) << 32);
 }
 
 /** Hash of the `offsetof<K>()` bytes at `key`, a multiple of four up to 48. */
@@ -82,7 +82,7 @@ export class HashMap<K, V> {
   create(capacity: u32): void {
     let buckets: u32 = 16;
     while (buckets < capacity) buckets <<= 1;
-    this.buckets = take(<usize>buckets << 2);
+    this.buckets = take((<usize>buckets) << 2);
     this.mask = buckets - 1;
     this.slab = take(<usize>(capacity + 1) * this.stride);
     this.capacity = capacity;
@@ -103,7 +103,7 @@ export class HashMap<K, V> {
   }
 
   protected bucketOf(key: usize): usize {
-    return this.buckets + (<usize>(hashOf<K>(key) & this.mask) << 2);
+    return this.buckets + ((<usize>(hashOf<K>(key) & this.mask)) << 2);
   }
 
   /** The number of the entry with that key, 0 for none. */
@@ -183,7 +183,7 @@ export class HashMap<K, V> {
   keys(to: usize, room: usize): u32 {
     let copied: u32 = 0;
     for (let bucket: u32 = 0; bucket <= this.mask; bucket++) {
-      let index = load<u32>(this.buckets + (<usize>bucket << 2));
+      let index = load<u32>(this.buckets + ((<usize>bucket) << 2));
       while (index != 0) {
         const entry = this.entry(index);
         if (<usize>(copied + 1) * offsetof<K>() > room) return copied;

@@ -62,13 +62,13 @@ export class LpmMap<K extends LpmKey, V> extends HashMap<K, V> {
   }
 
   private populate(length: u32, change: i32): void {
-    const at = this.population + (<usize>length << 2);
+    const at = this.population + ((<usize>length) << 2);
     const population = load<u32>(at) + change;
     store<u32>(at, population);
     if (population > 1 || (population == 1 && change < 0)) return;
     this.lengthCount = 0;
     for (let l: i32 = MAX_LENGTH; l >= 0; l--) {
-      if (load<u32>(this.population + (<usize>l << 2)) == 0) continue;
+      if (load<u32>(this.population + ((<usize>l) << 2)) == 0) continue;
       store<u8>(this.lengths + this.lengthCount, <u8>l);
       this.lengthCount++;
     }

@@ -29,12 +29,12 @@ export class Ipv4 {
 
   /** Bytes of the header with its options. */
   get headerLength(): u32 {
-    return (<u32>this.versionIhl & 0x0f) << 2;
+    return ((<u32>this.versionIhl) & 0x0f) << 2;
   }
 
   /** More fragments follow, or this is not the first. */
   get isFragment(): bool {
-    return (<u32>this.fragment & 0xff3f) != 0;
+    return ((<u32>this.fragment) & 0xff3f) != 0;
   }
 
   /**

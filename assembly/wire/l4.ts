@@ -52,7 +52,7 @@ export const SCTP_LENGTH: u32 = offsetof<Sctp>();
 export function check(protocol: u32, start: usize, available: u32): bool {
   if (protocol == IpProto.TCP) {
     if (available < TCP_LENGTH) return false;
-    const header = (<u32>changetype<Tcp>(start).dataOffset >> 4) << 2;
+    const header = ((<u32>changetype<Tcp>(start).dataOffset) >> 4) << 2;
     return header >= TCP_LENGTH && header <= available;
   }
   if (protocol == IpProto.UDP) {

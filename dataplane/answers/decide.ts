@@ -25,7 +25,14 @@ export interface Decider {
 const FULL_LENGTH = 24;
 
 /** The rules behind every entry of a policy that matches a packet, the decisive entry's first. */
-function rulesMatching(state: State, policyId: number, identity: number, egress: boolean, protocol: number, port: number): { rule: RuleOrigin; deny: boolean }[] {
+function rulesMatching(
+  state: State,
+  policyId: number,
+  identity: number,
+  egress: boolean,
+  protocol: number,
+  port: number,
+): { rule: RuleOrigin; deny: boolean }[] {
   const found: { rule: RuleOrigin; deny: boolean }[] = [];
   for (const secLabel of identity === 0 ? [0] : [identity, 0]) {
     for (let length = FULL_LENGTH; length >= 0; length--) {
@@ -35,7 +42,7 @@ function rulesMatching(state: State, policyId: number, identity: number, egress:
         secLabel,
         egress: egress ? 1 : 0,
         protocol: length >= 8 ? protocol : 0,
-        dport: length > 8 ? (port & (0xffff << (FULL_LENGTH - length))) & 0xffff : 0,
+        dport: length > 8 ? port & (0xffff << (FULL_LENGTH - length)) & 0xffff : 0,
       });
       const entry = length >= 8 || length === 0 ? state.loader.entry(MapId.POLICY, key) : null;
       if (!entry) continue;
@@ -46,7 +53,13 @@ function rulesMatching(state: State, policyId: number, identity: number, egress:
   return found;
 }
 
-function ruleDeciders(state: State, pod: ClusterPod, outcome: Outcome, direction: Direction, effect: 'allows' | 'denies'): Decider[] {
+function ruleDeciders(
+  state: State,
+  pod: ClusterPod,
+  outcome: Outcome,
+  direction: Direction,
+  effect: 'allows' | 'denies',
+): Decider[] {
   const policy = policyOf(state, pod);
   if (!policy) return [];
   const egress = direction === 'egress';
@@ -59,7 +72,16 @@ function ruleDeciders(state: State, pod: ClusterPod, outcome: Outcome, direction
 
 function deciderOf({ kind, namespace, name, direction, index, at }: RuleOrigin, effect: Decider['effect']): Decider {
   const { file, range } = locate(at);
-  return { kind, namespace, name, rule: `${direction}[${index}]`, effect, file, line: range.start.line, column: range.start.column };
+  return {
+    kind,
+    namespace,
+    name,
+    rule: `${direction}[${index}]`,
+    effect,
+    file,
+    line: range.start.line,
+    column: range.start.column,
+  };
 }
 
 /** The policies that isolate a pod in a direction. */
@@ -68,12 +90,22 @@ export function isolating(state: State, pod: ClusterPod, direction: Direction): 
   return policies
     .map(({ kind, metadata }): Decider => {
       const { file, range } = locate(metadata.name.at);
-      return { kind, namespace: metadata.namespace, name: metadata.name.value, rule: null, effect: 'isolates', file, line: range.start.line, column: range.start.column };
+      return {
+        kind,
+        namespace: metadata.namespace,
+        name: metadata.name.value,
+        rule: null,
+        effect: 'isolates',
+        file,
+        line: range.start.line,
+        column: range.start.column,
+      };
     })
     .sort(byName);
 }
 
-const byName = (a: Decider, b: Decider): number => compare(a.namespace, b.namespace) || compare(a.name, b.name) || compare(a.rule ?? '', b.rule ?? '');
+const byName = (a: Decider, b: Decider): number =>
+  compare(a.namespace, b.namespace) || compare(a.name, b.name) || compare(a.rule ?? '', b.rule ?? '');
 
 /**
  * 1. refused because no rule matches: every policy that isolates the pod in that direction
@@ -87,7 +119,8 @@ export function decidersOf(state: State, outcome: Outcome): Decider[] {
     const pod = outcome.direction === 'egress' ? sender : receiver;
     if (!pod || !outcome.direction) return [];
     if (outcome.reason?.code === DropReason.POLICY) return isolating(state, pod, outcome.direction);
-    if (outcome.reason?.code === DropReason.POLICY_DENY) return ruleDeciders(state, pod, outcome, outcome.direction, 'denies');
+    if (outcome.reason?.code === DropReason.POLICY_DENY)
+      return ruleDeciders(state, pod, outcome, outcome.direction, 'denies');
     return [];
   }
   const egress = sender ? ruleDeciders(state, sender, outcome, 'egress', 'allows') : [];

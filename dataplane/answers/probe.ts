@@ -46,10 +46,20 @@ export const addressOf = (sender: Sender): number =>
 export function packetOf(state: State, { sender, tuple }: Probe, reply = false): PacketIn {
   const frame = frameOf(tuple, reply);
   if (sender.kind === 'pod' && !sender.pod.hostNetwork) {
-    return { frame, node: sender.pod.node.index, program: Program.FROM_CONTAINER, endpoint: state.desired.endpointIds.get(sender.pod)! };
+    return {
+      frame,
+      node: sender.pod.node.index,
+      program: Program.FROM_CONTAINER,
+      endpoint: state.desired.endpointIds.get(sender.pod)!,
+    };
   }
   const node = sender.kind === 'pod' ? sender.pod.node : sender.node;
-  return { frame, node: node.index, program: sender.kind === 'external' ? Program.FROM_NETDEV : Program.FROM_HOST, endpoint: 0 };
+  return {
+    frame,
+    node: node.index,
+    program: sender.kind === 'external' ? Program.FROM_NETDEV : Program.FROM_HOST,
+    endpoint: 0,
+  };
 }
 
 /** Reads the record that came back. */
@@ -73,7 +83,9 @@ export function outcomeOf(state: State, probe: Probe, out: PacketOut): Outcome {
 }
 
 const directionOf = (program: number): Direction =>
-  program === Program.FROM_CONTAINER || program === Program.FROM_HOST || program === Program.TO_NETDEV ? 'egress' : 'ingress';
+  program === Program.FROM_CONTAINER || program === Program.FROM_HOST || program === Program.TO_NETDEV
+    ? 'egress'
+    : 'ingress';
 
 const podsByAddress = new WeakMap<State, Map<number, ClusterPod>>();
 
@@ -141,7 +153,8 @@ export function externalClasses(state: State): ExternalClass[] {
   const inside = new Set<number>([...state.cluster.pods, ...state.cluster.nodes].map(({ address }) => address));
   for (const { clusterIP } of state.cluster.services) if (clusterIP !== null) inside.add(clusterIP);
   const cuts = new Set<number>([0, 2 ** 32]);
-  for (const { prefix } of state.identities.prefixes) cuts.add(prefix.address).add(prefix.address + 2 ** (32 - prefix.length));
+  for (const { prefix } of state.identities.prefixes)
+    cuts.add(prefix.address).add(prefix.address + 2 ** (32 - prefix.length));
   const sorted = [...cuts].sort((a, b) => a - b);
   const classes: ExternalClass[] = [];
   for (let i = 0; i + 1 < sorted.length; i++) {
@@ -153,7 +166,8 @@ export function externalClasses(state: State): ExternalClass[] {
     if (example > last) continue;
     const identity = identityAt(state, first);
     const before = classes.at(-1);
-    if (before && before.identity === identity && before.last + 1 === first) classes[classes.length - 1] = { ...before, last };
+    if (before && before.identity === identity && before.last + 1 === first)
+      classes[classes.length - 1] = { ...before, last };
     else classes.push({ first, last, identity, example });
   }
   classesOf.set(state, classes);

@@ -31,7 +31,12 @@ export interface Answer {
   readonly direction: Direction | null;
   readonly reason: Reason | null;
   readonly deciders: readonly Decider[];
-  readonly backend: { readonly pod: string | null; readonly workload: string | null; readonly ip: string; readonly port: number } | null;
+  readonly backend: {
+    readonly pod: string | null;
+    readonly workload: string | null;
+    readonly ip: string;
+    readonly port: number;
+  } | null;
   readonly service: { readonly namespace: string; readonly name: string; readonly port: number } | null;
   readonly snat: string | null;
   readonly http: { readonly status: number; readonly backend: string | null } | null;
@@ -60,13 +65,15 @@ export function query(state: State, question: Question): Answered | { readonly e
   if ('error' in to) return to;
   if (from.kind === 'service') return { error: `${question.from} cannot send: a Service is only ever addressed` };
   const port = question.port ?? onlyPort(to, protocol);
-  if (!(protocol in PROTOCOL_NUMBERS)) return { answer: unknown([`${protocol}: the dataplane carries TCP, UDP and SCTP so far`]), outcomes: [] };
+  if (!(protocol in PROTOCOL_NUMBERS))
+    return { answer: unknown([`${protocol}: the dataplane carries TCP, UDP and SCTP so far`]), outcomes: [] };
   if (question.http) return { answer: unknown(['http: layer 7 is not evaluated yet']), outcomes: [] };
   for (const end of [from, to]) if (end.kind === 'unanswerable') return { answer: unknown([end.why]), outcomes: [] };
   if (port === null) return { error: `${question.to}: which port?` };
   if (!Number.isInteger(port) || port < 0 || port > 65535) return { error: `${port} is no port` };
 
-  const node = question.node === null ? null : (state.cluster.nodes.find(({ name }) => name === question.node) ?? undefined);
+  const node =
+    question.node === null ? null : (state.cluster.nodes.find(({ name }) => name === question.node) ?? undefined);
   if (node === undefined) return { error: `there is no node ${question.node}` };
   const number = PROTOCOL_NUMBERS[protocol as Protocol];
   const cases = casesOf(state, from, to, number, port, question.sourcePort ?? SOURCE_PORT, node);
@@ -94,7 +101,9 @@ function onlyPort(to: Target, protocol: string): number | null {
     to.kind === 'service'
       ? to.service.source.ports.filter((port) => port.protocol === protocol).map((port) => port.port.value)
       : to.kind === 'pods'
-        ? to.pods[0]!.spec.containers.flatMap((container) => container.ports.filter((port) => port.protocol === protocol).map((port) => port.containerPort.value))
+        ? to.pods[0]!.spec.containers.flatMap((container) =>
+            container.ports.filter((port) => port.protocol === protocol).map((port) => port.containerPort.value),
+          )
         : [];
   return new Set(ports).size === 1 ? ports[0]! : null;
 }
@@ -103,7 +112,9 @@ function onlyPort(to: Target, protocol: string): number | null {
 function classes(state: State, pods: readonly ClusterPod[]): ClusterPod[] {
   const seen = new Map<string, ClusterPod>();
   for (const pod of pods) {
-    const key = pod.hostNetwork ? `host ${pod.node.index}` : `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id}`;
+    const key = pod.hostNetwork
+      ? `host ${pod.node.index}`
+      : `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id}`;
     if (!seen.has(key)) seen.set(key, pod);
   }
   return [...seen.values()];
@@ -119,10 +130,20 @@ interface Destination {
 }
 
 function destinationsOf(state: State, to: Target, port: number, sender: ClusterNode | null): Destination[] {
-  const at = (address: number, service: ClusterService | null = null, own = port): Destination => ({ address, port: own, pod: podAt(state, address), service });
+  const at = (address: number, service: ClusterService | null = null, own = port): Destination => ({
+    address,
+    port: own,
+    pod: podAt(state, address),
+    service,
+  });
   switch (to.kind) {
     case 'pods':
-      return classes(state, to.pods).map((pod) => ({ address: pod.address, port, pod: pod.hostNetwork ? null : pod, service: null }));
+      return classes(state, to.pods).map((pod) => ({
+        address: pod.address,
+        port,
+        pod: pod.hostNetwork ? null : pod,
+        service: null,
+      }));
     case 'service': {
       const { service } = to;
       if (service.clusterIP !== null) return [at(service.clusterIP, service)];
@@ -149,19 +170,37 @@ function destinationsOf(state: State, to: Target, port: number, sender: ClusterN
 }
 
 /** The packets that a question stands for: one for each kind of sender and each kind of destination. */
-function casesOf(state: State, from: Target, to: Target, protocol: number, port: number, sourcePort: number, entry: ClusterNode | null): Probe[] {
+function casesOf(
+  state: State,
+  from: Target,
+  to: Target,
+  protocol: number,
+  port: number,
+  sourcePort: number,
+  entry: ClusterNode | null,
+): Probe[] {
   const probes: Probe[] = [];
   const add = (sender: Sender, source: number, destination: Destination): void => {
     if (source === destination.address && destination.service === null) return;
-    probes.push({ sender, tuple: { source, destination: destination.address, protocol, sourcePort, destinationPort: destination.port } });
+    probes.push({
+      sender,
+      tuple: { source, destination: destination.address, protocol, sourcePort, destinationPort: destination.port },
+    });
   };
   const fallback = state.cluster.nodes[0]!;
   if (from.kind === 'pods') {
     for (const pod of classes(state, from.pods)) {
       for (const destination of destinationsOf(state, to, port, pod.node)) {
         // A pod of a workload speaks to another of its pods, if there is one, and not to itself.
-        const other = destination.pod === pod && to.kind === 'pods' ? to.pods.find((candidate) => candidate !== pod && identityOf(state, candidate) === identityOf(state, pod)) : null;
-        add({ kind: 'pod', pod }, pod.address, other ? { ...destination, address: other.address, pod: other } : destination);
+        const other =
+          destination.pod === pod && to.kind === 'pods'
+            ? to.pods.find((candidate) => candidate !== pod && identityOf(state, candidate) === identityOf(state, pod))
+            : null;
+        add(
+          { kind: 'pod', pod },
+          pod.address,
+          other ? { ...destination, address: other.address, pod: other } : destination,
+        );
       }
     }
     return probes;
@@ -176,19 +215,27 @@ function casesOf(state: State, from: Target, to: Target, protocol: number, port:
     for (const address of sourcesOf(state, from)) {
       const pod = podAt(state, address);
       const node = state.cluster.nodes.find((candidate) => candidate.address === address);
-      const sender: Sender = pod ? { kind: 'pod', pod } : node ? { kind: 'host', node } : { kind: 'external', address, node: entry ?? home };
+      const sender: Sender = pod
+        ? { kind: 'pod', pod }
+        : node
+          ? { kind: 'host', node }
+          : { kind: 'external', address, node: entry ?? home };
       add(sender, address, destination);
     }
   }
   return probes;
 }
 
-const firstBackend = (service: ClusterService | null): ClusterBackend | undefined => service?.ports.flatMap((port) => port.backends)[0];
+const firstBackend = (service: ClusterService | null): ClusterBackend | undefined =>
+  service?.ports.flatMap((port) => port.backends)[0];
 
 function sourcesOf(state: State, from: Target): number[] {
   if (from.kind === 'address') return [from.address];
   const all = externalClasses(state);
-  if (from.kind === 'addresses') return all.filter(({ first, last }) => first <= from.last && from.first <= last).map(({ first }) => Math.max(first, from.first));
+  if (from.kind === 'addresses')
+    return all
+      .filter(({ first, last }) => first <= from.last && from.first <= last)
+      .map(({ first }) => Math.max(first, from.first));
   return from.kind === 'world' ? all.map(({ example }) => example) : [];
 }
 
@@ -208,8 +255,12 @@ function settle(state: State, cases: readonly Probe[], fixed: boolean): Outcome[
     if (fixed || !outcome.backend || kinds.size < 2) continue;
     kinds.delete(backendClass(state, outcome.backend));
     for (let tried = 1; tried < SOURCE_PORTS && kinds.size > 0; tried += 64) {
-      const more = Array.from({ length: 64 }, (_, i) => ({ ...outcome.probe, tuple: { ...outcome.probe.tuple, sourcePort: 20000 + ((outcome.probe.tuple.sourcePort + tried + i) % 40000) } }));
-      for (const other of run(state, more)) if (other.backend && kinds.delete(backendClass(state, other.backend))) outcomes.push(other);
+      const more = Array.from({ length: 64 }, (_, i) => ({
+        ...outcome.probe,
+        tuple: { ...outcome.probe.tuple, sourcePort: 20000 + ((outcome.probe.tuple.sourcePort + tried + i) % 40000) },
+      }));
+      for (const other of run(state, more))
+        if (other.backend && kinds.delete(backendClass(state, other.backend))) outcomes.push(other);
     }
   }
   return outcomes;
@@ -222,8 +273,12 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
   const telling = denied[0] ?? allowed[0]!;
   const mixed = allowed.length > 0 && denied.length > 0;
   const missing = missingFor(state, outcomes);
-  const verdict: Verdict = missing.length > 0 ? 'UNKNOWN' : mixed ? 'CONDITIONAL' : denied.length > 0 ? 'DENIED' : 'ALLOWED';
-  const deciders = mixed || denied.length === 0 ? outcomes.flatMap((outcome) => decidersOf(state, outcome)) : denied.flatMap((outcome) => decidersOf(state, outcome));
+  const verdict: Verdict =
+    missing.length > 0 ? 'UNKNOWN' : mixed ? 'CONDITIONAL' : denied.length > 0 ? 'DENIED' : 'ALLOWED';
+  const deciders =
+    mixed || denied.length === 0
+      ? outcomes.flatMap((outcome) => decidersOf(state, outcome))
+      : denied.flatMap((outcome) => decidersOf(state, outcome));
   const { frontend, backend } = allowed[0] ?? telling;
   return {
     verdict,
@@ -256,7 +311,12 @@ function unique(deciders: readonly Decider[]): Decider[] {
 /** Names a packet by what sets it apart from the question's other packets. */
 function describe(state: State, outcome: Outcome, outcomes: readonly Outcome[]): string {
   const { sender } = outcome.probe;
-  const senderName = sender.kind === 'pod' ? `pod ${sender.pod.namespace}/${sender.pod.name}` : sender.kind === 'host' ? `node ${sender.node.name}` : `address ${formatAddress(sender.address)}`;
+  const senderName =
+    sender.kind === 'pod'
+      ? `pod ${sender.pod.namespace}/${sender.pod.name}`
+      : sender.kind === 'host'
+        ? `node ${sender.node.name}`
+        : `address ${formatAddress(sender.address)}`;
   const parts: string[] = [];
   if (new Set(outcomes.map(({ probe }) => probe.tuple.source)).size > 1) parts.push(`from ${senderName}`);
   if (outcome.backend && new Set(outcomes.map(({ backend }) => backend?.address)).size > 1) {
@@ -264,13 +324,22 @@ function describe(state: State, outcome: Outcome, outcomes: readonly Outcome[]):
     parts.push(`on backend ${pod ? `${pod.namespace}/${pod.name}` : formatAddress(address)}:${port}`);
   } else if (new Set(outcomes.map(({ probe }) => probe.tuple.destination)).size > 1) {
     const pod = podAt(state, outcome.probe.tuple.destination);
-    parts.push(`to ${pod ? `pod ${pod.namespace}/${pod.name}` : `address ${formatAddress(outcome.probe.tuple.destination)}`}`);
+    parts.push(
+      `to ${pod ? `pod ${pod.namespace}/${pod.name}` : `address ${formatAddress(outcome.probe.tuple.destination)}`}`,
+    );
   }
   return parts.join(' ');
 }
 
 function dependsOn(state: State, outcomes: readonly Outcome[]): string[] {
-  return [...new Set(outcomes.map((outcome) => `${describe(state, outcome, outcomes)}: ${outcome.allowed ? 'ALLOWED' : `DENIED (${outcome.reason?.text}, ${outcome.direction})`}`))].sort(compare);
+  return [
+    ...new Set(
+      outcomes.map(
+        (outcome) =>
+          `${describe(state, outcome, outcomes)}: ${outcome.allowed ? 'ALLOWED' : `DENIED (${outcome.reason?.text}, ${outcome.direction})`}`,
+      ),
+    ),
+  ].sort(compare);
 }
 
 /** Pods whose policies have a say in these packets. */
@@ -295,24 +364,33 @@ function missingFor(state: State, outcomes: readonly Outcome[]): string[] {
   if (state.settings.undeclaredNamespaces === 'unknown') {
     for (const name of [...namespaces].sort(compare)) {
       if (state.cluster.namespaces.get(name)?.declared) continue;
-      if (asksForNamespaceLabels(state, pods)) missing.push(`the labels of namespace ${name}: there is no Namespace object`);
+      if (asksForNamespaceLabels(state, pods))
+        missing.push(`the labels of namespace ${name}: there is no Namespace object`);
     }
   }
   if (state.settings.unreportedReadiness === 'unknown') {
-    for (const { backend } of outcomes) if (backend?.pod && backend.pod.ready === null) missing.push(`whether pod ${backend.pod.namespace}/${backend.pod.name} is ready: not reported`);
+    for (const { backend } of outcomes)
+      if (backend?.pod && backend.pod.ready === null)
+        missing.push(`whether pod ${backend.pod.namespace}/${backend.pod.name} is ready: not reported`);
   }
   return [...new Set(missing)];
 }
 
 /** Kinds that may hold a policy, as far as the text of an unread document shows. */
-const mayBePolicy = ({ kind }: UnreadDocument): boolean => kind === null || /Policy|^PeerAuthentication$|^List$/.test(kind);
+const mayBePolicy = ({ kind }: UnreadDocument): boolean =>
+  kind === null || /Policy|^PeerAuthentication$|^List$/.test(kind);
 
 /** Documents that could hold a policy for these namespaces and could not be read, or are of a kind that is not evaluated. */
 export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): string[] {
   const lines: string[] = [];
   for (const document of state.manifests.unread) {
     if (!mayBePolicy(document)) continue;
-    if (document.namespace !== null && !namespaces.has(document.namespace) && !/Cluster|Global|Admin/.test(document.kind ?? '')) continue;
+    if (
+      document.namespace !== null &&
+      !namespaces.has(document.namespace) &&
+      !/Cluster|Global|Admin/.test(document.kind ?? '')
+    )
+      continue;
     const { file, range } = locate(document.at);
     const why = document.reason === 'template' ? 'a Helm template, not analysed' : 'could not be read';
     lines.push(`${file}:${range.start.line}: ${document.kind ?? 'a document'} ${why}`);
@@ -336,7 +414,9 @@ function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): bool
         (rule.peers ?? []).some(
           ({ namespaceSelector }) =>
             namespaceSelector &&
-            [...namespaceSelector.matchLabels.keys(), ...namespaceSelector.matchExpressions.map(({ key }) => key)].some((key) => key !== 'kubernetes.io/metadata.name'),
+            [...namespaceSelector.matchLabels.keys(), ...namespaceSelector.matchExpressions.map(({ key }) => key)].some(
+              (key) => key !== 'kubernetes.io/metadata.name',
+            ),
         ),
       ),
     );
@@ -348,18 +428,30 @@ function assumptions(state: State, to: Target, outcomes: readonly Outcome[]): st
   const lines: string[] = [];
   const pods = [...podsOf(outcomes)];
   for (const name of [...new Set(pods.map((pod) => pod.namespace))].sort(compare)) {
-    if (!state.cluster.namespaces.get(name)?.declared) lines.push(`namespace ${name} has no label but kubernetes.io/metadata.name: there is no Namespace object`);
+    if (!state.cluster.namespaces.get(name)?.declared)
+      lines.push(`namespace ${name} has no label but kubernetes.io/metadata.name: there is no Namespace object`);
   }
-  const unreported = [...new Set(outcomes.flatMap(({ backend }) => (backend?.pod?.ready === null ? [backend.pod.workload.ref] : [])))].sort(compare);
+  const unreported = [
+    ...new Set(outcomes.flatMap(({ backend }) => (backend?.pod?.ready === null ? [backend.pod.workload.ref] : []))),
+  ].sort(compare);
   for (const workload of unreported) lines.push(`the pods of ${workload} are ready: no state is reported`);
-  const spread = pods.some((pod) => pod.source === (pod.workload.source as { template?: { at: unknown } }).template?.at);
-  if (spread && state.cluster.nodes.length > 1) lines.push(`pods are spread over the nodes ${state.cluster.nodes.length <= 4 ? state.cluster.nodes.map(({ name }) => name).join(', ') : `(${state.cluster.nodes.length})`}`);
+  const spread = pods.some(
+    (pod) => pod.source === (pod.workload.source as { template?: { at: unknown } }).template?.at,
+  );
+  if (spread && state.cluster.nodes.length > 1)
+    lines.push(
+      `pods are spread over the nodes ${state.cluster.nodes.length <= 4 ? state.cluster.nodes.map(({ name }) => name).join(', ') : `(${state.cluster.nodes.length})`}`,
+    );
   for (const object of state.manifests.stale) {
     const { file, range } = locate(object.at);
-    lines.push(`${file}:${range.start.line}: last good state of ${object.kind} ${object.metadata.name.value}, since the document cannot be read now`);
+    lines.push(
+      `${file}:${range.start.line}: last good state of ${object.kind} ${object.metadata.name.value}, since the document cannot be read now`,
+    );
   }
-  if (state.settings.engine !== 'cilium') lines.push(`engine ${state.settings.engine}: Services are translated as Cilium does`);
-  if (state.settings.cni !== 'cilium-vxlan') lines.push(`cni ${state.settings.cni}: packets between nodes take Cilium's VXLAN tunnel`);
+  if (state.settings.engine !== 'cilium')
+    lines.push(`engine ${state.settings.engine}: Services are translated as Cilium does`);
+  if (state.settings.cni !== 'cilium-vxlan')
+    lines.push(`cni ${state.settings.cni}: packets between nodes take Cilium's VXLAN tunnel`);
   if (to.kind === 'world' && to.label.startsWith('dns:')) lines.push(`${to.label} is an address outside the cluster`);
   return lines;
 }

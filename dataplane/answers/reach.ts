@@ -101,7 +101,9 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
   const connections: Connection[] = [];
   for (const from of sources.ends) {
     if (unread.has(from)) continue;
-    const open = targets.ends.filter((to) => to !== from && !unread.has(to) && (from.external === null || to.external === null));
+    const open = targets.ends.filter(
+      (to) => to !== from && !unread.has(to) && (from.external === null || to.external === null),
+    );
     connections.push(...connectionsFrom(state, from, open, options.protocol));
   }
   const used = new Set([...sources.ends, ...targets.ends]);
@@ -113,7 +115,11 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
   };
 }
 
-function filter(state: State, ends: readonly End[], ref: string | null): { readonly ends: readonly End[] } | { readonly error: string } {
+function filter(
+  state: State,
+  ends: readonly End[],
+  ref: string | null,
+): { readonly ends: readonly End[] } | { readonly error: string } {
   if (ref === null) return { ends };
   const target = resolveRef(state, ref, 'default');
   if ('error' in target) return target;
@@ -126,11 +132,18 @@ function filter(state: State, ends: readonly End[], ref: string | null): { reado
       return { ends: ends.filter((end) => end.external !== null) };
     case 'address': {
       const pod = podAt(state, target.address);
-      const holds = ({ external, pods }: End): boolean => (pod ? pods.includes(pod) : external !== null && external.first <= target.address && target.address <= external.last);
+      const holds = ({ external, pods }: End): boolean =>
+        pod
+          ? pods.includes(pod)
+          : external !== null && external.first <= target.address && target.address <= external.last;
       return { ends: ends.filter(holds) };
     }
     case 'addresses':
-      return { ends: ends.filter(({ external }) => external !== null && external.first <= target.last && target.first <= external.last) };
+      return {
+        ends: ends.filter(
+          ({ external }) => external !== null && external.first <= target.last && target.first <= external.last,
+        ),
+      };
     case 'unanswerable':
       return { error: target.why };
     default:
@@ -141,9 +154,18 @@ function filter(state: State, ends: readonly End[], ref: string | null): { reado
 function endpointOf(state: State, { ref, pods, external }: End): ReachEndpoint {
   if (external) return { ref, kind: 'external', identity: external.identity };
   const policy = policyOf(state, pods[0]!);
-  const isolated = { ingress: (policy?.isolatedBy.ingress.length ?? 0) > 0, egress: (policy?.isolatedBy.egress.length ?? 0) > 0 };
+  const isolated = {
+    ingress: (policy?.isolatedBy.ingress.length ?? 0) > 0,
+    egress: (policy?.isolatedBy.egress.length ?? 0) > 0,
+  };
   const kind = ref.endsWith('[Pod]') ? 'pod' : 'workload';
-  return { ref, kind: kind === 'pod' && pods.length > 1 ? 'workload' : kind, pods: pods.length, identity: identityOf(state, pods[0]!)!.number, isolated };
+  return {
+    ref,
+    kind: kind === 'pod' && pods.length > 1 ? 'workload' : kind,
+    pods: pods.length,
+    identity: identityOf(state, pods[0]!)!.number,
+    isolated,
+  };
 }
 
 /** Runs one packet for each destination, protocol and stretch of ports, all in as few calls as the batch allows. */
@@ -155,11 +177,20 @@ function connectionsFrom(state: State, from: End, targets: readonly End[], only:
       if (only !== null && protocol !== only) continue;
       const starts = stretches(policies, protocol);
       starts.forEach((first, i) => {
-        questions.push({ to, protocol, first, last: (starts[i + 1] ?? LAST_PORT + 1) - 1, probe: probeOf(from, to, protocol, first) });
+        questions.push({
+          to,
+          protocol,
+          first,
+          last: (starts[i + 1] ?? LAST_PORT + 1) - 1,
+          probe: probeOf(from, to, protocol, first),
+        });
       });
     }
   }
-  const outcomes = run(state, questions.map(({ probe }) => probe));
+  const outcomes = run(
+    state,
+    questions.map(({ probe }) => probe),
+  );
   const open = new Map<End, Map<Protocol, [number, number][]>>();
   questions.forEach(({ to, protocol, first, last }, i) => {
     if (!outcomes[i]!.allowed) return;
@@ -171,14 +202,23 @@ function connectionsFrom(state: State, from: End, targets: readonly End[], only:
     if (before && before[1] + 1 === first) before[1] = last;
     else ranges.push([first, last]);
   });
-  return [...open].map(([to, protocols]) => ({ from: from.ref, to: to.ref, ports: [...protocols].map(([protocol, ranges]) => ({ protocol, ranges })) }));
+  return [...open].map(([to, protocols]) => ({
+    from: from.ref,
+    to: to.ref,
+    ports: [...protocols].map(([protocol, ranges]) => ({ protocol, ranges })),
+  }));
 }
 
 function probeOf(from: End, to: End, protocol: Protocol, destinationPort: number): Probe {
   const receiver = to.pods[0] ?? null;
   const destination = receiver?.address ?? to.external!.example;
   const pod = from.pods[0] ?? null;
-  const sender: Sender = pod ? { kind: 'pod', pod } : { kind: 'external', address: from.external!.example, node: receiver!.node };
+  const sender: Sender = pod
+    ? { kind: 'pod', pod }
+    : { kind: 'external', address: from.external!.example, node: receiver!.node };
   const source = pod ? pod.address : from.external!.example;
-  return { sender, tuple: { source, destination, protocol: PROTOCOL_NUMBERS[protocol], sourcePort: SOURCE_PORT, destinationPort } };
+  return {
+    sender,
+    tuple: { source, destination, protocol: PROTOCOL_NUMBERS[protocol], sourcePort: SOURCE_PORT, destinationPort },
+  };
 }

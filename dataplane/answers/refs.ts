@@ -6,7 +6,12 @@ import type { State } from '../state.js';
 /** What a reference stands for. */
 export type Target =
   | { readonly kind: 'pods'; readonly label: string; readonly pods: readonly ClusterPod[] }
-  | { readonly kind: 'service'; readonly label: string; readonly service: ClusterService; readonly viaName: string | null }
+  | {
+      readonly kind: 'service';
+      readonly label: string;
+      readonly service: ClusterService;
+      readonly viaName: string | null;
+    }
   | { readonly kind: 'address'; readonly label: string; readonly address: number }
   | { readonly kind: 'addresses'; readonly label: string; readonly first: number; readonly last: number }
   | { readonly kind: 'node'; readonly label: string; readonly node: ClusterNode }
@@ -51,11 +56,19 @@ const WORKLOAD = /^([^/\s[\]]+)\/([^/\s[\]]+)(?:\[(\w+)\])?$/;
 
 function resolveWorkload(state: State, ref: string): Resolved {
   const [, namespace, name, kind] = WORKLOAD.exec(ref) ?? [];
-  if (namespace === undefined || name === undefined) return { error: `${ref} is no reference: expected ns/name or ns/name[Kind]` };
-  const workloads = state.cluster.workloads.filter((workload) => workload.namespace === namespace && workload.name === name && (kind === undefined || workload.kind === kind));
-  if (workloads.length > 1) return { error: `${ref} could be ${workloads.map((workload) => workload.ref).join(' or ')}` };
+  if (namespace === undefined || name === undefined)
+    return { error: `${ref} is no reference: expected ns/name or ns/name[Kind]` };
+  const workloads = state.cluster.workloads.filter(
+    (workload) =>
+      workload.namespace === namespace && workload.name === name && (kind === undefined || workload.kind === kind),
+  );
+  if (workloads.length > 1)
+    return { error: `${ref} could be ${workloads.map((workload) => workload.ref).join(' or ')}` };
   if (workloads[0]) return podsOf(ref, workloads[0]);
-  const pods = kind === undefined || kind === 'Pod' ? state.cluster.pods.filter((pod) => pod.namespace === namespace && pod.name === name) : [];
+  const pods =
+    kind === undefined || kind === 'Pod'
+      ? state.cluster.pods.filter((pod) => pod.namespace === namespace && pod.name === name)
+      : [];
   return pods.length > 0 ? { kind: 'pods', label: ref, pods } : { error: `nothing matches ${ref}` };
 }
 
@@ -66,7 +79,10 @@ function podsOf(label: string, workload: ClusterWorkload): Target {
 
 function resolveService(state: State, path: string, viaName: string | null = null): Resolved {
   const [namespace, name, ...more] = path.split('/');
-  const service = more.length === 0 ? state.cluster.services.find((candidate) => candidate.namespace === namespace && candidate.name === name) : undefined;
+  const service =
+    more.length === 0
+      ? state.cluster.services.find((candidate) => candidate.namespace === namespace && candidate.name === name)
+      : undefined;
   if (!service) return { error: `there is no Service ${path}` };
   return { kind: 'service', label: viaName ? `dns:${viaName}` : `svc:${path}`, service, viaName };
 }
@@ -78,9 +94,12 @@ function resolveAddress(text: string): Resolved {
   const low = parseAddress(first ?? text);
   const high = parseAddress(last ?? text);
   if (low !== null && high !== null && low <= high) {
-    return low === high ? { kind: 'address', label: `ip:${text}`, address: low } : { kind: 'addresses', label: `ip:${text}`, first: low, last: high };
+    return low === high
+      ? { kind: 'address', label: `ip:${text}`, address: low }
+      : { kind: 'addresses', label: `ip:${text}`, first: low, last: high };
   }
-  if (isIpv6(text)) return { kind: 'unanswerable', label: `ip:${text}`, why: `ip:${text}: the dataplane does not carry IPv6 yet` };
+  if (isIpv6(text))
+    return { kind: 'unanswerable', label: `ip:${text}`, why: `ip:${text}: the dataplane does not carry IPv6 yet` };
   return { error: `${text} is no address` };
 }
 
@@ -93,7 +112,9 @@ export function resolveName(state: State, typed: string, from: string): Resolved
   const domain = state.settings.clusterDomain;
   if (parseAddress(name) !== null) return resolveAddress(name);
   if (!/^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$/.test(name)) return { error: `${typed} is no DNS name` };
-  const searched = typed.endsWith('.') ? [name] : [`${name}.${from}.svc.${domain}`, `${name}.svc.${domain}`, `${name}.${domain}`, name];
+  const searched = typed.endsWith('.')
+    ? [name]
+    : [`${name}.${from}.svc.${domain}`, `${name}.svc.${domain}`, `${name}.${domain}`, name];
   for (const candidate of searched) {
     const found = lookUp(state, candidate, domain, typed);
     if (found) return found;
@@ -114,7 +135,9 @@ function lookUp(state: State, name: string, domain: string, typed: string): Targ
   }
   if (kind !== 'svc') return null;
   const serviceName = labels.pop();
-  const service = state.cluster.services.find((candidate) => candidate.namespace === namespace && candidate.name === serviceName);
+  const service = state.cluster.services.find(
+    (candidate) => candidate.namespace === namespace && candidate.name === serviceName,
+  );
   if (!service) return null;
   if (labels.length === 0) {
     if (service.source.type === 'ExternalName') return { kind: 'world', label: `dns:${typed}` };

@@ -1,5 +1,15 @@
 /** From what was read to the cluster. */
-import type { Endpoints, ManifestObject, Namespace, NetworkPolicy, Node, Pod, Service, Workload, WorkloadKind } from '../manifests/objects.js';
+import type {
+  Endpoints,
+  ManifestObject,
+  Namespace,
+  NetworkPolicy,
+  Node,
+  Pod,
+  Service,
+  Workload,
+  WorkloadKind,
+} from '../manifests/objects.js';
 import { WORKLOAD_KINDS } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
 import type { Cluster, ClusterNamespace } from './cluster.js';
@@ -36,7 +46,10 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
 }
 
 /** The namespaces declared, and those that other objects are in. */
-function buildNamespaces(declared: readonly Namespace[], objects: readonly ManifestObject[]): Map<string, ClusterNamespace> {
+function buildNamespaces(
+  declared: readonly Namespace[],
+  objects: readonly ManifestObject[],
+): Map<string, ClusterNamespace> {
   const namespaces = new Map<string, ClusterNamespace>();
   for (const { metadata } of declared) {
     const name = metadata.name.value;
@@ -45,7 +58,8 @@ function buildNamespaces(declared: readonly Namespace[], objects: readonly Manif
   }
   for (const { metadata } of objects) {
     const name = metadata.namespace;
-    if (name !== '' && !namespaces.has(name)) namespaces.set(name, { name, labels: new Map([[NAME_LABEL, name]]), declared: false });
+    if (name !== '' && !namespaces.has(name))
+      namespaces.set(name, { name, labels: new Map([[NAME_LABEL, name]]), declared: false });
   }
   return namespaces;
 }

@@ -1,5 +1,16 @@
 /** The cluster that the manifests describe: what runs where, under which address, behind which Service. */
-import type { ContainerPort, Endpoints, ManifestObject, NetworkPolicy, Pod, PodSpec, Protocol, Service, ServicePort, Workload } from '../manifests/objects.js';
+import type {
+  ContainerPort,
+  Endpoints,
+  ManifestObject,
+  NetworkPolicy,
+  Pod,
+  PodSpec,
+  Protocol,
+  Service,
+  ServicePort,
+  Workload,
+} from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
 
 export interface ClusterNode {

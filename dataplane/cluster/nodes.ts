@@ -43,7 +43,10 @@ export function buildNodes(declared: readonly Node[], mentioned: Iterable<string
       while (used.has(next));
       chosen = next;
     }
-    const part = { address: pods.address + ((i + (length === 24 ? 1 : 0)) % 2 ** (length - pods.length)) * 2 ** (32 - length), length };
+    const part = {
+      address: pods.address + ((i + (length === 24 ? 1 : 0)) % 2 ** (length - pods.length)) * 2 ** (32 - length),
+      length,
+    };
     return { index: i + 1, name, address: chosen, podRange: range ?? part, source };
   });
 }

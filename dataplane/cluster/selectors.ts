@@ -20,4 +20,5 @@ export function matches(selector: LabelSelector, labels: ReadonlyMap<string, str
 }
 
 /** Whether a selector has no terms, and so matches everything. */
-export const matchesAll = (selector: LabelSelector): boolean => selector.matchLabels.size === 0 && selector.matchExpressions.length === 0;
+export const matchesAll = (selector: LabelSelector): boolean =>
+  selector.matchLabels.size === 0 && selector.matchExpressions.length === 0;

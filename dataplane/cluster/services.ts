@@ -3,9 +3,20 @@ import { parseAddress, parsePrefix } from '../addresses.js';
 import { compare, spread } from '../hash.js';
 import type { Endpoints, Service, ServicePort } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
-import { namedPort, type ClusterBackend, type ClusterPod, type ClusterService, type ClusterServicePort } from './cluster.js';
+import {
+  namedPort,
+  type ClusterBackend,
+  type ClusterPod,
+  type ClusterService,
+  type ClusterServicePort,
+} from './cluster.js';
 
-export function buildServices(sources: readonly Service[], endpoints: readonly Endpoints[], pods: readonly ClusterPod[], settings: Settings): ClusterService[] {
+export function buildServices(
+  sources: readonly Service[],
+  endpoints: readonly Endpoints[],
+  pods: readonly ClusterPod[],
+  settings: Settings,
+): ClusterService[] {
   const byNamespace = groupByNamespace(pods);
   const byAddress = new Map(pods.filter((pod) => !pod.hostNetwork).map((pod) => [pod.address, pod]));
   const addresses = allocate(sources, settings);
@@ -14,7 +25,9 @@ export function buildServices(sources: readonly Service[], endpoints: readonly E
     const selected = selectedBy(source, byNamespace.get(namespace) ?? []);
     const slices = endpoints.filter((slice) => slice.metadata.namespace === namespace && slice.service === name.value);
     const ports = source.ports.map((port) =>
-      source.selector !== null && slices.length === 0 ? selectedBackends(source, port, selected) : listedBackends(source, port, slices, byAddress),
+      source.selector !== null && slices.length === 0
+        ? selectedBackends(source, port, selected)
+        : listedBackends(source, port, slices, byAddress),
     );
     return { source, namespace, name: name.value, clusterIP: addresses.get(source) ?? null, selected, ports };
   });
@@ -39,14 +52,20 @@ function allocate(sources: readonly Service[], settings: Settings): Map<Service,
     if (source.headless || source.type === 'ExternalName') continue;
     const own = source.clusterIPs.map((ip) => parseAddress(ip.value)).find((address) => address !== null);
     if (own !== undefined) addresses.set(source, own);
-    else if (source.clusterIPs.length === 0) wanting.set(`${source.metadata.namespace}/${source.metadata.name.value}`, source);
+    else if (source.clusterIPs.length === 0)
+      wanting.set(`${source.metadata.namespace}/${source.metadata.name.value}`, source);
   }
   const range = parsePrefix(settings.serviceCIDR)!;
   const size = 2 ** (32 - range.length);
   // The lowest addresses are where Kubernetes puts its own (…1 the API, …10 DNS), and are left to those who ask for them.
   const reserved = size > 512 ? 256 : 1;
-  const taken = new Set([...addresses.values()].filter((address) => address >= range.address + reserved && address < range.address + size - 1));
-  for (const [name, address] of spread(wanting.keys(), range.address + reserved, size - reserved - 1, taken)) addresses.set(wanting.get(name)!, address);
+  const taken = new Set(
+    [...addresses.values()].filter(
+      (address) => address >= range.address + reserved && address < range.address + size - 1,
+    ),
+  );
+  for (const [name, address] of spread(wanting.keys(), range.address + reserved, size - reserved - 1, taken))
+    addresses.set(wanting.get(name)!, address);
   return addresses;
 }
 
@@ -80,18 +99,33 @@ function selectedBackends(service: Service, port: ServicePort, selected: readonl
 }
 
 /** What Endpoints and EndpointSlices list under the port's name. */
-function listedBackends(service: Service, port: ServicePort, slices: readonly Endpoints[], byAddress: ReadonlyMap<number, ClusterPod>): ClusterServicePort {
+function listedBackends(
+  service: Service,
+  port: ServicePort,
+  slices: readonly Endpoints[],
+  byAddress: ReadonlyMap<number, ClusterPod>,
+): ClusterServicePort {
   const backends: ClusterBackend[] = [];
   for (const { subsets } of slices) {
     for (const subset of subsets) {
-      const listed = subset.ports.find((candidate) => (candidate.name ?? '') === (port.name ?? '') && candidate.protocol === port.protocol);
+      const listed = subset.ports.find(
+        (candidate) => (candidate.name ?? '') === (port.name ?? '') && candidate.protocol === port.protocol,
+      );
       if (!listed) continue;
       for (const endpoint of subset.endpoints) {
-        if (!endpoint.ready && !(endpoint.serving && endpoint.terminating) && !service.publishNotReadyAddresses) continue;
+        if (!endpoint.ready && !(endpoint.serving && endpoint.terminating) && !service.publishNotReadyAddresses)
+          continue;
         for (const text of endpoint.addresses) {
           const address = parseAddress(text);
-          if (address === null || backends.some((known) => known.address === address && known.port === listed.port)) continue;
-          backends.push({ address, port: listed.port, pod: byAddress.get(address) ?? null, terminating: endpoint.terminating, source: endpoint.at });
+          if (address === null || backends.some((known) => known.address === address && known.port === listed.port))
+            continue;
+          backends.push({
+            address,
+            port: listed.port,
+            pod: byAddress.get(address) ?? null,
+            terminating: endpoint.terminating,
+            source: endpoint.at,
+          });
         }
       }
     }

@@ -83,8 +83,18 @@ export interface Workloads {
   readonly pods: ClusterPod[];
 }
 
-export function buildWorkloads(pods: readonly Pod[], declared: readonly Workload[], nodes: readonly ClusterNode[], settings: Settings): Workloads {
-  const byKey = new Map(declared.map((workload) => [keyOf(workload.kind, workload.metadata.namespace, workload.metadata.name.value), workload]));
+export function buildWorkloads(
+  pods: readonly Pod[],
+  declared: readonly Workload[],
+  nodes: readonly ClusterNode[],
+  settings: Settings,
+): Workloads {
+  const byKey = new Map(
+    declared.map((workload) => [
+      keyOf(workload.kind, workload.metadata.namespace, workload.metadata.name.value),
+      workload,
+    ]),
+  );
   const workloads = new Map<string, ClusterWorkload>();
   const drafts: Draft[] = [];
   const withPods = new Set<string>();
@@ -97,7 +107,8 @@ export function buildWorkloads(pods: readonly Pod[], declared: readonly Workload
     workloads.set(key, workload);
     withPods.add(key);
     // What lies between the pod and the top of its owners has its pods with it.
-    for (const reference of pod.metadata.ownerReferences) withPods.add(keyOf(reference.kind, namespace, reference.name));
+    for (const reference of pod.metadata.ownerReferences)
+      withPods.add(keyOf(reference.kind, namespace, reference.name));
     drafts.push({
       namespace,
       name: name.value,
@@ -128,7 +139,9 @@ export function buildWorkloads(pods: readonly Pod[], declared: readonly Workload
 
 /** A ReplicaSet of a Deployment makes no pods of its own beside it. */
 function ownedByDeclared(source: Workload, byKey: ReadonlyMap<string, Workload>): boolean {
-  return source.metadata.ownerReferences.some((owner) => byKey.has(keyOf(owner.kind, source.metadata.namespace, owner.name)));
+  return source.metadata.ownerReferences.some((owner) =>
+    byKey.has(keyOf(owner.kind, source.metadata.namespace, owner.name)),
+  );
 }
 
 /** Gives each draft its node and its address: what the manifests say, else the same for the same pod, whatever else is there. */

@@ -72,7 +72,8 @@ const macOf = (role: number, number: number): bigint => {
 };
 
 /** Cilium's text of a backend, as its Maglev hashes it. `pkg/maglev`, `setHashString`. */
-const maglevName = (address: number, port: number, protocol: string): string => `[${formatAddress(address)}:${port}/${protocol},State:active]`;
+const maglevName = (address: number, port: number, protocol: string): string =>
+  `[${formatAddress(address)}:${port}/${protocol},State:active]`;
 
 /** Ids of frontends, backends and endpoints stay while those do. */
 export class Desirer {
@@ -101,33 +102,54 @@ export class Desirer {
     entries.push(...wildcardEntries(frontends), ...nodeEntries(cluster));
     for (const pod of pods) entries.push(...podEntries(pod, endpointIds.get(pod)!, identities, policies));
     entries.push(...ipcacheEntries(cluster, identities), ...policyEntries(policies));
-    return { entries, maglev, frontends, endpointIds, backendsById, frontendsByIndex: new Map(frontends.map((frontend) => [frontend.revNatIndex, frontend])) };
+    return {
+      entries,
+      maglev,
+      frontends,
+      endpointIds,
+      backendsById,
+      frontendsByIndex: new Map(frontends.map((frontend) => [frontend.revNatIndex, frontend])),
+    };
   }
 
   private frontends(cluster: Cluster): Frontend[] {
     const wanted = cluster.services.flatMap((service) =>
-      service.clusterIP === null ? [] : service.ports.map((port) => ({ service, port, address: service.clusterIP!, protocol: port.source.protocol })),
+      service.clusterIP === null
+        ? []
+        : service.ports.map((port) => ({ service, port, address: service.clusterIP!, protocol: port.source.protocol })),
     );
-    const nameOf = ({ address, port, protocol }: (typeof wanted)[number]): string => `${formatAddress(address)}:${port.source.port.value}/${protocol}`;
-    const backendName = (protocol: string, backend: ClusterBackend): string => `${formatAddress(backend.address)}:${backend.port}/${protocol}`;
+    const nameOf = ({ address, port, protocol }: (typeof wanted)[number]): string =>
+      `${formatAddress(address)}:${port.source.port.value}/${protocol}`;
+    const backendName = (protocol: string, backend: ClusterBackend): string =>
+      `${formatAddress(backend.address)}:${backend.port}/${protocol}`;
     const indexes = this.revNatNumbers.assign(wanted.map(nameOf));
-    const ids = this.backendNumbers.assign(wanted.flatMap(({ port, protocol }) => port.backends.map((backend) => backendName(protocol, backend))));
+    const ids = this.backendNumbers.assign(
+      wanted.flatMap(({ port, protocol }) => port.backends.map((backend) => backendName(protocol, backend))),
+    );
     return wanted.map((frontend) => ({
       service: frontend.service,
       address: frontend.address,
       port: frontend.port.source.port.value,
       protocol: PROTOCOL_NUMBERS[frontend.protocol],
       revNatIndex: indexes.get(nameOf(frontend))!,
-      backends: frontend.port.backends.map((backend) => ({ id: ids.get(backendName(frontend.protocol, backend))!, backend })),
+      backends: frontend.port.backends.map((backend) => ({
+        id: ids.get(backendName(frontend.protocol, backend))!,
+        backend,
+      })),
     }));
   }
 }
 
-function frontendEntries({ service, address, port, protocol, revNatIndex, backends }: Frontend, settings: Settings): MapEntry[] {
+function frontendEntries(
+  { service, address, port, protocol, revNatIndex, backends }: Frontend,
+  settings: Settings,
+): MapEntry[] {
   const { affinitySeconds } = service.source;
   const algorithm = settings['loadBalancer.algorithm'] === 'maglev' ? LbAlgorithm.MAGLEV : LbAlgorithm.RANDOM;
   const flags = affinitySeconds === null ? 0 : SvcFlag.AFFINITY;
-  const portSource = service.source.ports.find((candidate) => candidate.port.value === port && PROTOCOL_NUMBERS[candidate.protocol] === protocol);
+  const portSource = service.source.ports.find(
+    (candidate) => candidate.port.value === port && PROTOCOL_NUMBERS[candidate.protocol] === protocol,
+  );
   const origin = [portSource?.at ?? service.source.at];
   const slot = (backendSlot: number, value: Partial<Lb4Service>, from: readonly Place[]): MapEntry => ({
     map: MapId.LB4_SERVICES,
@@ -138,7 +160,12 @@ function frontendEntries({ service, address, port, protocol, revNatIndex, backen
   return [
     slot(0, { backendId: (algorithm << 24) | (affinitySeconds ?? 0), count: backends.length }, origin),
     ...backends.map(({ id, backend }, i) => slot(i + 1, { backendId: id }, [backend.source, ...origin])),
-    { map: MapId.LB4_REVERSE_NAT, key: encode(Lb4ReverseNatKey, { revNatIndex }), value: encode(Lb4ReverseNat, { address, port }), origin },
+    {
+      map: MapId.LB4_REVERSE_NAT,
+      key: encode(Lb4ReverseNatKey, { revNatIndex }),
+      value: encode(Lb4ReverseNat, { address, port }),
+      origin,
+    },
   ];
 }
 
@@ -154,13 +181,22 @@ function wildcardEntries(frontends: readonly Frontend[]): MapEntry[] {
 }
 
 function backendEntry(backendId: number, { address, port, source }: ClusterBackend, proto: number): MapEntry {
-  return { map: MapId.LB4_BACKENDS, key: encode(Lb4BackendKey, { backendId }), value: encode(Lb4Backend, { address, port, proto, weight: 1 }), origin: [source] };
+  return {
+    map: MapId.LB4_BACKENDS,
+    key: encode(Lb4BackendKey, { backendId }),
+    value: encode(Lb4Backend, { address, port, proto, weight: 1 }),
+    origin: [source],
+  };
 }
 
 function maglevEntry({ service, revNatIndex, protocol, backends }: Frontend): MaglevEntry | null {
   if (backends.length === 0) return null;
   const name = protocol === PROTOCOL_NUMBERS.UDP ? 'UDP' : protocol === PROTOCOL_NUMBERS.SCTP ? 'SCTP' : 'TCP';
-  const named = backends.map(({ id, backend }) => ({ backendId: id, weight: 1, name: maglevName(backend.address, backend.port, name) }));
+  const named = backends.map(({ id, backend }) => ({
+    backendId: id,
+    weight: 1,
+    name: maglevName(backend.address, backend.port, name),
+  }));
   return { revNatIndex, backends: named.sort((a, b) => (a.name < b.name ? -1 : 1)), origin: [service.source.at] };
 }
 
@@ -168,15 +204,26 @@ function nodeEntries(cluster: Cluster): MapEntry[] {
   return cluster.nodes.flatMap(({ index, address, source }) => {
     const origin = source ? [source] : [];
     return [
-      { map: MapId.NODE_CONFIG, key: word(index), value: encode(NodeConfig, { address, mac: macOf(1, index) }), origin },
+      {
+        map: MapId.NODE_CONFIG,
+        key: word(index),
+        value: encode(NodeConfig, { address, mac: macOf(1, index) }),
+        origin,
+      },
       { map: MapId.NODES, key: encode(NodeKey, { address }), value: encode(NodeValue, { node: index }), origin },
-      { map: MapId.LXC, key: encode(EndpointKey, { address, node: index }), value: encode(EndpointInfo, { secId: ReservedIdentity.HOST, flags: EndpointFlag.HOST }), origin },
+      {
+        map: MapId.LXC,
+        key: encode(EndpointKey, { address, node: index }),
+        value: encode(EndpointInfo, { secId: ReservedIdentity.HOST, flags: EndpointFlag.HOST }),
+        origin,
+      },
     ];
   });
 }
 
 /** The index of an array map as bytes. */
-const word = (index: number): Bytes => String.fromCharCode(index & 255, (index >>> 8) & 255, (index >>> 16) & 255, index >>> 24);
+const word = (index: number): Bytes =>
+  String.fromCharCode(index & 255, (index >>> 8) & 255, (index >>> 16) & 255, index >>> 24);
 
 function podEntries(pod: ClusterPod, lxcId: number, identities: Identities, policies: CompiledPolicies): MapEntry[] {
   const identity = identities.ofPod.get(pod)!;
@@ -185,19 +232,42 @@ function podEntries(pod: ClusterPod, lxcId: number, identities: Identities, poli
   const mac = macOf(2, hashOf(`${pod.namespace}/${pod.name}`));
   const origin = [source];
   return [
-    { map: MapId.LXC, key: encode(EndpointKey, { address, node: node.index }), value: encode(EndpointInfo, { lxcId, secId: identity.number }), origin },
+    {
+      map: MapId.LXC,
+      key: encode(EndpointKey, { address, node: node.index }),
+      value: encode(EndpointInfo, { lxcId, secId: identity.number }),
+      origin,
+    },
     {
       map: MapId.ENDPOINT_CONFIG,
       key: word(lxcId),
-      value: encode(EndpointConfig, { mac, nodeMac: macOf(1, node.index), address, secId: identity.number, policyId, node: node.index }),
+      value: encode(EndpointConfig, {
+        mac,
+        nodeMac: macOf(1, node.index),
+        address,
+        secId: identity.number,
+        policyId,
+        node: node.index,
+      }),
       origin,
     },
-    { map: MapId.IPCACHE, key: encode(IpcacheKey, { prefixLength: 32, address }), value: encode(RemoteEndpointInfo, { secIdentity: identity.number, tunnelEndpoint: node.address }), origin },
+    {
+      map: MapId.IPCACHE,
+      key: encode(IpcacheKey, { prefixLength: 32, address }),
+      value: encode(RemoteEndpointInfo, { secIdentity: identity.number, tunnelEndpoint: node.address }),
+      origin,
+    },
   ];
 }
 
 function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
-  const cache = (address: number, prefixLength: number, secIdentity: number, tunnelEndpoint: number, origin: readonly Place[]): MapEntry => ({
+  const cache = (
+    address: number,
+    prefixLength: number,
+    secIdentity: number,
+    tunnelEndpoint: number,
+    origin: readonly Place[],
+  ): MapEntry => ({
     map: MapId.IPCACHE,
     key: encode(IpcacheKey, { prefixLength, address }),
     value: encode(RemoteEndpointInfo, { secIdentity, tunnelEndpoint }),
@@ -208,9 +278,15 @@ function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
     cache(0, 0, ReservedIdentity.WORLD, 0, []),
     ...identities.prefixes
       // A pod's own address stays the pod's, also where a policy names it.
-      .filter(({ prefix }) => prefix.length < 32 || !(pods.has(prefix.address) || cluster.nodes.some((node) => node.address === prefix.address)))
+      .filter(
+        ({ prefix }) =>
+          prefix.length < 32 ||
+          !(pods.has(prefix.address) || cluster.nodes.some((node) => node.address === prefix.address)),
+      )
       .map(({ number, prefix }) => cache(prefix.address, prefix.length, number, 0, [])),
-    ...cluster.nodes.map((node) => cache(node.address, 32, ReservedIdentity.REMOTE_NODE, 0, node.source ? [node.source] : [])),
+    ...cluster.nodes.map((node) =>
+      cache(node.address, 32, ReservedIdentity.REMOTE_NODE, 0, node.source ? [node.source] : []),
+    ),
   ];
 }
 
@@ -218,7 +294,14 @@ function policyEntries({ policies }: CompiledPolicies): MapEntry[] {
   return policies.flatMap(({ id, entries }) =>
     entries.map(({ identity, egress, protocol, port, length, origins }) => ({
       map: MapId.POLICY,
-      key: encode(PolicyKey, { prefixLength: length, policyId: id, secLabel: identity, egress: egress ? 1 : 0, protocol, dport: port }),
+      key: encode(PolicyKey, {
+        prefixLength: length,
+        policyId: id,
+        secLabel: identity,
+        egress: egress ? 1 : 0,
+        protocol,
+        dport: port,
+      }),
       value: encode(PolicyEntry, {}),
       origin: origins.map((rule) => rule.at),
       rules: origins,

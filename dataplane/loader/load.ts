@@ -25,7 +25,8 @@ export interface LoadReport {
 const CONNECTIONS = 4096;
 const EVENTS = 1024;
 
-const keyOf = (entry: { readonly map: MapId; readonly key: Bytes }): string => String.fromCharCode(entry.map) + entry.key;
+const keyOf = (entry: { readonly map: MapId; readonly key: Bytes }): string =>
+  String.fromCharCode(entry.map) + entry.key;
 
 export class Loader {
   private datapath: Datapath | null = null;
@@ -62,7 +63,8 @@ export class Loader {
       this.tables = new Map();
     }
     const changes: Change[] = [];
-    for (const [key, { map, key: bytes, value }] of this.loaded) if (!wanted.has(key)) changes.push({ map, key: bytes, value: null, before: value });
+    for (const [key, { map, key: bytes, value }] of this.loaded)
+      if (!wanted.has(key)) changes.push({ map, key: bytes, value: null, before: value });
     for (const [key, { map, key: bytes, value }] of wanted) {
       const before = this.loaded.get(key)?.value ?? null;
       if (before !== value) changes.push({ map, key: bytes, value, before });
@@ -90,8 +92,14 @@ export class Loader {
   }
 
   private loadTables(entries: readonly MaglevEntry[]): number {
-    const next = new Map(entries.map((entry) => [entry.revNatIndex, { signature: entry.backends.map((b) => `${b.backendId} ${b.weight} ${b.name}`).join('\n'), entry }]));
-    for (const revNatIndex of this.tables.keys()) if (!next.has(revNatIndex)) this.current.delete(MapId.LB4_MAGLEV, encode(MaglevKey, { revNatIndex }));
+    const next = new Map(
+      entries.map((entry) => [
+        entry.revNatIndex,
+        { signature: entry.backends.map((b) => `${b.backendId} ${b.weight} ${b.name}`).join('\n'), entry },
+      ]),
+    );
+    for (const revNatIndex of this.tables.keys())
+      if (!next.has(revNatIndex)) this.current.delete(MapId.LB4_MAGLEV, encode(MaglevKey, { revNatIndex }));
     let built = 0;
     for (const [revNatIndex, { signature, entry }] of next) {
       if (this.tables.get(revNatIndex)?.signature === signature) continue;
@@ -115,7 +123,9 @@ const COUNTED = [
 ] as const;
 
 /** What each map must hold at least. An array holds as many as its highest index says. */
-function needs(desired: Desired): Record<(typeof COUNTED)[number][0] | 'maglev' | 'maglevBackends' | 'endpointConfig' | 'nodeConfig', number> {
+function needs(
+  desired: Desired,
+): Record<(typeof COUNTED)[number][0] | 'maglev' | 'maglevBackends' | 'endpointConfig' | 'nodeConfig', number> {
   const counts = new Map<MapId, number>();
   for (const { map } of desired.entries) counts.set(map, (counts.get(map) ?? 0) + 1);
   const of = (map: MapId): number => counts.get(map) ?? 0;
@@ -142,8 +152,17 @@ function fits(sizes: Readonly<Sizes>, desired: Desired, maglevTableSize: number)
 
 /** Half as much again as is needed, so that the edits to come find room. */
 function sizesFor(desired: Desired, maglevTableSize: number): Sizes {
-  const roomy = Object.fromEntries(Object.entries(needs(desired)).map(([name, count]) => [name, 64 + Math.ceil(count * 1.5)])) as ReturnType<typeof needs>;
+  const roomy = Object.fromEntries(
+    Object.entries(needs(desired)).map(([name, count]) => [name, 64 + Math.ceil(count * 1.5)]),
+  ) as ReturnType<typeof needs>;
   roomy.maglev = 16 + Math.ceil(roomy.maglev / 1.5);
   const widest = Math.max(roomy.services, roomy.ipcache, roomy.policy, roomy.lxc, CONNECTIONS);
-  return { ...roomy, conntrack: CONNECTIONS, events: EVENTS, maglevTableSize, scratch: Math.max(widest * 16, roomy.maglevBackends * 128) + 1024, templates: 64 };
+  return {
+    ...roomy,
+    conntrack: CONNECTIONS,
+    events: EVENTS,
+    maglevTableSize,
+    scratch: Math.max(widest * 16, roomy.maglevBackends * 128) + 1024,
+    templates: 64,
+  };
 }

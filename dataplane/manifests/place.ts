@@ -72,3 +72,18 @@ export function locate(place: Place): Location {
     range: { start: positionIn(place.source, place.start), end: positionIn(place.source, place.end) },
   };
 }
+
+/** The offset in a source text of a position in its file; null when the position is not in it. */
+export function offsetIn(source: SourceText, { line, column }: Position): number | null {
+  const start = source.lineStarts[line - 1 - source.line];
+  if (start === undefined) return null;
+  const offset = start + column - 1;
+  return offset <= source.text.length ? offset : null;
+}
+
+/** Where the value of a place ends: without the white space and line ends that a block takes in after it. */
+export function endOf({ source, start, end }: Place): Place {
+  let last = Math.min(end, source.text.length);
+  while (last > start && /\s/.test(source.text[last - 1]!)) last--;
+  return { source, start: last, end: last };
+}

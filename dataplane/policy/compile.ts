@@ -4,12 +4,22 @@ import { parsePrefix } from '../addresses.js';
 import { namedPort, type Cluster, type ClusterPod } from '../cluster/cluster.js';
 import { matches } from '../cluster/selectors.js';
 import { Numbers } from '../hash.js';
-import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicyRule, Protocol } from '../manifests/objects.js';
+import type {
+  NetworkPolicy,
+  NetworkPolicyPeer,
+  NetworkPolicyPort,
+  NetworkPolicyRule,
+  Protocol,
+} from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
 import { selectPrefix, type Identities, type PodIdentity } from './identities.js';
 import { prefixesOf, type Direction, type PortRange, type RuleOrigin, type TrafficPrefix } from './rules.js';
 
-export const PROTOCOL_NUMBERS: Readonly<Record<Protocol, number>> = { TCP: IpProto.TCP, UDP: IpProto.UDP, SCTP: IpProto.SCTP };
+export const PROTOCOL_NUMBERS: Readonly<Record<Protocol, number>> = {
+  TCP: IpProto.TCP,
+  UDP: IpProto.UDP,
+  SCTP: IpProto.SCTP,
+};
 
 const EVERYTHING: TrafficPrefix = { protocol: 0, port: 0, length: 0 };
 
@@ -66,7 +76,9 @@ class Peers {
       return selectPrefix(this.identities, cidr, except, this.settings.ipBlockMatchesPods);
     }
     const inNamespace = (pod: ClusterPod): boolean =>
-      namespaceSelector === null ? pod.namespace === namespace : matches(namespaceSelector, this.cluster.namespaces.get(pod.namespace)?.labels ?? new Map());
+      namespaceSelector === null
+        ? pod.namespace === namespace
+        : matches(namespaceSelector, this.cluster.namespaces.get(pod.namespace)?.labels ?? new Map());
     return this.identities.pods
       .filter(({ example }) => inNamespace(example) && (podSelector === null || matches(podSelector, example.labels)))
       .map(({ number }) => number);
@@ -111,7 +123,9 @@ function groupKey(applied: readonly NetworkPolicy[], identity: PodIdentity): str
     for (const rule of policy.ingress?.rules ?? []) {
       for (const { port, protocol } of rule.ports ?? []) {
         if (typeof port?.value !== 'string') continue;
-        ports.push(`${port.value}/${protocol}=${namedPort(identity.example.spec, port.value, protocol)?.containerPort.value ?? '-'}`);
+        ports.push(
+          `${port.value}/${protocol}=${namedPort(identity.example.spec, port.value, protocol)?.containerPort.value ?? '-'}`,
+        );
       }
     }
   }
@@ -133,7 +147,12 @@ class EntryTable {
   }
 }
 
-function compileGroup(id: number, applied: readonly NetworkPolicy[], example: PodIdentity, peers: Peers): CompiledPolicy {
+function compileGroup(
+  id: number,
+  applied: readonly NetworkPolicy[],
+  example: PodIdentity,
+  peers: Peers,
+): CompiledPolicy {
   const table = new EntryTable();
   const boundaries: PortRange[] = [];
   const isolatedBy = {
@@ -149,7 +168,14 @@ function compileGroup(id: number, applied: readonly NetworkPolicy[], example: Po
     for (const policy of policies) {
       policy[direction]?.rules.forEach((rule, index) => {
         const { metadata, kind } = policy;
-        const origin = { kind, namespace: metadata.namespace, name: metadata.name.value, direction, index, at: rule.at };
+        const origin = {
+          kind,
+          namespace: metadata.namespace,
+          name: metadata.name.value,
+          direction,
+          index,
+          at: rule.at,
+        };
         addRule(table, boundaries, rule, origin, example, peers);
       });
     }
@@ -158,9 +184,18 @@ function compileGroup(id: number, applied: readonly NetworkPolicy[], example: Po
 }
 
 /** An absent or empty list of peers is every peer; of ports, every port. */
-function addRule(table: EntryTable, boundaries: PortRange[], rule: NetworkPolicyRule, origin: RuleOrigin, example: PodIdentity, peers: Peers): void {
+function addRule(
+  table: EntryTable,
+  boundaries: PortRange[],
+  rule: NetworkPolicyRule,
+  origin: RuleOrigin,
+  example: PodIdentity,
+  peers: Peers,
+): void {
   const egress = origin.direction === 'egress';
-  const identities = rule.peers?.length ? [...new Set(rule.peers.flatMap((peer) => peers.of(peer, origin.namespace)))] : [0];
+  const identities = rule.peers?.length
+    ? [...new Set(rule.peers.flatMap((peer) => peers.of(peer, origin.namespace)))]
+    : [0];
   if (!rule.ports?.length) {
     for (const identity of identities) table.add(identity, egress, EVERYTHING, origin);
     return;
@@ -168,7 +203,8 @@ function addRule(table: EntryTable, boundaries: PortRange[], rule: NetworkPolicy
   const add = (identity: number, range: PortRange): void => {
     boundaries.push(range);
     const protocol = PROTOCOL_NUMBERS[range.protocol];
-    for (const { port, length } of prefixesOf(range.first, range.last)) table.add(identity, egress, { protocol, port, length }, origin);
+    for (const { port, length } of prefixesOf(range.first, range.last))
+      table.add(identity, egress, { protocol, port, length }, origin);
   };
   for (const port of rule.ports) {
     const fixed = rangeOf(port);

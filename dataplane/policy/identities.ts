@@ -13,7 +13,8 @@ const COUNT = 65536 - FIRST;
 export const LOCAL_SCOPE = 1 << 24;
 
 /** Labels that do not make a pod another one, unless a policy asks for them. Cilium `pkg/labelsfilter`, the defaults. */
-const IGNORED = /^(pod-template-hash|pod-template-generation|controller-revision-hash|controller-uid|statefulset\.kubernetes\.io\/pod-name|batch\.kubernetes\.io\/.*|job-name|apps\.kubernetes\.io\/pod-index)$/;
+const IGNORED =
+  /^(pod-template-hash|pod-template-generation|controller-revision-hash|controller-uid|statefulset\.kubernetes\.io\/pod-name|batch\.kubernetes\.io\/.*|job-name|apps\.kubernetes\.io\/pod-index)$/;
 
 /** Pods that no policy can tell apart. */
 export interface PodIdentity {
@@ -58,7 +59,10 @@ function keysAskedFor(policies: readonly NetworkPolicy[]): Set<string> {
   const keys = new Set<string>();
   for (const policy of policies) {
     const rules = [...(policy.ingress?.rules ?? []), ...(policy.egress?.rules ?? [])];
-    const selectors = [policy.podSelector, ...rules.flatMap((rule) => (rule.peers ?? []).flatMap((peer) => peer.podSelector ?? []))];
+    const selectors = [
+      policy.podSelector,
+      ...rules.flatMap((rule) => (rule.peers ?? []).flatMap((peer) => peer.podSelector ?? [])),
+    ];
     for (const { matchLabels, matchExpressions } of selectors) {
       for (const key of matchLabels.keys()) keys.add(key);
       for (const { key } of matchExpressions) keys.add(key);
@@ -73,13 +77,23 @@ function keysAskedFor(policies: readonly NetworkPolicy[]): Set<string> {
  * that hold its address.
  */
 function keyOf(pod: ClusterPod, asked: ReadonlySet<string>, prefixes: readonly Prefix[], matchesPods: boolean): string {
-  const labels = [...pod.labels].filter(([key]) => asked.has(key) || !IGNORED.test(key)).map(([key, value]) => `${key}=${value}`);
-  return [pod.namespace, ...labels.sort(compare), ...(matchesPods ? prefixes.filter((prefix) => contains(prefix, pod.address)).map(formatPrefix) : [])].join(';');
+  const labels = [...pod.labels]
+    .filter(([key]) => asked.has(key) || !IGNORED.test(key))
+    .map(([key, value]) => `${key}=${value}`);
+  return [
+    pod.namespace,
+    ...labels.sort(compare),
+    ...(matchesPods ? prefixes.filter((prefix) => contains(prefix, pod.address)).map(formatPrefix) : []),
+  ].join(';');
 }
 
 const portsOf = (pod: ClusterPod): string =>
   pod.spec.containers
-    .flatMap((container) => container.ports.flatMap((port) => (port.name ? [`${port.name.value}:${port.protocol}:${port.containerPort.value}`] : [])))
+    .flatMap((container) =>
+      container.ports.flatMap((port) =>
+        port.name ? [`${port.name.value}:${port.protocol}:${port.containerPort.value}`] : [],
+      ),
+    )
     .sort(compare)
     .join(',');
 
@@ -100,10 +114,19 @@ export function buildIdentities(cluster: Cluster, settings: Settings): Identitie
     for (const [ports, pods] of byPorts) members.set(byPorts.size > 1 ? `${key};ports=${ports}` : key, pods);
   }
   const numbers = spread(members.keys(), FIRST, COUNT);
-  const pods = [...members].sort(([a], [b]) => compare(a, b)).map(([key, group]) => ({ number: numbers.get(key) ?? ReservedIdentity.UNMANAGED, key, pods: group, example: group[0]! }));
+  const pods = [...members]
+    .sort(([a], [b]) => compare(a, b))
+    .map(([key, group]) => ({
+      number: numbers.get(key) ?? ReservedIdentity.UNMANAGED,
+      key,
+      pods: group,
+      example: group[0]!,
+    }));
   // 0.0.0.0/0 is the world, whose number is reserved.
   const local = spread(prefixes.filter((prefix) => prefix.length > 0).map(formatPrefix), LOCAL_SCOPE + 1, 2 ** 20);
-  const prefixIdentities = prefixes.filter((prefix) => prefix.length > 0).map((prefix) => ({ number: local.get(formatPrefix(prefix))!, prefix }));
+  const prefixIdentities = prefixes
+    .filter((prefix) => prefix.length > 0)
+    .map((prefix) => ({ number: local.get(formatPrefix(prefix))!, prefix }));
   return {
     pods,
     prefixes: prefixIdentities,
@@ -112,12 +135,18 @@ export function buildIdentities(cluster: Cluster, settings: Settings): Identitie
 }
 
 /** The identities that an `ipBlock` selects: of addresses, and of pods where the setting says so. */
-export function selectPrefix(identities: Identities, cidr: Prefix, except: readonly Prefix[], matchesPods: boolean): number[] {
+export function selectPrefix(
+  identities: Identities,
+  cidr: Prefix,
+  except: readonly Prefix[],
+  matchesPods: boolean,
+): number[] {
   const within = (prefix: Prefix): boolean => covers(cidr, prefix) && !except.some((hole) => covers(hole, prefix));
   const numbers = identities.prefixes.filter(({ prefix }) => within(prefix)).map(({ number }) => number);
   if (cidr.length === 0 && !except.some((hole) => hole.length === 0)) numbers.push(ReservedIdentity.WORLD);
   if (matchesPods) {
-    for (const { number, example } of identities.pods) if (within({ address: example.address, length: 32 })) numbers.push(number);
+    for (const { number, example } of identities.pods)
+      if (within({ address: example.address, length: 32 })) numbers.push(number);
   }
   return numbers;
 }

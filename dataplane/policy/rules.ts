@@ -33,7 +33,7 @@ export interface TrafficPrefix {
 /** Prefixes that together cover exactly the ports of a range, as Cilium compiles `endPort`. `pkg/policy/mapstate.go`. */
 export function prefixesOf(first: number, last: number): { port: number; length: number }[] {
   const prefixes: { port: number; length: number }[] = [];
-  for (let port = first; port <= last; ) {
+  for (let port = first; port <= last;) {
     let size = port === 0 ? 65536 : port & -port;
     while (size > last - port + 1) size >>= 1;
     prefixes.push({ port, length: 24 - Math.log2(size) });

@@ -89,16 +89,28 @@ test("weights 2, 13, 111 and 10 in 1021 slots take Cilium's counts", () => {
 
 const movedWithout = (size: number, removed: number): number => {
   const before = tableOf(size, ECHO);
-  const after = tableOf(size, ECHO.filter((backend) => backend.id !== removed));
+  const after = tableOf(
+    size,
+    ECHO.filter((backend) => backend.id !== removed),
+  );
   return before.reduce((moved, id, slot) => moved + (id !== removed && after[slot] !== id ? 1 : 0), 0);
 };
 
 test('slots of the survivors that move when one backend leaves', () => {
-  assert.deepEqual([1, 2, 3].map((id) => movedWithout(251, id)), [0, 10, 11]);
-  assert.deepEqual([1, 2, 3].map((id) => movedWithout(16381, id)), [5, 4, 2]);
+  assert.deepEqual(
+    [1, 2, 3].map((id) => movedWithout(251, id)),
+    [0, 10, 11],
+  );
+  assert.deepEqual(
+    [1, 2, 3].map((id) => movedWithout(16381, id)),
+    [5, 4, 2],
+  );
 });
 
-const HUNDRED: Backend[] = Array.from({ length: 100 }, (_, i) => ({ id: i + 1, address: `10.244.${1 + (i >> 6)}.${1 + (i & 63)}:8080` }));
+const HUNDRED: Backend[] = Array.from({ length: 100 }, (_, i) => ({
+  id: i + 1,
+  address: `10.244.${1 + (i >> 6)}.${1 + (i & 63)}:8080`,
+}));
 
 test('a hundred backends share 16381 slots evenly', () => {
   const counts = Object.values(countsOf(tableOf(16381, HUNDRED)));

@@ -1,0 +1,278 @@
+/** Lenses and inlay hints of one file. */
+import { matches, matchesAll } from '../cluster/selectors.js';
+import {
+  namedPort,
+  type Cluster,
+  type ClusterPod,
+  type ClusterService,
+  type ClusterWorkload,
+} from '../cluster/cluster.js';
+import { targetPortOf } from '../cluster/services.js';
+import {
+  WORKLOAD_KINDS,
+  type LabelSelector,
+  type ManifestObject,
+  type NetworkPolicy,
+  type NetworkPolicyPeer,
+  type Service,
+} from '../manifests/objects.js';
+import { endOf, locate, type Place } from '../manifests/place.js';
+import { selects } from '../policy/compile.js';
+import type { Direction } from '../policy/rules.js';
+import { policyOf, type State } from '../state.js';
+import type { Action, Annotations, Inlay, Lens } from './annotations.js';
+import { reach, type Reach } from './reach.js';
+
+export function annotate(state: State, file: string): Annotations {
+  const lenses: Lens[] = [];
+  const inlays: Inlay[] = [];
+  for (const object of state.cluster.objects) {
+    if (object.at.source.file !== file) continue;
+    lenses.push(...lensesOf(state, object));
+    inlays.push(...inlaysOf(state, object));
+  }
+  return { lenses, inlays };
+}
+
+/** `1 policy`, `2 policies`. */
+export const plural = (count: number, noun: string): string =>
+  `${count} ${count === 1 ? noun : noun.endsWith('y') ? `${noun.slice(0, -1)}ies` : `${noun}s`}`;
+
+/** The workload that a manifest object is. */
+export function workloadOf(cluster: Cluster, object: ManifestObject): ClusterWorkload | null {
+  const found = cluster.workloads.find(
+    ({ source, pods }) => source === object || pods.some((pod) => pod.source === object.at),
+  );
+  return found ?? null;
+}
+
+export const serviceOf = (cluster: Cluster, source: Service): ClusterService | null =>
+  cluster.services.find((service) => service.source === source) ?? null;
+
+export const isWorkload = (object: ManifestObject): boolean =>
+  object.kind === 'Pod' || (WORKLOAD_KINDS as readonly string[]).includes(object.kind);
+
+/** Who reaches an end, by workload. null where what decides could not be read. */
+export function reachedBy(state: State, ref: string): readonly string[] | null {
+  return connected(state, { from: null, to: ref }, ({ from }) => from);
+}
+
+/** What an end reaches, by workload. */
+export function reaches(state: State, ref: string): readonly string[] | null {
+  return connected(state, { from: ref, to: null }, ({ to }) => to);
+}
+
+function connected(
+  state: State,
+  ends: { from: string | null; to: string | null },
+  pick: (connection: Reach['connections'][number]) => string,
+): readonly string[] | null {
+  const found = reach(state, { ...ends, protocol: null });
+  if ('error' in found) return null;
+  const own = ends.from ?? ends.to;
+  if (found.unknown.some(({ ref }) => ref === own)) return null;
+  return [...new Set(found.connections.map(pick))].filter((ref) => !ref.startsWith('ip:') && ref !== own);
+}
+
+/** How much is said of isolation: which policies, in words. */
+function isolation(state: State, pod: ClusterPod): string {
+  const policy = policyOf(state, pod);
+  if (pod.hostNetwork || !policy) return 'host network: no policy applies';
+  const parts = (['ingress', 'egress'] as const).map((direction) => {
+    const count = policy.isolatedBy[direction].length;
+    return count === 0 ? `${direction} open` : `${direction} isolated by ${plural(count, 'policy')}`;
+  });
+  return parts.join(', ');
+}
+
+const stale = (state: State, object: ManifestObject): string =>
+  state.manifests.stale.has(object) ? ' (last good state)' : '';
+
+function lensesOf(state: State, object: ManifestObject): Lens[] {
+  const { range } = locate(object.metadata.name.at);
+  const lens = (title: string, action: Action | null): Lens => ({ range, title: title + stale(state, object), action });
+  if (object.kind === 'Service') {
+    const service = serviceOf(state.cluster, object);
+    return service ? serviceLenses(state, service, lens) : [];
+  }
+  if (object.kind === 'NetworkPolicy') return policyLenses(state, object, lens);
+  if (!isWorkload(object)) return [];
+  const workload = workloadOf(state.cluster, object);
+  const pod = workload?.pods[0];
+  if (!workload || !pod) return [lens('no pods', null)];
+  const by = reachedBy(state, workload.ref);
+  const reached = by === null ? 'who reaches it is UNKNOWN' : `reached by ${plural(by.length, 'workload')}`;
+  return [
+    lens(`${plural(workload.pods.length, 'pod')} · ${isolation(state, pod)} · ${reached}`, {
+      kind: 'traceFrom',
+      to: workload.ref,
+      protocol: 'TCP',
+      port: null,
+    }),
+    lens('Trace to…', { kind: 'traceTo', from: workload.ref }),
+  ];
+}
+
+type MakeLens = (title: string, action: Action | null) => Lens;
+
+function serviceLenses(state: State, service: ClusterService, lens: MakeLens): Lens[] {
+  const ref = `${service.namespace}/${service.name}`;
+  if (service.source.type === 'ExternalName')
+    return [lens(`a name for ${service.source.externalName?.value ?? 'nothing'}: no endpoints`, null)];
+  const backends = new Set(service.ports.flatMap((port) => port.backends.map((backend) => `${backend.address}`)));
+  const workloads = new Set(service.selected.map((pod) => pod.workload.ref));
+  const sets = [...workloads].map((workload) => reachedBy(state, workload));
+  const by = sets.includes(null) ? null : new Set(sets.flatMap((set) => set ?? []));
+  const reached =
+    by === null
+      ? 'who reaches it is UNKNOWN'
+      : backends.size === 0
+        ? 'nobody gets an answer'
+        : `reached by ${plural(by.size, 'workload')}`;
+  return [
+    lens(`${plural(backends.size, 'endpoint')} · ${reached}`, { kind: 'endpoints', service: ref }),
+    lens('Trace from…', {
+      kind: 'traceFrom',
+      to: `svc:${ref}`,
+      protocol: service.source.ports[0]?.protocol ?? 'TCP',
+      port: service.source.ports[0]?.port.value ?? null,
+    }),
+  ];
+}
+
+/** What a policy blocks: the workloads that do not reach, or are not reached by, the pods it isolates. */
+function policyLenses(state: State, policy: NetworkPolicy, lens: MakeLens): Lens[] {
+  const pods = state.cluster.pods.filter((pod) => !pod.hostNetwork && selects(policy, pod));
+  if (pods.length === 0) return [lens('applies to no pod', null)];
+  const workloads = [...new Set(pods.map((pod) => pod.workload))];
+  const all = state.cluster.workloads.filter(({ pods: own }) => own.some((pod) => !pod.hostNetwork));
+  const title = [`applies to ${plural(pods.length, 'pod')} of ${plural(workloads.length, 'workload')}`];
+  const directions: [Direction, 'Ingress' | 'Egress', (ref: string) => readonly string[] | null, string][] = [
+    ['ingress', 'Ingress', (ref) => reachedBy(state, ref), 'in'],
+    ['egress', 'Egress', (ref) => reaches(state, ref), 'out'],
+  ];
+  for (const [direction, type, ask, word] of directions) {
+    if (!policy.policyTypes.includes(type)) continue;
+    const counts = workloads.slice(0, MAX_ASKED).map(({ ref }) => ask(ref)?.length ?? null);
+    if (counts.includes(null)) title.push(`${direction} UNKNOWN`);
+    else {
+      const most = Math.max(...(counts as number[]));
+      title.push(
+        most === 0
+          ? `nothing gets ${word}`
+          : `${word}: ${plural(all.length - 1 - most, 'workload')} blocked, ${most} allowed`,
+      );
+    }
+  }
+  const first = workloads[0]!;
+  return [lens(title.join(' · '), { kind: 'traceFrom', to: first.ref, protocol: 'TCP', port: null })];
+}
+
+/** A policy over a whole cluster is described by some of its workloads. */
+const MAX_ASKED = 8;
+
+const inlay = (place: Place, text: string, tooltip = ''): Inlay => ({
+  position: locate(endOf(place)).range.start,
+  text,
+  tooltip,
+});
+
+const listed = (pods: readonly ClusterPod[]): string => {
+  const names = [...new Set(pods.map((pod) => pod.workload.ref))];
+  return names.slice(0, 12).join(', ') + (names.length > 12 ? ` and ${names.length - 12} more` : '');
+};
+
+function podsInlay(place: Place, pods: readonly ClusterPod[], all: boolean): Inlay {
+  return inlay(place, `→ ${all ? 'all ' : ''}${plural(pods.length, 'pod')}`, listed(pods));
+}
+
+function inlaysOf(state: State, object: ManifestObject): Inlay[] {
+  if (object.kind === 'Service') {
+    const service = serviceOf(state.cluster, object);
+    if (!service) return [];
+    const inlays = object.selector ? [podsInlay(object.selector.at, service.selected, false)] : [];
+    for (const port of object.ports) {
+      if (typeof port.targetPort?.value !== 'string') continue;
+      const numbers = [
+        ...new Set(service.selected.map((pod) => targetPortOf(port, pod)).filter((number) => number !== null)),
+      ];
+      inlays.push(inlay(port.targetPort.at, numbers.length > 0 ? `→ ${numbers.join(' or ')}` : '→ no such port'));
+    }
+    return inlays;
+  }
+  return object.kind === 'NetworkPolicy' ? policyInlays(state, object) : [];
+}
+
+/** The pods that a peer selects. */
+export function peerPods(
+  state: State,
+  policy: NetworkPolicy,
+  { podSelector, namespaceSelector, ipBlock }: NetworkPolicyPeer,
+): ClusterPod[] {
+  if (ipBlock) return [];
+  const inNamespace = (pod: ClusterPod): boolean =>
+    namespaceSelector === null
+      ? pod.namespace === policy.metadata.namespace
+      : matches(namespaceSelector, state.cluster.namespaces.get(pod.namespace)?.labels ?? new Map());
+  return state.cluster.pods.filter(
+    (pod) => !pod.hostNetwork && inNamespace(pod) && (podSelector === null || matches(podSelector, pod.labels)),
+  );
+}
+
+function policyInlays(state: State, policy: NetworkPolicy): Inlay[] {
+  const pods = state.cluster.pods.filter((pod) => !pod.hostNetwork && selects(policy, pod));
+  const inlays = [podsInlay(policy.podSelector.at, pods, matchesAll(policy.podSelector))];
+  for (const [direction, type] of [
+    ['ingress', 'Ingress'],
+    ['egress', 'Egress'],
+  ] as const) {
+    const list = policy[direction];
+    if (!list || !policy.policyTypes.includes(type)) continue;
+    if (list.rules.length === 0) inlays.push(inlay(list.at, 'denies all'));
+    for (const rule of list.rules) {
+      const anyone = !rule.peers?.length;
+      const anything = !rule.ports?.length;
+      if (anyone && anything) inlays.push(inlay(rule.at, 'allows all'));
+      for (const peer of rule.peers ?? []) {
+        const selector: LabelSelector | null = peer.podSelector ?? peer.namespaceSelector;
+        if (!selector) continue;
+        // Behind whichever of the two selectors ends last.
+        const last =
+          peer.podSelector && peer.namespaceSelector && peer.namespaceSelector.at.end > peer.podSelector.at.end
+            ? peer.namespaceSelector
+            : selector;
+        inlays.push(
+          podsInlay(last.at, peerPods(state, policy, peer), matchesAll(selector) && peer.podSelector === null),
+        );
+      }
+      for (const port of rule.ports ?? []) {
+        if (typeof port.port?.value !== 'string') continue;
+        const { value } = port.port;
+        const askedPods =
+          direction === 'ingress'
+            ? pods
+            : rule.peers?.length
+              ? rule.peers.flatMap((peer) => peerPods(state, policy, peer))
+              : state.cluster.pods;
+        const numbers = [
+          ...new Set(
+            askedPods
+              .map((pod) => namedPort(pod.spec, value, port.protocol)?.containerPort.value)
+              .filter((number) => number !== undefined),
+          ),
+        ];
+        inlays.push(inlay(port.port.at, numbers.length > 0 ? `→ ${numbers.join(' or ')}` : '→ no such port'));
+      }
+    }
+  }
+  if (policy.policyTypesAt === null) {
+    inlays.push(
+      inlay(
+        policy.podSelector.at,
+        `isolates ${policy.policyTypes.join(' and ').toLowerCase()}`,
+        'policyTypes is not set: Ingress, and Egress where there are egress rules',
+      ),
+    );
+  }
+  return inlays;
+}

@@ -1,0 +1,98 @@
+/** HS2001, HS2003, HS2004: whether a Service leads to a container that listens. */
+import { namedPort, type ClusterService } from '../../cluster/cluster.js';
+import type { Protocol, ServicePort } from '../../manifests/objects.js';
+import type { Located } from '../../manifests/place.js';
+import { nearest } from '../../nearest.js';
+import { problem, type Problem } from '../../problems.js';
+import type { State } from '../../state.js';
+import { count, list, named } from '../../words.js';
+import { portPlaces, portsOf, portText, slipHint, workloadsOf, type Shape } from './shapes.js';
+import { mayHidePods } from './unread.js';
+
+export function checkServices(state: State, shapes: readonly Shape[]): Problem[] {
+  return state.cluster.services.flatMap((service) => {
+    if (service.source.type === 'ExternalName') return [];
+    const selected = shapesBehind(service, shapes);
+    if (selected.length === 0) return checkSelector(state, service, shapes);
+    return service.source.ports.flatMap((port) =>
+      typeof port.targetPort?.value === 'string'
+        ? checkName(port, port.targetPort as Located<string>, selected)
+        : checkNumber(port, service.source.headless, selected),
+    );
+  });
+}
+
+/** The pods that a Service selects, those of workloads scaled to none included. */
+export function shapesBehind({ source, namespace }: ClusterService, shapes: readonly Shape[]): Shape[] {
+  const terms = source.selector?.labels;
+  if (!terms) return [];
+  return shapes.filter((shape) => shape.namespace === namespace && hasAll(shape, terms));
+}
+
+const hasAll = (shape: Shape, terms: ReadonlyMap<string, Located<string>>): boolean =>
+  [...terms].every(([key, { value }]) => shape.labels.get(key) === value);
+
+/** Where the manifests hold no pod of the namespace, they are not all there is, unless such pods stand in another. */
+function checkSelector(state: State, { source, namespace, name }: ClusterService, shapes: readonly Shape[]): Problem[] {
+  const { selector } = source;
+  const listed = state.cluster.endpoints.some((slice) => slice.metadata.namespace === namespace && slice.service === name);
+  if (!selector || listed || mayHidePods(state)) return [];
+  const wanted = list([...selector.labels].map(([key, { value }]) => named(`${key}: ${value}`)), 'and', 4);
+  const local = shapes.filter((shape) => shape.namespace === namespace);
+  const elsewhere = shapes.filter((shape) => hasAll(shape, selector.labels));
+  if (local.length === 0 && elsewhere.length === 0) return [];
+  const hint = slipHint(selector.labels, local);
+  const other =
+    hint.text === '' && elsewhere.length > 0 ? `; ${workloadsOf(elsewhere)} would match, but in another namespace` : '';
+  const message = `Service ${named(name)} selects ${wanted}, and no pod in namespace ${named(namespace)} has ${selector.labels.size > 1 ? 'all of these labels' : 'this label'}${hint.text}${other}.`;
+  return [problem('HS2001', selector.at, message, hint)];
+}
+
+/** Pods that declare no port at all say nothing about where they listen. */
+function checkNumber(port: ServicePort, headless: boolean, selected: readonly Shape[]): Problem[] {
+  const target = port.targetPort ?? port.port;
+  // A headless Service translates nothing: its port is a number for DNS, often a made-up one.
+  if (headless && !port.targetPort) return [];
+  const declared = portsOf(selected, port.protocol);
+  if (selected.some((shape) => portsOf([shape], port.protocol).length === 0)) return [];
+  if (declared.some(({ containerPort }) => containerPort.value === target.value)) return [];
+  const subject = port.targetPort ? `targetPort ${target.value}` : `Port ${target.value}, which is the targetPort too,`;
+  const message = `${subject} is declared by none of ${theMatched(selected)}; they declare ${list(declared.map(portText), 'and', 5)}.`;
+  const related = portPlaces(declared);
+  const numbers = [...new Set(declared.map(({ containerPort }) => containerPort.value))];
+  const fixes = numbers.slice(0, 5).map((number) => (port.targetPort ? `change to \`${number}\`` : `add \`targetPort: ${number}\``));
+  return [problem('HS2003', target.at, message, { related, fixes })];
+}
+
+function checkName(port: ServicePort, name: Located<string>, selected: readonly Shape[]): Problem[] {
+  const without = selected.filter(({ spec }) => namedPort(spec, name.value, port.protocol) === null);
+  if (without.length === 0) return [];
+  const declared = portsOf(selected, port.protocol);
+  const subject = without.length === selected.length ? `None of ${theMatched(selected)} has` : `${workloadsOf(without)}: no container has`;
+  const effect = without.length === selected.length ? '' : ', so no traffic of this Service gets to these pods';
+  const message = `${subject} a ${port.protocol} port named ${named(name.value)}${effect}${otherProtocol(port.protocol, name.value, without)}.`;
+  const names = [...new Set(declared.flatMap((other) => other.name?.value ?? []))].filter((other) => other !== name.value);
+  const meant = nearest(name.value, names);
+  const fixes = (meant === null ? names.slice(0, 5) : [meant]).map((other) => `change to ${named(other)}`);
+  return [problem('HS2004', name.at, message, { related: portPlaces(portsOf(without, port.protocol)), fixes })];
+}
+
+/** Names of ports are looked for among those of the same protocol. */
+export function otherProtocol(protocol: Protocol, name: string, shapes: readonly Shape[]): string {
+  const others = (['TCP', 'UDP', 'SCTP'] as const).filter(
+    (other) => other !== protocol && shapes.some(({ spec }) => namedPort(spec, name, other) !== null),
+  );
+  return others.length === 0 ? '' : ` (the port of that name is ${list(others, 'and')})`;
+}
+
+function theMatched(shapes: readonly Shape[]): string {
+  const pods = shapes.reduce((sum, shape) => sum + shape.pods.length, 0);
+  return pods === 0 ? 'the matched pods' : `the ${count(pods, 'matched pod')}`;
+}
+
+/** The numbers to which a port of a Service leads on these pods. */
+export function targetsOf(port: ServicePort, shapes: readonly Shape[]): Set<number> {
+  const target = port.targetPort?.value ?? port.port.value;
+  if (typeof target === 'number') return new Set([target]);
+  return new Set(shapes.flatMap(({ spec }) => namedPort(spec, target, port.protocol)?.containerPort.value ?? []));
+}

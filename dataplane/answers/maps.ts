@@ -1,0 +1,95 @@
+/** The dataplane's maps, read back from it entry by entry. */
+import { MapId } from '../../assembly/abi.js';
+import { MaglevTable } from '../../pkg/structs.js';
+import { SCHEMAS, type Presented } from '../loader/present.js';
+import { locate } from '../manifests/place.js';
+import { MAP_NAMES } from '../reasons.js';
+import type { State } from '../state.js';
+import { decode, type Bytes } from '../wasm.js';
+
+export interface MapDump {
+  readonly key: Presented;
+  readonly value: Presented;
+  readonly origin: readonly Origin[];
+}
+
+export interface Origin {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+export interface Maps {
+  readonly schema: 'hopscope.maps/1';
+  readonly maps: Readonly<Record<string, readonly MapDump[]>>;
+}
+
+type Dumped = keyof typeof SCHEMAS;
+const DUMPED = Object.keys(SCHEMAS).map(Number) as Dumped[];
+
+/** All maps, or the one named `only`; with `node`, of maps that are one a node in Cilium only that node's entries. */
+export function maps(state: State, only: string | null, node: string | null): Maps | { readonly error: string } {
+  const chosen = DUMPED.filter((map) => only === null || MAP_NAMES[map] === only);
+  if (chosen.length === 0)
+    return { error: `there is no map ${only}; there are ${DUMPED.map((map) => MAP_NAMES[map]).join(', ')}` };
+  const index = node === null ? null : state.cluster.nodes.find(({ name }) => name === node)?.index;
+  if (index === undefined) return { error: `there is no node ${node}` };
+  const dumps = chosen.map(
+    (map) =>
+      [
+        MAP_NAMES[map],
+        dump(state, map).filter(
+          (entry) => index === null || nodeOf(map, entry) === null || nodeOf(map, entry) === index,
+        ),
+      ] as const,
+  );
+  return { schema: 'hopscope.maps/1', maps: Object.fromEntries(dumps) };
+}
+
+function nodeOf(map: Dumped, { key, value }: MapDump): unknown {
+  if (map === MapId.LXC || map === MapId.CT4 || map === MapId.NODE_CONFIG) return key['node'];
+  return map === MapId.ENDPOINT_CONFIG ? value['node'] : null;
+}
+
+function dump(state: State, map: Dumped): MapDump[] {
+  const { key, keySize, value, valueSize } = SCHEMAS[map];
+  const datapath = state.loader.current;
+  const entries: MapDump[] = [];
+  for (const bytes of keysOf(state, map, keySize)) {
+    const found = datapath.lookup(map, bytes, valueSize);
+    if (found === null || (isArray(map) && /^\0*$/.test(found))) continue;
+    entries.push({
+      key: key(bytes),
+      value: map === MapId.LB4_MAGLEV ? tableOf(state, found) : value(found),
+      origin: originOf(state, map, bytes),
+    });
+  }
+  return entries;
+}
+
+const isArray = (map: MapId): boolean =>
+  map === MapId.ENDPOINT_CONFIG || map === MapId.NODE_CONFIG || map === MapId.METRICS;
+
+function keysOf(state: State, map: MapId, keySize: number): Bytes[] {
+  const datapath = state.loader.current;
+  if (!isArray(map)) return datapath.keys(map, keySize);
+  const capacity = datapath.wasm.mapCapacity(map);
+  return Array.from({ length: capacity }, (_, i) =>
+    String.fromCharCode(i & 255, (i >>> 8) & 255, (i >>> 16) & 255, i >>> 24),
+  );
+}
+
+function tableOf(state: State, bytes: Bytes): Presented {
+  const { table, size } = decode(MaglevTable, bytes);
+  return { backendIds: [...state.loader.current.words(table, size)] };
+}
+
+/** The manifest lines that put an entry there; for a connection, or what holds without a manifest, none. */
+export function originOf(state: State, map: MapId, key: Bytes): Origin[] {
+  const table = map === MapId.LB4_MAGLEV ? state.loader.table(key.charCodeAt(0) | (key.charCodeAt(1) << 8)) : null;
+  const places = table?.origin ?? state.loader.entry(map, key)?.origin ?? [];
+  return places.map((place) => {
+    const { file, range } = locate(place);
+    return { file, line: range.start.line, column: range.start.column };
+  });
+}

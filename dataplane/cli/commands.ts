@@ -1,0 +1,159 @@
+/** The commands: what each takes, does and prints. */
+import type { Protocol } from '../manifests/objects.js';
+import { checkJson } from '../format/check-json.js';
+import { checkJunit } from '../format/check-junit.js';
+import { checkMarkdown } from '../format/check-md.js';
+import { checkSarif } from '../format/check-sarif.js';
+import { checkText } from '../format/check-text.js';
+import { mapsText } from '../format/maps-text.js';
+import { reachCsv, reachDot, reachJson, reachMarkdown, reachTable } from '../format/reach.js';
+import { tracePcapng } from '../format/trace-pcapng.js';
+import { traceText } from '../format/trace-text.js';
+import type { Question } from '../answers/query.js';
+import type { Severity } from '../problems.js';
+import { runBench } from './bench.js';
+import { CallError, choice, Exit, number, required, type Call, type Command, type Output } from './call.js';
+import { runQueries } from './queries.js';
+
+const string = { type: 'string' } as const;
+const setting = { type: 'string', multiple: true } as const;
+
+const done = (text: string | Uint8Array): Output => ({ text, exit: Exit.DONE });
+
+/** An answer, or the call's fault. */
+function must<T extends object>(result: T | { readonly error: string }): T {
+  if ('error' in result) throw new CallError(result.error);
+  return result;
+}
+
+const PROTOCOLS = ['TCP', 'UDP', 'SCTP'] as const;
+
+function protocolOf(call: Call): Protocol | null {
+  const value = call.options['protocol']?.toUpperCase();
+  if (value === undefined) return null;
+  const found = PROTOCOLS.find((protocol) => protocol === value);
+  if (!found) throw new CallError(`--protocol ${value}: expected ${PROTOCOLS.join(', ')}`);
+  return found;
+}
+
+function runReach(call: Call): Output {
+  const format = choice(call, 'format', ['table', 'json', 'csv', 'md', 'dot'], 'table');
+  const { session } = call.session();
+  const found = must(
+    session.reach({ from: call.options['from'] ?? null, to: call.options['to'] ?? null, protocol: protocolOf(call) }),
+  );
+  return done({ table: reachTable, json: reachJson, csv: reachCsv, md: reachMarkdown, dot: reachDot }[format](found));
+}
+
+function questionOf(call: Call): Question {
+  return {
+    from: required(call, 'from'),
+    to: required(call, 'to'),
+    protocol: protocolOf(call) ?? 'TCP',
+    port: number(call, 'port', 0, 65535),
+    sourcePort: number(call, 'source-port', 0, 65535),
+    node: call.options['node'] ?? null,
+    http: call.options['http'] ?? null,
+  };
+}
+
+function runTrace(call: Call): Output {
+  const format = choice(call, 'format', ['text', 'json', 'pcapng'], 'text');
+  const { session } = call.session();
+  const { trace, captures } = must(session.capture(questionOf(call)));
+  if (format === 'pcapng') return done(tracePcapng(captures));
+  return done(format === 'json' ? `${JSON.stringify(trace, null, 1)}\n` : traceText(trace));
+}
+
+const SEVERITIES: readonly Severity[] = ['error', 'warning', 'info'];
+
+function runCheck(call: Call): Output {
+  const format = choice(call, 'format', ['text', 'json', 'sarif', 'junit', 'md'], 'text');
+  const threshold = choice(call, 'fail-on', ['error', 'warning', 'info', 'never'], 'warning');
+  const { session } = call.session();
+  const problems = session.problems();
+  const failing =
+    threshold === 'never'
+      ? []
+      : problems.filter(({ severity }) => SEVERITIES.indexOf(severity) <= SEVERITIES.indexOf(threshold));
+  const text =
+    format === 'text'
+      ? checkText(problems, (file) => session.state.manifests.text(file))
+      : format === 'json'
+        ? checkJson(problems)
+        : format === 'sarif'
+          ? checkSarif(problems)
+          : format === 'junit'
+            ? checkJunit(problems)
+            : checkMarkdown(problems);
+  return { text, exit: failing.length > 0 ? Exit.FOUND : Exit.DONE };
+}
+
+function runMaps(call: Call): Output {
+  const format = choice(call, 'format', ['text', 'json'], 'text');
+  const { session } = call.session();
+  const maps = must(session.maps(call.options['map'] ?? null, call.options['node'] ?? null));
+  return done(format === 'json' ? `${JSON.stringify(maps)}\n` : mapsText(maps));
+}
+
+export const COMMANDS: Readonly<Record<string, Command>> = {
+  reach: {
+    summary: 'who can talk to whom',
+    usage: 'hopscope reach PATH... [--from REF] [--to REF] [--protocol P] [--format table|json|csv|md|dot]',
+    help: 'Lists every allowed connection between workloads, and to and from addresses outside: what is not listed is denied.',
+    example: 'hopscope reach examples/shop --to shop/cart',
+    options: { from: string, to: string, protocol: string, format: string, set: setting },
+    run: runReach,
+  },
+  query: {
+    summary: 'many questions, one line each',
+    usage: 'hopscope query PATH... --queries FILE|- [--set key=value]',
+    help: 'Answers JSON Lines of {"id", "from", "to", "protocol", "port"} with one JSON line each, in the same order.',
+    example: `echo '{"id": 1, "from": "shop/frontend", "to": "svc:shop/cart", "port": 7070}' | hopscope query examples/shop --queries -`,
+    options: { queries: string, set: setting },
+    run: (call) => runQueries(call.session().session, call.options['queries']),
+  },
+  trace: {
+    summary: 'one packet, hop by hop, and back',
+    usage:
+      'hopscope trace PATH... --from REF --to REF [--port N] [--protocol TCP] [--source-port N] [--node NAME] [--format text|json|pcapng]',
+    help: 'Sends one packet through the dataplane and tells what each program did with it, and who decided, there and back.',
+    example: 'hopscope trace examples/echo --from default/busybox --to dns:echo --port 5678',
+    options: {
+      from: string,
+      to: string,
+      port: string,
+      protocol: string,
+      'source-port': string,
+      http: string,
+      node: string,
+      format: string,
+      set: setting,
+    },
+    run: runTrace,
+  },
+  check: {
+    summary: 'problems in the manifests',
+    usage: 'hopscope check PATH... [--format text|json|sarif|junit|md] [--fail-on error|warning|info|never]',
+    help: 'Lists problems with their lines. Exit status 1 when there are any of at least the --fail-on severity (warning unless given).',
+    example: 'hopscope check examples/shop --format sarif',
+    options: { format: string, 'fail-on': string, set: setting },
+    run: runCheck,
+  },
+  maps: {
+    summary: "the dataplane's maps, as loaded",
+    usage: 'hopscope maps PATH... [--map NAME] [--node NAME] [--format text|json]',
+    help: 'Reads the maps back from the dataplane, each entry with the manifest lines that put it there.',
+    example: 'hopscope maps examples/echo --map cilium_lb4_maglev',
+    options: { map: string, node: string, format: string, set: setting },
+    run: runMaps,
+  },
+  bench: {
+    summary: "the dataplane's speed",
+    usage: 'hopscope bench [--profile NAME|all] [--rounds N] [--format table|json|md]',
+    help: 'Measures the dataplane on this machine: nanoseconds per packet by profile, rounds interleaved, results verified.',
+    example: 'hopscope bench --profile established-1k',
+    options: { profile: string, rounds: string, format: string },
+    run: runBench,
+  },
+};

@@ -1,0 +1,154 @@
+/** `hopscope`: the command line. Output goes to standard output whole or not at all; everything else to standard error. */
+import { readFileSync, writeSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { report } from '../problems.js';
+import { Session } from '../session.js';
+import { DEFAULT_SETTINGS, isSetting, SETTINGS, withSetting } from '../settings.js';
+import { CallError, Exit, type Call, type Command, type Modules, type Output } from './call.js';
+import { COMMANDS } from './commands.js';
+import { readPaths, type Files } from './files.js';
+
+declare const HOPSCOPE_VERSION: string;
+
+function overview(): string {
+  const names = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(7)} ${summary}`);
+  return [
+    'hopscope: know what a manifest does to traffic before it is applied',
+    '',
+    'usage: hopscope COMMAND PATH... [options]',
+    '',
+    ...names,
+    '',
+    'PATH is a file, a folder (all .yaml, .yml and .json below it) or - for standard input.',
+    '--set key=value overrides a setting; .hopscope.yaml at the root of the manifests holds them.',
+    'Exit status: 0 done, 1 check found something, 2 the input or the call is wrong, 3 a fault of ours.',
+    '',
+    'example: hopscope trace examples/echo --from default/busybox --to dns:echo --port 5678',
+    '',
+    'hopscope COMMAND --help tells more of each.',
+    '',
+  ].join('\n');
+}
+
+function helpOf({ usage, help, example, options }: Command): string {
+  const settings =
+    'set' in options
+      ? [
+          '',
+          'settings (--set key=value):',
+          ...Object.entries(SETTINGS).map(([key, { description }]) => `  ${key.padEnd(24)} ${description}`),
+        ]
+      : [];
+  return [help, '', `usage: ${usage}`, `example: ${example}`, ...settings, ''].join('\n');
+}
+
+/** Beside the program lie both builds of the datapath. */
+function loadModules(): Modules {
+  const module = (name: string): WebAssembly.Module =>
+    new WebAssembly.Module(readFileSync(new URL(name, import.meta.url)));
+  return {
+    get fast() {
+      return module('./dataplane.wasm');
+    },
+    get trace() {
+      return module('./dataplane.trace.wasm');
+    },
+  };
+}
+
+/** `--set key=value`, as far as the settings know them. */
+function readSettings(pairs: readonly string[]): Record<string, string> {
+  const settings: Record<string, string> = {};
+  for (const pair of pairs) {
+    const [key = '', ...rest] = pair.split('=');
+    const value = rest.join('=');
+    if (!isSetting(key))
+      throw new CallError(`--set ${pair}: there is no setting ${key}; there are ${Object.keys(SETTINGS).join(', ')}`);
+    if (withSetting(DEFAULT_SETTINGS, key, value) === null)
+      throw new CallError(`--set ${pair}: ${key} cannot be ${value === '' ? 'empty' : value}`);
+    settings[key] = value;
+  }
+  return settings;
+}
+
+function openSession(
+  modules: Modules,
+  paths: readonly string[],
+  set: readonly string[],
+  tell: (line: string) => void,
+  quiet: boolean,
+): { session: Session; files: Files } {
+  if (paths.length === 0) throw new CallError('which manifests? Name a file, a folder, or - for standard input');
+  const session = new Session(modules.trace, readSettings(set));
+  const files = readPaths(paths);
+  for (const [file, content] of files) session.setFile(file, content);
+  if (!quiet) {
+    for (const { code, severity, message, file, range } of session.inputProblems().map(report)) {
+      if (severity === 'error') tell(`${file}:${range.start.line}:${range.start.column}: ${code} ${message}`);
+    }
+  }
+  return { session, files };
+}
+
+async function run(args: readonly string[]): Promise<Output> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help')
+    return { text: overview(), exit: name === undefined ? Exit.WRONG : Exit.DONE };
+  if (name === '--version') return { text: `${HOPSCOPE_VERSION}\n`, exit: Exit.DONE };
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (!command) throw new CallError(`there is no command ${name}; there are ${Object.keys(COMMANDS).join(', ')}`);
+  const { values, positionals } = read(command, rest);
+  if (values['help'] === true) return { text: helpOf(command), exit: Exit.DONE };
+  const { set, help, ...options } = values;
+  const modules = loadModules();
+  const tell = (line: string): void => void process.stderr.write(`${line}\n`);
+  const call: Call = {
+    paths: positionals,
+    options: options as Record<string, string | undefined>,
+    modules,
+    session: () => openSession(modules, positionals, (set as string[] | undefined) ?? [], tell, name === 'check'),
+    tell,
+  };
+  return command.run(call);
+}
+
+function read(command: Command, args: readonly string[]): { values: Record<string, unknown>; positionals: string[] } {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: { ...command.options, help: { type: 'boolean', short: 'h' } },
+      allowPositionals: true,
+    });
+  } catch (error) {
+    throw new CallError(`${(error as Error).message}\nusage: ${command.usage}`);
+  }
+}
+
+/** Writes all of it: a pipe takes what it has room for, and says so. */
+function print(text: string | Uint8Array): void {
+  const bytes = typeof text === 'string' ? new TextEncoder().encode(text) : text;
+  for (let at = 0; at < bytes.length;) {
+    try {
+      at += writeSync(1, bytes, at);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      // Whoever reads has closed the pipe: there is nobody to tell.
+      if (code === 'EPIPE') return;
+      if (code !== 'EAGAIN') throw error;
+    }
+  }
+}
+
+try {
+  const { text, exit } = await run(process.argv.slice(2));
+  print(text);
+  process.exitCode = exit;
+} catch (error) {
+  if (error instanceof CallError) {
+    process.stderr.write(`hopscope: ${error.message}\n`);
+    process.exitCode = Exit.WRONG;
+  } else {
+    process.stderr.write(`hopscope: a fault of ours, please report it: ${(error as Error).stack ?? String(error)}\n`);
+    process.exitCode = Exit.FAULT;
+  }
+}

@@ -1,0 +1,68 @@
+/** `hopscope query`: JSON Lines in, JSON Lines out, in the same order. */
+import { readFileSync } from 'node:fs';
+import type { Question } from '../answers/query.js';
+import type { Session } from '../session.js';
+import { CallError, Exit, type Output } from './call.js';
+
+type Asked = { readonly id: unknown; readonly question: Question } | { readonly id: unknown; readonly error: string };
+
+const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
+
+/** A line as a question; an error where it is none. */
+export function readQuestion(line: string): Asked {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return { id: null, error: 'the line is not JSON' };
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return { id: null, error: 'the line is not a JSON object' };
+  const fields = value as Readonly<Record<string, unknown>>;
+  const id = fields['id'] ?? null;
+  const from = text(fields['from']);
+  const to = text(fields['to']);
+  if (from === null || to === null) return { id, error: '"from" and "to" are needed, each a reference' };
+  const port = fields['port'] ?? null;
+  const sourcePort = fields['sourcePort'] ?? null;
+  for (const [name, number] of [
+    ['port', port],
+    ['sourcePort', sourcePort],
+  ] as const) {
+    if (number !== null && (typeof number !== 'number' || !Number.isInteger(number) || number < 0 || number > 65535))
+      return { id, error: `"${name}" is not a port` };
+  }
+  const question = {
+    from,
+    to,
+    protocol: text(fields['protocol']) ?? 'TCP',
+    port: port as number | null,
+    sourcePort: sourcePort as number | null,
+    node: text(fields['node']),
+    http: fields['http'] ?? null,
+  };
+  return { id, question };
+}
+
+export function runQueries(session: Session, source: string | undefined): Output {
+  let exit = Exit.DONE;
+  const lines = readLines(source).map((line) => {
+    const asked = readQuestion(line);
+    const answered = 'error' in asked ? asked : session.query(asked.question);
+    if (!('error' in answered)) return JSON.stringify({ id: asked.id, ...answered.answer });
+    exit = Exit.WRONG;
+    return JSON.stringify({ id: asked.id, error: answered.error });
+  });
+  return { text: lines.map((line) => `${line}\n`).join(''), exit };
+}
+
+function readLines(source: string | undefined): string[] {
+  if (source === undefined) throw new CallError('--queries is needed: a file of JSON Lines, or - for standard input');
+  let content: string;
+  try {
+    content = readFileSync(source === '-' ? 0 : source, 'utf8');
+  } catch {
+    throw new CallError(`${source}: cannot be read`);
+  }
+  return content.split(/\r?\n/).filter((line) => line.trim() !== '');
+}

@@ -1,0 +1,37 @@
+/** A trace for people: the verdict first, then each hop with what changed, then the way back. */
+import type { Hop, Trace, TupleText } from '../answers/trace.js';
+import type { Decider } from '../answers/decide.js';
+
+const tuple = ({ source, sourcePort, destination, destinationPort, protocol }: TupleText): string =>
+  `${source}:${sourcePort} → ${destination}:${destinationPort} ${protocol}`;
+
+const same = (a: TupleText, b: TupleText): boolean => tuple(a) === tuple(b);
+
+function hopLines(hop: Hop, number: number): string[] {
+  const where = [hop.node, hop.point ?? hop.program].filter(Boolean).join(' ');
+  const lines = [`${String(number).padStart(4)}  ${where.padEnd(28)} ${hop.action.padEnd(8)} ${hop.text}`];
+  const indent = ' '.repeat(44);
+  if (!same(hop.before, hop.after)) lines.push(`${indent}${tuple(hop.before)}`, `${indent}⇒ ${tuple(hop.after)}`);
+  if (hop.outer && hop.action === 'encap') lines.push(`${indent}outer ${tuple(hop.outer)}`);
+  if (hop.origin.length > 0 && ['policy', 'lb', 'drop'].includes(hop.action))
+    lines.push(`${indent}${hop.origin.map(({ file, line }) => `${file}:${line}`).join('  ')}`);
+  return lines;
+}
+
+export const deciderText = ({ kind, namespace, name, rule, effect, file, line, column }: Decider): string =>
+  `${kind} ${namespace}/${name}${rule ? ` ${rule}` : ''} ${effect}  ${file}:${line}:${column}`;
+
+export function traceText(trace: Trace): string {
+  const { verdict, reason, direction, deciders, backend, service, depends, assumes, forward, reply } = trace;
+  const lines = [`${verdict}${reason ? `  ${reason.text} (${reason.code}, ${direction})` : ''}`];
+  if (service && backend)
+    lines.push(
+      `  Service ${service.namespace}/${service.name}:${service.port} → ${backend.pod ?? backend.ip} ${backend.ip}:${backend.port}`,
+    );
+  for (const decider of deciders) lines.push(`  ${deciderText(decider)}`);
+  for (const line of depends) lines.push(`  depends: ${line}`);
+  for (const line of assumes) lines.push(`  assumes: ${line}`);
+  if (forward.length > 0) lines.push('', 'forward', ...forward.flatMap((hop, i) => hopLines(hop, i + 1)));
+  if (reply) lines.push('', 'reply', ...reply.flatMap((hop, i) => hopLines(hop, i + 1)));
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,123 @@
+/** `.hopscope.yaml`: the settings that come with the manifests, their keys dotted (`maglev.tableSize: 251`) or nested. */
+import { decode } from './manifests/decode.js';
+import { lineStartsOf, type Place, type SourceText } from './manifests/place.js';
+import { parse } from './manifests/syntax.js';
+import { Unreadable, type Entry, type Mapping, type Tree } from './manifests/tree.js';
+import { nearest } from './nearest.js';
+import { problem, type Problem } from './problems.js';
+import { DEFAULT_SETTINGS, SETTINGS, isSetting, withSetting, type Settings } from './settings.js';
+import { list, named } from './words.js';
+
+export const SETTINGS_FILE = '.hopscope.yaml';
+
+/** Never throws: what cannot be read is reported and keeps its default. */
+export function readSettingsFile(
+  file: string,
+  content: string | Uint8Array,
+): { settings: Settings; problems: Problem[] } {
+  const { text, refusal } = decode(content);
+  const source: SourceText = { file, text, offset: 0, line: 0, lineStarts: lineStartsOf(text) };
+  const reader = new SettingsReader();
+  if (refusal) {
+    const { code, message, start, end } = refusal;
+    reader.problems.push(problem(code, { source, start, end }, message));
+  } else {
+    try {
+      const tree = parse(source, reader.problems);
+      if (tree) reader.read(tree);
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error;
+      reader.problems.push(error.problem);
+    }
+  }
+  return { settings: reader.settings, problems: reader.problems };
+}
+
+const KEYS = Object.keys(SETTINGS);
+/** What stands before the dots. */
+const GROUPS = [...new Set(KEYS.filter((key) => key.includes('.')).map((key) => key.slice(0, key.indexOf('.'))))];
+
+class SettingsReader {
+  settings: Settings = DEFAULT_SETTINGS;
+  readonly problems: Problem[] = [];
+  /** Where each key was first written, dotted or nested. */
+  private readonly written = new Map<string, Place>();
+
+  read(tree: Tree): void {
+    if (tree.type === 'mapping') this.readGroup(tree, '');
+    else if (tree.type === 'sequence' || tree.value !== null) {
+      this.problems.push(problem('HS4001', tree.at, 'Settings are written as `key: value`, one a line.'));
+    }
+  }
+
+  /** The entries of a mapping; `group` is what their keys stand under, with its dot. */
+  private readGroup(mapping: Mapping, group: string): void {
+    for (const [name, entry] of mapping.entries) {
+      const key = group + name;
+      if (isSetting(key)) this.readValue(key, entry);
+      else if (GROUPS.includes(key)) this.readNested(key, entry);
+      else this.unknown(key, name, entry);
+    }
+  }
+
+  private readNested(key: string, { value }: Entry): void {
+    if (value.type === 'mapping') this.readGroup(value, `${key}.`);
+    else if (value.type === 'sequence' || value.value !== null) {
+      const names = KEYS.filter((known) => known.startsWith(`${key}.`)).map((known) =>
+        named(known.slice(key.length + 1)),
+      );
+      this.problems.push(
+        problem('HS4001', value.at, `${named(key)} is not a setting itself, it holds ${list(names)}.`),
+      );
+    }
+  }
+
+  private readValue(key: keyof Settings, { keyAt, value }: Entry): void {
+    const earlier = this.written.get(key);
+    if (earlier) {
+      const related = [{ at: earlier, message: 'The earlier one, which has no effect.' }];
+      this.problems.push(problem('HS1007', keyAt, `${named(key)} is set twice; this one counts.`, { related }));
+    }
+    this.written.set(key, keyAt);
+    // Nothing after the colon leaves the setting unset.
+    if (value.type === 'scalar' && value.value === null) return;
+    const settings = withSetting(this.settings, key, plain(value));
+    if (settings) this.settings = settings;
+    else this.problems.push(problem('HS4001', value.at, `${named(key)} must be ${allowed(key)}${instead(value)}.`));
+  }
+
+  private unknown(key: string, name: string, { keyAt }: Entry): void {
+    const group = key.slice(0, key.length - name.length);
+    const meant =
+      KEYS.find((known) => known.toLowerCase() === key.toLowerCase()) ??
+      nearest(key, [...KEYS, ...GROUPS]) ??
+      KEYS.find((known) => known.endsWith(`.${name}`));
+    const hint = meant === undefined ? `there are ${list(KEYS.map(named))}.` : `did you mean ${named(meant)}?`;
+    const fixes = meant?.startsWith(group) ? [`change to ${named(meant.slice(group.length))}`] : [];
+    this.problems.push(problem('HS4002', keyAt, `There is no setting ${named(key)}; ${hint}`, { fixes }));
+  }
+}
+
+/** A value as JSON has it. Aliases were counted when the tree was made, so it stays within bounds. */
+function plain(tree: Tree): unknown {
+  if (tree.type === 'scalar') return tree.value;
+  if (tree.type === 'sequence') return tree.items.map(plain);
+  return Object.fromEntries([...tree.entries].map(([name, { value }]) => [name, plain(value)]));
+}
+
+/** What a setting takes, from its schema. */
+function allowed(key: keyof Settings): string {
+  const { schema, default: unlessSet } = SETTINGS[key];
+  const words: unknown = schema['enum'];
+  if (Array.isArray(words))
+    return list(
+      words.map((word) => named(String(word))),
+      'or',
+    );
+  if (schema['type'] === 'boolean') return '`true` or `false`';
+  if (key === 'nodes') return 'a list of nodes, each with a `name` of its own and an IPv4 `address`';
+  const what = 'pattern' in schema ? 'an IPv4 prefix' : 'a DNS name';
+  return `${what} such as ${named(String(unlessSet))}`;
+}
+
+const instead = (value: Tree): string => (value.type === 'scalar' ? `, not ${named(value.text)}` : '');

@@ -1,0 +1,46 @@
+/** The Services and what is behind them, as the editor's list shows them. Runs in the worker. */
+import { formatAddress } from '../dataplane/addresses.js';
+import { locate, type Location } from '../dataplane/manifests/place.js';
+import type { State } from '../dataplane/state.js';
+
+export interface Backend {
+  /** `address:port` */
+  readonly address: string;
+  readonly protocol: string;
+  /** `ns/name`; null for an address that belongs to no pod of the manifests. */
+  readonly pod: string | null;
+  readonly workload: string | null;
+  readonly node: string | null;
+  readonly state: 'ready' | 'not ready' | 'terminating' | 'not reported';
+  /** What put it there: the manifest of its pod or workload, or the EndpointSlice. */
+  readonly location: Location;
+}
+
+export interface ServiceBackends {
+  /** `ns/name` */
+  readonly service: string;
+  readonly clusterIP: string | null;
+  readonly ports: readonly string[];
+  readonly backends: readonly Backend[];
+  readonly location: Location;
+}
+
+export function serviceBackends({ cluster }: State): ServiceBackends[] {
+  return cluster.services.map(({ namespace, name, clusterIP, source, ports }) => ({
+    service: `${namespace}/${name}`,
+    clusterIP: clusterIP === null ? null : formatAddress(clusterIP),
+    ports: source.ports.map(({ port, protocol }) => `${port.value}/${protocol}`),
+    backends: ports.flatMap(({ source: { protocol }, backends }) =>
+      backends.map(({ address, port, pod, terminating, source: place }): Backend => ({
+        address: `${formatAddress(address)}:${port}`,
+        protocol,
+        pod: pod && `${pod.namespace}/${pod.name}`,
+        workload: pod?.workload.ref ?? null,
+        node: pod?.node.name ?? null,
+        state: terminating ? 'terminating' : !pod || pod.ready === null ? 'not reported' : pod.ready ? 'ready' : 'not ready',
+        location: locate(pod?.source ?? place),
+      })),
+    ),
+    location: locate(source.metadata.name.at),
+  }));
+}
