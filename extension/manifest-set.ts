@@ -5,7 +5,7 @@ import type { Content } from './protocol.js';
 
 /** Bytes that cannot be a manifest are never sent. UTF-16 is found too: its NULs are left out. */
 export function isManifest(content: Content): boolean {
-  const text = typeof content === 'string' ? content : Buffer.from(content).toString('latin1').replaceAll('\0', '');
+  const text = typeof content === 'string' ? content : Buffer.from(content.buffer, content.byteOffset, content.byteLength).toString('latin1').replaceAll('\0', '');
   return text.includes('apiVersion') && text.includes('kind');
 }
 
@@ -81,6 +81,12 @@ export class ManifestSet {
   update(document: vscode.TextDocument): boolean {
     const known = this.sent.get(document.uri.toString());
     return known?.version !== document.version && this.put(document.uri, document.getText(), document.version);
+  }
+
+  /** The document was closed: its text was only the editor's, and its versions start over when it is opened again. */
+  forgetVersion(uri: vscode.Uri): void {
+    const known = this.sent.get(uri.toString());
+    if (known) known.version = null;
   }
 
   /** The version of the open document that was sent last; null for a file sent from disk. */

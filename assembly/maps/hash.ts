@@ -18,9 +18,10 @@ export function setSeed(value: u64): void {
   seed = value | 1;
 }
 
+/** Takes one word in. A product's low bits know nothing of the factors' high ones, so those are folded in first. */
 function mix(h: u64, word: u64): u64 {
-  h = (h ^ word) * 0xff51afd7ed558ccd;
-  return h ^ (h >>> 32);
+  h ^= word;
+  return (h ^ (h >>> 32)) * 0xff51afd7ed558ccd;
 }
 
 /** Two words; as two loads, since a wide load over freshly written halves would stall. */
@@ -38,7 +39,7 @@ export function hashOf<K>(key: usize): u32 {
   if (offsetof<K>() >= 40) h = mix(h, pair(key, 32));
   if (offsetof<K>() >= 48) h = mix(h, pair(key, 40));
   if (offsetof<K>() % 8 == 4) h = mix(h, <u64>load<u32>(key + offsetof<K>() - 4));
-  return <u32>(h ^ (h >>> 29));
+  return <u32>(h ^ (h >>> 32));
 }
 
 /** Whether the words of two keys are the same. */

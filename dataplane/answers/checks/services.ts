@@ -6,10 +6,10 @@ import { nearest } from '../../nearest.js';
 import { problem, type Problem } from '../../problems.js';
 import type { State } from '../../state.js';
 import { count, list, named } from '../../words.js';
-import { portPlaces, portsOf, portText, slipHint, workloadsOf, type Shape } from './shapes.js';
+import { portPlaces, portsOf, portText, slipHint, tidy, workloadsOf, type Shape, type Shapes } from './shapes.js';
 import { mayHidePods } from './unread.js';
 
-export function checkServices(state: State, shapes: readonly Shape[]): Problem[] {
+export function checkServices(state: State, shapes: Shapes): Problem[] {
   return state.cluster.services.flatMap((service) => {
     if (service.source.type === 'ExternalName') return [];
     const selected = shapesBehind(service, shapes);
@@ -23,29 +23,35 @@ export function checkServices(state: State, shapes: readonly Shape[]): Problem[]
 }
 
 /** The pods that a Service selects, those of workloads scaled to none included. */
-export function shapesBehind({ source, namespace }: ClusterService, shapes: readonly Shape[]): Shape[] {
+export function shapesBehind({ source, namespace }: ClusterService, shapes: Shapes): Shape[] {
   const terms = source.selector?.labels;
   if (!terms) return [];
-  return shapes.filter((shape) => shape.namespace === namespace && hasAll(shape, terms));
+  return shapes.in(namespace).filter((shape) => hasAll(shape, terms));
 }
 
 const hasAll = (shape: Shape, terms: ReadonlyMap<string, Located<string>>): boolean =>
   [...terms].every(([key, { value }]) => shape.labels.get(key) === value);
 
 /** Where the manifests hold no pod of the namespace, they are not all there is, unless such pods stand in another. */
-function checkSelector(state: State, { source, namespace, name }: ClusterService, shapes: readonly Shape[]): Problem[] {
+function checkSelector(state: State, { source, namespace, name }: ClusterService, shapes: Shapes): Problem[] {
   const { selector } = source;
-  const listed = state.cluster.endpoints.some((slice) => slice.metadata.namespace === namespace && slice.service === name);
+  const listed = state.cluster.endpoints.some(
+    (slice) => slice.metadata.namespace === namespace && slice.service === name,
+  );
   if (!selector || listed || mayHidePods(state)) return [];
-  const wanted = list([...selector.labels].map(([key, { value }]) => named(`${key}: ${value}`)), 'and', 4);
-  const local = shapes.filter((shape) => shape.namespace === namespace);
-  const elsewhere = shapes.filter((shape) => hasAll(shape, selector.labels));
+  const wanted = list(
+    [...selector.labels].map(([key, { value }]) => named(`${key}: ${value}`)),
+    'and',
+    4,
+  );
+  const local = shapes.in(namespace);
+  const elsewhere = shapes.all.filter((shape) => hasAll(shape, selector.labels));
   if (local.length === 0 && elsewhere.length === 0) return [];
   const hint = slipHint(selector.labels, local);
   const other =
     hint.text === '' && elsewhere.length > 0 ? `; ${workloadsOf(elsewhere)} would match, but in another namespace` : '';
   const message = `Service ${named(name)} selects ${wanted}, and no pod in namespace ${named(namespace)} has ${selector.labels.size > 1 ? 'all of these labels' : 'this label'}${hint.text}${other}.`;
-  return [problem('HS2001', selector.at, message, hint)];
+  return [problem('HS2001', tidy(selector.at), message, hint)];
 }
 
 /** Pods that declare no port at all say nothing about where they listen. */
@@ -60,7 +66,9 @@ function checkNumber(port: ServicePort, headless: boolean, selected: readonly Sh
   const message = `${subject} is declared by none of ${theMatched(selected)}; they declare ${list(declared.map(portText), 'and', 5)}.`;
   const related = portPlaces(declared);
   const numbers = [...new Set(declared.map(({ containerPort }) => containerPort.value))];
-  const fixes = numbers.slice(0, 5).map((number) => (port.targetPort ? `change to \`${number}\`` : `add \`targetPort: ${number}\``));
+  const fixes = numbers
+    .slice(0, 5)
+    .map((number) => (port.targetPort ? `change to \`${number}\`` : `add \`targetPort: ${number}\``));
   return [problem('HS2003', target.at, message, { related, fixes })];
 }
 
@@ -68,10 +76,15 @@ function checkName(port: ServicePort, name: Located<string>, selected: readonly 
   const without = selected.filter(({ spec }) => namedPort(spec, name.value, port.protocol) === null);
   if (without.length === 0) return [];
   const declared = portsOf(selected, port.protocol);
-  const subject = without.length === selected.length ? `None of ${theMatched(selected)} has` : `${workloadsOf(without)}: no container has`;
+  const subject =
+    without.length === selected.length
+      ? `None of ${theMatched(selected)} has`
+      : `${workloadsOf(without)}: no container has`;
   const effect = without.length === selected.length ? '' : ', so no traffic of this Service gets to these pods';
   const message = `${subject} a ${port.protocol} port named ${named(name.value)}${effect}${otherProtocol(port.protocol, name.value, without)}.`;
-  const names = [...new Set(declared.flatMap((other) => other.name?.value ?? []))].filter((other) => other !== name.value);
+  const names = [...new Set(declared.flatMap((other) => other.name?.value ?? []))].filter(
+    (other) => other !== name.value,
+  );
   const meant = nearest(name.value, names);
   const fixes = (meant === null ? names.slice(0, 5) : [meant]).map((other) => `change to ${named(other)}`);
   return [problem('HS2004', name.at, message, { related: portPlaces(portsOf(without, port.protocol)), fixes })];

@@ -1,7 +1,7 @@
 /** What checks compare selectors with: each kind of pod once, however many pods there are of it. */
 import type { ClusterPod, ClusterWorkload } from '../../cluster/cluster.js';
 import type { ContainerPort, LabelSelector, PodSpec, Protocol } from '../../manifests/objects.js';
-import type { Located } from '../../manifests/place.js';
+import type { Located, Place } from '../../manifests/place.js';
 import { nearest } from '../../nearest.js';
 import type { Problem } from '../../problems.js';
 import type { State } from '../../state.js';
@@ -18,7 +18,27 @@ export interface Shape {
   readonly pods: readonly ClusterPod[];
 }
 
-export function shapesOf(state: State): Shape[] {
+/** All of them, and those of each namespace. */
+export class Shapes {
+  readonly all: readonly Shape[];
+  private readonly byNamespace = new Map<string, Shape[]>();
+
+  constructor(state: State) {
+    this.all = listShapes(state);
+    for (const shape of this.all) {
+      const others = this.byNamespace.get(shape.namespace);
+      if (others) others.push(shape);
+      else this.byNamespace.set(shape.namespace, [shape]);
+    }
+  }
+
+  in(...namespaces: readonly string[]): readonly Shape[] {
+    if (namespaces.length === 1) return this.byNamespace.get(namespaces[0]!) ?? [];
+    return namespaces.flatMap((namespace) => this.byNamespace.get(namespace) ?? []);
+  }
+}
+
+function listShapes(state: State): Shape[] {
   // The pods of a template share the very map that its labels were read into.
   const byLabels = new Map<ReadonlyMap<string, Located<string>>, Shape & { pods: ClusterPod[] }>();
   for (const pod of state.cluster.pods) {
@@ -60,7 +80,9 @@ export const portText = ({ containerPort, name }: ContainerPort): string =>
 
 /** Places of container ports, for the editor to jump to. */
 export const portPlaces = (ports: readonly ContainerPort[]): Problem['related'] =>
-  ports.slice(0, 8).map((port) => ({ at: port.containerPort.at, message: `The containers declare ${portText(port)}.` }));
+  ports
+    .slice(0, 8)
+    .map((port) => ({ at: port.containerPort.at, message: `The containers declare ${portText(port)}.` }));
 
 /** Equalities that a selector asks for, by key. */
 type Terms = ReadonlyMap<string, Located<string>>;
@@ -90,8 +112,16 @@ function slipIn(terms: Terms, shapes: readonly Shape[]): Slip | null {
   return slips.find(({ key, meant }) => key === slip.key && meant.value === best) ?? slip;
 }
 
+/** A place without the white space that ends a block of YAML. */
+export function tidy({ source, start, end }: Place): Place {
+  return { source, start, end: start + source.text.slice(start, end).trimEnd().length };
+}
+
 /** What to add to the report of a selector that matches none of `shapes`. */
-export function slipHint(terms: Terms, shapes: readonly Shape[]): Pick<Problem, 'related' | 'fixes'> & { text: string } {
+export function slipHint(
+  terms: Terms,
+  shapes: readonly Shape[],
+): Pick<Problem, 'related' | 'fixes'> & { text: string } {
   const slip = slipIn(terms, shapes);
   if (!slip) return { text: '', related: [], fixes: [] };
   const { key, meant, shape } = slip;

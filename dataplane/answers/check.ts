@@ -1,0 +1,44 @@
+/** Everything wrong with the manifests: what the reader found, and what only shows when they are put together. */
+import { compare } from '../hash.js';
+import { locate } from '../manifests/place.js';
+import type { Problem } from '../problems.js';
+import type { State } from '../state.js';
+import { checkDns } from './checks/dns.js';
+import { checkPolicies } from './checks/policies.js';
+import { checkPorts } from './checks/ports.js';
+import { checkServices } from './checks/services.js';
+import { Shapes } from './checks/shapes.js';
+import { withoutIgnored } from './checks/suppress.js';
+
+const analysed = new WeakMap<State, readonly Problem[]>();
+
+/** All problems that no comment silences, by file, position and code. */
+export function check(state: State, settingsProblems: readonly Problem[]): Problem[] {
+  let found = analysed.get(state);
+  if (!found) analysed.set(state, (found = analyse(state)));
+  return sorted(withoutIgnored(state, [...state.manifests.problems, ...settingsProblems, ...found]));
+}
+
+function analyse(state: State): Problem[] {
+  const shapes = new Shapes(state);
+  return [
+    ...checkServices(state, shapes),
+    ...checkPolicies(state, shapes),
+    ...checkPorts(state, shapes),
+    ...checkDns(state, shapes),
+  ];
+}
+
+function sorted(problems: readonly Problem[]): Problem[] {
+  return problems
+    .map((found) => ({ found, ...locate(found.at) }))
+    .sort(
+      (a, b) =>
+        compare(a.file, b.file) ||
+        a.range.start.line - b.range.start.line ||
+        a.range.start.column - b.range.start.column ||
+        compare(a.found.code, b.found.code) ||
+        compare(a.found.message, b.found.message),
+    )
+    .map(({ found }) => found);
+}

@@ -1,0 +1,76 @@
+/** The acceptance cases of other projects, through `query`. Their place comes from HOPSCOPE_SHARED; see its README for the format. */
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
+import { query } from '../../dataplane/answers/query.js';
+import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
+import { Engine } from '../../dataplane/state.js';
+import { modules } from '../datapath.js';
+
+interface Case {
+  readonly id: string;
+  readonly corpus: string;
+  readonly flags: readonly string[];
+  readonly manifests: readonly string[];
+  readonly bulk?: readonly (readonly [string, string, string, number, 0 | 1, string?])[];
+  readonly queries?: readonly {
+    readonly from: string;
+    readonly to: string;
+    readonly protocol: string;
+    readonly port: number;
+    readonly expect: 'allow' | 'deny';
+    readonly backend?: string;
+    readonly backendPort?: number;
+  }[];
+}
+
+const shared = process.env['HOPSCOPE_SHARED'];
+const folder = shared && join(shared, 'corpus');
+const skip = folder && existsSync(folder) ? false : 'SKIP: HOPSCOPE_SHARED does not lead to the corpus';
+
+function readCases(corpus: string): Case[] {
+  const lines = gunzipSync(readFileSync(join(folder!, 'vectors.jsonl.gz')))
+    .toString('utf8')
+    .trim()
+    .split('\n');
+  return lines.map((line) => JSON.parse(line) as Case).filter((set) => set.corpus === corpus);
+}
+
+/** Asks every question of a set; what did not agree, one line each. Rows flagged `hostNetwork` treat such pods as ordinary ones. */
+function disagreements(set: Case): { asked: number; lines: string[] } {
+  const ipBlockMatchesPods = set.flags.some((flag) => flag.includes('ipblock-vs-pod-ip'));
+  const engine = new Engine(modules.trace, { ...DEFAULT_SETTINGS, ipBlockMatchesPods });
+  for (const file of set.manifests) engine.manifests.set(file, readFileSync(join(folder!, 'manifests', file)));
+  const rows = [
+    ...(set.bulk ?? [])
+      .filter((row) => row[5] !== 'hostNetwork')
+      .map(([from, to, protocol, port, allowed]) => ({ from, to, protocol, port, expect: allowed ? 'allow' : 'deny', backend: undefined, backendPort: undefined })),
+    ...(set.queries ?? []),
+  ];
+  const lines: string[] = [];
+  for (const { from, to, protocol, port, expect, backend, backendPort } of rows) {
+    const answered = query(engine.current, { from, to, protocol, port, sourcePort: null, node: null, http: null });
+    const got = 'error' in answered ? answered.error : answered.answer.verdict;
+    if (got !== (expect === 'allow' ? 'ALLOWED' : 'DENIED')) lines.push(`${set.id}: ${from} → ${to} ${protocol} ${port}: ${got}, not ${expect}`);
+    else if (backend !== undefined && !('error' in answered)) {
+      const { workload, port: at } = answered.answer.backend ?? {};
+      if (workload !== backend || at !== backendPort) lines.push(`${set.id}: ${from} → ${to}: backend ${workload}:${at}, not ${backend}:${backendPort}`);
+    }
+  }
+  return { asked: rows.length, lines };
+}
+
+const EXPECTED: Readonly<Record<string, number>> = { 'k8s-e2e-netpol': 506, 'online-boutique': 16, cyclonus: 30492, npguard: 71000 };
+
+for (const [corpus, least] of Object.entries(EXPECTED)) {
+  test(`query agrees with ${corpus}`, { skip }, () => {
+    const results = readCases(corpus).map(disagreements);
+    const asked = results.reduce((sum, result) => sum + result.asked, 0);
+    const lines = results.flatMap((result) => result.lines);
+    console.log(`${corpus}: ${asked - lines.length} of ${asked} agree`);
+    assert.deepEqual(lines.slice(0, 20), []);
+    assert.ok(asked >= least, `only ${asked} rows`);
+  });
+}
