@@ -77,23 +77,36 @@ export function query(state: State, question: Question): Answered | { readonly e
   if (node === undefined) return { error: `there is no node ${question.node}` };
   const number = PROTOCOL_NUMBERS[protocol as Protocol];
   const cases = casesOf(state, from, to, number, port, question.sourcePort ?? SOURCE_PORT, node);
-  if (cases.length === 0) return { answer: unknown([`${to.label}: nothing there to send to`]), outcomes: [] };
+  if (cases.length === 0)
+    return { answer: isItself(from, to) ? ITSELF : unknown([`${to.label}: nothing there to send to`]), outcomes: [] };
   const outcomes = settle(state, cases, question.sourcePort !== null);
   return { answer: combine(state, to, outcomes), outcomes };
 }
 
-const unknown = (depends: readonly string[]): Answer => ({
-  verdict: 'UNKNOWN',
-  direction: null,
-  reason: null,
-  deciders: [],
-  backend: null,
-  service: null,
-  snat: null,
-  http: null,
-  depends,
-  assumes: [],
-});
+function unknown(depends: readonly string[]): Answer {
+  return {
+    verdict: 'UNKNOWN',
+    direction: null,
+    reason: null,
+    deciders: [],
+    backend: null,
+    service: null,
+    snat: null,
+    http: null,
+    depends,
+    assumes: [],
+  };
+}
+
+/** A pod that speaks to its own address: nothing enters the dataplane, and Kubernetes has no policy about it. */
+const ITSELF: Answer = {
+  ...unknown([]),
+  verdict: 'ALLOWED',
+  assumes: ['a pod reaches its own address without any packet leaving it'],
+};
+
+const isItself = (from: Target, to: Target): boolean =>
+  from.kind === 'pods' && to.kind === 'pods' && to.pods.every((pod) => from.pods.includes(pod));
 
 /** The port of a question that names none: the only one that its destination has. */
 function onlyPort(to: Target, protocol: string): number | null {

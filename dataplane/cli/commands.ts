@@ -1,5 +1,6 @@
 /** The commands: what each takes, does and prints. */
 import type { Protocol } from '../manifests/objects.js';
+import { annotationsText } from '../format/annotations-text.js';
 import { checkJson } from '../format/check-json.js';
 import { checkJunit } from '../format/check-junit.js';
 import { checkMarkdown } from '../format/check-md.js';
@@ -96,6 +97,26 @@ function runMaps(call: Call): Output {
   return done(format === 'json' ? `${JSON.stringify(maps)}\n` : mapsText(maps));
 }
 
+function runShow(call: Call): Output {
+  const { session } = call.session();
+  const wanted = call.options['file'];
+  const { manifests } = session.state;
+  const files = manifests.files.filter(
+    (file) => wanted === undefined || file === wanted || file.endsWith(`/${wanted}`),
+  );
+  if (files.length === 0) throw new CallError(`--file ${wanted}: no manifest of that name`);
+  const problems = session.problems();
+  const shown = files.map((file) =>
+    annotationsText(
+      file,
+      manifests.text(file) ?? '',
+      session.annotations(file),
+      problems.filter((problem) => problem.file === file),
+    ),
+  );
+  return done(shown.join('\n'));
+}
+
 export const COMMANDS: Readonly<Record<string, Command>> = {
   reach: {
     summary: 'who can talk to whom',
@@ -147,6 +168,14 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     example: 'hopscope maps examples/echo --map cilium_lb4_maglev',
     options: { map: string, node: string, format: string, set: setting },
     run: runMaps,
+  },
+  show: {
+    summary: 'what the editor shows, in the terminal',
+    usage: 'hopscope show PATH... [--file NAME]',
+    help: 'Prints the manifests with the lenses, hints and problems that the editor shows on them.',
+    example: 'hopscope show examples/shop --file cart.yaml',
+    options: { file: string, set: setting },
+    run: runShow,
   },
   bench: {
     summary: "the dataplane's speed",

@@ -37,11 +37,14 @@ function workloadOf(kind: string, namespace: string, name: string, source: Workl
   return { ref: `${namespace}/${name}[${kind}]`, kind, namespace, name, pods: [], source };
 }
 
+/** Of the pods of one workload, all alike, at most so many are made: a number that was mistyped must not fill the memory. */
+const MAX_REPLICAS = 10_000;
+
 /** Pods that a workload makes where the manifests hold none of them; DaemonSets put one on every node. */
 function templatePods(workload: ClusterWorkload, source: Workload, nodes: readonly ClusterNode[]): Draft[] {
   const { namespace, name } = workload;
   const count = source.kind === 'DaemonSet' ? nodes.length : (source.replicas?.value ?? 1);
-  return Array.from({ length: Math.max(0, count) }, (_, ordinal) => ({
+  return Array.from({ length: Math.min(Math.max(0, count), MAX_REPLICAS) }, (_, ordinal) => ({
     namespace,
     name: podName(source.kind, name, `${namespace}/${name}`, ordinal),
     workload,

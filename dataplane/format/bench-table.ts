@@ -16,7 +16,8 @@ export function duration(ns: number): string {
   return `${(ns / size).toFixed(1)} ${unit}`;
 }
 
-const rate = ({ unit, mpps }: BenchResult): string => (unit === 'packet' ? `${mpps.toFixed(2)} Mpps` : `${(mpps * 1e6).toFixed(0)} edits/s`);
+const rate = ({ unit, mpps }: BenchResult): string =>
+  unit === 'packet' ? `${mpps.toFixed(2)} Mpps` : `${(mpps * 1e6).toFixed(0)} edits/s`;
 
 /** One result, a text for each of `BENCH_COLUMNS`. */
 export function benchCells(result: BenchResult): string[] {

@@ -5,129 +5,156 @@ import type { ClusterPod, ClusterService } from '../../cluster/cluster.js';
 import { compare } from '../../hash.js';
 import type { NetworkPolicy, NetworkPolicyPort } from '../../manifests/objects.js';
 import type { Place } from '../../manifests/place.js';
+import type { CompiledPolicy } from '../../policy/compile.js';
 import { problem, type Problem } from '../../problems.js';
 import type { State } from '../../state.js';
 import { list, named } from '../../words.js';
-import { run } from '../probe.js';
+import { run, type Probe } from '../probe.js';
 import { SOURCE_PORT, unreadPolicies } from '../query.js';
-import { rulesOf, selectedBy, shapesOfPeer, wouldMatchDns, type Rule } from './peers.js';
-import type { Shape } from './shapes.js';
+import { DNS, meansDns, NAME_LABEL, rulesOf, selectedBy, shapesOfPeer, type Rule } from './peers.js';
+import type { Shapes } from './shapes.js';
 
 const DNS_PORT = 53;
-const DNS_LABEL = ['k8s-app', 'kube-dns'] as const;
 
-/** The cluster DNS as the manifests have it: where its pods listen. */
-interface Dns {
+/** Listeners tried, at most: replicas of one Deployment answer alike. */
+const MOST_LISTENERS = 8;
+
+/** The cluster DNS as the manifests have it. */
+interface ClusterDns {
   readonly name: string;
   readonly namespace: string;
-  readonly place: Place | null;
+  readonly at: Place;
   readonly pods: ReadonlySet<ClusterPod>;
   readonly listeners: readonly { readonly address: number; readonly port: number }[];
   /** `k8s-app: kube-dns`, what a rule is to select. */
   readonly labels: string;
 }
 
-export function checkDns(state: State, shapes: readonly Shape[]): Problem[] {
-  const dns = dnsOf(state);
-  const found = new Map<NetworkPolicy, { pods: ClusterPod[]; others: Set<NetworkPolicy> }>();
-  for (const group of state.policies.policies) {
-    const isolating = group.isolatedBy.egress;
-    const allowing = isolating.filter((policy) => policy.egress?.rules.length);
-    // Isolation that allows nothing at all is meant to.
-    if (allowing.length === 0) continue;
-    const members = state.identities.pods.filter((identity) => state.policies.ofIdentity.get(identity) === group);
-    const asking = members.map(({ example }) => example).filter((pod) => !dns?.pods.has(pod));
-    const cut = asking.filter(
-      (pod) =>
-        unreadPolicies(state, new Set([pod.namespace])).length === 0 && isCutOff(state, dns, pod, isolating, shapes),
-    );
-    if (cut.length === 0) continue;
-    // A rule in the policy for the most pods mends most.
-    const place = allowing
-      .map((policy) => ({ policy, size: selectedBy(policy, shapes).length }))
-      .reduce((most, next) => (next.size > most.size ? next : most)).policy;
-    const report = found.get(place) ?? { pods: [], others: new Set() };
-    found.set(place, report);
-    report.pods.push(...cut);
-    for (const policy of isolating) if (policy !== place) report.others.add(policy);
-  }
-  return [...found].map(([policy, { pods, others }]) => describe(state, policy, pods, [...others], dns));
+/** Pods with one policy that isolates them in egress and lets them reach somebody. */
+interface Group {
+  readonly isolating: readonly NetworkPolicy[];
+  readonly pods: readonly ClusterPod[];
 }
+
+export function checkDns(state: State, shapes: Shapes): Problem[] {
+  const dns = dnsOf(state);
+  const groups = groupsOf(state, dns);
+  const cut = dns
+    ? refusedBy(state, dns, groups)
+    : groups.filter(({ isolating }) => !egressRules(isolating).some((rule) => allowsUnseenDns(state, rule, shapes)));
+
+  const reports = new Map<NetworkPolicy, { pods: ClusterPod[]; others: Set<NetworkPolicy> }>();
+  for (const { isolating, pods } of cut) {
+    // Of the policies that allow something, a rule in the one for the most pods mends most.
+    const allowing = isolating.filter((policy) => policy.egress?.rules.length);
+    const sizes = new Map(allowing.map((policy) => [policy, selectedBy(policy, shapes).length]));
+    const most = allowing.reduce((best, policy) => (sizes.get(policy)! > sizes.get(best)! ? policy : best));
+    const report = reports.get(most) ?? { pods: [], others: new Set() };
+    reports.set(most, report);
+    report.pods.push(...pods);
+    for (const policy of isolating) if (policy !== most) report.others.add(policy);
+  }
+  return [...reports].map(([policy, { pods, others }]) => describe(state, policy, pods, [...others], dns));
+}
+
+/**
+ * Not among them:
+ * 1. pods that may reach nobody at all: that is meant
+ * 2. pods that are let to a DNS of their own
+ * 3. pods for which a policy exists that is not read or not evaluated, and may let them
+ * 4. the cluster DNS itself
+ */
+function groupsOf(state: State, dns: ClusterDns | null): Group[] {
+  const members = new Map<CompiledPolicy, ClusterPod[]>();
+  for (const [identity, policy] of state.policies.ofIdentity) {
+    const others = members.get(policy);
+    if (others) others.push(identity.example);
+    else members.set(policy, [identity.example]);
+  }
+  return [...members].flatMap(([policy, examples]): Group[] => {
+    const isolating = policy.isolatedBy.egress;
+    const rules = egressRules(isolating);
+    if (rules.length === 0 || rules.some((rule) => namesOwnResolver(state, rule))) return [];
+    const pods = examples.filter((pod) => !dns?.pods.has(pod));
+    if (pods.length === 0 || unreadPolicies(state, new Set(pods.map(({ namespace }) => namespace))).length > 0)
+      return [];
+    return [{ isolating, pods }];
+  });
+}
+
+const egressRules = (policies: readonly NetworkPolicy[]): Rule[] =>
+  policies.flatMap(rulesOf).filter(({ direction }) => direction === 'egress');
 
 /**
  * In order of preference:
  * 1. Service `kube-dns` in `kube-system`
- * 2. a Service with the label `k8s-app: kube-dns`, or named `coredns` in `kube-system`
- * 3. pods with that label
- * null where the manifests hold none with pods behind it: the cluster brings its own.
+ * 2. a Service with the label `k8s-app: kube-dns`
+ * 3. Service `coredns` in `kube-system`
+ * 4. pods with that label
+ * null where the manifests hold none with anything behind it: the cluster brings its own.
  */
-function dnsOf(state: State): Dns | null {
-  const services = state.cluster.services
-    .map((service) => ({ service, rank: rankOf(service) }))
-    .filter(({ rank }) => rank > 0);
-  for (const { service } of services.sort((a, b) => b.rank - a.rank)) {
+function dnsOf(state: State): ClusterDns | null {
+  const [key, value] = DNS.label;
+  const services = state.cluster.services.filter((service) => rankOf(service) > 0);
+  for (const service of services.sort((a, b) => rankOf(b) - rankOf(a))) {
     const port = service.ports.find(({ source }) => source.protocol === 'UDP' && source.port.value === DNS_PORT);
     if (!port || port.backends.length === 0) continue;
     const { metadata, selector } = service.source;
+    const labels = [...(selector?.labels ?? [])].map(([term, label]) => `${term}: ${label.value}`).join(', ');
     return {
       name: `${service.namespace}/${service.name}`,
       namespace: service.namespace,
-      place: metadata.name.at,
+      at: metadata.name.at,
       pods: new Set([...service.selected, ...port.backends.flatMap(({ pod }) => pod ?? [])]),
       listeners: port.backends,
-      labels:
-        [...(selector?.labels ?? [])].map(([key, { value }]) => `${key}: ${value}`).join(', ') || DNS_LABEL.join(': '),
+      labels: labels || `${key}: ${value}`,
     };
   }
-  const [key, value] = DNS_LABEL;
   const pods = state.cluster.pods.filter((pod) => pod.labels.get(key) === value);
   if (!pods[0]) return null;
-  const { namespace, workload, source } = pods[0];
-  const listeners = pods.map(({ address }) => ({ address, port: DNS_PORT }));
-  return { name: workload.ref, namespace, place: source, pods: new Set(pods), listeners, labels: DNS_LABEL.join(': ') };
+  return {
+    name: pods[0].workload.ref,
+    namespace: pods[0].namespace,
+    at: pods[0].labelPlaces.get(key)!.at,
+    pods: new Set(pods),
+    listeners: pods.map(({ address }) => ({ address, port: DNS_PORT })),
+    labels: `${key}: ${value}`,
+  };
 }
 
 function rankOf({ namespace, name, source }: ClusterService): number {
-  if (namespace === 'kube-system' && name === 'kube-dns') return 3;
-  if (source.metadata.labels.get(DNS_LABEL[0])?.value === DNS_LABEL[1]) return 2;
-  return namespace === 'kube-system' && name === 'coredns' ? 1 : 0;
+  if (namespace === DNS.namespace && name === 'kube-dns') return 3;
+  if (source.metadata.labels.get(DNS.label[0])?.value === DNS.label[1]) return 2;
+  return namespace === DNS.namespace && name === 'coredns' ? 1 : 0;
 }
 
-function isCutOff(
-  state: State,
-  dns: Dns | null,
-  pod: ClusterPod,
-  isolating: readonly NetworkPolicy[],
-  shapes: readonly Shape[],
-): boolean {
-  const rules = isolating.flatMap(rulesOf).filter(({ direction }) => direction === 'egress');
-  if (rules.some((rule) => namesOwnResolver(state, rule))) return false;
-  if (dns === null) return !rules.some((rule) => allowsUnseenDns(state, rule, shapes));
+/** The groups of which no packet for the DNS leaves the pod. One policy decides for all its pods alike, so one is asked. */
+function refusedBy(state: State, { listeners }: ClusterDns, groups: readonly Group[]): Group[] {
+  const asked = listeners.slice(0, MOST_LISTENERS);
   const outcomes = run(
     state,
-    dns.listeners.slice(0, MOST_LISTENERS).map(({ address, port }) => ({
-      sender: { kind: 'pod', pod },
-      tuple: {
-        source: pod.address,
-        destination: address,
-        protocol: IpProto.UDP,
-        sourcePort: SOURCE_PORT,
-        destinationPort: port,
-      },
-    })),
+    groups.flatMap(({ pods }) =>
+      asked.map(({ address, port }): Probe => {
+        const pod = pods[0]!;
+        const ends = { source: pod.address, destination: address };
+        const tuple = { ...ends, protocol: IpProto.UDP, sourcePort: SOURCE_PORT, destinationPort: port };
+        return { sender: { kind: 'pod', pod }, tuple };
+      }),
+    ),
   );
-  return outcomes.every(({ direction, reason }) => direction === 'egress' && reason?.code === DropReason.POLICY);
+  return groups.filter((_, i) =>
+    outcomes
+      .slice(i * asked.length, (i + 1) * asked.length)
+      .every(({ direction, reason }) => direction === 'egress' && reason?.code === DropReason.POLICY),
+  );
 }
 
-/** Replicas of one Deployment answer alike. */
-const MOST_LISTENERS = 16;
-
-const isDnsPort = ({ protocol, port, endPort }: NetworkPolicyPort): boolean => {
+function isDnsPort({ protocol, port, endPort }: NetworkPolicyPort): boolean {
   if (protocol !== 'UDP') return false;
   if (port === null) return true;
   if (typeof port.value === 'string') return port.value.includes('dns');
   return port.value <= DNS_PORT && DNS_PORT <= (endPort?.value ?? port.value);
-};
+}
 
 /** A rule for UDP 53 to addresses that are neither pods' nor Services': the pods have another DNS, and are let to it. */
 function namesOwnResolver(state: State, { rule }: Rule): boolean {
@@ -140,14 +167,14 @@ function namesOwnResolver(state: State, { rule }: Rule): boolean {
   });
 }
 
-/** Whether a rule would let packets to a DNS that the manifests do not hold: also one under labels that nobody here has. */
-function allowsUnseenDns(state: State, { policy, rule }: Rule, shapes: readonly Shape[]): boolean {
-  if (rule.ports?.length && !rule.ports.some(isDnsPort)) return false;
+/** Whether a rule lets packets to a DNS that the manifests do not hold: also to peers that they do not hold, where it names the port. */
+function allowsUnseenDns(state: State, { policy, rule }: Rule, shapes: Shapes): boolean {
+  const namesPort = Boolean(rule.ports?.length);
+  if (namesPort && !rule.ports!.some(isDnsPort)) return false;
   if (!rule.peers?.length) return true;
   return rule.peers.some((peer) => {
     if (peer.ipBlock) return state.settings.ipBlockMatchesPods && coversPods(state, peer.ipBlock.cidr.value);
-    if (wouldMatchDns(state, policy, peer)) return true;
-    return Boolean(rule.ports?.length) && shapesOfPeer(state, policy, peer, shapes).length === 0;
+    return meansDns(state, policy, peer) || (namesPort && shapesOfPeer(state, policy, peer, shapes).length === 0);
   });
 }
 
@@ -161,37 +188,39 @@ function describe(
   policy: NetworkPolicy,
   pods: readonly ClusterPod[],
   others: readonly NetworkPolicy[],
-  dns: Dns | null,
+  dns: ClusterDns | null,
 ): Problem {
-  const workloads = list([...new Set(pods.map(({ workload }) => workload.ref))].sort(compare).map(named), 'and', 3);
-  const where = dns ? `UDP 53 of ${named(dns.name)} is refused` : 'no egress rule lets UDP 53 to it';
-  const blocks = (policy.egress?.rules ?? [])
-    .flatMap(({ peers }) => peers ?? [])
-    .some(({ ipBlock }) => ipBlock && coversPods(state, ipBlock.cidr.value));
-  const hint =
-    blocks && !state.settings.ipBlockMatchesPods
-      ? ' An `ipBlock` is for addresses outside the cluster; it does not match pods.'
-      : '';
-  const message = `${workloads} cannot ask the cluster DNS: ${where}, so no name can be looked up.${hint}`;
-  const related = others.map((other) => ({
-    at: other.metadata.name.at,
-    message: `Policy ${named(other.metadata.name.value)} isolates them too.`,
-  }));
-  if (dns?.place) related.push({ at: dns.place, message: 'The cluster DNS.' });
-  const namespace = dns?.namespace ?? 'kube-system';
-  const fixes = [
-    `add an egress rule: to namespaceSelector \`kubernetes.io/metadata.name: ${namespace}\` with podSelector ${named(dns?.labels ?? DNS_LABEL.join(': '))}, ports UDP 53 and TCP 53`,
-  ];
-  return problem('HS3005', egressOf(policy), message, { related, fixes });
+  const workloads = [...new Set(pods.map(({ workload }) => workload.ref))].sort(compare).map(named);
+  const why = dns ? `UDP 53 of ${named(dns.name)} is refused` : 'no egress rule allows UDP 53 to it';
+  const message = `${list(workloads, 'and', 3)} cannot ask the cluster DNS: ${why}, so no name can be looked up.${blockHint(state, policy)}`;
+  const related = others
+    .map(({ metadata }) => ({ at: metadata.name.at, message: `Policy ${named(metadata.name.value)} isolates too.` }))
+    .sort((a, b) => compare(a.message, b.message))
+    .slice(0, 8);
+  if (dns) related.push({ at: dns.at, message: 'The cluster DNS.' });
+  const namespace = named(`${NAME_LABEL}: ${dns?.namespace ?? DNS.namespace}`);
+  const labels = named(dns?.labels ?? DNS.label.join(': '));
+  const fix = `add an egress rule: to namespaceSelector ${namespace} with podSelector ${labels}, ports UDP 53 and TCP 53`;
+  return problem('HS3005', egressOf(policy), message, { related, fixes: [fix] });
 }
 
-/** The word `egress` above the policy's egress rules. */
-function egressOf({ egress, policyTypesAt, metadata }: NetworkPolicy): Place {
-  if (!egress) return policyTypesAt ?? metadata.name.at;
+/** Who allows every address may think to have allowed pods. */
+function blockHint(state: State, { egress }: NetworkPolicy): string {
+  if (state.settings.ipBlockMatchesPods) return '';
+  const peers = (egress?.rules ?? []).flatMap((rule) => rule.peers ?? []);
+  const wide = peers.some(({ ipBlock }) => ipBlock && coversPods(state, ipBlock.cidr.value));
+  return wide ? ' An `ipBlock` is for addresses outside the cluster; it does not match pods.' : '';
+}
+
+/** How far above its list the key `egress` is looked for. */
+const KEY_DISTANCE = 2000;
+
+/** The key `egress` of the policy; between it and its list are a colon, white space and comments. */
+function egressOf({ egress, metadata }: NetworkPolicy): Place {
+  if (!egress) return metadata.name.at;
   const { source, start } = egress.at;
-  // Between the key and the list: its colon, comments and white space.
-  const before = /(egress)["']?\s*:\s*(?:#[^\n\r]*[\n\r]\s*)*$/.exec(source.text.slice(Math.max(0, start - 2000), start));
-  if (!before) return policyTypesAt ?? egress.at;
-  const key = Math.max(0, start - 2000) + before.index;
-  return { source, start: key, end: key + 'egress'.length };
+  const from = Math.max(0, start - KEY_DISTANCE);
+  const key = /egress(?=["']?\s*:\s*(?:#[^\n\r]*[\n\r]\s*)*$)/.exec(source.text.slice(from, start));
+  if (!key) return { source, start, end: start + 1 };
+  return { source, start: from + key.index, end: from + key.index + key[0].length };
 }

@@ -71,7 +71,8 @@ function checkPeer(state: State, policy: NetworkPolicy, peer: NetworkPolicyPeer,
   // Manifests without any pod of these namespaces say nothing about what runs there.
   if (there.length === 0) return [];
   const hint = slipHint(termsOf(podSelector), there);
-  const elsewhere = namespaceSelector || hint.text ? [] : shapes.all.filter(({ labels }) => matches(podSelector, labels));
+  const elsewhere =
+    namespaceSelector || hint.text ? [] : shapes.all.filter(({ labels }) => matches(podSelector, labels));
   const where =
     namespaceSelector && matchesAll(namespaceSelector)
       ? 'any namespace'

@@ -44,7 +44,10 @@ function listedPorts(state: State, shapes: Shapes): ReadonlyMap<string, readonly
       // Found by its own number, and by those where pods listen.
       for (const number of new Set([port.port.value, ...targetsOf(port, behind)])) {
         const key = `${port.protocol} ${number}`;
-        found.set(key, [...(found.get(key) ?? []), { service: name, port, shapes: behind }]);
+        const entry = { service: name, port, shapes: behind };
+        const others = found.get(key);
+        if (others) others.push(entry);
+        else found.set(key, [entry]);
       }
     }
   }
@@ -58,9 +61,7 @@ function listedPorts(state: State, shapes: Shapes): ReadonlyMap<string, readonly
 function destinationsOf(state: State, { policy, direction, rule }: Rule, shapes: Shapes): readonly Shape[] | null {
   if (direction === 'ingress') return nonEmpty(selectedBy(policy, shapes));
   if (!rule.peers?.length) return nonEmpty(shapes.all);
-  const found = rule.peers
-    .filter(({ ipBlock }) => !ipBlock)
-    .map((peer) => shapesOfPeer(state, policy, peer, shapes));
+  const found = rule.peers.filter(({ ipBlock }) => !ipBlock).map((peer) => shapesOfPeer(state, policy, peer, shapes));
   return found.some((peers) => peers.length === 0) ? null : [...new Set(found.flat())];
 }
 
