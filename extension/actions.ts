@@ -40,7 +40,10 @@ export function commandOf(set: ManifestSet, title: string, action: Action): vsco
 /** As the target of a Markdown link. */
 export function linkOf(set: ManifestSet, action: Action): string {
   const { command, arguments: args } = commandOf(set, '', action);
-  const encoded = encodeURIComponent(JSON.stringify(args)).replace(/[()'!*]/g, (mark) => `%${mark.charCodeAt(0).toString(16)}`);
+  const encoded = encodeURIComponent(JSON.stringify(args)).replace(
+    /[()'!*]/g,
+    (mark) => `%${mark.charCodeAt(0).toString(16)}`,
+  );
   return `command:${command}?${encoded}`;
 }
 
@@ -52,7 +55,8 @@ const isRef = (value: unknown): value is string => typeof value === 'string' && 
 export function readTraceRequest(value: unknown): TraceRequest | null {
   if (!isRecord(value)) return null;
   const { from, to, protocol, port } = value;
-  const valid = isRef(from) && isRef(to) && typeof protocol === 'string' && /^[A-Za-z]{1,8}$/.test(protocol) && isPort(port);
+  const valid =
+    isRef(from) && isRef(to) && typeof protocol === 'string' && /^[A-Za-z]{1,8}$/.test(protocol) && isPort(port);
   return valid ? { from, to, protocol, port } : null;
 }
 

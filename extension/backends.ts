@@ -37,7 +37,13 @@ export function serviceBackends({ cluster }: State): ServiceBackends[] {
         pod: pod && `${pod.namespace}/${pod.name}`,
         workload: pod?.workload.ref ?? null,
         node: pod?.node.name ?? null,
-        state: terminating ? 'terminating' : !pod || pod.ready === null ? 'not reported' : pod.ready ? 'ready' : 'not ready',
+        state: terminating
+          ? 'terminating'
+          : !pod || pod.ready === null
+            ? 'not reported'
+            : pod.ready
+              ? 'ready'
+              : 'not ready',
         location: locate(pod?.source ?? place),
       })),
     ),

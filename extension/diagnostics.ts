@@ -93,7 +93,11 @@ export class Diagnostics implements vscode.Disposable {
       if (!uri) continue;
       now.set(uri.toString(), uri);
       // A document that went on meanwhile gets its problems with the next answer, which is under way.
-      if (isCurrent(uri)) this.collection.set(uri, found.map((problem) => toDiagnostic(set, problem)));
+      if (isCurrent(uri))
+        this.collection.set(
+          uri,
+          found.map((problem) => toDiagnostic(set, problem)),
+        );
     }
     for (const [key, uri] of before) if (!now.has(key)) this.collection.delete(uri);
     this.shown.set(set, now);
@@ -110,14 +114,28 @@ export class Diagnostics implements vscode.Disposable {
   }
 }
 
-function toDiagnostic(set: ManifestSet, { code, severity, message, range, related, fixes }: ProblemReport): vscode.Diagnostic {
+function toDiagnostic(
+  set: ManifestSet,
+  { code, severity, message, range, related, fixes }: ProblemReport,
+): vscode.Diagnostic {
   const advice = fixes.map((fix) => `\n→ ${visible(fix, MAX_MESSAGE)}`).join('');
-  const diagnostic = new vscode.Diagnostic(toRange(range), visible(message, MAX_MESSAGE) + advice, SEVERITIES[severity]);
+  const diagnostic = new vscode.Diagnostic(
+    toRange(range),
+    visible(message, MAX_MESSAGE) + advice,
+    SEVERITIES[severity],
+  );
   diagnostic.code = code;
   diagnostic.source = 'hopscope';
   diagnostic.relatedInformation = related.flatMap((other) => {
     const uri = set.uriOf(other.file);
-    return uri ? [new vscode.DiagnosticRelatedInformation(new vscode.Location(uri, toRange(other.range)), visible(other.message, MAX_MESSAGE))] : [];
+    return uri
+      ? [
+          new vscode.DiagnosticRelatedInformation(
+            new vscode.Location(uri, toRange(other.range)),
+            visible(other.message, MAX_MESSAGE),
+          ),
+        ]
+      : [];
   });
   return diagnostic;
 }

@@ -1,6 +1,4 @@
 /** Files of a workspace folder: found and read through VS Code's file systems only, and none from outside the folder. */
-import { realpath } from 'node:fs/promises';
-import { sep } from 'node:path';
 import * as vscode from 'vscode';
 
 export const YAML = '**/*.{yaml,yml}';
@@ -22,7 +20,10 @@ export const isCandidate = (path: string): boolean =>
 export async function find(folder: vscode.Uri, glob: string, limit: number): Promise<vscode.Uri[]> {
   const found = await vscode.workspace.findFiles(new vscode.RelativePattern(folder, glob), SKIPPED_GLOB, limit);
   // Most virtual file systems have no search.
-  const uris = found.length > 0 || folder.scheme === 'file' ? found : await walk(folder, glob === JSON_FILES ? /\.json$/i : /\.ya?ml$/i, limit);
+  const uris =
+    found.length > 0 || folder.scheme === 'file'
+      ? found
+      : await walk(folder, glob === JSON_FILES ? /\.json$/i : /\.ya?ml$/i, limit);
   return uris.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
@@ -58,16 +59,29 @@ async function walk(folder: vscode.Uri, name: RegExp, limit: number): Promise<vs
   return found.slice(0, limit);
 }
 
-/** A file's bytes; or why it is not read. Rejects when it is gone. */
-export async function read(uri: vscode.Uri, folder: vscode.Uri): Promise<Uint8Array | { readonly refused: string }> {
+/** A file's bytes; or why it is not read. Rejects when it is gone. `links` remembers folders that were looked at before. */
+export async function read(
+  uri: vscode.Uri,
+  folder: vscode.Uri,
+  links: Map<string, boolean>,
+): Promise<Uint8Array | { readonly refused: string }> {
   const { type, size } = await vscode.workspace.fs.stat(uri);
-  if ((type & vscode.FileType.File) === 0) return { refused: 'it is no regular file' };
+  if (type & vscode.FileType.SymbolicLink || (await isLinked(parentOf(uri), folder, links)))
+    return { refused: 'links are not followed' };
+  if (type !== vscode.FileType.File) return { refused: 'it is no regular file' };
   if (size > MAX_FILE_SIZE) return { refused: 'it is larger than 20 MB' };
-  if (uri.scheme === 'file' && !(await isInside(uri, folder))) return { refused: 'it is a link to outside of the folder' };
   return vscode.workspace.fs.readFile(uri);
 }
 
-async function isInside(uri: vscode.Uri, folder: vscode.Uri): Promise<boolean> {
-  const [file, root] = await Promise.all([realpath(uri.fsPath), realpath(folder.fsPath)]);
-  return file.startsWith(root.endsWith(sep) ? root : root + sep);
+const parentOf = (uri: vscode.Uri): vscode.Uri => vscode.Uri.joinPath(uri, '..');
+
+/** Whether the way down from the workspace folder goes over a link, which may lead out of it. */
+async function isLinked(uri: vscode.Uri, folder: vscode.Uri, links: Map<string, boolean>): Promise<boolean> {
+  if (uri.path.length <= folder.path.length) return false;
+  const known = links.get(uri.path);
+  if (known !== undefined) return known;
+  const { type } = await vscode.workspace.fs.stat(uri);
+  const linked = (type & vscode.FileType.SymbolicLink) !== 0 || (await isLinked(parentOf(uri), folder, links));
+  links.set(uri.path, linked);
+  return linked;
 }

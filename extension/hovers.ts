@@ -12,7 +12,10 @@ export function provideHovers(workspace: Workspace, configuration: Configuration
   return vscode.languages.registerHoverProvider(LANGUAGES, {
     async provideHover(document, position, token) {
       if (!configuration.editor('hover.enabled', document.uri)) return null;
-      const asked = await workspace.ask(document, token, 'hover', (file) => ({ file, position: fromPosition(position) }));
+      const asked = await workspace.ask(document, token, 'hover', (file) => ({
+        file,
+        position: fromPosition(position),
+      }));
       return asked?.result ? new vscode.Hover(toMarkdown(asked.set, asked.result), toRange(asked.result.range)) : null;
     },
   });
@@ -39,7 +42,13 @@ export function toMarkdown(set: ManifestSet, { lines }: HoverCard): vscode.Markd
 function inSpan(set: ManifestSet, { text, style, action }: Span): string {
   const mark = style && MARKS[style];
   const shown =
-    style === 'code' ? inCode(text) : mark ? `**${mark} ${inMarkdown(text)}**` : style === 'strong' ? emphasized(text) : inMarkdown(text);
+    style === 'code'
+      ? inCode(text)
+      : mark
+        ? `**${mark} ${inMarkdown(text)}**`
+        : style === 'strong'
+          ? emphasized(text)
+          : inMarkdown(text);
   return action ? `[${shown}](${linkOf(set, action)})` : shown;
 }
 

@@ -15,7 +15,10 @@ export function provideLenses(annotations: AnnotationSource, configuration: Conf
       const annotated = await annotations.of(document, token);
       return (annotated?.result.lenses ?? []).map(({ range, title, action }) => {
         const label = inLabel(title);
-        return new vscode.CodeLens(toRange(range), action ? commandOf(annotated!.set, label, action) : { title: label, command: '' });
+        return new vscode.CodeLens(
+          toRange(range),
+          action ? commandOf(annotated!.set, label, action) : { title: label, command: '' },
+        );
       });
     },
   });

@@ -5,7 +5,10 @@ import type { Content } from './protocol.js';
 
 /** Bytes that cannot be a manifest are never sent. UTF-16 is found too: its NULs are left out. */
 export function isManifest(content: Content): boolean {
-  const text = typeof content === 'string' ? content : Buffer.from(content.buffer, content.byteOffset, content.byteLength).toString('latin1').replaceAll('\0', '');
+  const text =
+    typeof content === 'string'
+      ? content
+      : Buffer.from(content.buffer, content.byteOffset, content.byteLength).toString('latin1').replaceAll('\0', '');
   return text.includes('apiVersion') && text.includes('kind');
 }
 
@@ -17,7 +20,10 @@ export class ManifestSet {
   /** Names the set in the arguments of commands. */
   readonly id = ++ManifestSet.lastId;
   /** What was sent, by URI; `version` is that of the open document whose text it was. */
-  private readonly sent = new Map<string, { readonly file: string; readonly uri: vscode.Uri; version: number | null }>();
+  private readonly sent = new Map<
+    string,
+    { readonly file: string; readonly uri: vscode.Uri; version: number | null }
+  >();
   private readonly uris = new Map<string, vscode.Uri>();
 
   constructor(
@@ -49,7 +55,9 @@ export class ManifestSet {
 
   /** URIs sent that are `uri` or below it. */
   below(uri: vscode.Uri): vscode.Uri[] {
-    return [...this.sent.values()].map((one) => one.uri).filter((one) => one.path === uri.path || one.path.startsWith(`${uri.path}/`));
+    return [...this.sent.values()]
+      .map((one) => one.uri)
+      .filter((one) => one.path === uri.path || one.path.startsWith(`${uri.path}/`));
   }
 
   /**

@@ -28,7 +28,12 @@ export type EngineOverrides = Readonly<Record<string, unknown>>;
 /** What a worker is started for. */
 export type Start =
   | { readonly role: 'session'; readonly datapath: Uint8Array }
-  | { readonly role: 'bench'; readonly fast: Uint8Array; readonly trace: Uint8Array; readonly profiles: readonly string[] };
+  | {
+      readonly role: 'bench';
+      readonly fast: Uint8Array;
+      readonly trace: Uint8Array;
+      readonly profiles: readonly string[];
+    };
 
 /** To a worker that holds a session. It takes them in order, so a question is about the files sent before it. */
 export type ToWorker =

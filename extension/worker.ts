@@ -1,9 +1,9 @@
 /** A worker: holds one session and answers about it, or runs one benchmark. */
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
-import { bench } from '../dataplane/bench/bench.js';
 import { Session } from '../dataplane/session.js';
 import { serviceBackends } from './backends.js';
-import { readToWorker, type FromBench, type FromWorker, type Method, type Params, type Result, type Start } from './protocol.js';
+import { runBench } from './bench-worker.js';
+import { readToWorker, type FromWorker, type Method, type Params, type Result, type Start } from './protocol.js';
 
 const answers: { readonly [M in Method]: (session: Session, params: Params<M>) => Result<M> } = {
   problems: (session) => session.problems(),
@@ -39,3 +39,4 @@ const answer = <M extends Method>(session: Session, method: M, params: unknown):
 
 const start = workerData as Start;
 if (parentPort && start.role === 'session') hold(parentPort, start.datapath);
+else if (parentPort && start.role === 'bench') runBench(parentPort, start);

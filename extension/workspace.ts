@@ -17,7 +17,11 @@ const MAX_TOTAL = 256 * 1024 * 1024;
 /** Schemes of documents that stand for a file of their own; a diff's left side, an output channel and the like do not. */
 const SINGLE_FILE_SCHEMES = ['file', 'untitled', 'vscode-remote', 'vscode-vfs', 'vscode-userdata'];
 
-export const LANGUAGES: vscode.DocumentSelector = [{ language: 'yaml' }, { language: 'json' }, { pattern: '**/*.{yaml,yml,json}' }];
+export const LANGUAGES: vscode.DocumentSelector = [
+  { language: 'yaml' },
+  { language: 'json' },
+  { pattern: '**/*.{yaml,yml,json}' },
+];
 const isOfLanguage = (document: vscode.TextDocument): boolean => vscode.languages.match(LANGUAGES, document) > 0;
 
 export class Workspace implements vscode.Disposable {
@@ -103,7 +107,9 @@ export class Workspace implements vscode.Disposable {
   ): Promise<{ readonly result: Result<M>; readonly isCurrent: (uri: vscode.Uri) => boolean }> {
     await this.scans.get(set);
     this.flush(set);
-    const versions = new Map(vscode.workspace.textDocuments.map((document) => [document.uri.toString(), document.version]));
+    const versions = new Map(
+      vscode.workspace.textDocuments.map((document) => [document.uri.toString(), document.version]),
+    );
     const result = await set.client.ask(method, params);
     const isCurrent = (uri: vscode.Uri): boolean => {
       const document = vscode.workspace.textDocuments.find((one) => one.uri.toString() === uri.toString());
@@ -182,7 +188,8 @@ export class Workspace implements vscode.Disposable {
     if (vscode.workspace.getWorkspaceFolder(uri)) this.edited(document);
     else if (SINGLE_FILE_SCHEMES.includes(uri.scheme) && isManifest(document.getText())) {
       const key = uri.toString();
-      if (!this.singles.has(key)) this.singles.set(key, this.createSet(uri.path.slice(uri.path.lastIndexOf('/') + 1), uri, null));
+      if (!this.singles.has(key))
+        this.singles.set(key, this.createSet(uri.path.slice(uri.path.lastIndexOf('/') + 1), uri, null));
       this.edited(document);
     }
   }
@@ -245,8 +252,11 @@ export class Workspace implements vscode.Disposable {
 
   private async readAll(set: ManifestSet, uris: readonly vscode.Uri[]): Promise<void> {
     let total = 0;
+    const links = new Map<string, boolean>();
     for (let i = 0; i < uris.length && total <= MAX_TOTAL; i += READERS) {
-      const sizes = await Promise.all(uris.slice(i, i + READERS).map((uri) => (set.has(uri) ? 0 : this.readFile(set, uri))));
+      const sizes = await Promise.all(
+        uris.slice(i, i + READERS).map((uri) => (set.has(uri) ? 0 : this.readFile(set, uri, links))),
+      );
       total = sizes.reduce((sum, size) => sum + size, total);
     }
     if (total > MAX_TOTAL) this.warnOfLimit(set, 'more than 256 MB of manifests');
@@ -259,9 +269,11 @@ export class Workspace implements vscode.Disposable {
   }
 
   /** Sends a file's bytes, unless it is open: then its text counts. Returns how many were sent. */
-  private async readFile(set: ManifestSet, uri: vscode.Uri): Promise<number> {
-    const content = await read(uri, set.root!).catch(() => null);
-    const document = vscode.workspace.textDocuments.find((one) => !one.isClosed && one.uri.toString() === uri.toString());
+  private async readFile(set: ManifestSet, uri: vscode.Uri, links = new Map<string, boolean>()): Promise<number> {
+    const content = set.root && (await read(uri, set.root, links).catch(() => null));
+    const document = vscode.workspace.textDocuments.find(
+      (one) => !one.isClosed && one.uri.toString() === uri.toString(),
+    );
     if (document && isOfLanguage(document)) {
       set.update(document);
       return document.getText().length;
@@ -279,7 +291,12 @@ export class Workspace implements vscode.Disposable {
         this.seen.set(uri.toString(), uri);
         this.seenTimer ??= setTimeout(() => void this.lookAtSeen(), SETTLE);
       };
-      return vscode.Disposable.from(watcher, watcher.onDidCreate(seen), watcher.onDidChange(seen), watcher.onDidDelete(seen));
+      return vscode.Disposable.from(
+        watcher,
+        watcher.onDidCreate(seen),
+        watcher.onDidChange(seen),
+        watcher.onDidDelete(seen),
+      );
     });
   }
 
@@ -296,7 +313,8 @@ export class Workspace implements vscode.Disposable {
       for (const one of known) if ((await this.readFile(set, one)) > 0) this.settle(set);
       if (known.length > 0) continue;
       if (uris.length > MAX_SINGLE_LOOKS || (!isCandidate(uri.path) && (await isFolder(uri)))) rescan.add(set);
-      else if (isCandidate(uri.path) && (await isIncluded(uri, set.root)) && (await this.readFile(set, uri)) > 0) this.settle(set);
+      else if (isCandidate(uri.path) && (await isIncluded(uri, set.root)) && (await this.readFile(set, uri)) > 0)
+        this.settle(set);
     }
     await Promise.all([...rescan].map((set) => this.scan(set)));
   }

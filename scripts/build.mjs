@@ -27,6 +27,11 @@ const shared = {
   logLevel: 'warning',
   target: 'es2022',
   metafile: true,
+  // The same modules as in a browser's worker; only Node's own, and VS Code's, come from outside.
+  platform: 'neutral',
+  mainFields: ['module', 'main'],
+  conditions: ['browser', 'import'],
+  external: ['node:*', 'vscode'],
   define: { HOPSCOPE_VERSION: JSON.stringify(version) },
   loader: { '.yaml': 'text' },
 };
@@ -36,11 +41,10 @@ export const bundles = {
   'dist/hopscope.mjs': {
     entryPoints: ['dataplane/cli/main.ts'],
     format: 'esm',
-    platform: 'node',
     banner: { js: '#!/usr/bin/env node' },
   },
-  'dist/extension.cjs': { entryPoints: ['extension/main.ts'], format: 'cjs', platform: 'node', external: ['vscode'] },
-  'dist/worker.cjs': { entryPoints: ['extension/worker.ts'], format: 'cjs', platform: 'node' },
+  'dist/extension.cjs': { entryPoints: ['extension/main.ts'], format: 'cjs' },
+  'dist/worker.cjs': { entryPoints: ['extension/worker.ts'], format: 'cjs' },
 };
 
 export async function buildBundles() {

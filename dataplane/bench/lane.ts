@@ -5,9 +5,9 @@ import { BATCH_SIZE } from '../../assembly/abi.js';
 import type { Datapath } from '../wasm.js';
 
 /** Calls that one sample times together: long enough for a browser's coarse clock. */
-const CALLS = 16;
+export const CALLS = 16;
 /** Samples of one round. */
-const SAMPLES = 32;
+export const SAMPLES = 32;
 /** FNV-1a's start. */
 const FNV_OFFSET = 0x811c9dc5;
 

@@ -27,7 +27,11 @@ const countsOf = (problems: readonly ProblemReport[]): string =>
   ` tests="${Math.max(1, problems.length)}" failures="${problems.filter(fails).length}"`;
 
 function suiteOf(file: string, problems: readonly ProblemReport[]): string[] {
-  return [`  <testsuite name="${escape(file)}"${countsOf(problems)}>`, ...problems.flatMap(caseOf), '  </testsuite>'];
+  return [
+    `  <testsuite name="${attribute(file)}"${countsOf(problems)}>`,
+    ...problems.flatMap(caseOf),
+    '  </testsuite>',
+  ];
 }
 
 function caseOf(found: ProblemReport): string[] {
@@ -36,9 +40,9 @@ function caseOf(found: ProblemReport): string[] {
   const name = `${code} at ${line}:${column}`;
   const details = escape(detailsOf(found));
   return [
-    `    <testcase name="${name}" classname="${escape(file)}" file="${escape(file)}" line="${line}">`,
+    `    <testcase name="${name}" classname="${attribute(file)}" file="${escape(file)}" line="${line}">`,
     fails(found)
-      ? `      <failure type="${severity}" message="${escape(message)}">${details}</failure>`
+      ? `      <failure type="${severity}" message="${attribute(message)}">${details}</failure>`
       : `      <system-out>${details}</system-out>`,
     '    </testcase>',
   ];
@@ -68,8 +72,8 @@ const ENTITIES: Readonly<Record<string, string>> = {
 const UNWRITABLE = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]|\p{Surrogate}/gu;
 
 const escape = (text: string): string =>
-  text
-    .replace(UNWRITABLE, '\ufffd')
-    .replace(/[&<>"']/g, (character) => ENTITIES[character]!)
-    .replace(/[\t\r]/g, (character) => `&#${character.charCodeAt(0)};`)
-    .replace(/\n/g, '&#10;');
+  text.replace(UNWRITABLE, '\ufffd').replace(/[&<>"']/g, (character) => ENTITIES[character]!);
+
+/** In an attribute, white space other than blanks would become blanks. */
+const attribute = (text: string): string =>
+  escape(text).replace(/[\t\n\r]/g, (character) => `&#${character.charCodeAt(0)};`);

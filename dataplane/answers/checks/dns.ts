@@ -66,6 +66,12 @@ export function checkDns(state: State, shapes: Shapes): Problem[] {
  */
 function groupsOf(state: State, dns: ClusterDns | null): Group[] {
   const members = new Map<CompiledPolicy, ClusterPod[]>();
+  const readWhole = new Map<string, boolean>();
+  const isReadWhole = (namespace: string): boolean => {
+    const known = readWhole.get(namespace) ?? unreadPolicies(state, new Set([namespace])).length === 0;
+    readWhole.set(namespace, known);
+    return known;
+  };
   for (const [identity, policy] of state.policies.ofIdentity) {
     const others = members.get(policy);
     if (others) others.push(identity.example);
@@ -75,10 +81,8 @@ function groupsOf(state: State, dns: ClusterDns | null): Group[] {
     const isolating = policy.isolatedBy.egress;
     const rules = egressRules(isolating);
     if (rules.length === 0 || rules.some((rule) => namesOwnResolver(state, rule))) return [];
-    const pods = examples.filter((pod) => !dns?.pods.has(pod));
-    if (pods.length === 0 || unreadPolicies(state, new Set(pods.map(({ namespace }) => namespace))).length > 0)
-      return [];
-    return [{ isolating, pods }];
+    const pods = examples.filter((pod) => !dns?.pods.has(pod) && isReadWhole(pod.namespace));
+    return pods.length > 0 ? [{ isolating, pods }] : [];
   });
 }
 

@@ -1,0 +1,106 @@
+/** The benchmark, from the palette to its page. */
+import * as vscode from 'vscode';
+import type { BenchReport, BenchResult } from '../dataplane/bench/bench.js';
+import { EDIT_PROFILE, PROFILES } from '../dataplane/bench/profiles.js';
+import { benchMarkdown } from '../dataplane/format/bench-md.js';
+import { BENCH_COLUMNS, benchCells, benchNotes, duration } from '../dataplane/format/bench-table.js';
+import { runBenchmark, type BenchEngine } from './bench-client.js';
+import { registerCommand } from './commands.js';
+import { BENCH_STYLE, benchPage, type BarView, type BenchView } from './pages/bench-page.js';
+import { Page } from './pages/page.js';
+
+const ALL = [...PROFILES, EDIT_PROFILE];
+const descriptionOf = (name: string): string => ALL.find((profile) => profile.name === name)?.description ?? '';
+
+export function registerBenchmark(extensionUri: vscode.Uri, output: vscode.LogOutputChannel): vscode.Disposable {
+  let report: BenchReport | null = null;
+  let generation = 0;
+  const page = new Page({
+    viewType: 'hopscope.benchmark',
+    title: 'Dataplane Benchmark',
+    style: BENCH_STYLE,
+    script: benchPage,
+    types: ['copy', 'again'],
+    onMessage: async (type, message) => {
+      if (!report || message['generation'] !== generation) return;
+      if (type === 'again') return void vscode.commands.executeCommand('hopscope.runBenchmark');
+      await vscode.env.clipboard.writeText(benchMarkdown(report));
+      vscode.window.setStatusBarMessage('Hopscope: benchmark copied', 3000);
+    },
+  });
+  const command = registerCommand('hopscope.runBenchmark', output, async (wanted) => {
+    const profiles = ALL.some(({ name }) => name === wanted) ? [String(wanted)] : await pickProfiles();
+    if (!profiles) return null;
+    const finished = await measure(await engineIn(extensionUri), profiles);
+    if (!finished) {
+      void vscode.window.showInformationMessage('Hopscope: benchmark cancelled.');
+      return null;
+    }
+    report = finished;
+    output.info(
+      `benchmark: ${report.results.map(({ profile, nsPerPacket }) => `${profile} ${duration(nsPerPacket.median)}`).join(', ')}`,
+    );
+    page.show('Dataplane Benchmark', viewOf(report, ++generation), vscode.ViewColumn.Active);
+    return report;
+  });
+  return vscode.Disposable.from(page, command);
+}
+
+async function pickProfiles(): Promise<string[] | null> {
+  const items = ALL.map(({ name, description }) => ({ label: name, description, profiles: [name] }));
+  const all = {
+    label: '$(play-circle) All profiles',
+    description: `${ALL.length} profiles, in turns`,
+    profiles: ALL.map(({ name }) => name),
+  };
+  const separator = { label: 'One profile', kind: vscode.QuickPickItemKind.Separator, profiles: [] };
+  const options = { title: 'Run Dataplane Benchmark', placeHolder: 'Which profile?', matchOnDescription: true };
+  return (await vscode.window.showQuickPick([all, separator, ...items], options))?.profiles ?? null;
+}
+
+async function engineIn(extensionUri: vscode.Uri): Promise<BenchEngine> {
+  const inDist = (name: string): vscode.Uri => vscode.Uri.joinPath(extensionUri, 'dist', name);
+  const [fast, trace] = await Promise.all(
+    ['dataplane.wasm', 'dataplane.trace.wasm'].map((name) => vscode.workspace.fs.readFile(inDist(name))),
+  );
+  return { script: inDist('worker.cjs').fsPath, fast: fast!, trace: trace! };
+}
+
+function measure(engine: BenchEngine, profiles: readonly string[]): Thenable<BenchReport | null> {
+  const options = { location: vscode.ProgressLocation.Notification, title: 'Dataplane benchmark', cancellable: true };
+  return vscode.window.withProgress(options, (progress, token) => {
+    let shown = 0;
+    return runBenchmark(engine, profiles, token, ({ done, total, what }) => {
+      const percent = (100 * done) / total;
+      progress.report({ message: what, increment: percent - shown });
+      shown = percent;
+    });
+  });
+}
+
+function viewOf(report: BenchReport, generation: number): BenchView {
+  const plot = (title: string, unit: BenchResult['unit']): BenchView['plots'] => {
+    const results = report.results.filter((result) => result.unit === unit);
+    const widest = Math.max(...results.map(({ nsPerPacket }) => Math.max(nsPerPacket.median, nsPerPacket.p99)));
+    const share = (ns: number): number => Math.round((1000 * ns) / widest) / 10;
+    const bars = results.map(({ profile, nsPerPacket: { median, p99 } }): BarView => ({
+      label: profile,
+      description: descriptionOf(profile),
+      median: share(median),
+      p99: share(p99),
+      medianText: duration(median),
+      p99Text: duration(p99),
+    }));
+    return bars.length > 0 ? [{ title, bars }] : [];
+  };
+  return {
+    generation,
+    plots: [
+      ...plot('Time per packet: median, whisker to the 99th percentile', 'packet'),
+      ...plot('Time per edit: median, whisker to the 99th percentile', 'edit'),
+    ],
+    columns: BENCH_COLUMNS.map((column) => column[0] + column.slice(1).toLowerCase()),
+    rows: report.results.map(benchCells),
+    notes: benchNotes(report),
+  };
+}
