@@ -17,6 +17,7 @@ import * as arena from './maps/arena';
 import { Capacities } from './maps/capacities';
 import { setSeed } from './maps/hash';
 import { run } from './run';
+import { copy, copyFrame } from './wire/records';
 
 const capacities = changetype<Capacities>(memory.data(offsetof<Capacities>(), 16));
 
@@ -95,8 +96,8 @@ export function replay(first: u32, count: u32, total: u32, stride: u32): u32 {
   let index = first;
   for (let i: u32 = 0; i < count; i++) {
     const template = templatesAt + <usize>index * stride;
-    memory.copy(packetsAt, template, offsetof<Packet>());
-    memory.copy(frame, template + offsetof<Packet>(), packet.length);
+    copy<Packet>(packetsAt, template);
+    copyFrame(frame, template + offsetof<Packet>(), packet.length);
     packet.data = <u32>frame;
     run(packet);
     forwarded += packet.verdict == 0 ? 1 : 0;

@@ -6,6 +6,7 @@ import * as trace from './lib/trace';
 import * as lxc from './lxc';
 import * as netdev from './netdev';
 import * as overlay from './overlay';
+import { clear } from './wire/records';
 
 /** One program: the next one, an end, or a negated drop reason. */
 function enter(ctx: Context, program: u32): i32 {
@@ -31,7 +32,7 @@ function enter(ctx: Context, program: u32): i32 {
 /** Runs one packet to its end and writes the result into its record. */
 export function run(packet: Packet): void {
   const ctx = context;
-  memory.fill(changetype<usize>(ctx), 0, offsetof<Context>());
+  clear<Context>(changetype<usize>(ctx));
   ctx.data = packet.data;
   ctx.end = <usize>packet.data + packet.length;
   ctx.node = packet.node;

@@ -38,7 +38,13 @@ function namesIn(zip) {
 await buildDatapath();
 await buildBundles();
 rmSync(PACKAGE, { force: true });
-await createVSIX({ packagePath: PACKAGE, dependencies: false, allowMissingRepository: true, skipLicense: true, rewriteRelativeLinks: false });
+await createVSIX({
+  packagePath: PACKAGE,
+  dependencies: false,
+  allowMissingRepository: true,
+  skipLicense: true,
+  rewriteRelativeLinks: false,
+});
 const zip = readFileSync(PACKAGE);
 const names = namesIn(zip);
 const faults = [

@@ -4,6 +4,7 @@ import { LruHashMap } from '../maps/hash';
 import { Context } from './packet';
 import * as trace from './trace';
 import { be16, be32 } from '../wire/bytes';
+import { clear } from '../wire/records';
 
 /**
  * Cilium `struct ipv4_ct_tuple`, with the ports in wire order (Cilium's field names are swapped) and, since Cilium keeps
@@ -164,7 +165,7 @@ export function create(ctx: Context, direction: CtDirection, revNatIndex: u32, b
   const at = connections.insert(forward);
   if (at == 0) return -DropReason.CT_CREATE_FAILED;
   const entry = changetype<CtEntry>(at);
-  memory.fill(at, 0, offsetof<CtEntry>());
+  clear<CtEntry>(at);
   entry.revNatIndex = <u16>revNatIndex;
   entry.backendId = backendId;
   entry.srcSecId = ctx.sourceIdentity;

@@ -48,7 +48,7 @@ function same<K>(a: usize, b: usize): bool {
   if (offsetof<K>() >= 8) difference |= load<u32>(a + 4) ^ load<u32>(b + 4);
   if (offsetof<K>() >= 12) difference |= load<u32>(a + 8) ^ load<u32>(b + 8);
   if (offsetof<K>() >= 16) difference |= load<u32>(a + 12) ^ load<u32>(b + 12);
-  for (let i: usize = 16; i < offsetof<K>(); i += 4) difference |= load<u32>(a + i) ^ load<u32>(b + i);
+  if (offsetof<K>() > 16) for (let i: usize = 16; i < offsetof<K>(); i += 4) difference |= load<u32>(a + i) ^ load<u32>(b + i);
   return difference == 0;
 }
 
@@ -108,6 +108,7 @@ export class HashMap<K, V> {
   }
 
   /** The number of the entry with that key, 0 for none. */
+  @inline
   protected find(key: usize): u32 {
     let index = load<u32>(this.bucketOf(key));
     while (index != 0) {

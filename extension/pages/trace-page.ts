@@ -124,7 +124,9 @@ export function tracePage(host: WebviewHost, make: Make): void {
   }
 
   function render(): void {
-    const open = new Set(Array.from(document.querySelectorAll('details')).flatMap((details, i) => (details.open ? [i] : [])));
+    const open = new Set(
+      Array.from(document.querySelectorAll('details')).flatMap((details, i) => (details.open ? [i] : [])),
+    );
     const facts = [
       ...view.deciders.flatMap((decider) => [
         make('dt', { text: decider.effect }),

@@ -97,6 +97,7 @@ function forgotten(elsewhere: readonly Shape[]): string {
 function checkNamespaces(state: State, selector: LabelSelector): Problem[] {
   if (asksForAbsence(selector) || mayHideNamespaces(state)) return [];
   const known = [...state.cluster.namespaces.values()];
+  if (state.settings.undeclaredNamespaces === 'unknown' && known.some(({ declared }) => !declared)) return [];
   const [slip] = known.flatMap(({ name, labels }) => {
     const wrong = [...termsOf(selector)].filter(([key, { value }]) => labels.get(key) !== value);
     const meant = wrong[0] && labels.get(wrong[0][0]);

@@ -1,0 +1,428 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { check } from '../../dataplane/answers/check.js';
+import { locate } from '../../dataplane/manifests/place.js';
+import type { Problem } from '../../dataplane/problems.js';
+import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
+import { Engine } from '../../dataplane/state.js';
+import { modules } from '../datapath.js';
+
+function checked(files: Readonly<Record<string, string>>, settings: Partial<Settings> = {}): Problem[] {
+  const engine = new Engine(modules.trace, { ...DEFAULT_SETTINGS, ...settings });
+  for (const [file, content] of Object.entries(files)) engine.manifests.set(file, content);
+  return check(engine.current, []);
+}
+
+const shown = ({ source, start, end }: Problem['at']): string => source.text.slice(start, end);
+
+/** `HS2001 12:5 {app: adds}`: the code, where it stands and what is underlined. */
+function line({ code, at }: Problem): string {
+  const { start } = locate(at).range;
+  return `${code} ${start.line}:${start.column} ${shown(at)}`;
+}
+
+const lines = (manifests: string, settings: Partial<Settings> = {}): string[] =>
+  checked({ 'a.yaml': manifests }, settings).map(line);
+
+/** Codes and what they underline, for tables. */
+const marks = (...documents: string[]): string[] =>
+  checked({ 'a.yaml': documents.join('---\n') }).map(({ code, at }) => `${code} ${shown(at)}`);
+
+const pod = (name: string, labels: string, ports = '', namespace = 'shop'): string => `
+apiVersion: v1
+kind: Pod
+metadata: {name: ${name}, namespace: ${namespace}, labels: {${labels}}}
+spec: {containers: [{name: c, ports: [${ports}]}]}
+`;
+const service = (spec: string, rest = ''): string => `
+apiVersion: v1
+kind: Service
+metadata: {name: s, namespace: shop${rest}}
+spec: {${spec}}
+`;
+const policy = (spec: string, namespace = 'shop'): string => `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p, namespace: ${namespace}}
+spec: {${spec}}
+`;
+const namespace = (name: string, labels = ''): string => `
+apiVersion: v1
+kind: Namespace
+metadata: {name: ${name}, labels: {${labels}}}
+`;
+
+const WEB = pod('web', 'app: web', '{containerPort: 8080, name: http}');
+
+test('HS2001: a Service that selects no pod', () => {
+  const table: [string[], string[]][] = [
+    [[WEB, service('selector: {app: web}, ports: [{port: 8080}]')], []],
+    [[WEB, service('selector: {app: wep}, ports: [{port: 8080}]')], ['HS2001 {app: wep}']],
+    [[WEB, service('selector: {app: web, tier: front}')], ['HS2001 {app: web, tier: front}']],
+    [[WEB, service('type: ExternalName, externalName: example.com, selector: {app: x}')], []],
+    [[WEB, service('ports: [{port: 80}]')], []],
+    // Somebody else says what is behind it.
+    [
+      [
+        WEB,
+        service('selector: {app: operated}'),
+        'apiVersion: v1\nkind: Endpoints\nmetadata: {name: s, namespace: shop}\nsubsets: []\n',
+      ],
+      [],
+    ],
+    // Without any pod of the namespace the manifests are not all there is, unless the pods stand in another.
+    [[service('selector: {app: web}')], []],
+    [[pod('a', 'app: other', '', 'x'), service('selector: {app: web}')], []],
+    [[pod('web', 'app: web', '', 'x'), service('selector: {app: web}')], ['HS2001 {app: web}']],
+    // Scaled to none is not absent.
+    [[deployment(0), WEB, service('selector: {app: idle}')], []],
+    // What cannot be read may hold the pods.
+    [[WEB, service('selector: {app: x}'), 'kind: Deployment\nspec: {{ .Values.spec }}\n'], ['HS1004 {{']],
+  ];
+  for (const [documents, expected] of table) assert.deepEqual(marks(...documents), expected, documents.join('---'));
+});
+
+function deployment(replicas: number): string {
+  return `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: idle, namespace: shop}
+spec: {replicas: ${replicas}, selector: {matchLabels: {app: idle}}, template: {metadata: {labels: {app: idle}}, spec: {containers: [{name: c}]}}}
+`;
+}
+
+test('HS2001 says what was probably meant, and where it stands', () => {
+  const [found] = checked({ 'ads.yaml': pod('ads', 'app: ads'), 'svc.yaml': service('selector: {app: adds}') });
+  assert.equal(
+    found!.message,
+    'Service `s` selects `app: adds`, and no pod in namespace `shop` has this label; `shop/ads[Pod]` has `app: ads`.',
+  );
+  assert.deepEqual(found!.fixes, ['change to `ads`']);
+  const [related] = found!.related;
+  assert.deepEqual([locate(related!.at).file, shown(related!.at)], ['ads.yaml', 'ads']);
+});
+
+test('HS2001 underlines the selector alone', () => {
+  const manifests = `${WEB}---
+apiVersion: v1
+kind: Service
+metadata:
+  name: s
+  namespace: shop
+spec:
+  selector:
+    app: wep
+    tier: x
+
+  ports: []
+`;
+  const [found] = checked({ 'a.yaml': manifests });
+  assert.deepEqual(locate(found!.at).range, { start: { line: 14, column: 5 }, end: { line: 15, column: 12 } });
+});
+
+test('HS2003: a targetPort that no matched container declares', () => {
+  const table: [string, string, string[]][] = [
+    // container ports, the Service's port, problems
+    ['{containerPort: 80}', '{port: 80}', []],
+    ['{containerPort: 80}', '{port: 8080, targetPort: 80}', []],
+    ['{containerPort: 80}', '{port: 80, targetPort: 8080}', ['HS2003 8080']],
+    ['{containerPort: 80}', '{port: 8080}', ['HS2003 8080']],
+    ['', '{port: 8080}', []],
+    ['{containerPort: 53, protocol: UDP}', '{port: 8080}', []],
+    ['{containerPort: 53, protocol: UDP}, {containerPort: 80}', '{port: 53}', ['HS2003 53']],
+    ['{containerPort: 53, protocol: UDP}', '{port: 53, protocol: UDP}', []],
+  ];
+  for (const [ports, port, expected] of table) {
+    const documents = [pod('web', 'app: web', ports), service(`selector: {app: web}, ports: [${port}]`)];
+    assert.deepEqual(marks(...documents), expected, `${ports} ${port}`);
+  }
+  // One pod that declares nothing may well listen there; a headless Service's own number means nothing.
+  const bare = pod('bare', 'app: web');
+  assert.deepEqual(marks(WEB, bare, service('selector: {app: web}, ports: [{port: 1}]')), []);
+  assert.deepEqual(marks(WEB, service('clusterIP: None, selector: {app: web}, ports: [{port: 1}]')), []);
+});
+
+test('HS2003 and HS2004 name the ports that there are', () => {
+  const two = [WEB, pod('web-2', 'app: web', '{containerPort: 8080, name: http}, {containerPort: 9090}')];
+  const [number] = checked({ 'a.yaml': [...two, service('selector: {app: web}, ports: [{port: 80}]')].join('---\n') });
+  assert.equal(
+    number!.message,
+    'Port 80, which is the targetPort too, is declared by none of the 2 matched pods; they declare 8080 (`http`) and 9090.',
+  );
+  assert.deepEqual(number!.fixes, ['add `targetPort: 8080`', 'add `targetPort: 9090`']);
+  assert.deepEqual(
+    number!.related.map(({ at }) => shown(at)),
+    ['8080', '9090'],
+  );
+  const [name] = checked({
+    'a.yaml': [...two, service('selector: {app: web}, ports: [{port: 80, targetPort: htp}]')].join('---\n'),
+  });
+  assert.equal(name!.message, 'None of the 2 matched pods has a TCP port named `htp`.');
+  assert.deepEqual(name!.fixes, ['change to `http`']);
+});
+
+test('HS2004: a named targetPort that matched containers do not have', () => {
+  const named = (name: string): string => service(`selector: {app: web}, ports: [{port: 80, targetPort: ${name}}]`);
+  assert.deepEqual(marks(WEB, named('http')), []);
+  assert.deepEqual(marks(WEB, named('grpc')), ['HS2004 grpc']);
+  const [some] = checked({ 'a.yaml': [WEB, pod('old', 'app: web'), named('http')].join('---\n') });
+  assert.equal(
+    some!.message,
+    '`shop/old[Pod]`: no container has a TCP port named `http`, so no traffic of this Service gets to these pods.',
+  );
+  const [udp] = checked({
+    'a.yaml': [pod('dns', 'app: web', '{containerPort: 53, name: dns, protocol: UDP}'), named('dns')].join('---\n'),
+  });
+  assert.equal(udp!.message, 'None of the 1 matched pod has a TCP port named `dns` (the port of that name is UDP).');
+});
+
+test('HS3001: a policy that selects no pod', () => {
+  const host = WEB.replace('spec: {', 'spec: {hostNetwork: true, ');
+  const table: [string[], string[]][] = [
+    [[WEB, policy('podSelector: {matchLabels: {app: web}}')], []],
+    [[WEB, policy('podSelector: {matchLabels: {app: wbe}}')], ['HS3001 {matchLabels: {app: wbe}}']],
+    [[WEB, policy('podSelector: {}', 'empty')], []],
+    [[policy('podSelector: {matchLabels: {app: web}}')], []],
+    [[WEB, policy('podSelector: {matchLabels: {app: web}}', 'default')], ['HS3001 {matchLabels: {app: web}}']],
+    // "All others" may be nobody today.
+    [[WEB, policy('podSelector: {matchExpressions: [{key: app, operator: NotIn, values: [web]}]}')], []],
+    [[deployment(0), policy('podSelector: {matchLabels: {app: idle}}')], []],
+    [[host, policy('podSelector: {matchLabels: {app: web}}')], ['HS3001 {matchLabels: {app: web}}']],
+  ];
+  for (const [documents, expected] of table) assert.deepEqual(marks(...documents), expected, documents.join('---'));
+});
+
+test('HS3002: a peer that matches nothing', () => {
+  const from = (peer: string): string => policy(`podSelector: {}, ingress: [{from: [{${peer}}]}]`);
+  const labelled = [WEB, namespace('shop'), namespace('ops', 'team: ops'), pod('mon', 'app: mon', '', 'ops')];
+  const ops = 'namespaceSelector: {matchLabels: {team: ops}}';
+  const byName = (name: string): string => `namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ${name}}}`;
+  const table: [string[], string, string[]][] = [
+    [labelled, 'podSelector: {matchLabels: {app: web}}', []],
+    [labelled, 'podSelector: {matchLabels: {app: nobody}}', ['HS3002 {matchLabels: {app: nobody}}']],
+    [labelled, 'podSelector: {}', []],
+    [labelled, 'podSelector: {matchExpressions: [{key: app, operator: DoesNotExist}]}', []],
+    [labelled, ops, []],
+    [labelled, `${ops}, podSelector: {matchLabels: {app: mon}}`, []],
+    [labelled, `${ops}, podSelector: {matchLabels: {app: web}}`, ['HS3002 {matchLabels: {app: web}}']],
+    [labelled, 'namespaceSelector: {matchLabels: {team: x}}', ['HS3002 {matchLabels: {team: x}}']],
+    [labelled, byName('op'), ['HS3002 {matchLabels: {kubernetes.io/metadata.name: op}}']],
+    // A namespace that other manifests hold; one without pods here; labels of which nothing is known.
+    [labelled, byName('ingress-nginx'), []],
+    [[...labelled, namespace('bare')], `${byName('bare')}, podSelector: {matchLabels: {app: x}}`, []],
+    [[WEB], 'namespaceSelector: {matchLabels: {team: x}}', []],
+    [[WEB], `${byName('shpo')}`, ['HS3002 {matchLabels: {kubernetes.io/metadata.name: shpo}}']],
+    // The cluster brings its DNS.
+    [labelled, `${byName('kube-system')}, podSelector: {matchLabels: {k8s-app: kube-dns}}`, []],
+    [labelled, 'namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}', []],
+  ];
+  for (const [documents, peer, expected] of table) assert.deepEqual(marks(...documents, from(peer)), expected, peer);
+});
+
+test('HS3002 tells a missing pod from a missing namespace and a forgotten namespaceSelector', () => {
+  const message = (peer: string): string[] => {
+    const ingress = policy(`podSelector: {}, ingress: [{from: [{${peer}}]}]`);
+    const [found] = checked({
+      'a.yaml': [WEB, namespace('shop'), pod('mon', 'app: mon', '', 'ops'), ingress].join('---\n'),
+    });
+    return [found!.message, ...found!.fixes];
+  };
+  assert.deepEqual(message('podSelector: {matchLabels: {app: mon}}'), [
+    "No such pod: none in namespace `shop` matches `app: mon`; `ops/mon[Pod]` would match, but without a namespaceSelector only the policy's own namespace counts.",
+    'add a namespaceSelector to this peer: `kubernetes.io/metadata.name: ops`',
+  ]);
+  assert.deepEqual(message('namespaceSelector: {matchLabels: {a: b}}'), [
+    'No such namespace: none has `a: b`; there are `shop` and `ops`.',
+  ]);
+});
+
+test("HS3004: a policy that lists the Service's port", () => {
+  const svc = service('selector: {app: web}, ports: [{port: 80, targetPort: http}]');
+  const ingress = (ports: string): string =>
+    policy(`podSelector: {matchLabels: {app: web}}, ingress: [{ports: [${ports}]}]`);
+  const egress = (to: string): string =>
+    policy(
+      `podSelector: {}, policyTypes: [Egress], egress: [{to: [${to}], ports: [{port: 80}, {port: 53, protocol: UDP}]}, {ports: [{port: 53, protocol: UDP}]}]`,
+    );
+  const table: [string[], string[]][] = [
+    [[WEB, svc, ingress('{port: 8080}')], []],
+    [[WEB, svc, ingress('{port: 80}')], ['HS3004 80']],
+    [[WEB, svc, ingress('{port: 80, endPort: 80}')], ['HS3004 80']],
+    [[WEB, svc, ingress('{port: 80, endPort: 90}')], []],
+    [[WEB, svc, ingress('{port: 80}, {port: 8080}')], []],
+    [[WEB, svc, ingress('{port: 80}, {port: 8000, endPort: 9000}')], []],
+    [[WEB, svc, ingress('{port: 81}')], []],
+    [[WEB, svc, ingress('{port: 80, protocol: UDP}')], []],
+    [[WEB, ingress('{port: 80}')], []],
+    // Another pod that the policy selects does listen there.
+    [[WEB, pod('b', 'app: web, v: "2"', '{containerPort: 80, name: http}'), svc, ingress('{port: 80}')], []],
+    [[WEB, svc, egress('{podSelector: {matchLabels: {app: web}}}')], ['HS3004 80']],
+    [[WEB, svc, egress('{podSelector: {}}, {ipBlock: {cidr: 192.0.2.0/24}}')], []],
+  ];
+  for (const [documents, expected] of table) assert.deepEqual(marks(...documents), expected, documents.join('---'));
+  const [found] = checked({ 'a.yaml': [WEB, svc, ingress('{port: 80}')].join('---\n') });
+  assert.deepEqual(found!.fixes, ["use 8080, the container's port"]);
+  assert.deepEqual(
+    found!.related.map(({ at, message }) => `${shown(at)} ${message}`),
+    ['80 The port of Service `shop/s`.', '8080 The containers declare 8080 (`http`).'],
+  );
+});
+
+const DNS_POD = `
+apiVersion: v1
+kind: Pod
+metadata: {name: coredns, namespace: kube-system, labels: {k8s-app: kube-dns}}
+spec: {containers: [{name: c, ports: [{containerPort: 53, name: dns, protocol: UDP}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: kube-dns, namespace: kube-system}
+spec: {clusterIP: 10.96.0.10, selector: {k8s-app: kube-dns}, ports: [{port: 53, protocol: UDP, targetPort: dns}]}
+`;
+const isolate = (egress: string): string => policy(`podSelector: {}, policyTypes: [Egress], egress: [${egress}]`);
+const KUBE_DNS =
+  'namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}, podSelector: {matchLabels: {k8s-app: kube-dns}}';
+
+test('HS3005: egress isolation that forgets DNS, by packets to the DNS of the manifests or by rules without one', () => {
+  const HTTPS = '{ports: [{port: 443}]}';
+  const UDP53 = 'ports: [{port: 53, protocol: UDP}]';
+  const table: [string, string[]][] = [
+    // egress rules, problems: the same with and without a DNS in the manifests
+    ['', []],
+    ['{}', []],
+    [HTTPS, ['HS3005 egress']],
+    [`${HTTPS}, {${UDP53}}`, []],
+    [`${HTTPS}, {to: [{${KUBE_DNS}}], ${UDP53}}`, []],
+    [`${HTTPS}, {to: [{${KUBE_DNS}}]}`, []],
+    [`${HTTPS}, {to: [{${KUBE_DNS}}], ports: [{port: 53}]}`, ['HS3005 egress']],
+    [`${HTTPS}, {to: [{${KUBE_DNS}}], ports: [{port: 50, endPort: 60, protocol: UDP}]}`, []],
+    [`${HTTPS}, {to: [{namespaceSelector: {}}]}`, []],
+    [`${HTTPS}, {to: [{podSelector: {}}], ${UDP53}}`, ['HS3005 egress']],
+    // An ipBlock is no pod's, nor does a Service's address help; another resolver is the pods' own choice.
+    ['{to: [{ipBlock: {cidr: 0.0.0.0/0}}]}', ['HS3005 egress']],
+    [`{to: [{ipBlock: {cidr: 10.96.0.10/32}}], ${UDP53}}`, ['HS3005 egress']],
+    [`{to: [{ipBlock: {cidr: 169.254.20.10/32}}], ${UDP53}}`, []],
+  ];
+  for (const [egress, expected] of table) {
+    assert.deepEqual(marks(WEB, isolate(egress)), expected, `no DNS: ${egress}`);
+    assert.deepEqual(marks(WEB, DNS_POD, isolate(egress)), expected, `DNS: ${egress}`);
+  }
+  const elsewhere = `{to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: infra-system}}}], ${UDP53}}`;
+  assert.deepEqual(marks(WEB, isolate(elsewhere)), [], 'a DNS that the manifests do not hold');
+  assert.deepEqual(marks(WEB, DNS_POD, isolate(elsewhere)), ['HS3005 egress'], 'not the one that they hold');
+  const ciliumPolicy =
+    'apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: c, namespace: shop}\nspec: {}\n';
+  assert.deepEqual(
+    marks(WEB, isolate(HTTPS), ciliumPolicy).filter((text) => text.startsWith('HS3')),
+    [],
+  );
+});
+
+test('HS3005 is reported once for each set of policies, and not where only the DNS refuses', () => {
+  const deny = policy('podSelector: {}, policyTypes: [Egress]').replace('name: p,', 'name: deny,');
+  const two = [WEB, pod('db', 'app: db'), deny, isolate('{ports: [{port: 443}]}')];
+  const found = checked({ 'a.yaml': two.join('---\n') });
+  assert.deepEqual(
+    found.map(({ message }) => message),
+    [
+      '`shop/db[Pod]` and `shop/web[Pod]` cannot ask the cluster DNS: no egress rule allows UDP 53 to it, so no name can be looked up.',
+    ],
+  );
+  assert.deepEqual(
+    found[0]!.related.map(({ message }) => message),
+    ['Policy `deny` isolates too.'],
+  );
+  assert.deepEqual(marks(WEB, DNS_POD, policy('podSelector: {}, ingress: []', 'kube-system'), isolate('{}')), []);
+});
+
+test('HS3006: a named port that no pod of the rule has', () => {
+  const ingress = (port: string): string =>
+    policy(`podSelector: {matchLabels: {app: web}}, ingress: [{ports: [{port: ${port}}]}]`);
+  const egress = (to: string, port: string): string =>
+    isolate(`{to: [${to}], ports: [{port: ${port}}]}, {ports: [{port: 53, protocol: UDP}]}`);
+  const web = '{podSelector: {matchLabels: {app: web}}}';
+  const table: [string, string[]][] = [
+    [ingress('http'), []],
+    [ingress('grpc'), ['HS3006 grpc']],
+    [egress(web, 'http'), []],
+    [egress(web, 'grpc'), ['HS3006 grpc']],
+    [egress('', 'http'), []],
+    [egress('', 'grpc'), ['HS3006 grpc']],
+    [egress('{ipBlock: {cidr: 192.0.2.0/24}}', 'http'), ['HS3006 http']],
+    // Pods that are not here may have it.
+    [egress(`{${KUBE_DNS}}`, 'dns'), []],
+  ];
+  for (const [document, expected] of table) assert.deepEqual(marks(WEB, document), expected, document);
+});
+
+test('a comment silences the codes it names, on its line and the one below', () => {
+  const svc = (before: string, after: string): string => `${WEB}---
+apiVersion: v1
+kind: Service
+metadata: {name: s, namespace: shop}
+spec:
+  ports: [{port: 80}]
+  ${before}
+  selector: {app: nobody} ${after}
+`;
+  const IGNORE = '# hopscope-ignore:';
+  const table: [string, string, boolean][] = [
+    ['', '', false],
+    ['', `${IGNORE} HS2001 an operator makes them`, true],
+    [`${IGNORE} HS2001`, '', true],
+    ['', `${IGNORE} HS2003,HS2001`, true],
+    [`${IGNORE} HS2003, HS2001 both`, '', true],
+    [`${IGNORE} HS2001\n  # which an operator makes`, '', true],
+    [`${IGNORE} HS2003`, '', false],
+    [`${IGNORE} HS20011`, '', false],
+    [`${IGNORE} HS2001\n  type: ClusterIP\n`, '', false],
+    [`x: "a#hopscope-ignore: HS2001"`, '', false],
+  ];
+  for (const [before, after, silent] of table) {
+    assert.deepEqual(
+      lines(svc(before, after)).map((text) => text.slice(0, 6)),
+      silent ? [] : ['HS2001'],
+      `${before} / ${after}`,
+    );
+  }
+});
+
+test('problems come by file, position and code', () => {
+  const two = service('selector: {a: b}, ports: [{port: 80, targetPort: "x y"}]').replace('---', '');
+  const found = checked({ 'b.yaml': two, 'a.yaml': [WEB, two.replace('name: s', 'name: t')].join('---\n') });
+  assert.deepEqual(
+    found.map((problem) => `${locate(problem.at).file} ${line(problem)}`),
+    [
+      'a.yaml HS2001 10:18 {a: b}',
+      'a.yaml HS1010 10:54 "x y"',
+      'b.yaml HS2001 5:18 {a: b}',
+      'b.yaml HS1010 5:54 "x y"',
+    ],
+  );
+});
+
+test('names from manifests are shown bounded and without characters that cannot be seen', () => {
+  const value = `"${'x'.repeat(80)}\\u202e\\e[31m\`"`;
+  const [, found] = checked({ 'a.yaml': [WEB, service(`selector: {app: ${value}}`)].join('---\n') });
+  assert.equal(found!.code, 'HS2001');
+  assert.ok(found!.message.includes(`\`app: ${'x'.repeat(55)}…\``), found!.message);
+});
+
+test('the example shop has its three mistakes, and echo none', () => {
+  const folder = (root: string): Record<string, string> =>
+    Object.fromEntries(
+      (readdirSync(root, { recursive: true }) as string[])
+        .filter((name) => name.endsWith('.yaml'))
+        .map((name) => [name.replaceAll('\\', '/'), readFileSync(`${root}/${name}`, 'utf8')]),
+    );
+  assert.deepEqual(
+    checked(folder('examples/shop')).map((found) => `${locate(found.at).file} ${line(found)}`),
+    [
+      'ads.yaml HS2001 51:5 app: adds',
+      'policies/email.yaml HS3004 18:17 5000',
+      'policies/prometheus.yaml HS3005 12:3 egress',
+    ],
+  );
+  assert.deepEqual(checked(folder('examples/echo')), []);
+});

@@ -1,0 +1,53 @@
+/**
+ * Runs suite.ts inside a real VS Code, on a copy of the example shop.
+ *
+ * VSCODE_EXECUTABLE  the VS Code to use; without it one is downloaded, and where that fails the tests skip loudly
+ */
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { downloadAndUnzipVSCode, runTests } from '@vscode/test-electron';
+import { HOSTILE_FILE, HOSTILE_MANIFEST } from './hostile.js';
+
+async function executable(): Promise<string | null> {
+  if (process.env['VSCODE_EXECUTABLE']) return process.env['VSCODE_EXECUTABLE'];
+  try {
+    return await downloadAndUnzipVSCode();
+  } catch (error) {
+    console.log(
+      `SKIP: no VS Code to test in: VSCODE_EXECUTABLE is not set, and the download failed (${String(error)})`,
+    );
+    return null;
+  }
+}
+
+/** The shop, and next to its manifests a file that only looks for trouble. */
+export function shopCopy(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'hopscope-shop-'));
+  cpSync('examples/shop', folder, { recursive: true });
+  mkdirSync(join(folder, '.vscode'));
+  writeFileSync(join(folder, '.vscode/settings.json'), '{}\n');
+  writeFileSync(join(folder, HOSTILE_FILE), HOSTILE_MANIFEST);
+  return folder;
+}
+
+async function main(): Promise<void> {
+  const vscodeExecutablePath = await executable();
+  if (!vscodeExecutablePath) return;
+  const folder = shopCopy();
+  try {
+    await runTests({
+      vscodeExecutablePath,
+      extensionDevelopmentPath: resolve('.'),
+      extensionTestsPath: resolve('dist/test-vscode/suite.cjs'),
+      launchArgs: [folder, '--disable-extensions', '--disable-workspace-trust'],
+    });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+main().catch((error: unknown) => {
+  console.error(String(error));
+  process.exitCode = 1;
+});
