@@ -90,7 +90,7 @@ export class Workspace implements vscode.Disposable {
       const set = this.setOf(document.uri);
       if (!set) return null;
       await this.scans.get(set);
-      if (set.update(document)) this.settle(set);
+      this.flush(set);
       if (!set.has(document.uri)) return null;
       const { version } = document;
       const result = await set.client.ask(method, params(set.fileOf(document.uri)));
@@ -118,9 +118,11 @@ export class Workspace implements vscode.Disposable {
     return { result, isCurrent };
   }
 
+  /** Sends what the open documents say that the session does not know yet: another one may decide about the one asked about. */
   private flush(set: ManifestSet): void {
     for (const document of vscode.workspace.textDocuments) {
-      if (!document.isClosed && isOfLanguage(document) && this.setOf(document.uri) === set) set.update(document);
+      if (document.isClosed || !isOfLanguage(document) || this.setOf(document.uri) !== set) continue;
+      if (set.update(document)) this.settle(set);
     }
   }
 
@@ -173,8 +175,9 @@ export class Workspace implements vscode.Disposable {
     this.timers.set(
       set,
       setTimeout(() => {
-        this.timers.delete(set);
         this.flush(set);
+        clearTimeout(this.timers.get(set));
+        this.timers.delete(set);
         this.changed.fire(set);
       }, SETTLE),
     );

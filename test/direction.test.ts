@@ -25,13 +25,17 @@ async function edges(): Promise<Edge[]> {
     tsconfigRaw: { compilerOptions: { experimentalDecorators: true } },
     logLevel: 'silent',
   });
-  return Object.entries(metafile.inputs).flatMap(([from, { imports }]) => imports.map(({ path }) => ({ from, to: path })));
+  return Object.entries(metafile.inputs).flatMap(([from, { imports }]) =>
+    imports.map(({ path }) => ({ from, to: path })),
+  );
 }
 
 const isSource = (path: string): boolean => /^(assembly|dataplane|extension|pkg)\//.test(path);
 
 function breaking(all: readonly Edge[], from: RegExp, allowed: RegExp): string[] {
-  return all.filter((edge) => from.test(edge.from) && !allowed.test(edge.to)).map((edge) => `${edge.from} → ${edge.to}`);
+  return all
+    .filter((edge) => from.test(edge.from) && !allowed.test(edge.to))
+    .map((edge) => `${edge.from} → ${edge.to}`);
 }
 
 /** What each room may import: its own files, and what stands here. */
@@ -73,7 +77,12 @@ test('a wrong import would be found', () => {
     { from: 'dataplane/answers/query.ts', to: 'node:fs' },
     { from: 'assembly/lib/ipcache.ts', to: 'assembly/lib/lb.ts' },
   ];
-  for (const edge of wrong) assert.notDeepEqual(RULES.flatMap(([from, allowed]) => breaking([edge], from, allowed)), [], `${edge.from} → ${edge.to}`);
+  for (const edge of wrong)
+    assert.notDeepEqual(
+      RULES.flatMap(([from, allowed]) => breaking([edge], from, allowed)),
+      [],
+      `${edge.from} → ${edge.to}`,
+    );
 });
 
 test('no file imports itself, however far round', async () => {

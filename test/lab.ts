@@ -46,7 +46,9 @@ export class Lab {
   send(from: string, frame: Uint8Array): PacketOut {
     const { cluster, desired, loader } = this.state;
     const sender = cluster.pods.find(({ name }) => name === from)!;
-    return loader.current.process([{ frame, node: 0, program: Program.FROM_CONTAINER, endpoint: desired.endpointIds.get(sender)! }])[0]!;
+    return loader.current.process([
+      { frame, node: 0, program: Program.FROM_CONTAINER, endpoint: desired.endpointIds.get(sender)! },
+    ])[0]!;
   }
 
   /** A frame arrives at a node from outside. */

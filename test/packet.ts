@@ -23,17 +23,31 @@ export class PacketBuilder {
   }
 
   ipv4(source: string, destination: string, more: { options?: number[]; ttl?: number; fragment?: number } = {}): this {
-    this.ip = { source, destination, options: more.options ?? [], ttl: more.ttl ?? 64, fragment: more.fragment ?? 0x4000 };
+    this.ip = {
+      source,
+      destination,
+      options: more.options ?? [],
+      ttl: more.ttl ?? 64,
+      fragment: more.fragment ?? 0x4000,
+    };
     return this;
   }
 
   tcp(sport: number, dport: number, flags = 0x02): this {
-    this.transport = { bytes: [...word(sport), ...word(dport), 0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0], checksumAt: 16, protocol: 6 };
+    this.transport = {
+      bytes: [...word(sport), ...word(dport), 0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0],
+      checksumAt: 16,
+      protocol: 6,
+    };
     return this;
   }
 
   udp(sport: number, dport: number, withChecksum = true): this {
-    this.transport = { bytes: [...word(sport), ...word(dport), 0, 0, 0, 0], checksumAt: withChecksum ? 6 : -1, protocol: 17 };
+    this.transport = {
+      bytes: [...word(sport), ...word(dport), 0, 0, 0, 0],
+      checksumAt: withChecksum ? 6 : -1,
+      protocol: 17,
+    };
     return this;
   }
 

@@ -15,7 +15,7 @@ const ASSUMED_NETWORK = 0x0a000000;
 
 /**
  * Names that pods or slices give as their node are nodes too, also without a Node object. Each node's pods live in its
- * podCIDR; without one, the pod range is cut into equal parts, /24 where they suffice.
+ * podCIDR; without one, the pod range is cut into equal parts.
  */
 export function buildNodes(declared: readonly Node[], mentioned: Iterable<string>, settings: Settings): ClusterNode[] {
   const given = new Map<string, { address: number | null; range: Prefix | null; source: Node['at'] | null }>();
@@ -33,7 +33,8 @@ export function buildNodes(declared: readonly Node[], mentioned: Iterable<string
   const names = [...given.keys()].sort(compare);
   const used = new Set([...given.values()].map((node) => node.address));
   const pods = parsePrefix(settings.podCIDR)!;
-  const length = partLength(pods, names.length);
+  // Equal parts, and as large as can be: the more addresses there are, the fewer pods' names ask for the same one.
+  const length = Math.min(pods.length + Math.ceil(Math.log2(Math.max(1, names.length))), 30);
   let next = ASSUMED_NETWORK;
   return names.map((name, i) => {
     const { address, range, source } = given.get(name)!;
@@ -43,16 +44,7 @@ export function buildNodes(declared: readonly Node[], mentioned: Iterable<string
       while (used.has(next));
       chosen = next;
     }
-    const part = {
-      address: pods.address + ((i + (length === 24 ? 1 : 0)) % 2 ** (length - pods.length)) * 2 ** (32 - length),
-      length,
-    };
+    const part = { address: pods.address + (i % 2 ** (length - pods.length)) * 2 ** (32 - length), length };
     return { index: i + 1, name, address: chosen, podRange: range ?? part, source };
   });
-}
-
-/** How long the prefix of one node's part is: /24 where all parts fit with one to spare, else as much as there is. */
-function partLength(pods: Prefix, nodes: number): number {
-  const even = pods.length + Math.ceil(Math.log2(nodes + 1));
-  return even <= 24 && pods.length <= 24 ? 24 : Math.min(even, 30);
 }

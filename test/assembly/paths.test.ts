@@ -5,11 +5,24 @@ import { DropReason, Program, ReservedIdentity } from '../../assembly/abi.js';
 import { checksumsHold, packet } from '../packet.js';
 import { flowOf, Lab, pod, service, TWO_NODES } from '../lab.js';
 
-const CLUSTER = TWO_NODES + pod('client', '10.1.0.5', 'n1') + pod('near', '10.1.0.6', 'n1') + pod('far', '10.2.0.7', 'n2') + service('near', '10.96.0.20', 80, 8080) + service('far', '10.96.0.30', 80, 8080) + service('client', '10.96.0.40', 80, 8080);
+const CLUSTER =
+  TWO_NODES +
+  pod('client', '10.1.0.5', 'n1') +
+  pod('near', '10.1.0.6', 'n1') +
+  pod('far', '10.2.0.7', 'n2') +
+  service('near', '10.96.0.20', 80, 8080) +
+  service('far', '10.96.0.30', 80, 8080) +
+  service('client', '10.96.0.40', 80, 8080);
 
 test('pod to ClusterIP on the same node: destination and ports rewritten, TTL one less, checksums right', () => {
-  const out = new Lab(CLUSTER).send('client', packet().eth().ipv4('10.1.0.5', '10.96.0.20').tcp(40000, 80).payload(1, 2, 3).bytes());
-  assert.deepEqual([out.verdict, out.program, flowOf(out.frame)], [0, Program.DELIVERED, '10.1.0.5:40000 > 10.1.0.6:8080']);
+  const out = new Lab(CLUSTER).send(
+    'client',
+    packet().eth().ipv4('10.1.0.5', '10.96.0.20').tcp(40000, 80).payload(1, 2, 3).bytes(),
+  );
+  assert.deepEqual(
+    [out.verdict, out.program, flowOf(out.frame)],
+    [0, Program.DELIVERED, '10.1.0.5:40000 > 10.1.0.6:8080'],
+  );
   assert.equal(out.frame[22], 63);
   assert.ok(checksumsHold(out.frame));
 });
@@ -18,7 +31,10 @@ test("the reply's source is the Service's address again", () => {
   const lab = new Lab(CLUSTER);
   lab.send('client', packet().eth().ipv4('10.1.0.5', '10.96.0.20').tcp(40000, 80).bytes());
   const reply = lab.send('near', packet().eth().ipv4('10.1.0.6', '10.1.0.5').tcp(8080, 40000, 0x12).bytes());
-  assert.deepEqual([reply.verdict, reply.program, flowOf(reply.frame)], [0, Program.DELIVERED, '10.96.0.20:80 > 10.1.0.5:40000']);
+  assert.deepEqual(
+    [reply.verdict, reply.program, flowOf(reply.frame)],
+    [0, Program.DELIVERED, '10.96.0.20:80 > 10.1.0.5:40000'],
+  );
   assert.ok(checksumsHold(reply.frame));
 });
 
@@ -28,7 +44,10 @@ test('pod to ClusterIP on the other node: through the tunnel, and the reply back
   // UDP 80 is no port of the Service, but its address is a Service's: no backend.
   assert.deepEqual([out.verdict, out.program], [-DropReason.NO_SERVICE, Program.FROM_CONTAINER]);
   const tcp = lab.send('client', packet().eth().ipv4('10.1.0.5', '10.96.0.30').tcp(40000, 80).bytes());
-  assert.deepEqual([tcp.verdict, tcp.program, tcp.node, flowOf(tcp.frame)], [0, Program.DELIVERED, 2, '10.1.0.5:40000 > 10.2.0.7:8080']);
+  assert.deepEqual(
+    [tcp.verdict, tcp.program, tcp.node, flowOf(tcp.frame)],
+    [0, Program.DELIVERED, 2, '10.1.0.5:40000 > 10.2.0.7:8080'],
+  );
   const reply = lab.send('far', packet().eth().ipv4('10.2.0.7', '10.1.0.5').tcp(8080, 40000, 0x12).bytes());
   assert.deepEqual([reply.verdict, reply.node, flowOf(reply.frame)], [0, 1, '10.96.0.30:80 > 10.1.0.5:40000']);
   assert.ok(checksumsHold(tcp.frame) && checksumsHold(reply.frame));
@@ -38,9 +57,15 @@ test('a pod calls its own Service and is picked itself: loopback address, no pol
   const isolated = `apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: none}\nspec: {podSelector: {}, policyTypes: [Ingress, Egress]}\n---\n`;
   const lab = new Lab(CLUSTER + isolated);
   const out = lab.send('client', packet().eth().ipv4('10.1.0.5', '10.96.0.40').tcp(40000, 80).bytes());
-  assert.deepEqual([out.verdict, out.program, flowOf(out.frame)], [0, Program.DELIVERED, '169.254.42.1:40000 > 10.1.0.5:8080']);
+  assert.deepEqual(
+    [out.verdict, out.program, flowOf(out.frame)],
+    [0, Program.DELIVERED, '169.254.42.1:40000 > 10.1.0.5:8080'],
+  );
   const reply = lab.send('client', packet().eth().ipv4('10.1.0.5', '169.254.42.1').tcp(8080, 40000, 0x12).bytes());
-  assert.deepEqual([reply.verdict, reply.program, flowOf(reply.frame)], [0, Program.DELIVERED, '10.96.0.40:80 > 10.1.0.5:40000']);
+  assert.deepEqual(
+    [reply.verdict, reply.program, flowOf(reply.frame)],
+    [0, Program.DELIVERED, '10.96.0.40:80 > 10.1.0.5:40000'],
+  );
   assert.ok(checksumsHold(out.frame) && checksumsHold(reply.frame));
 });
 
@@ -51,7 +76,10 @@ test('a flow keeps its backend while another comes', () => {
   for (let sport = 40000; sport < 40032; sport++) {
     const frame = packet().eth().ipv4('10.1.0.5', '10.96.0.30').tcp(sport, 80).bytes();
     const first = flowOf(lab.send('client', frame).frame);
-    assert.equal(flowOf(lab.send('client', packet().eth().ipv4('10.1.0.5', '10.96.0.30').tcp(sport, 80, 0x10).bytes()).frame), first);
+    assert.equal(
+      flowOf(lab.send('client', packet().eth().ipv4('10.1.0.5', '10.96.0.30').tcp(sport, 80, 0x10).bytes()).frame),
+      first,
+    );
     seen.add(first.split(' > ')[1]!);
   }
   assert.deepEqual([...seen].sort(), ['10.2.0.7:8080', '10.2.0.9:8080']);
@@ -59,9 +87,18 @@ test('a flow keeps its backend while another comes', () => {
 
 test("the worker-nodes document's flows pick the backends of the golden vectors", () => {
   const backend = (name: string, ip: string): string => pod(name, ip, 'n1').replace(`app: ${name}`, 'app: echo');
-  const yaml = TWO_NODES + backend('e1', '10.4.0.14') + backend('e2', '10.5.0.25') + backend('e3', '10.6.0.18') + service('echo', '10.32.152.5', 5678, 5678) + pod('busybox', '10.5.0.2', 'n2');
+  const yaml =
+    TWO_NODES +
+    backend('e1', '10.4.0.14') +
+    backend('e2', '10.5.0.25') +
+    backend('e3', '10.6.0.18') +
+    service('echo', '10.32.152.5', 5678, 5678) +
+    pod('busybox', '10.5.0.2', 'n2');
   const lab = new Lab(yaml);
-  const picked = (sport: number): string => flowOf(lab.send('busybox', packet().eth().ipv4('10.5.0.2', '10.32.152.5').tcp(sport, 5678).bytes()).frame).split(' > ')[1]!;
+  const picked = (sport: number): string =>
+    flowOf(lab.send('busybox', packet().eth().ipv4('10.5.0.2', '10.32.152.5').tcp(sport, 5678).bytes()).frame).split(
+      ' > ',
+    )[1]!;
   assert.equal(picked(40000), '10.4.0.14:5678');
   assert.equal(picked(40001), '10.4.0.14:5678');
 });
@@ -70,18 +107,29 @@ test('outside to a pod: known as the world; outside to a ClusterIP: refused', ()
   const lab = new Lab(CLUSTER);
   const out = lab.arrive('n1', packet().eth().ipv4('203.0.113.9', '10.1.0.6').tcp(40000, 8080).bytes());
   assert.deepEqual([out.verdict, out.program, out.sourceIdentity], [0, Program.DELIVERED, ReservedIdentity.WORLD]);
-  assert.equal(lab.arrive('n1', packet().eth().ipv4('203.0.113.9', '10.96.0.20').tcp(40000, 80).bytes()).verdict, -DropReason.IS_CLUSTER_IP);
+  assert.equal(
+    lab.arrive('n1', packet().eth().ipv4('203.0.113.9', '10.96.0.20').tcp(40000, 80).bytes()).verdict,
+    -DropReason.IS_CLUSTER_IP,
+  );
 });
 
 test('pod to outside, to its own node, and to the other node', () => {
   const lab = new Lab(CLUSTER);
-  const to = (destination: string): number => lab.send('client', packet().eth().ipv4('10.1.0.5', destination).tcp(40000, 443).bytes()).program;
-  assert.deepEqual([to('203.0.113.9'), to('192.168.0.1'), to('192.168.0.2')], [Program.WORLD, Program.HOST, Program.HOST]);
+  const to = (destination: string): number =>
+    lab.send('client', packet().eth().ipv4('10.1.0.5', destination).tcp(40000, 443).bytes()).program;
+  assert.deepEqual(
+    [to('203.0.113.9'), to('192.168.0.1'), to('192.168.0.2')],
+    [Program.WORLD, Program.HOST, Program.HOST],
+  );
 });
 
 const fromClient = () => packet().eth().ipv4('10.1.0.5', '10.1.0.6');
 const DROPS: readonly (readonly [what: string, frame: Uint8Array, reason: DropReason])[] = [
-  ["another pod's source address", packet().eth().ipv4('10.1.0.99', '10.1.0.6').tcp(1, 2).bytes(), DropReason.INVALID_SIP],
+  [
+    "another pod's source address",
+    packet().eth().ipv4('10.1.0.99', '10.1.0.6').tcp(1, 2).bytes(),
+    DropReason.INVALID_SIP,
+  ],
   ['a frame of 13 bytes', packet().eth().bytes().subarray(0, 13), DropReason.UNSUPPORTED_L2],
   ['a length where the type should be', packet().eth(0x0040).payload(1).bytes(), DropReason.UNSUPPORTED_L2],
   ['a VLAN tag', packet().eth(0x8100).payload(0, 1, 8, 0).bytes(), DropReason.VLAN_FILTERED],
@@ -90,13 +138,29 @@ const DROPS: readonly (readonly [what: string, frame: Uint8Array, reason: DropRe
   ['IPv6', packet().eth(0x86dd).payload(0x60).bytes(), DropReason.UNKNOWN_L3],
   ['half an IPv4 header', fromClient().tcp(1, 2).bytes().subarray(0, 30), DropReason.INVALID],
   ['less than the total length', fromClient().tcp(1, 2).bytes().subarray(0, 50), DropReason.INVALID],
-  ['a first fragment', packet().eth().ipv4('10.1.0.5', '10.1.0.6', { fragment: 0x2000 }).tcp(1, 2).bytes(), DropReason.FRAG_NOSUPPORT],
-  ['a later fragment', packet().eth().ipv4('10.1.0.5', '10.1.0.6', { fragment: 0x0005 }).tcp(1, 2).bytes(), DropReason.FRAG_NOSUPPORT],
+  [
+    'a first fragment',
+    packet().eth().ipv4('10.1.0.5', '10.1.0.6', { fragment: 0x2000 }).tcp(1, 2).bytes(),
+    DropReason.FRAG_NOSUPPORT,
+  ],
+  [
+    'a later fragment',
+    packet().eth().ipv4('10.1.0.5', '10.1.0.6', { fragment: 0x0005 }).tcp(1, 2).bytes(),
+    DropReason.FRAG_NOSUPPORT,
+  ],
   ['protocol 0', packet().eth().ipv4('10.1.0.5', '10.1.0.6').bytes(), DropReason.CT_UNKNOWN_PROTO],
   ['a TTL of 1', packet().eth().ipv4('10.1.0.5', '10.1.0.6', { ttl: 1 }).tcp(1, 2).bytes(), DropReason.TTL_EXCEEDED],
   ['a TTL of 0', packet().eth().ipv4('10.1.0.5', '10.1.0.6', { ttl: 0 }).tcp(1, 2).bytes(), DropReason.TTL_EXCEEDED],
-  ['a port that the Service has not', packet().eth().ipv4('10.1.0.5', '10.96.0.20').tcp(1, 81).bytes(), DropReason.NO_SERVICE],
-  ["the tunnel's port of a node", packet().eth().ipv4('10.1.0.5', '192.168.0.2').udp(1, 8472).bytes(), DropReason.ENCAP_PROHIBITED],
+  [
+    'a port that the Service has not',
+    packet().eth().ipv4('10.1.0.5', '10.96.0.20').tcp(1, 81).bytes(),
+    DropReason.NO_SERVICE,
+  ],
+  [
+    "the tunnel's port of a node",
+    packet().eth().ipv4('10.1.0.5', '192.168.0.2').udp(1, 8472).bytes(),
+    DropReason.ENCAP_PROHIBITED,
+  ],
 ];
 
 for (const [what, frame, reason] of DROPS) {
@@ -104,20 +168,48 @@ for (const [what, frame, reason] of DROPS) {
 }
 
 test('IP options move the ports, and nothing else', () => {
-  const out = new Lab(CLUSTER).send('client', packet().eth().ipv4('10.1.0.5', '10.96.0.20', { options: [1, 1, 1, 1, 1, 1, 1, 1] }).tcp(40000, 80).bytes());
+  const out = new Lab(CLUSTER).send(
+    'client',
+    packet()
+      .eth()
+      .ipv4('10.1.0.5', '10.96.0.20', { options: [1, 1, 1, 1, 1, 1, 1, 1] })
+      .tcp(40000, 80)
+      .bytes(),
+  );
   assert.deepEqual([out.verdict, flowOf(out.frame)], [0, '10.1.0.5:40000 > 10.1.0.6:8080']);
   assert.ok(checksumsHold(out.frame));
 });
 
 test('UDP without a checksum stays without', () => {
-  const yaml = CLUSTER.replace('ports: [{port: 80, targetPort: 8080}]', 'ports: [{port: 80, targetPort: 8080, protocol: UDP}]');
+  const yaml = CLUSTER.replace(
+    'ports: [{port: 80, targetPort: 8080}]',
+    'ports: [{port: 80, targetPort: 8080, protocol: UDP}]',
+  );
   const out = new Lab(yaml).send('client', packet().eth().ipv4('10.1.0.5', '10.96.0.20').udp(40000, 80, false).bytes());
-  assert.deepEqual([out.verdict, flowOf(out.frame), out.frame[40], out.frame[41]], [0, '10.1.0.5:40000 > 10.1.0.6:8080', 0, 0]);
+  assert.deepEqual(
+    [out.verdict, flowOf(out.frame), out.frame[40], out.frame[41]],
+    [0, '10.1.0.5:40000 > 10.1.0.6:8080', 0, 0],
+  );
 });
 
 test('forged tunnel packets: no VNI, or the identity of the host', () => {
   const vxlan = (flags: number, vni: number): Uint8Array =>
-    packet().eth().ipv4('192.168.0.1', '192.168.0.2').udp(50000, 8472).payload(flags, 0, 0, 0, 0, vni >> 8, vni & 255, 0, ...packet().eth().ipv4('10.1.0.5', '10.2.0.7').tcp(1, 2).bytes()).bytes();
+    packet()
+      .eth()
+      .ipv4('192.168.0.1', '192.168.0.2')
+      .udp(50000, 8472)
+      .payload(
+        flags,
+        0,
+        0,
+        0,
+        0,
+        vni >> 8,
+        vni & 255,
+        0,
+        ...packet().eth().ipv4('10.1.0.5', '10.2.0.7').tcp(1, 2).bytes(),
+      )
+      .bytes();
   const lab = new Lab(CLUSTER);
   assert.equal(lab.arrive('n2', vxlan(0, 300)).verdict, -DropReason.NO_TUNNEL_KEY);
   assert.equal(lab.arrive('n2', vxlan(8, ReservedIdentity.HOST)).verdict, -DropReason.INVALID_IDENTITY);
@@ -126,6 +218,13 @@ test('forged tunnel packets: no VNI, or the identity of the host', () => {
 
 test('every truncation of every packet above gives a verdict, never a trap', () => {
   const lab = new Lab(CLUSTER);
-  const whole = [...DROPS.map(([, frame]) => frame), fromClient().tcp(1, 2).payload(1, 2, 3).bytes(), fromClient().udp(1, 2).payload(1).bytes(), fromClient().sctp(1, 2).bytes()];
-  for (const frame of whole) for (let length = 0; length <= frame.length; length++) assert.ok(lab.send('client', frame.subarray(0, length)).verdict <= 0);
+  const whole = [
+    ...DROPS.map(([, frame]) => frame),
+    fromClient().tcp(1, 2).payload(1, 2, 3).bytes(),
+    fromClient().udp(1, 2).payload(1).bytes(),
+    fromClient().sctp(1, 2).bytes(),
+  ];
+  for (const frame of whole)
+    for (let length = 0; length <= frame.length; length++)
+      assert.ok(lab.send('client', frame.subarray(0, length)).verdict <= 0);
 });

@@ -11,8 +11,17 @@ after(() => rmSync(root, { recursive: true }));
 
 const program = join(process.cwd(), 'dist/hopscope.mjs');
 
-function hopscope(args: readonly string[], input = '', env: Readonly<Record<string, string>> = {}): { status: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], { cwd: root, input, encoding: 'utf8', env: { ...process.env, ...env } });
+function hopscope(
+  args: readonly string[],
+  input = '',
+  env: Readonly<Record<string, string>> = {},
+): { status: number | null; stdout: string; stderr: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], {
+    cwd: root,
+    input,
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  });
   return { status, stdout, stderr };
 }
 
@@ -21,58 +30,146 @@ function write(path: string, text: string): void {
   writeFileSync(join(root, path), text);
 }
 
-const POD = (name: string): string => `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "${name}", "labels": {"app": "${name}"}}, "spec": {"containers": [{"name": "c", "ports": [{"containerPort": 8080}]}]}}`;
+const POD = (name: string): string =>
+  `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "${name}", "labels": {"app": "${name}"}}, "spec": {"containers": [{"name": "c", "ports": [{"containerPort": 8080}]}]}}`;
 write('app/a.yaml', `${POD('a')}\n---\n${POD('b')}\n`);
-write('app/nested/svc.json', '{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "b"}, "spec": {"selector": {"app": "b"}, "ports": [{"port": 80, "targetPort": 8080}]}}');
-write('app/np.yml', 'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: only-a}\nspec:\n  podSelector: {matchLabels: {app: b}}\n  ingress:\n    - from: [{podSelector: {matchLabels: {app: a}}}]\n      ports: [{port: 8080}]\n');
+write(
+  'app/nested/svc.json',
+  '{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "b"}, "spec": {"selector": {"app": "b"}, "ports": [{"port": 80, "targetPort": 8080}]}}',
+);
+write(
+  'app/np.yml',
+  'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: only-a}\nspec:\n  podSelector: {matchLabels: {app: b}}\n  ingress:\n    - from: [{podSelector: {matchLabels: {app: a}}}]\n      ports: [{port: 8080}]\n',
+);
 
-const ask = (...questions: readonly unknown[]): string => questions.map((question) => JSON.stringify(question)).join('\n');
-const answers = (stdout: string): Record<string, unknown>[] => stdout.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+const ask = (...questions: readonly unknown[]): string =>
+  questions.map((question) => JSON.stringify(question)).join('\n');
+const answers = (stdout: string): Record<string, unknown>[] =>
+  stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
 
 test('query answers each line in order, and a bad reference only spoils its own', () => {
-  const { status, stdout } = hopscope(['query', 'app', '--queries', '-'], `${ask({ id: 1, from: 'default/a', to: 'svc:default/b', port: 80 }, { id: 2, from: 'default/nobody', to: 'default/b', port: 80 })}\nnot json\n${ask({ id: { any: 'id' }, from: 'default/b', to: 'default/a', protocol: 'udp', port: 53 })}`);
+  const { status, stdout } = hopscope(
+    ['query', 'app', '--queries', '-'],
+    `${ask({ id: 1, from: 'default/a', to: 'svc:default/b', port: 80 }, { id: 2, from: 'default/nobody', to: 'default/b', port: 80 })}\nnot json\n${ask({ id: { any: 'id' }, from: 'default/b', to: 'default/a', protocol: 'udp', port: 53 })}`,
+  );
   const [one, two, three, four] = answers(stdout);
   assert.equal(status, 2);
-  assert.deepEqual([one!['id'], one!['verdict'], one!['service']], [1, 'ALLOWED', { namespace: 'default', name: 'b', port: 80 }]);
-  assert.deepEqual(one!['deciders'], [{ kind: 'NetworkPolicy', namespace: 'default', name: 'only-a', rule: 'ingress[0]', effect: 'allows', file: 'app/np.yml', line: 7, column: 7 }]);
+  assert.deepEqual(
+    [one!['id'], one!['verdict'], one!['service']],
+    [1, 'ALLOWED', { namespace: 'default', name: 'b', port: 80 }],
+  );
+  assert.deepEqual(one!['deciders'], [
+    {
+      kind: 'NetworkPolicy',
+      namespace: 'default',
+      name: 'only-a',
+      rule: 'ingress[0]',
+      effect: 'allows',
+      file: 'app/np.yml',
+      line: 7,
+      column: 7,
+    },
+  ]);
   assert.deepEqual(two, { id: 2, error: 'nothing matches default/nobody' });
   assert.deepEqual(three, { id: null, error: 'the line is not JSON' });
   assert.deepEqual([four!['id'], four!['verdict']], [{ any: 'id' }, 'ALLOWED']);
 });
 
 test('an answer has the fields of the contract, in its order', () => {
-  const { stdout, status } = hopscope(['query', 'app', '--queries', '-'], ask({ id: 1, from: 'default/b', to: 'default/b', port: 80 }));
+  const { stdout, status } = hopscope(
+    ['query', 'app', '--queries', '-'],
+    ask({ id: 1, from: 'default/b', to: 'default/b', port: 80 }),
+  );
   assert.equal(status, 0);
-  assert.deepEqual(Object.keys(answers(stdout)[0]!), ['id', 'verdict', 'direction', 'reason', 'deciders', 'backend', 'service', 'snat', 'http', 'depends', 'assumes']);
+  assert.deepEqual(Object.keys(answers(stdout)[0]!), [
+    'id',
+    'verdict',
+    'direction',
+    'reason',
+    'deciders',
+    'backend',
+    'service',
+    'snat',
+    'http',
+    'depends',
+    'assumes',
+  ]);
 });
 
 test('a denial names the side, Cilium’s reason and each isolating policy', () => {
-  const { stdout } = hopscope(['query', 'app', '--queries', '-'], ask({ id: 1, from: 'ip:203.0.113.9', to: 'default/b', port: 8080 }));
+  const { stdout } = hopscope(
+    ['query', 'app', '--queries', '-'],
+    ask({ id: 1, from: 'ip:203.0.113.9', to: 'default/b', port: 8080 }),
+  );
   const [{ verdict, direction, reason, deciders }] = answers(stdout) as [Record<string, unknown>];
-  assert.deepEqual([verdict, direction, reason], ['DENIED', 'ingress', { code: 133, name: 'POLICY_DENIED', text: 'Policy denied' }]);
-  assert.deepEqual(deciders, [{ kind: 'NetworkPolicy', namespace: 'default', name: 'only-a', rule: null, effect: 'isolates', file: 'app/np.yml', line: 3, column: 18 }]);
+  assert.deepEqual(
+    [verdict, direction, reason],
+    ['DENIED', 'ingress', { code: 133, name: 'POLICY_DENIED', text: 'Policy denied' }],
+  );
+  assert.deepEqual(deciders, [
+    {
+      kind: 'NetworkPolicy',
+      namespace: 'default',
+      name: 'only-a',
+      rule: null,
+      effect: 'isolates',
+      file: 'app/np.yml',
+      line: 3,
+      column: 18,
+    },
+  ]);
 });
 
 test('reach lists the connections and no other, and reads standard input', () => {
-  const { stdout, status } = hopscope(['reach', '-', '--format', 'csv', '--protocol', 'TCP', '--from', 'default/a'], `${POD('a')}\n---\n${POD('b')}`);
-  assert.deepEqual([status, stdout], [0, 'from,to,protocol,first,last\r\ndefault/a[Pod],default/b[Pod],TCP,1,65535\r\ndefault/a[Pod],ip:0.0.0.0-255.255.255.255,TCP,1,65535\r\n']);
+  const { stdout, status } = hopscope(
+    ['reach', '-', '--format', 'csv', '--protocol', 'TCP', '--from', 'default/a'],
+    `${POD('a')}\n---\n${POD('b')}`,
+  );
+  assert.deepEqual(
+    [status, stdout],
+    [
+      0,
+      'from,to,protocol,first,last\r\ndefault/a[Pod],default/b[Pod],TCP,1,65535\r\ndefault/a[Pod],ip:0.0.0.0-255.255.255.255,TCP,1,65535\r\n',
+    ],
+  );
 });
 
 test('trace as JSON: forward and reply, each hop with its look-ups', () => {
   const { stdout } = hopscope(['trace', 'app', '--from', 'default/a', '--to', 'svc:default/b', '--format', 'json']);
-  const trace = JSON.parse(stdout) as { schema: string; forward: { action: string; program: string; lookups: { map: string }[] }[]; reply: { action: string }[] };
+  const trace = JSON.parse(stdout) as {
+    schema: string;
+    forward: { action: string; program: string; lookups: { map: string }[] }[];
+    reply: { action: string }[];
+  };
   assert.equal(trace.schema, 'hopscope.trace/1');
   const lb = trace.forward.find(({ action }) => action === 'lb')!;
-  assert.deepEqual([lb.program, lb.lookups.map(({ map }) => map)], ['cil_from_container', ['cilium_lb4_services_v2', 'cilium_ct4_global', 'cilium_lb4_maglev', 'cilium_lb4_backends_v3']]);
+  assert.deepEqual(
+    [lb.program, lb.lookups.map(({ map }) => map)],
+    [
+      'cil_from_container',
+      ['cilium_lb4_services_v2', 'cilium_ct4_global', 'cilium_lb4_maglev', 'cilium_lb4_backends_v3'],
+    ],
+  );
   assert.equal(trace.reply.at(-2)!.action, 'lb');
 });
 
 test('check exits 1 when it finds something, 0 below the threshold', () => {
-  write('bad/svc.yaml', 'apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec:\n  selector: {app: none}\n  ports: [{port: 80}]\n');
+  write(
+    'bad/svc.yaml',
+    'apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec:\n  selector: {app: none}\n  ports: [{port: 80}]\n',
+  );
   assert.equal(hopscope(['check', 'bad']).status, 1);
   assert.equal(hopscope(['check', 'bad', '--fail-on', 'error']).status, 0);
-  const sarif = JSON.parse(hopscope(['check', 'bad', '--format', 'sarif']).stdout) as { runs: { results: { ruleId: string; locations: { physicalLocation: { region: object } }[] }[] }[] };
-  assert.deepEqual([sarif.runs[0]!.results[0]!.ruleId, sarif.runs[0]!.results[0]!.locations[0]!.physicalLocation.region], ['HS2001', { startLine: 5, startColumn: 13, endLine: 5, endColumn: 22 }]);
+  const sarif = JSON.parse(hopscope(['check', 'bad', '--format', 'sarif']).stdout) as {
+    runs: { results: { ruleId: string; locations: { physicalLocation: { region: object } }[] }[] }[];
+  };
+  assert.deepEqual(
+    [sarif.runs[0]!.results[0]!.ruleId, sarif.runs[0]!.results[0]!.locations[0]!.physicalLocation.region],
+    ['HS2001', { startLine: 5, startColumn: 13, endLine: 5, endColumn: 22 }],
+  );
 });
 
 const WRONG: readonly (readonly [what: string, args: readonly string[], says: RegExp])[] = [
@@ -82,9 +179,17 @@ const WRONG: readonly (readonly [what: string, args: readonly string[], says: Re
   ['an unknown option', ['reach', 'app', '--colour'], /--colour/],
   ['an unknown format', ['reach', 'app', '--format', 'pdf'], /--format pdf: expected table/],
   ['an unknown setting', ['reach', 'app', '--set', 'speed=fast'], /no setting speed/],
-  ['a value that is not allowed', ['reach', 'app', '--set', 'maglev.tableSize=1000'], /maglev.tableSize cannot be 1000/],
+  [
+    'a value that is not allowed',
+    ['reach', 'app', '--set', 'maglev.tableSize=1000'],
+    /maglev.tableSize cannot be 1000/,
+  ],
   ['no end', ['trace', 'app', '--to', 'default/b'], /--from is needed/],
-  ['a port that is none', ['trace', 'app', '--from', 'default/a', '--to', 'default/b', '--port', '70000'], /--port 70000/],
+  [
+    'a port that is none',
+    ['trace', 'app', '--from', 'default/a', '--to', 'default/b', '--port', '70000'],
+    /--port 70000/,
+  ],
 ];
 
 for (const [what, args, says] of WRONG) {
@@ -98,7 +203,10 @@ for (const [what, args, says] of WRONG) {
 test('a broken document spoils only itself, and what it could change is UNKNOWN', () => {
   write('half/pods.yaml', `${POD('a')}\n---\n${POD('b')}\n---\nkind: NetworkPolicy\nmetadata: {name: [\n`);
   write('half/other.yaml', 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: [\n');
-  const { stdout, stderr } = hopscope(['query', 'half', '--queries', '-'], ask({ id: 1, from: 'default/a', to: 'default/b', port: 80 }));
+  const { stdout, stderr } = hopscope(
+    ['query', 'half', '--queries', '-'],
+    ask({ id: 1, from: 'default/a', to: 'default/b', port: 80 }),
+  );
   const [answer] = answers(stdout);
   assert.equal(answer!['verdict'], 'UNKNOWN');
   assert.match((answer!['depends'] as string[]).join(), /half\/pods.yaml:5: NetworkPolicy could not be read/);
@@ -108,7 +216,12 @@ test('a broken document spoils only itself, and what it could change is UNKNOWN'
 test('.hopscope.yaml beside the manifests holds settings, and --set overrides them', () => {
   write('set/pod.yaml', POD('a'));
   write('set/.hopscope.yaml', 'podCIDR: 10.7.0.0/16\n');
-  const address = (args: readonly string[]): unknown => (JSON.parse(hopscope(['maps', 'set', '--map', 'endpoint_config', '--format', 'json', ...args]).stdout) as { maps: { endpoint_config: { value: { address: string } }[] } }).maps.endpoint_config[0]!.value.address;
+  const address = (args: readonly string[]): unknown =>
+    (
+      JSON.parse(hopscope(['maps', 'set', '--map', 'endpoint_config', '--format', 'json', ...args]).stdout) as {
+        maps: { endpoint_config: { value: { address: string } }[] };
+      }
+    ).maps.endpoint_config[0]!.value.address;
   assert.match(address([]) as string, /^10\.7\./);
   assert.match(address(['--set', 'podCIDR=10.9.0.0/16']) as string, /^10\.9\./);
 });
@@ -124,12 +237,16 @@ test('links that lead out of the folder are not followed', () => {
 test('the same input gives the same bytes, whatever the order of paths, locale and time zone', () => {
   const runs = [
     hopscope(['maps', 'app/a.yaml', 'app/np.yml', 'app/nested', '--format', 'json'], '', { LC_ALL: 'C', TZ: 'UTC' }),
-    hopscope(['maps', 'app/nested', 'app/np.yml', 'app/a.yaml', '--format', 'json'], '', { LC_ALL: 'tr_TR.UTF-8', TZ: 'Asia/Tokyo' }),
+    hopscope(['maps', 'app/nested', 'app/np.yml', 'app/a.yaml', '--format', 'json'], '', {
+      LC_ALL: 'tr_TR.UTF-8',
+      TZ: 'Asia/Tokyo',
+    }),
   ];
   assert.equal(runs[0]!.stdout, runs[1]!.stdout);
   assert.ok(runs[0]!.stdout.length > 1000);
 });
 
 test('every command explains itself with an example', () => {
-  for (const command of ['reach', 'query', 'trace', 'check', 'maps', 'show', 'bench']) assert.match(hopscope([command, '--help']).stdout, /usage: hopscope[\s\S]*example: /);
+  for (const command of ['reach', 'query', 'trace', 'check', 'maps', 'show', 'bench'])
+    assert.match(hopscope([command, '--help']).stdout, /usage: hopscope[\s\S]*example: /);
 });

@@ -46,23 +46,38 @@ function disagreements(set: Case): { asked: number; lines: string[] } {
   const rows = [
     ...(set.bulk ?? [])
       .filter((row) => row[5] !== 'hostNetwork')
-      .map(([from, to, protocol, port, allowed]) => ({ from, to, protocol, port, expect: allowed ? 'allow' : 'deny', backend: undefined, backendPort: undefined })),
+      .map(([from, to, protocol, port, allowed]) => ({
+        from,
+        to,
+        protocol,
+        port,
+        expect: allowed ? 'allow' : 'deny',
+        backend: undefined,
+        backendPort: undefined,
+      })),
     ...(set.queries ?? []),
   ];
   const lines: string[] = [];
   for (const { from, to, protocol, port, expect, backend, backendPort } of rows) {
     const answered = query(engine.current, { from, to, protocol, port, sourcePort: null, node: null, http: null });
     const got = 'error' in answered ? answered.error : answered.answer.verdict;
-    if (got !== (expect === 'allow' ? 'ALLOWED' : 'DENIED')) lines.push(`${set.id}: ${from} → ${to} ${protocol} ${port}: ${got}, not ${expect}`);
+    if (got !== (expect === 'allow' ? 'ALLOWED' : 'DENIED'))
+      lines.push(`${set.id}: ${from} → ${to} ${protocol} ${port}: ${got}, not ${expect}`);
     else if (backend !== undefined && !('error' in answered)) {
       const { workload, port: at } = answered.answer.backend ?? {};
-      if (workload !== backend || at !== backendPort) lines.push(`${set.id}: ${from} → ${to}: backend ${workload}:${at}, not ${backend}:${backendPort}`);
+      if (workload !== backend || at !== backendPort)
+        lines.push(`${set.id}: ${from} → ${to}: backend ${workload}:${at}, not ${backend}:${backendPort}`);
     }
   }
   return { asked: rows.length, lines };
 }
 
-const EXPECTED: Readonly<Record<string, number>> = { 'k8s-e2e-netpol': 506, 'online-boutique': 16, cyclonus: 30492, npguard: 71000 };
+const EXPECTED: Readonly<Record<string, number>> = {
+  'k8s-e2e-netpol': 506,
+  'online-boutique': 16,
+  cyclonus: 30492,
+  npguard: 71000,
+};
 
 for (const [corpus, least] of Object.entries(EXPECTED)) {
   test(`query agrees with ${corpus}`, { skip }, () => {

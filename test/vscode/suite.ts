@@ -253,10 +253,10 @@ test('a half-typed document keeps its last good state, and every prefix of a man
 
 test('a document outside of the folders has a session of its own', async () => {
   const content =
-    'apiVersion: v1\nkind: Service\nmetadata: { name: alone }\nspec: { selector: { app: nobody }, ports: [{ port: 1 }] }\n';
+    'apiVersion: v1\nkind: Service\nmetadata: { name: alone }\nspec: { ports: [{ port: 99999 }] }\n';
   const document = await vscode.workspace.openTextDocument({ language: 'yaml', content });
   const diagnostics = (): vscode.Diagnostic[] => vscode.languages.getDiagnostics(document.uri);
-  await until('HS2001 in the new document', () => diagnostics().some((one) => codeOf(one) === 'HS2001'));
+  await until('HS1010 in the new document', () => diagnostics().some((one) => codeOf(one) === 'HS1010'));
   await vscode.window.showTextDocument(document);
   await vscode.commands.executeCommand('workbench.action.revertAndCloseActiveEditor');
   await until('its problems to go', () => diagnostics().length === 0);

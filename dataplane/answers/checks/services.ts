@@ -63,7 +63,11 @@ function checkNumber(port: ServicePort, headless: boolean, selected: readonly Sh
   if (selected.some((shape) => portsOf([shape], port.protocol).length === 0)) return [];
   if (declared.some(({ containerPort }) => containerPort.value === target.value)) return [];
   const subject = port.targetPort ? `targetPort ${target.value}` : `Port ${target.value}, which is the targetPort too,`;
-  const message = `${subject} is declared by none of ${theMatched(selected)}; they declare ${list(declared.map(portText), 'and', 5)}.`;
+  const ports = list(declared.map(portText), 'and', 5);
+  const pods = podsIn(selected);
+  const who =
+    pods === 1 ? 'not declared by the matched pod; it declares' : `declared by none of ${allOf(pods)}; they declare`;
+  const message = `${subject} is ${who} ${ports}.`;
   const related = portPlaces(declared);
   const numbers = [...new Set(declared.map(({ containerPort }) => containerPort.value))];
   const fixes = numbers
@@ -76,17 +80,18 @@ function checkName(port: ServicePort, name: Located<string>, selected: readonly 
   const without = selected.filter(({ spec }) => namedPort(spec, name.value, port.protocol) === null);
   if (without.length === 0) return [];
   const declared = portsOf(selected, port.protocol);
-  const subject =
+  const pods = podsIn(selected);
+  const everyOne = pods === 1 ? 'The matched pod has no' : `None of ${allOf(pods)} has a`;
+  const [subject, effect] =
     without.length === selected.length
-      ? `None of ${theMatched(selected)} has`
-      : `${workloadsOf(without)}: no container has`;
-  const effect = without.length === selected.length ? '' : ', so no traffic of this Service gets to these pods';
-  const message = `${subject} a ${port.protocol} port named ${named(name.value)}${effect}${otherProtocol(port.protocol, name.value, without)}.`;
-  const names = [...new Set(declared.flatMap((other) => other.name?.value ?? []))].filter(
-    (other) => other !== name.value,
-  );
+      ? [everyOne, '']
+      : [`${workloadsOf(without)}: no container has a`, ', so no traffic of this Service gets to these pods'];
+  const other = otherProtocol(port.protocol, name.value, without);
+  const message = `${subject} ${port.protocol} port named ${named(name.value)}${other}${effect}.`;
+  const names = new Set(declared.flatMap((declaredPort) => declaredPort.name?.value ?? []));
+  names.delete(name.value);
   const meant = nearest(name.value, names);
-  const fixes = (meant === null ? names.slice(0, 5) : [meant]).map((other) => `change to ${named(other)}`);
+  const fixes = (meant === null ? [...names].slice(0, 5) : [meant]).map((fix) => `change to ${named(fix)}`);
   return [problem('HS2004', name.at, message, { related: portPlaces(portsOf(without, port.protocol)), fixes })];
 }
 
@@ -98,10 +103,9 @@ export function otherProtocol(protocol: Protocol, name: string, shapes: readonly
   return others.length === 0 ? '' : ` (the port of that name is ${list(others, 'and')})`;
 }
 
-function theMatched(shapes: readonly Shape[]): string {
-  const pods = shapes.reduce((sum, shape) => sum + shape.pods.length, 0);
-  return pods === 0 ? 'the matched pods' : `the ${count(pods, 'matched pod')}`;
-}
+const podsIn = (shapes: readonly Shape[]): number => shapes.reduce((sum, shape) => sum + shape.pods.length, 0);
+
+const allOf = (pods: number): string => (pods === 0 ? 'the matched pods' : `the ${count(pods, 'matched pod')}`);
 
 /** The numbers to which a port of a Service leads on these pods. */
 export function targetsOf(port: ServicePort, shapes: readonly Shape[]): Set<number> {
