@@ -117,7 +117,7 @@ function allowed(key: keyof Settings): string {
   if (schema['type'] === 'boolean') return '`true` or `false`';
   if (key === 'nodes') return 'a list of nodes, each with a `name` of its own and an IPv4 `address`';
   const what = 'pattern' in schema ? 'an IPv4 prefix' : 'a DNS name';
-  return `${what} such as ${named(String(unlessSet))}`;
+  return `${what} such as ${typeof unlessSet === 'string' ? named(unlessSet) : ''}`;
 }
 
 const instead = (value: Tree): string => (value.type === 'scalar' ? `, not ${named(value.text)}` : '');

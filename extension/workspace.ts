@@ -222,7 +222,9 @@ export class Workspace implements vscode.Disposable {
     const set = this.setOf(uri);
     if (!set?.has(uri)) return;
     set.forgetVersion(uri);
-    if (await this.readFile(set, uri)) this.settle(set);
+    const changed =
+      set.root && (await isIncluded(uri, set.root)) ? (await this.readFile(set, uri)) > 0 : set.remove(uri);
+    if (changed) this.settle(set);
   }
 
   // The disk.

@@ -33,8 +33,8 @@ export function toEndpoint(ctx: Context, info: EndpointInfo): i32 {
 export function toOverlay(ctx: Context, info: RemoteEndpointInfo): i32 {
   const result = decrementTtl(ctx);
   if (result < 0) return result;
-  encap.wrap(ctx, info.tunnelEndpoint, ctx.sourceIdentity);
-  trace.step(ctx, Step.ENCAP, TracePoint.TO_OVERLAY, ctx.sourceIdentity);
+  const vni = encap.wrap(ctx, info.tunnelEndpoint, ctx.sourceIdentity);
+  trace.step(ctx, Step.ENCAP, TracePoint.TO_OVERLAY, vni);
   return Program.TO_NETDEV;
 }
 

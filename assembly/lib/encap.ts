@@ -19,8 +19,8 @@ const TTL: u8 = 64;
 const SOURCE_PORT_MIN: u32 = 32768;
 const SOURCE_PORT_MASK: u32 = 0x3fff;
 
-/** Puts the outer headers in front of the frame, from this node to `tunnelEndpoint` (network order), with `identity` as the VNI. */
-export function wrap(ctx: Context, tunnelEndpoint: u32, identity: u32): void {
+/** Puts the outer headers in front of the frame, from this node to `tunnelEndpoint` (network order), with `identity` as the VNI, which it returns. */
+export function wrap(ctx: Context, tunnelEndpoint: u32, identity: u32): u32 {
   const inner = <u32>(ctx.end - ctx.data);
   ctx.data -= VXLAN_OVERHEAD;
   const config = endpoint.nodeConfigs.lookup(ctx.node);
@@ -48,10 +48,12 @@ export function wrap(ctx: Context, tunnelEndpoint: u32, identity: u32): void {
   const vxlan = changetype<Vxlan>(changetype<usize>(udp) + UDP_LENGTH);
   vxlan.flags = VXLAN_FLAGS;
   // The host of another node is REMOTE_NODE to its peer.
-  vxlan.vni = identity == ReservedIdentity.HOST ? ReservedIdentity.REMOTE_NODE : identity;
+  const vni: u32 = identity == ReservedIdentity.HOST ? ReservedIdentity.REMOTE_NODE : identity;
+  vxlan.vni = vni;
   ctx.outerSaddr = config.address;
   ctx.outerDaddr = tunnelEndpoint;
   ctx.outerSport = udp.sport;
+  return vni;
 }
 
 /** Whether the packet in hand, parsed, is a tunnel's. */

@@ -120,6 +120,7 @@ export class HashMap<K, V> {
   }
 
   /** The value under a key, in place; null for none. */
+  @inline
   lookup(key: K): V {
     const index = this.find(changetype<usize>(key));
     if (index == 0) return changetype<V>(0);
@@ -204,6 +205,7 @@ export class HashMap<K, V> {
  */
 @unmanaged
 export class LruHashMap<K, V> extends HashMap<K, V> {
+  @inline
   lookup(key: K): V {
     const index = this.find(changetype<usize>(key));
     if (index == 0) return changetype<V>(0);

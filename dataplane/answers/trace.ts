@@ -143,6 +143,9 @@ function capturesOf(state: State, events: readonly Uint8Array[]): Capture[] {
   });
 }
 
+/** 169.254.42.1, the source of a packet that a pod sends to itself through a Service. Cilium `IPV4_LOOPBACK`. */
+const LOOPBACK = 0xa9fe2a01;
+
 type TraceRecord = { [Field in keyof TraceNotify]: TraceNotify[Field] };
 
 /** A record with the look-ups that led to it. */
@@ -233,11 +236,13 @@ const TELLING: Readonly<Record<number, readonly MapId[]>> = {
   [Step.POLICY]: [MapId.POLICY],
   [Step.ENCAP]: [MapId.IPCACHE],
   [Step.DELIVER]: [MapId.LXC],
+  [Step.DROP]: [MapId.LB4_SERVICES],
 };
 
 function originsOf(state: State, outcome: Outcome, { record, lookups }: Recorded): Origin[] {
   if (record.step === Step.DROP || (record.step === Step.POLICY && record.info >>> 16 !== 0)) {
-    return outcome.allowed ? [] : decidersOf(state, outcome).map(({ file, line, column }) => ({ file, line, column }));
+    const deciders = outcome.allowed ? [] : decidersOf(state, outcome);
+    if (deciders.length > 0) return deciders.map(({ file, line, column }) => ({ file, line, column }));
   }
   const telling = TELLING[record.step] ?? [];
   const origins = lookups
@@ -290,13 +295,13 @@ function textOf(state: State, outcome: Outcome, record: TraceRecord): string {
         ? `Service ${frontend.service.namespace}/${frontend.service.name}:${frontend.port}`
         : 'the Service';
       const how = state.settings['loadBalancer.algorithm'] === 'maglev' ? 'Maglev' : 'a hash of the flow';
-      const itself = formatAddress(saddr) === '169.254.42.1' ? ', which is the sender itself' : '';
+      const itself = saddr === LOOPBACK ? ', which is the sender itself' : '';
       return `${service} picks backend ${backend?.pod ? `${backend.pod.namespace}/${backend.pod.name} ` : ''}${formatAddress(daddr)}:${dport}${itself} (${how}, one of ${count})`;
     }
     case Step.REVERSE_LB:
       return `the source becomes the Service's address again: ${formatAddress(saddr)}:${sport}`;
     case Step.CT:
-      return conntrackText(record.ctStatus, info as CtDirection);
+      return conntrackText(record.ctStatus, info as CtDirection, saddr === LOOPBACK || daddr === LOOPBACK);
     case Step.POLICY:
       return policyText(state, outcome, record);
     case Step.ENCAP:
@@ -312,13 +317,29 @@ function textOf(state: State, outcome: Outcome, record: TraceRecord): string {
         : `delivered to ${node} itself, port ${dport}`;
     case Step.DROP: {
       const { text, code } = reasonOf(info);
-      return `dropped: ${text} (${code})`;
+      const why = whyDropped(state, record);
+      return `dropped: ${text} (${code})${why ? `: ${why}` : ''}`;
     }
   }
 }
 
-function conntrackText(status: number, direction: CtDirection): string {
+/** What a drop means for these manifests, where the reason's own text does not say. */
+function whyDropped(state: State, { info, daddr, dport, protocol }: TraceRecord): string | null {
+  const service = state.cluster.services.find((candidate) => candidate.clusterIP === daddr);
+  if (!service) return null;
+  const name = `Service ${service.namespace}/${service.name}`;
+  if (info === DropReason.IS_CLUSTER_IP) return `${name} has an address for the cluster only`;
+  if (info !== DropReason.NO_SERVICE) return null;
+  const ports = service.source.ports.map((port) => `${port.protocol} ${port.port.value}`);
+  if (!ports.includes(`${protocolName(protocol)} ${dport}`))
+    return `${name} has no port ${protocolName(protocol)} ${dport}, only ${ports.join(', ')}`;
+  if (service.source.selector && service.selected.length === 0) return `the selector of ${name} matches no pod`;
+  return `${name} has no endpoint that is ready`;
+}
+
+function conntrackText(status: number, direction: CtDirection, itself: boolean): string {
   const side = direction === CtDirection.EGRESS ? "at the sender's egress" : "at the receiver's ingress";
+  if (itself) return `a pod to itself through a Service, ${side}: no policy is asked`;
   if (status === CtStatus.REPLY) return `a reply to a known connection ${side}: no policy is asked`;
   return status === CtStatus.NEW ? `a new connection ${side}` : `an established connection ${side}`;
 }

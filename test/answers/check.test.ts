@@ -212,7 +212,7 @@ test('HS3002: a peer that matches nothing', () => {
     [labelled, byName('ingress-nginx'), []],
     [[...labelled, namespace('bare')], `${byName('bare')}, podSelector: {matchLabels: {app: x}}`, []],
     [[WEB], 'namespaceSelector: {matchLabels: {team: x}}', []],
-    [[WEB], `${byName('shpo')}`, ['HS3002 {matchLabels: {kubernetes.io/metadata.name: shpo}}']],
+    [[WEB], byName('shpo'), ['HS3002 {matchLabels: {kubernetes.io/metadata.name: shpo}}']],
     // The cluster brings its DNS.
     [labelled, `${byName('kube-system')}, podSelector: {matchLabels: {k8s-app: kube-dns}}`, []],
     [labelled, 'namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}', []],

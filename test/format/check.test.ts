@@ -77,29 +77,43 @@ test('json: the contract, as it stands', () => {
   assert.match(checkJson([]), /\}\n$/);
 });
 
+interface SarifLog {
+  version: string;
+  runs: {
+    tool: { driver: { rules: { id: string }[] } };
+    columnKind: string;
+    results: {
+      ruleIndex: number;
+      level: string;
+      message: { text: string };
+      locations: { physicalLocation: { artifactLocation: { uri: string } } }[];
+    }[];
+  }[];
+}
+
 test('sarif: rules, regions in UTF-16 units, related places', () => {
   const hostile = { ...INFO, file: 'a b/ü:#%.yaml', message: '[x](http://evil) {0}' };
-  const log = JSON.parse(checkSarif([PORT, hostile])) as { version: string; runs: Record<string, any>[] };
+  const log = JSON.parse(checkSarif([PORT, hostile])) as SarifLog;
   const run = log.runs[0]!;
   assert.equal(log.version, '2.1.0');
-  assert.equal(run['columnKind'], 'utf16CodeUnits');
+  assert.equal(run.columnKind, 'utf16CodeUnits');
   assert.deepEqual(
-    run['tool'].driver.rules.map(({ id }: { id: string }) => id),
+    run.tool.driver.rules.map(({ id }) => id),
     Object.keys(PROBLEMS),
   );
-  const [port, template] = run['results'];
-  assert.equal(run['tool'].driver.rules[port.ruleIndex].id, 'HS3004');
+  const [port, template] = run.results;
+  assert.equal(run.tool.driver.rules[port!.ruleIndex]!.id, 'HS3004');
   assert.deepEqual(port, {
     ruleId: 'HS3004',
-    ruleIndex: port.ruleIndex,
+    ruleIndex: port!.ruleIndex,
     level: 'warning',
     message: { text: '80 is the port of Service `s`. Fix: use 8080, or use 9090.' },
     locations: [place('policies/web.yaml', 2, 9, 2, 11)],
     relatedLocations: [{ id: 0, ...place('web.yaml', 7, 3, 7, 5), message: { text: 'The port.' } }],
   });
-  assert.equal(template.level, 'note');
-  assert.equal(template.message.text, '[x] (http://evil) {{0}}');
-  assert.equal(template.locations[0].physicalLocation.artifactLocation.uri, 'a%20b/%C3%BC%3A%23%25.yaml');
+  assert.equal(template!.level, 'note');
+  assert.equal(template!.message.text, '[x] (http://evil) {{0}}');
+  assert.equal(template!.locations[0]!.physicalLocation.artifactLocation.uri, 'a%20b/%C3%BC%3A%23%25.yaml');
 });
 
 function place(uri: string, startLine: number, startColumn: number, endLine: number, endColumn: number): object {
@@ -133,7 +147,7 @@ test('junit: every character of a message is one that XML can have', () => {
   // Apart, so that no two halves make a pair.
   const message = Array.from({ length: 0x10000 }, (_, unit) => String.fromCharCode(unit)).join(' ');
   const xml = checkJunit([{ ...INFO, severity: 'error', message }]);
-  // eslint-disable-next-line no-control-regex
+
   assert.equal(/[^\t\n\r\x20-\ud7ff\ue000-\ufffd]/.exec(xml), null);
   assert.equal(/[<&](?![a-z/?#])/.exec(xml), null);
 });

@@ -3,11 +3,10 @@
  *
  * VSCODE_EXECUTABLE  the VS Code to use; without it one is downloaded, and where that fails the tests skip loudly
  */
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { rmSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { downloadAndUnzipVSCode, runTests } from '@vscode/test-electron';
-import { HOSTILE_FILE, HOSTILE_MANIFEST } from './hostile.js';
+import { shopCopy } from './shop.js';
 
 async function executable(): Promise<string | null> {
   if (process.env['VSCODE_EXECUTABLE']) return process.env['VSCODE_EXECUTABLE'];
@@ -19,16 +18,6 @@ async function executable(): Promise<string | null> {
     );
     return null;
   }
-}
-
-/** The shop, and next to its manifests a file that only looks for trouble. */
-export function shopCopy(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'hopscope-shop-'));
-  cpSync('examples/shop', folder, { recursive: true });
-  mkdirSync(join(folder, '.vscode'));
-  writeFileSync(join(folder, '.vscode/settings.json'), '{}\n');
-  writeFileSync(join(folder, HOSTILE_FILE), HOSTILE_MANIFEST);
-  return folder;
 }
 
 async function main(): Promise<void> {

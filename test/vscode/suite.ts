@@ -252,8 +252,7 @@ test('a half-typed document keeps its last good state, and every prefix of a man
 });
 
 test('a document outside of the folders has a session of its own', async () => {
-  const content =
-    'apiVersion: v1\nkind: Service\nmetadata: { name: alone }\nspec: { ports: [{ port: 99999 }] }\n';
+  const content = 'apiVersion: v1\nkind: Service\nmetadata: { name: alone }\nspec: { ports: [{ port: 99999 }] }\n';
   const document = await vscode.workspace.openTextDocument({ language: 'yaml', content });
   const diagnostics = (): vscode.Diagnostic[] => vscode.languages.getDiagnostics(document.uri);
   await until('HS1010 in the new document', () => diagnostics().some((one) => codeOf(one) === 'HS1010'));
