@@ -2,6 +2,7 @@
 import {
   CtDirection,
   CtStatus,
+  DropReason,
   EventType,
   MapId,
   Program,
