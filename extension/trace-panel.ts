@@ -202,13 +202,19 @@ function hopView(hop: Hop, previous: Hop | null, linkTo: (place: Place) => LinkV
     after: changed ? partsOf(after, before) : null,
     outer: outer && `outer ${tupleParts(outer).join('')}`,
     identities: `identity ${identity.source} → ${identity.destination}`,
-    lookups: lookups.map(({ map, key, value }) => ({
-      map,
-      key: JSON.stringify(key),
-      value: value && JSON.stringify(value),
-    })),
+    lookups: lookups.map(({ map, key, value }) => ({ map, key: fieldsOf(key), value: value && fieldsOf(value) })),
     origins: TELLING.includes(hop.action) ? origin.map(linkTo) : [],
   };
+}
+
+/** A Maglev table has thousands of slots. */
+const MAX_FIELDS = 400;
+
+function fieldsOf(record: Readonly<Record<string, unknown>>): string {
+  const text = Object.entries(record)
+    .map(([field, value]) => `${field}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+    .join(' ');
+  return text.length > MAX_FIELDS ? `${text.slice(0, MAX_FIELDS)}…` : text;
 }
 
 const tupleParts = ({ source, sourcePort, destination, destinationPort, protocol }: TupleText): string[] => [

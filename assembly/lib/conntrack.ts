@@ -106,7 +106,7 @@ function account(ctx: Context, entry: CtEntry, transmit: bool): void {
 }
 
 function find(tuple: Ipv4CtTuple): CtEntry {
-  const entry = connections.lookup(tuple);
+  const entry = connections.touch(tuple);
   trace.lookup<Ipv4CtTuple, CtEntry>(MapId.CT4, tuple, entry);
   return entry;
 }
@@ -162,7 +162,7 @@ export function peek(ctx: Context, direction: CtDirection): CtEntry {
 /** Remembers the packet in hand as the first of a connection (`ct_create4`). 0, or negated CT_CREATE_FAILED. */
 export function create(ctx: Context, direction: CtDirection, revNatIndex: u32, backendId: u32, loopback: bool): i32 {
   forward.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, direction, ctx.node);
-  const at = connections.insert(forward);
+  const at = connections.admit(forward);
   if (at == 0) return -DropReason.CT_CREATE_FAILED;
   const entry = changetype<CtEntry>(at);
   clear<CtEntry>(at);

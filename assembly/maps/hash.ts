@@ -48,7 +48,8 @@ function same<K>(a: usize, b: usize): bool {
   if (offsetof<K>() >= 8) difference |= load<u32>(a + 4) ^ load<u32>(b + 4);
   if (offsetof<K>() >= 12) difference |= load<u32>(a + 8) ^ load<u32>(b + 8);
   if (offsetof<K>() >= 16) difference |= load<u32>(a + 12) ^ load<u32>(b + 12);
-  if (offsetof<K>() > 16) for (let i: usize = 16; i < offsetof<K>(); i += 4) difference |= load<u32>(a + i) ^ load<u32>(b + i);
+  if (offsetof<K>() > 16)
+    for (let i: usize = 16; i < offsetof<K>(); i += 4) difference |= load<u32>(a + i) ^ load<u32>(b + i);
   return difference == 0;
 }
 
@@ -87,7 +88,7 @@ export class HashMap<K, V> {
     this.mask = buckets - 1;
     this.slab = take(<usize>(capacity + 1) * this.stride);
     this.capacity = capacity;
-    this.clear();
+    this.fresh = 1;
   }
 
   /** Forgets every entry. */
@@ -103,17 +104,21 @@ export class HashMap<K, V> {
     return this.slab + <usize>index * this.stride;
   }
 
+  protected valueOf(entry: usize): usize {
+    return entry + offsetof<EntryHeader>() + offsetof<K>();
+  }
+
   protected bucketOf(key: usize): usize {
     return this.buckets + ((<usize>(hashOf<K>(key) & this.mask)) << 2);
   }
 
-  /** The number of the entry with that key, 0 for none. */
+  /** The entry with that key, 0 for none. */
   @inline
-  protected find(key: usize): u32 {
+  protected find(key: usize): usize {
     let index = load<u32>(this.bucketOf(key));
     while (index != 0) {
       const entry = this.entry(index);
-      if (same<K>(entry + offsetof<EntryHeader>(), key)) return index;
+      if (same<K>(entry + offsetof<EntryHeader>(), key)) return entry;
       index = changetype<EntryHeader>(entry).next;
     }
     return 0;
@@ -122,38 +127,35 @@ export class HashMap<K, V> {
   /** The value under a key, in place; null for none. */
   @inline
   lookup(key: K): V {
-    const index = this.find(changetype<usize>(key));
-    if (index == 0) return changetype<V>(0);
-    return changetype<V>(this.entry(index) + offsetof<EntryHeader>() + offsetof<K>());
+    const entry = this.find(changetype<usize>(key));
+    return changetype<V>(entry == 0 ? 0 : this.valueOf(entry));
   }
 
   /** Puts a copy of `value` under a copy of `key`. 0, or E2BIG when the map is full. */
   update(key: K, value: V): i32 {
-    const at = this.insert(key);
+    const entry = this.find(changetype<usize>(key));
+    const at = entry == 0 ? this.add(key) : this.valueOf(entry);
     if (at == 0) return MapError.E2BIG;
     memory.copy(at, changetype<usize>(value), offsetof<V>());
     return 0;
   }
 
-  /** Where the value of that key goes: found or made; 0 when the map is full. */
-  insert(key: K): usize {
-    let index = this.find(changetype<usize>(key));
-    if (index == 0) {
-      index = this.allocate();
-      if (index == 0) return 0;
-      const entry = this.entry(index);
-      const bucket = this.bucketOf(changetype<usize>(key));
-      const header = changetype<EntryHeader>(entry);
-      header.next = load<u32>(bucket);
-      header.referenced = 0;
-      store<u32>(bucket, index);
-      memory.copy(entry + offsetof<EntryHeader>(), changetype<usize>(key), offsetof<K>());
-      this.count++;
-    }
-    return this.entry(index) + offsetof<EntryHeader>() + offsetof<K>();
+  /** Where the value goes of a key that the map does not hold; 0 when the map is full. */
+  protected add(key: K): usize {
+    const index = this.allocate();
+    if (index == 0) return 0;
+    const entry = this.entry(index);
+    const bucket = this.bucketOf(changetype<usize>(key));
+    const header = changetype<EntryHeader>(entry);
+    header.next = load<u32>(bucket);
+    header.referenced = 0;
+    store<u32>(bucket, index);
+    memory.copy(entry + offsetof<EntryHeader>(), changetype<usize>(key), offsetof<K>());
+    this.count++;
+    return this.valueOf(entry);
   }
 
-  protected allocate(): u32 {
+  private allocate(): u32 {
     const index = this.free;
     if (index != 0) {
       this.free = changetype<EntryHeader>(this.entry(index)).next;
@@ -201,22 +203,27 @@ export class HashMap<K, V> {
 
 /**
  * A hash map that makes room for itself: when full, a hand goes round the slab and takes the first entry that has not
- * been looked up since it last passed (second chance), as eBPF's LRU hash does in the large.
+ * been touched since it last passed (second chance), as eBPF's LRU hash does in the large.
+ *
+ * Nothing here overrides: these structs carry no class id, by which AssemblyScript would tell one from the other.
  */
 @unmanaged
 export class LruHashMap<K, V> extends HashMap<K, V> {
+  /** Looks a key up, and saves its entry from the next eviction; null for none. */
   @inline
-  lookup(key: K): V {
-    const index = this.find(changetype<usize>(key));
-    if (index == 0) return changetype<V>(0);
-    const entry = this.entry(index);
+  touch(key: K): V {
+    const entry = this.find(changetype<usize>(key));
+    if (entry == 0) return changetype<V>(0);
     changetype<EntryHeader>(entry).referenced = 1;
-    return changetype<V>(entry + offsetof<EntryHeader>() + offsetof<K>());
+    return changetype<V>(this.valueOf(entry));
   }
 
-  protected allocate(): u32 {
-    if (this.free == 0 && this.fresh > this.capacity) this.evict();
-    return super.allocate();
+  /** Where the value of a key goes: found, or made in place of another; 0 for a map without room for any. */
+  admit(key: K): usize {
+    const entry = this.find(changetype<usize>(key));
+    if (entry != 0) return this.valueOf(entry);
+    if (this.free == 0 && this.fresh > this.capacity && this.capacity != 0) this.evict();
+    return this.add(key);
   }
 
   private evict(): void {

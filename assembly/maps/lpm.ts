@@ -48,11 +48,11 @@ export class LpmMap<K extends LpmKey, V> extends HashMap<K, V> {
     return changetype<V>(0);
   }
 
-  insert(key: K): usize {
+  update(key: K, value: V): i32 {
     const before = this.count;
-    const at = super.insert(key);
+    const result = super.update(key, value);
     if (this.count != before) this.populate(key.prefixLength, 1);
-    return at;
+    return result;
   }
 
   delete(key: K): i32 {

@@ -1,4 +1,5 @@
 /** Flows that the manifests themselves announce: names and ports in environment variables, arguments and ConfigMap values. */
+import { parseAddress } from '../addresses.js';
 import type { ClusterWorkload } from '../cluster/cluster.js';
 import type { ConfigMap } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
@@ -58,7 +59,8 @@ export function hostsIn({ value, at }: Located<string>, name: string): Host[] {
   const base = offset >= 0 && offset < at.end ? offset : at.start;
   for (const match of text.matchAll(HOST)) {
     const [whole, scheme, host, digits] = match;
-    if (!host || /^\d+$/.test(host)) continue;
+    // A number or a version is no host; an address is.
+    if (!host || (/^[\d.]+$/.test(host) && parseAddress(host) === null)) continue;
     const before = text[match.index - 1];
     if (before !== undefined && /[\w.-]/.test(before)) continue;
     const telling =

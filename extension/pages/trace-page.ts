@@ -64,15 +64,16 @@ ol { list-style: none; margin: 0; padding: 0; }
 .deliver .dot { border-color: var(--vscode-charts-green); }
 .body { padding-bottom: 1rem; min-width: 0; }
 .node { font-weight: 600; margin: .1rem 0 .5rem; }
-.line { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 .6rem; }
-.action { font-weight: 600; min-width: 4.2rem; }
+.line { overflow-wrap: anywhere; }
+.action { font-weight: 600; margin-right: .6rem; }
+.place { margin-left: .6rem; white-space: nowrap; }
 .drop .action { color: var(--vscode-charts-red); }
 .tuple { display: block; margin-top: .15rem; overflow-wrap: anywhere; }
 .changed { font-weight: 700; color: var(--vscode-charts-blue); }
 .was { text-decoration: line-through; text-decoration-color: var(--vscode-descriptionForeground); }
 details { margin-top: .15rem; }
 summary { cursor: pointer; color: var(--vscode-descriptionForeground); width: max-content; }
-.lookup { margin: .35rem 0 0 1rem; overflow-wrap: anywhere; }
+.lookup { margin: .4rem 0 0 1.05rem; overflow-wrap: anywhere; }
 .origins { display: flex; flex-wrap: wrap; gap: 0 1rem; margin-top: .15rem; }
 `;
 
@@ -99,7 +100,8 @@ export function tracePage(host: WebviewHost, make: Make): void {
     const lookups = hop.lookups.map(({ map, key, value }) =>
       make('div', { class: 'lookup mono' }, [
         make('div', { text: map }),
-        make('div', { class: 'dim', text: `${key} → ${value ?? 'no entry'}` }),
+        make('div', { class: 'dim', text: key }),
+        make('div', { class: 'dim', text: `→ ${value ?? 'no entry'}` }),
       ]),
     );
     const count = `${lookups.length} map lookup${lookups.length === 1 ? '' : 's'}`;
@@ -110,7 +112,7 @@ export function tracePage(host: WebviewHost, make: Make): void {
         make('div', { class: 'line' }, [
           make('span', { class: 'action', text: hop.action }),
           make('span', { text: hop.text }),
-          make('code', { class: 'dim', text: hop.place }),
+          make('code', { class: 'place dim', text: hop.place }),
         ]),
         tuple(hop.before, 'was', ''),
         hop.after && tuple(hop.after, 'changed', '⇒ '),

@@ -71,13 +71,17 @@ test('HS2001: a Service that selects no pod', () => {
       ],
       [],
     ],
-    // Without any pod of the namespace the manifests are not all there is, unless the pods stand in another.
-    [[service('selector: {app: web}')], []],
-    [[pod('a', 'app: other', '', 'x'), service('selector: {app: web}')], []],
+    // Also where the manifests hold no pod at all.
+    [[service('selector: {app: web}')], ['HS2001 {app: web}']],
+    [[pod('a', 'app: other', '', 'x'), service('selector: {app: web}')], ['HS2001 {app: web}']],
     [[pod('web', 'app: web', '', 'x'), service('selector: {app: web}')], ['HS2001 {app: web}']],
     // Scaled to none is not absent.
     [[deployment(0), WEB, service('selector: {app: idle}')], []],
-    // What cannot be read may hold the pods.
+    // What cannot be read may hold the pods, unless it shows that it is of another namespace.
+    [
+      [WEB, service('selector: {app: x}'), 'kind: Deployment\nmetadata:\n  namespace: ops\nspec: {{ .Values.spec }}\n'],
+      ['HS2001 {app: x}', 'HS1004 {{'],
+    ],
     [[WEB, service('selector: {app: x}'), 'kind: Deployment\nspec: {{ .Values.spec }}\n'], ['HS1004 {{']],
   ];
   for (const [documents, expected] of table) assert.deepEqual(marks(...documents), expected, documents.join('---'));

@@ -18,10 +18,8 @@ import { shopCopy } from './shop.js';
 // The little of playwright that is used here.
 interface Locator {
   first(): Locator;
-  last(): Locator;
   locator(selector: string, options?: { hasText?: string | RegExp }): Locator;
   waitFor(options?: { state?: 'attached' | 'hidden'; timeout?: number }): Promise<void>;
-  hover(options?: { position?: { x: number; y: number } }): Promise<void>;
   click(options?: { button?: 'right' }): Promise<void>;
   fill(text: string): Promise<void>;
   press(key: string): Promise<void>;
@@ -130,11 +128,11 @@ class Ui {
     await this.shot('editor');
   }
 
-  /** Shows the hover on the last occurrence of a value in the editor. */
-  private async showHover(text: RegExp): Promise<Locator> {
+  /** Shows the hover at the cursor. */
+  private async showHover(): Promise<Locator> {
     const { page } = this;
-    await page.mouse.move(5, 5);
-    await page.locator('.view-line span', { hasText: text }).last().hover();
+    await page.keyboard.press('Control+k');
+    await page.keyboard.press('Control+i');
     const hover = page
       .locator('.monaco-hover:not(.hidden) .hover-contents', { hasText: /ALLOWED|DENIED|UNKNOWN|CONDITIONAL/ })
       .first();
@@ -142,7 +140,7 @@ class Ui {
     return hover;
   }
 
-  private async goTo(file: string, line: number): Promise<void> {
+  private async goTo(file: string, line: number, column = 1): Promise<void> {
     const { page } = this;
     await this.palette(file, '');
     await page
@@ -150,7 +148,7 @@ class Ui {
       .first()
       .waitFor();
     await page.keyboard.press('Control+g');
-    await this.palette(`:${line}`, null);
+    await this.palette(`:${line}:${column}`, null);
     await page.waitForTimeout(400);
   }
 
@@ -167,8 +165,8 @@ class Ui {
   }
 
   private async hover(): Promise<void> {
-    await this.goTo('cart.yaml', 50);
-    const hover = await this.showHover(/^cart$/);
+    await this.goTo('cart.yaml', 48, 10);
+    const hover = await this.showHover();
     assert.match(await hover.innerText(), /^✓ ALLOWED/);
     await this.page.waitForTimeout(300);
     await this.shot('hover');
@@ -179,8 +177,9 @@ class Ui {
   }
 
   private async trace(): Promise<void> {
-    const hover = await this.showHover(/^cart$/);
+    const hover = await this.showHover();
     await hover.locator('a', { hasText: 'Whole trace' }).click();
+    await this.page.mouse.move(5, 5);
     await this.webview().locator('.verdict', { hasText: 'ALLOWED' }).waitFor();
     await this.page.waitForTimeout(500);
     await this.shot('trace');
@@ -192,8 +191,8 @@ class Ui {
   private async liveTrace(): Promise<void> {
     const { page } = this;
     await page.locator('.tab[data-resource-name="cart.yaml"]').click();
-    await this.goTo('policies/cart.yaml', 12);
-    await this.replaceAll('app: frontend', 'app: frontent');
+    await this.goTo('policies/cart.yaml', 18);
+    await this.replaceAll('app: checkout', 'app: checkin');
     await this.webview().locator('.verdict', { hasText: 'DENIED' }).waitFor();
     await page.waitForTimeout(500);
     await this.shot('trace-denied');
@@ -221,7 +220,7 @@ class Ui {
 
   private async problems(): Promise<void> {
     const { page } = this;
-    await page.keyboard.press('Control+Shift+M');
+    await this.palette('>Problems: Focus on Problems View', 'F1');
     const panel = page.locator('.markers-panel');
     for (const code of ['HS2001', 'HS3004', 'HS3005'])
       await panel.locator('.monaco-list-row', { hasText: code }).first().waitFor();
@@ -232,8 +231,8 @@ class Ui {
   }
 
   private async hostile(): Promise<void> {
-    await this.goTo(HOSTILE_FILE, 23);
-    const hover = await this.showHover(/^server$/);
+    await this.goTo(HOSTILE_FILE, 24, 10);
+    const hover = await this.showHover();
     await this.shot('hostile');
     const links = await hover
       .locator('a')

@@ -17,11 +17,9 @@ import {
   shapesOfPeer,
 } from './peers.js';
 import { selectorText, slipHint, tidy, workloadsOf, type Shape, type Shapes } from './shapes.js';
-import { mayHideNamespaces, mayHidePods } from './unread.js';
+import { mayHideNamespaces } from './unread.js';
 
 export function checkPolicies(state: State, shapes: Shapes): Problem[] {
-  // What cannot be read may be what a selector is for.
-  if (mayHidePods(state)) return [];
   return state.cluster.policies.flatMap((policy) => [
     ...checkSelected(policy, shapes),
     ...rulesOf(policy).flatMap(({ rule }) =>
@@ -35,6 +33,7 @@ function checkSelected(policy: NetworkPolicy, shapes: Shapes): Problem[] {
   const { podSelector, metadata } = policy;
   const selected = selectedBy(policy, shapes);
   if (asksForAbsence(podSelector) || selected.some(({ spec }) => !spec.hostNetwork)) return [];
+  if (shapes.mayLack(metadata.namespace)) return [];
   const at = tidy(podSelector.at);
   const subject = `Policy ${named(metadata.name.value)} selects`;
   if (selected.length > 0) {
@@ -43,7 +42,8 @@ function checkSelected(policy: NetworkPolicy, shapes: Shapes): Problem[] {
   }
   const local = shapes.in(metadata.namespace);
   const elsewhere = shapes.all.filter(({ labels }) => matches(podSelector, labels));
-  if (local.length === 0 && elsewhere.length === 0) return [];
+  // Policies kept apart from what they are about, with no pod in sight, say nothing of a mistake.
+  if (shapes.all.length === 0) return [];
   const hint = slipHint(termsOf(podSelector), local);
   const other = elsewhere.length > 0 ? `; ${workloadsOf(elsewhere)} would match, but in another namespace` : '';
   const message = `${subject} no pod: none in namespace ${named(metadata.namespace)} matches ${selectorText(podSelector)}${hint.text || other}.`;
@@ -60,6 +60,7 @@ function checkPeer(state: State, policy: NetworkPolicy, peer: NetworkPolicyPeer,
   const namespaces = namespacesOf(state, policy, peer);
   if (namespaceSelector && namespaces.length === 0) return checkNamespaces(state, namespaceSelector);
   if (podSelector === null || asksForAbsence(podSelector)) return [];
+  if (shapes.mayLack(namespaceSelector ? null : policy.metadata.namespace)) return [];
   const found = shapesOfPeer(state, policy, peer, shapes);
   if (found.some(({ spec }) => !spec.hostNetwork)) return [];
   const at = tidy(podSelector.at);

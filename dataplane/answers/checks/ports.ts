@@ -8,7 +8,6 @@ import { list, named } from '../../words.js';
 import { rulesOf, selectedBy, shapesOfPeer, type Rule } from './peers.js';
 import { otherProtocol, shapesBehind, targetsOf } from './services.js';
 import { portPlaces, portsOf, workloadsOf, type Shape, type Shapes } from './shapes.js';
-import { mayHidePods } from './unread.js';
 
 /** The port of a Service, and the pods behind the Service. */
 interface Listed {
@@ -19,7 +18,6 @@ interface Listed {
 
 export function checkPorts(state: State, shapes: Shapes): Problem[] {
   const listed = listedPorts(state, shapes);
-  const complete = !mayHidePods(state);
   return state.cluster.policies.flatMap((policy) =>
     rulesOf(policy).flatMap((rule) => {
       const ports = rule.rule.ports ?? [];
@@ -27,7 +25,8 @@ export function checkPorts(state: State, shapes: Shapes): Problem[] {
       if (!destinations) return [];
       return ports.flatMap((port) => {
         if (typeof port.port?.value === 'number') return checkNumber(port, port.port.value, rule, destinations, listed);
-        return port.port && complete ? checkName(port, port.port.value, rule, destinations) : [];
+        const lacking = shapes.mayLack(rule.direction === 'ingress' ? policy.metadata.namespace : null);
+        return port.port && !lacking ? checkName(port, port.port.value, rule, destinations) : [];
       });
     }),
   );

@@ -7,7 +7,6 @@ import { problem, type Problem } from '../../problems.js';
 import type { State } from '../../state.js';
 import { count, list, named } from '../../words.js';
 import { portPlaces, portsOf, portText, slipHint, tidy, workloadsOf, type Shape, type Shapes } from './shapes.js';
-import { mayHidePods } from './unread.js';
 
 export function checkServices(state: State, shapes: Shapes): Problem[] {
   return state.cluster.services.flatMap((service) => {
@@ -32,13 +31,13 @@ export function shapesBehind({ source, namespace }: ClusterService, shapes: Shap
 const hasAll = (shape: Shape, terms: ReadonlyMap<string, Located<string>>): boolean =>
   [...terms].every(([key, { value }]) => shape.labels.get(key) === value);
 
-/** Where the manifests hold no pod of the namespace, they are not all there is, unless such pods stand in another. */
+/** What the manifests hold is what will be applied: a Service whose pods stand elsewhere says so with a suppressing comment. */
 function checkSelector(state: State, { source, namespace, name }: ClusterService, shapes: Shapes): Problem[] {
   const { selector } = source;
   const listed = state.cluster.endpoints.some(
     (slice) => slice.metadata.namespace === namespace && slice.service === name,
   );
-  if (!selector || listed || mayHidePods(state)) return [];
+  if (!selector || listed || shapes.mayLack(namespace)) return [];
   const wanted = list(
     [...selector.labels].map(([key, { value }]) => named(`${key}: ${value}`)),
     'and',
@@ -46,7 +45,6 @@ function checkSelector(state: State, { source, namespace, name }: ClusterService
   );
   const local = shapes.in(namespace);
   const elsewhere = shapes.all.filter((shape) => hasAll(shape, selector.labels));
-  if (local.length === 0 && elsewhere.length === 0) return [];
   const hint = slipHint(selector.labels, local);
   const other =
     hint.text === '' && elsewhere.length > 0 ? `; ${workloadsOf(elsewhere)} would match, but in another namespace` : '';

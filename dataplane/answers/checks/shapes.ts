@@ -6,6 +6,7 @@ import { nearest } from '../../nearest.js';
 import type { Problem } from '../../problems.js';
 import type { State } from '../../state.js';
 import { list, named } from '../../words.js';
+import { namespacesOfUnreadPods } from './unread.js';
 
 /** Pods that were made from one template, or a pod on its own; also those of a workload scaled to none. */
 export interface Shape {
@@ -22,14 +23,21 @@ export interface Shape {
 export class Shapes {
   readonly all: readonly Shape[];
   private readonly byNamespace = new Map<string, Shape[]>();
+  private readonly unread: ReadonlySet<string | null>;
 
   constructor(state: State) {
+    this.unread = namespacesOfUnreadPods(state);
     this.all = listShapes(state);
     for (const shape of this.all) {
       const others = this.byNamespace.get(shape.namespace);
       if (others) others.push(shape);
       else this.byNamespace.set(shape.namespace, [shape]);
     }
+  }
+
+  /** Whether there may be more in a document that could not be read; without a namespace, in any. */
+  mayLack(namespace: string | null): boolean {
+    return namespace === null ? this.unread.size > 0 : this.unread.has(null) || this.unread.has(namespace);
   }
 
   in(...namespaces: readonly string[]): readonly Shape[] {

@@ -4,9 +4,11 @@ import type { State } from '../../state.js';
 
 const MAKES_PODS: ReadonlySet<string> = new Set(['Pod', 'PodList', 'List', ...WORKLOAD_KINDS]);
 
-/** Whether an unread document may hold pods. A template may put them into any namespace, so all count. */
-export const mayHidePods = (state: State): boolean =>
-  state.manifests.unread.some(({ kind }) => kind === null || MAKES_PODS.has(kind));
+/** The namespaces of unread documents that may hold pods; null stands for any, where the text does not show it. */
+export function namespacesOfUnreadPods(state: State): ReadonlySet<string | null> {
+  const found = state.manifests.unread.filter(({ kind }) => kind === null || MAKES_PODS.has(kind));
+  return new Set(found.map(({ namespace }) => namespace));
+}
 
 /** Whether an unread document may be a Namespace, with labels that are asked for. */
 export const mayHideNamespaces = (state: State): boolean =>
