@@ -69,9 +69,7 @@ function readNodes(value: unknown): Settings['nodes'] | null {
       typeof node.address === 'string' &&
       parseAddress(node.address) !== null,
   );
-  return valid && new Set(nodes.map((node) => node.name)).size === nodes.length
-    ? (nodes as { name: string; address: string }[])
-    : null;
+  return valid && new Set(nodes.map((node) => node.name)).size === nodes.length ? nodes : null;
 }
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>

@@ -19,10 +19,26 @@ import { buildDatapath } from './build.mjs';
 
 const SOURCE = 'test/bench/native/plain.c';
 /** In the order in which plain.c reads them. */
-const SIZES = ['services', 'backends', 'reverseNat', 'maglev', 'conntrack', 'ipcache', 'policy', 'lxc', 'endpointConfig', 'nodeConfig', 'nodes'];
+const SIZES = [
+  'services',
+  'backends',
+  'reverseNat',
+  'maglev',
+  'conntrack',
+  'ipcache',
+  'policy',
+  'lxc',
+  'endpointConfig',
+  'nodeConfig',
+  'nodes',
+];
 
 const { values: options } = parseArgs({
-  options: { rounds: { type: 'string', default: '15' }, profile: { type: 'string', default: 'all' }, 'at-most': { type: 'string' } },
+  options: {
+    rounds: { type: 'string', default: '15' },
+    profile: { type: 'string', default: 'all' },
+    'at-most': { type: 'string' },
+  },
 });
 
 const temporary = mkdtempSync(join(tmpdir(), 'hopscope-bench-'));
@@ -33,7 +49,8 @@ try {
 }
 
 async function main() {
-  if (process.platform !== 'linux') return loudly(`This comparison needs Linux, and this is ${process.platform}. Nothing was measured.`);
+  if (process.platform !== 'linux')
+    return loudly(`This comparison needs Linux, and this is ${process.platform}. Nothing was measured.`);
   const compiler = ['clang', 'gcc'].find((name) => spawnSync(name, ['--version']).status === 0);
   if (!compiler) return loudly('There is no C compiler: install clang or gcc. Nothing was measured.');
   await buildDatapath();
@@ -64,15 +81,23 @@ async function main() {
     const [c, wasm] = [median(times.c), median(times.wasm)];
     return { name, c, wasm, ratio: wasm / c, digests };
   });
-  console.log(['profile'.padEnd(18), 'C ns', 'wasm ns', 'wasm/C', ' digest'].map((cell, i) => (i ? cell.padStart(9) : cell)).join(''));
+  console.log(
+    ['profile'.padEnd(18), 'C ns', 'wasm ns', 'wasm/C', ' digest']
+      .map((cell, i) => (i ? cell.padStart(9) : cell))
+      .join(''),
+  );
   for (const { name, c, wasm, ratio, digests } of rows) {
     const agreed = digests.c === digests.wasm ? digests.c : `C ${digests.c}, wasm ${digests.wasm}: DIFFERENT`;
-    console.log(`${name.padEnd(18)}${c.toFixed(1).padStart(9)}${wasm.toFixed(1).padStart(9)}${ratio.toFixed(2).padStart(9)}   ${agreed}`);
+    console.log(
+      `${name.padEnd(18)}${c.toFixed(1).padStart(9)}${wasm.toFixed(1).padStart(9)}${ratio.toFixed(2).padStart(9)}   ${agreed}`,
+    );
   }
-  if (rows.some(({ digests }) => digests.c !== digests.wasm)) return loudly('The digests differ: one of the two gives wrong answers.');
+  if (rows.some(({ digests }) => digests.c !== digests.wasm))
+    return loudly('The digests differ: one of the two gives wrong answers.');
   const limit = options['at-most'];
   const slow = rows.filter(({ ratio }) => ratio > Number(limit));
-  if (limit && slow.length > 0) return loudly(`More than ${limit} times as slow as C: ${slow.map(({ name }) => name).join(', ')}.`);
+  if (limit && slow.length > 0)
+    return loudly(`More than ${limit} times as slow as C: ${slow.map(({ name }) => name).join(', ')}.`);
   return 0;
 }
 
@@ -93,7 +118,15 @@ function median(values) {
 async function benchModule() {
   const outfile = join(temporary, 'bench.mjs');
   const contents = `export * from './dataplane/bench/lane.js'; export { PROFILES } from './dataplane/bench/profiles.js'; export { MapId } from './assembly/abi.js'; export { encode, decode } from './dataplane/wasm.js'; export { MaglevKey, MaglevTable } from './pkg/structs.js';`;
-  await build({ stdin: { contents, resolveDir: process.cwd(), loader: 'ts' }, bundle: true, format: 'esm', platform: 'node', target: 'es2022', outfile, logLevel: 'warning' });
+  await build({
+    stdin: { contents, resolveDir: process.cwd(), loader: 'ts' },
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'es2022',
+    outfile,
+    logLevel: 'warning',
+  });
   return import(pathToFileURL(outfile).href);
 }
 
@@ -109,7 +142,8 @@ async function pairOf(bench, modules, program, name) {
   const fromC = await native.ask();
   rmSync(path);
   const fromWasm = bench.verify(profile, lane, bench.Lane.open(modules.trace, profile));
-  if (fromC.forwarded !== fromWasm.forwarded) throw new Error(`${name}: C forwards ${fromC.forwarded} packets, wasm ${fromWasm.forwarded}`);
+  if (fromC.forwarded !== fromWasm.forwarded)
+    throw new Error(`${name}: C forwards ${fromC.forwarded} packets, wasm ${fromWasm.forwarded}`);
   lane.warmUp(1000);
   return { name, lane, native, digests: { c: fromC.digest, wasm: fromWasm.digest }, times: { c: [], wasm: [] } };
 }
@@ -138,10 +172,21 @@ function writeWorkload(bench, lane, path) {
   const file = openSync(path, 'w');
   const write = (...buffers) => buffers.forEach((buffer) => writeSync(file, buffer));
   write(words(...SIZES.map((name) => sizes[name]), bench.CALLS, bench.SAMPLES, workload.entries.length));
-  write(Buffer.concat(workload.entries.flatMap(({ map, key, value }) => [words(map, key.length, value.length), Buffer.from(key + value, 'latin1')])));
+  write(
+    Buffer.concat(
+      workload.entries.flatMap(({ map, key, value }) => [
+        words(map, key.length, value.length),
+        Buffer.from(key + value, 'latin1'),
+      ]),
+    ),
+  );
   write(words(workload.maglev.length));
   for (const { revNatIndex } of workload.maglev) {
-    const found = datapath.lookup(bench.MapId.LB4_MAGLEV, bench.encode(bench.MaglevKey, { revNatIndex }), bench.MaglevTable.size);
+    const found = datapath.lookup(
+      bench.MapId.LB4_MAGLEV,
+      bench.encode(bench.MaglevKey, { revNatIndex }),
+      bench.MaglevTable.size,
+    );
     const { table, size } = bench.decode(bench.MaglevTable, found);
     write(words(revNatIndex, size), Buffer.from(datapath.words(table, size).buffer));
   }

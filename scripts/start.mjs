@@ -15,7 +15,8 @@ await buildBundles();
 /** A VS Code and why there is none. */
 async function findVsCode() {
   if (process.env.VSCODE_EXECUTABLE) return { code: process.env.VSCODE_EXECUTABLE };
-  if (process.platform === 'linux' && !process.env.DISPLAY && !process.env.WAYLAND_DISPLAY) return { why: 'there is no display' };
+  if (process.platform === 'linux' && !process.env.DISPLAY && !process.env.WAYLAND_DISPLAY)
+    return { why: 'there is no display' };
   const installed = spawnSync('code', ['--version'], { encoding: 'utf8', shell: process.platform === 'win32' });
   if (installed.status === 0) return { code: 'code' };
   try {
@@ -30,7 +31,13 @@ const { code, why } = await findVsCode();
 if (code) {
   console.log('Opening examples/ in VS Code with Hopscope. Hover a Service name, or change a label in a policy.');
   const profile = mkdtempSync(join(tmpdir(), 'hopscope-'));
-  const args = [`--extensionDevelopmentPath=${resolve('.')}`, `--user-data-dir=${profile}`, '--disable-extensions', '--wait', resolve('examples')];
+  const args = [
+    `--extensionDevelopmentPath=${resolve('.')}`,
+    `--user-data-dir=${profile}`,
+    '--disable-extensions',
+    '--wait',
+    resolve('examples'),
+  ];
   const child = spawn(code, args, { stdio: 'inherit', shell: process.platform === 'win32' && code === 'code' });
   child.on('close', (status) => (process.exitCode = status ?? 0));
 } else {

@@ -15,7 +15,13 @@ interface Scenario {
   /** A folder of manifests; the scenario's own unless given. */
   readonly manifests?: string;
   readonly settings?: Readonly<Record<string, unknown>>;
-  readonly traces: readonly { readonly from: string; readonly to: string; readonly port: number; readonly protocol?: string; readonly sourcePort?: number }[];
+  readonly traces: readonly {
+    readonly from: string;
+    readonly to: string;
+    readonly port: number;
+    readonly protocol?: string;
+    readonly sourcePort?: number;
+  }[];
 }
 
 const ROOT = 'test/scenarios';

@@ -27,6 +27,14 @@ export class Ipv4CtTuple {
     store<u32>(changetype<usize>(this) + offsetof<Ipv4CtTuple>('sport'), ports);
     store<u32>(changetype<usize>(this) + offsetof<Ipv4CtTuple>('nexthdr'), protocol | (flags << 8) | (node << 16));
   }
+
+  /** The connection of this tuple; null for none. */
+  @inline
+  find(): CtEntry {
+    const entry = connections.touch(this);
+    trace.lookup<Ipv4CtTuple, CtEntry>(MapId.CT4, this, entry);
+    return entry;
+  }
 }
 
 /** Cilium `struct ct_entry`. */
@@ -45,6 +53,38 @@ export class CtEntry {
   rxFlagsSeen: u8;
   pad: u16;
   lastReport: u32;
+
+  get isClosing(): bool {
+    return (this.flags & (CtFlag.RX_CLOSING | CtFlag.TX_CLOSING)) != 0;
+  }
+
+  /** Counts the packet in hand and moves the lifetime; `transmit` in the direction in which the connection was opened. */
+  @inline
+  account(ctx: Context, transmit: bool): void {
+    this.packets++;
+    this.bytes += <u64>(ctx.end - ctx.data);
+    if (ctx.protocol != IpProto.TCP) {
+      this.lifetime = now + CtLifetime.NONTCP;
+      return;
+    }
+    const flags = ctx.tcpFlags;
+    if (transmit) this.txFlagsSeen |= <u8>flags;
+    else this.rxFlagsSeen |= <u8>flags;
+    if ((flags & (TcpFlag.RST | TcpFlag.FIN)) != 0) return this.close(flags, transmit);
+    // The same ports again: a connection reopened before the old one was forgotten.
+    if ((flags & TcpFlag.SYN) == 0) this.flags |= <u16>CtFlag.SEEN_NON_SYN;
+    else if (this.isClosing) this.flags &= ~(<u16>(CtFlag.RX_CLOSING | CtFlag.TX_CLOSING | CtFlag.SEEN_NON_SYN));
+    if (this.isClosing) return;
+    this.lifetime = now + ((this.flags & CtFlag.SEEN_NON_SYN) != 0 ? CtLifetime.TCP : CtLifetime.SYN);
+  }
+
+  /** Closes the sender's direction; a reset closes both at once. */
+  private close(flags: u32, transmit: bool): void {
+    const both = CtFlag.TX_CLOSING | CtFlag.RX_CLOSING;
+    if ((flags & TcpFlag.RST) != 0) this.flags |= <u16>both;
+    else this.flags |= <u16>(transmit ? CtFlag.TX_CLOSING : CtFlag.RX_CLOSING);
+    if ((this.flags & both) == both) this.lifetime = now + CtLifetime.CLOSE;
+  }
 }
 
 export const connections = changetype<LruHashMap<Ipv4CtTuple, CtEntry>>(
@@ -69,48 +109,6 @@ export function entry(): CtEntry {
   return found;
 }
 
-function isClosing(entry: CtEntry): bool {
-  return (entry.flags & (CtFlag.RX_CLOSING | CtFlag.TX_CLOSING)) != 0;
-}
-
-function lifetimeOf(protocol: u32, nonSyn: bool): u32 {
-  if (protocol != IpProto.TCP) return CtLifetime.NONTCP;
-  return nonSyn ? CtLifetime.TCP : CtLifetime.SYN;
-}
-
-/** Counts the packet in an entry and moves its lifetime; `transmit` in the direction in which the connection was opened. */
-function account(ctx: Context, entry: CtEntry, transmit: bool): void {
-  entry.packets++;
-  entry.bytes += <u64>(ctx.end - ctx.data);
-  if (ctx.protocol != IpProto.TCP) {
-    entry.lifetime = now + CtLifetime.NONTCP;
-    return;
-  }
-  const flags = ctx.tcpFlags;
-  if (transmit) entry.txFlagsSeen |= <u8>flags;
-  else entry.rxFlagsSeen |= <u8>flags;
-  if ((flags & (TcpFlag.RST | TcpFlag.FIN)) != 0) {
-    entry.flags |= <u16>(transmit ? CtFlag.TX_CLOSING : CtFlag.RX_CLOSING);
-    // A reset ends both directions at once.
-    if ((flags & TcpFlag.RST) != 0) entry.flags |= <u16>(CtFlag.TX_CLOSING | CtFlag.RX_CLOSING);
-    const both = CtFlag.TX_CLOSING | CtFlag.RX_CLOSING;
-    if ((entry.flags & both) == both) entry.lifetime = now + CtLifetime.CLOSE;
-    return;
-  }
-  if ((flags & TcpFlag.SYN) != 0 && isClosing(entry)) {
-    // The same ports again: a connection reopened before the old one was forgotten.
-    entry.flags &= ~(<u16>(CtFlag.RX_CLOSING | CtFlag.TX_CLOSING | CtFlag.SEEN_NON_SYN));
-  }
-  if ((flags & TcpFlag.SYN) == 0) entry.flags |= <u16>CtFlag.SEEN_NON_SYN;
-  if (!isClosing(entry)) entry.lifetime = now + lifetimeOf(IpProto.TCP, (entry.flags & CtFlag.SEEN_NON_SYN) != 0);
-}
-
-function find(tuple: Ipv4CtTuple): CtEntry {
-  const entry = connections.touch(tuple);
-  trace.lookup<Ipv4CtTuple, CtEntry>(MapId.CT4, tuple, entry);
-  return entry;
-}
-
 /**
  * Which connection the packet in hand belongs to, seen from the endpoint in `direction` (`ct_lookup4`):
  *
@@ -124,18 +122,18 @@ export function lookup(ctx: Context, direction: CtDirection): CtStatus {
   const opposite: u32 = direction == CtDirection.EGRESS ? CtDirection.INGRESS : CtDirection.EGRESS;
   reverse.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, opposite, ctx.node);
   let status = CtStatus.REPLY;
-  let entry = find(reverse);
+  let entry = reverse.find();
   if (entry === null) {
     forward.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, direction, ctx.node);
     status = CtStatus.ESTABLISHED;
-    entry = find(forward);
+    entry = forward.find();
   }
   found = entry;
   if (entry === null) {
     ctx.ctStatus = CtStatus.NEW;
     return CtStatus.NEW;
   }
-  account(ctx, entry, status == CtStatus.ESTABLISHED);
+  entry.account(ctx, status == CtStatus.ESTABLISHED);
   ctx.ctStatus = status;
   if (status == CtStatus.REPLY) {
     ctx.revNatIndex = entry.revNatIndex;
@@ -147,8 +145,8 @@ export function lookup(ctx: Context, direction: CtDirection): CtStatus {
 /** The entry of a Service's flow, under the frontend's address (`ct_lookup4` with CT_SERVICE); null for a new one. */
 export function lookupService(ctx: Context): CtEntry {
   forward.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, CtDirection.SERVICE, ctx.node);
-  const entry = find(forward);
-  if (entry !== null) account(ctx, entry, true);
+  const entry = forward.find();
+  if (entry !== null) entry.account(ctx, true);
   found = entry;
   return entry;
 }
@@ -156,7 +154,7 @@ export function lookupService(ctx: Context): CtEntry {
 /** The entry that this tuple opened in `direction`, without counting the packet in it; null for none. */
 export function peek(ctx: Context, direction: CtDirection): CtEntry {
   forward.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, direction, ctx.node);
-  return find(forward);
+  return forward.find();
 }
 
 /** Remembers the packet in hand as the first of a connection (`ct_create4`). 0, or negated CT_CREATE_FAILED. */
@@ -170,7 +168,7 @@ export function create(ctx: Context, direction: CtDirection, revNatIndex: u32, b
   entry.backendId = backendId;
   entry.srcSecId = ctx.sourceIdentity;
   if (loopback) entry.flags |= <u16>CtFlag.LB_LOOPBACK;
-  account(ctx, entry, true);
+  entry.account(ctx, true);
   found = entry;
   return 0;
 }

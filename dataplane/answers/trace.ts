@@ -173,7 +173,7 @@ function recordsOf(events: readonly Uint8Array[]): Recorded[] {
     const key = String.fromCharCode(...event.subarray(at, at + keyLength));
     const value =
       valueLength === 0 ? null : String.fromCharCode(...event.subarray(at + keyLength, at + keyLength + valueLength));
-    lookups.push({ map: map as keyof typeof SCHEMAS, key, value });
+    lookups.push({ map: map, key, value });
   }
   return records;
 }
@@ -302,7 +302,7 @@ function textOf(state: State, outcome: Outcome, record: TraceRecord): string {
     case Step.REVERSE_LB:
       return `the source becomes the Service's address again: ${formatAddress(saddr)}:${sport}`;
     case Step.CT:
-      return conntrackText(record.ctStatus, info as CtDirection, saddr === LOOPBACK || daddr === LOOPBACK);
+      return conntrackText(record.ctStatus, info, saddr === LOOPBACK || daddr === LOOPBACK);
     case Step.POLICY:
       return policyText(state, outcome, record);
     case Step.ENCAP:

@@ -104,7 +104,9 @@ export async function bench(modules: BenchModules, options: BenchOptions): Promi
     }
   }
   if (running) onProgress?.(total, total, 'done');
-  const results = measured.filter(({ rounds }) => rounds.length > 0).map(({ subject, rounds, samples }) => resultOf(subject, rounds, samples));
+  const results = measured
+    .filter(({ rounds }) => rounds.length > 0)
+    .map(({ subject, rounds, samples }) => resultOf(subject, rounds, samples));
   return { schema: 'hopscope.bench/1', machine, cancelled: !running, results };
 }
 
@@ -158,7 +160,15 @@ function resultOf(subject: Subject, rounds: readonly number[], samples: readonly
     unit: subject.unit,
     packets: rounds.length * subject.perRound,
     rounds: rounds.length,
-    nsPerPacket: { median: tenths(median), p99: tenths(quantile([...samples].sort((a, b) => a - b), 0.99)) },
+    nsPerPacket: {
+      median: tenths(median),
+      p99: tenths(
+        quantile(
+          [...samples].sort((a, b) => a - b),
+          0.99,
+        ),
+      ),
+    },
     spread: { min: tenths(sorted[0]!), max: tenths(sorted.at(-1)!) },
     sample: subject.sample,
     batch: subject.batch,

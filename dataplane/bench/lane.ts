@@ -92,7 +92,9 @@ export function verify(profile: Profile, lane: Lane, reference: Lane): Pass {
   for (const each of [lane, reference]) each.openFlows();
   const [pass, expected] = [lane.pass(), reference.pass()];
   const forwarded = profile.traffic.allowed ? lane.workload.templates : 0;
-  if (pass.forwarded !== forwarded) throw new WrongAnswer(`${profile.name}: ${pass.forwarded} packets forwarded instead of ${forwarded}`);
-  if (pass.digest !== expected.digest) throw new WrongAnswer(`${profile.name}: digest ${pass.digest} instead of ${expected.digest}`);
+  if (pass.forwarded !== forwarded)
+    throw new WrongAnswer(`${profile.name}: ${pass.forwarded} packets forwarded instead of ${forwarded}`);
+  if (pass.digest !== expected.digest)
+    throw new WrongAnswer(`${profile.name}: digest ${pass.digest} instead of ${expected.digest}`);
   return pass;
 }

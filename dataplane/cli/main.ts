@@ -99,7 +99,7 @@ async function run(args: readonly string[]): Promise<Output> {
   if (!command) throw new CallError(`there is no command ${name}; there are ${Object.keys(COMMANDS).join(', ')}`);
   const { values, positionals } = read(command, rest);
   if (values['help'] === true) return { text: helpOf(command), exit: Exit.DONE };
-  const { set, help, ...options } = values;
+  const { set, ...options } = values;
   const modules = loadModules();
   const tell = (line: string): void => void process.stderr.write(`${line}\n`);
   const call: Call = {

@@ -27,7 +27,7 @@ const SUFFIX_LETTERS = 'bcdfghjklmnpqrstvwxz2456789';
 
 function suffix(text: string, length: number): string {
   let letters = '';
-  for (let i = 0; i < length; i++) letters += SUFFIX_LETTERS[hashOf(`${text}#${i}`) % SUFFIX_LETTERS.length];
+  for (let i = 0; i < length; i++) letters += SUFFIX_LETTERS.charAt(hashOf(`${text}#${i}`) % SUFFIX_LETTERS.length);
   return letters;
 }
 

@@ -10,7 +10,7 @@ function fields(presented: Presented): string {
 }
 
 function text(name: string, value: unknown): string {
-  if (!Array.isArray(value)) return `${value as string}`;
+  if (!Array.isArray(value)) return value as string;
   if (name !== 'backendIds') return value.length === 0 ? '-' : value.join(',');
   const counts = new Map<number, number>();
   for (const id of value as number[]) counts.set(id, (counts.get(id) ?? 0) + 1);

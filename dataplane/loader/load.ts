@@ -112,36 +112,30 @@ export class Loader {
   }
 }
 
-const COUNTED = [
-  ['services', MapId.LB4_SERVICES],
-  ['backends', MapId.LB4_BACKENDS],
-  ['reverseNat', MapId.LB4_REVERSE_NAT],
-  ['ipcache', MapId.IPCACHE],
-  ['policy', MapId.POLICY],
-  ['lxc', MapId.LXC],
-  ['nodes', MapId.NODES],
-] as const;
+/** Maps that hold as many entries as are desired. */
+const COUNTED = {
+  services: MapId.LB4_SERVICES,
+  backends: MapId.LB4_BACKENDS,
+  reverseNat: MapId.LB4_REVERSE_NAT,
+  ipcache: MapId.IPCACHE,
+  policy: MapId.POLICY,
+  lxc: MapId.LXC,
+  nodes: MapId.NODES,
+} as const satisfies Partial<Record<keyof Sizes, MapId>>;
+
+type Needs = Record<keyof typeof COUNTED | 'maglev' | 'maglevBackends' | 'endpointConfig' | 'nodeConfig', number>;
 
 /** What each map must hold at least. An array holds as many as its highest index says. */
-function needs(
-  desired: Desired,
-): Record<(typeof COUNTED)[number][0] | 'maglev' | 'maglevBackends' | 'endpointConfig' | 'nodeConfig', number> {
+function needs(desired: Desired): Needs {
   const counts = new Map<MapId, number>();
   for (const { map } of desired.entries) counts.set(map, (counts.get(map) ?? 0) + 1);
-  const of = (map: MapId): number => counts.get(map) ?? 0;
-  const highest = Math.max(0, ...desired.endpointIds.values());
+  const counted = Object.entries(COUNTED).map(([name, map]) => [name, counts.get(map) ?? 0]);
   return {
-    services: of(MapId.LB4_SERVICES),
-    backends: of(MapId.LB4_BACKENDS),
-    reverseNat: of(MapId.LB4_REVERSE_NAT),
-    ipcache: of(MapId.IPCACHE),
-    policy: of(MapId.POLICY),
-    lxc: of(MapId.LXC),
-    nodes: of(MapId.NODES),
+    ...(Object.fromEntries(counted) as Record<keyof typeof COUNTED, number>),
     maglev: desired.maglev.length,
     maglevBackends: desired.maglev.reduce((most, { backends }) => Math.max(most, backends.length), 0),
-    endpointConfig: highest + 1,
-    nodeConfig: of(MapId.NODE_CONFIG) + 1,
+    endpointConfig: [...desired.endpointIds.values()].reduce((most, id) => Math.max(most, id), 0) + 1,
+    nodeConfig: (counts.get(MapId.NODE_CONFIG) ?? 0) + 1,
   };
 }
 
@@ -154,7 +148,7 @@ function fits(sizes: Readonly<Sizes>, desired: Desired, maglevTableSize: number)
 function sizesFor(desired: Desired, maglevTableSize: number): Sizes {
   const roomy = Object.fromEntries(
     Object.entries(needs(desired)).map(([name, count]) => [name, 64 + Math.ceil(count * 1.5)]),
-  ) as ReturnType<typeof needs>;
+  ) as Needs;
   roomy.maglev = 16 + Math.ceil(roomy.maglev / 1.5);
   const widest = Math.max(roomy.services, roomy.ipcache, roomy.policy, roomy.lxc, CONNECTIONS);
   return {

@@ -44,8 +44,8 @@ function schema<K extends object, V extends object>(
   return {
     keySize: keyType.size,
     valueSize: valueType.size,
-    key: (bytes) => key(decode(keyType, bytes) as K),
-    value: (bytes) => value(decode(valueType, bytes) as V),
+    key: (bytes) => key(decode(keyType, bytes)),
+    value: (bytes) => value(decode(valueType, bytes)),
   };
 }
 

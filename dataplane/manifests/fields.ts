@@ -85,7 +85,7 @@ export class Fields {
     if (!found || found.value === '') return found && null;
     const word = words.find((one) => one === found.value);
     if (word !== undefined) return { value: word, at: found.at };
-    return this.refuse('HS1010', name, `${name} must be ${alternatives(words)}, not ${quote(found.value)}.`);
+    this.refuse('HS1010', name, `${name} must be ${alternatives(words)}, not ${quote(found.value)}.`);
   }
 
   boolean(name: string): boolean {
@@ -99,15 +99,14 @@ export class Fields {
   integer(name: string, low: number, high: number): Located<number> | null | undefined {
     const value = this.valueOf(name);
     if (value === null) return null;
-    if (value.type !== 'scalar' || typeof value.value !== 'number') return this.wrongType(name, 'a number', value);
+    if (value.type !== 'scalar' || typeof value.value !== 'number') {
+      this.wrongType(name, 'a number', value);
+      return;
+    }
     if (Number.isInteger(value.value) && value.value >= low && value.value <= high) {
       return { value: value.value, at: value.at };
     }
-    return this.refuse(
-      'HS1010',
-      name,
-      `${name} must be a whole number from ${low} to ${high}, not ${cut(value.text)}.`,
-    );
+    this.refuse('HS1010', name, `${name} must be a whole number from ${low} to ${high}, not ${cut(value.text)}.`);
   }
 
   port(name: string): Located<number> | null | undefined {
@@ -127,7 +126,7 @@ export class Fields {
     const found = this.string(name);
     if (!found || isPortName(found.value)) return found;
     const fixes = /^\d+$/.test(found.value) ? [`Write ${cut(found.value)} without quotes`] : [];
-    return this.refuse('HS1010', name, `${quote(found.value)} is not a port number or the name of a port.`, fixes);
+    this.refuse('HS1010', name, `${quote(found.value)} is not a port number or the name of a port.`, fixes);
   }
 
   /** A mapping in a field. */
@@ -211,7 +210,7 @@ export class Fields {
   }
 
   private wrongType(name: string, expected: string, value: Tree): undefined {
-    return this.refuse('HS1008', name, `${name} must be ${expected}, not ${describe(value)}.`);
+    this.refuse('HS1008', name, `${name} must be ${expected}, not ${describe(value)}.`);
   }
 }
 

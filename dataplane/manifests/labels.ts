@@ -78,19 +78,24 @@ function readExpression(item: Fields): LabelSelector['matchExpressions'][number]
   const values = item.strings('values');
   if (!known || !key || !operator || list === undefined) return undefined;
 
-  if (!isLabelKey(key.value)) return item.refuse('HS1010', 'key', `${quote(key.value)} is not a valid label key.`);
+  if (!isLabelKey(key.value)) {
+    item.refuse('HS1010', 'key', `${quote(key.value)} is not a valid label key.`);
+    return;
+  }
   const needsValues = operator.value === 'In' || operator.value === 'NotIn';
-  if (needsValues && !list?.items.length) return item.refuse('HS1010', 'values', `${operator.value} needs values.`);
-  if (!needsValues && list?.items.length) return item.refuse('HS1010', 'values', `${operator.value} takes no values.`);
+  if (needsValues && !list?.items.length) {
+    item.refuse('HS1010', 'values', `${operator.value} needs values.`);
+    return;
+  }
+  if (!needsValues && list?.items.length) {
+    item.refuse('HS1010', 'values', `${operator.value} takes no values.`);
+    return;
+  }
   if (values.length !== (list?.items.length ?? 0)) return undefined;
   const invalid = values.find(({ value }) => !isLabelValue(value));
   if (invalid) {
-    return item.refuse(
-      'HS1010',
-      'values',
-      `${quote(invalid.value)} is not a valid label value.`,
-      fixesOf(invalid.value),
-    );
+    item.refuse('HS1010', 'values', `${quote(invalid.value)} is not a valid label value.`, fixesOf(invalid.value));
+    return;
   }
   return { at: item.at, key: key.value, operator: operator.value, values: values.map(({ value }) => value) };
 }

@@ -87,10 +87,12 @@ function readPort(item: Fields): NetworkPolicyPort | undefined {
   const protocol = readProtocol(item);
   if (!known || port === undefined || endPort === undefined || !protocol) return undefined;
   if (endPort && typeof port?.value !== 'number') {
-    return item.refuse('HS1010', 'endPort', 'endPort needs a port that is a number.');
+    item.refuse('HS1010', 'endPort', 'endPort needs a port that is a number.');
+    return;
   }
   if (endPort && endPort.value < Number(port?.value)) {
-    return item.refuse('HS1010', 'endPort', `endPort ${endPort.value} is less than port ${port?.value}.`);
+    item.refuse('HS1010', 'endPort', `endPort ${endPort.value} is less than port ${port?.value}.`);
+    return;
   }
   return { at: item.at, protocol, port, endPort };
 }
@@ -102,7 +104,8 @@ function readPeer(item: Fields): NetworkPolicyPeer | undefined {
   const ipBlock = readIPBlock(item);
   if (!known || podSelector === undefined || namespaceSelector === undefined || ipBlock === undefined) return undefined;
   if (ipBlock && (podSelector || namespaceSelector)) {
-    return item.refuse('HS1010', 'ipBlock', 'A peer with an ipBlock can have no selector.');
+    item.refuse('HS1010', 'ipBlock', 'A peer with an ipBlock can have no selector.');
+    return;
   }
   if (!ipBlock && !podSelector && !namespaceSelector) {
     item.problems.push(problem('HS1010', item.at, 'A peer needs a podSelector, a namespaceSelector or an ipBlock.'));

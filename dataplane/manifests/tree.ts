@@ -77,12 +77,12 @@ class TreeBuilder {
       this.problems.push(problem('HS1014', at, `Kubernetes gives no meaning to the tag ${node.tag.slice(0, 60)}.`));
     }
     if (isScalar(node)) return this.scalar(node, at);
-    if (isSeq(node)) return { type: 'sequence', at, items: node.items.map((item) => this.read(item as ParsedNode)) };
+    if (isSeq(node)) return { type: 'sequence', at, items: node.items.map((item) => this.read(item)) };
     return { type: 'mapping', at, entries: this.entries(node) };
   }
 
   private scalar(node: ScalarNode.Parsed, at: Place): Scalar {
-    const text = String(node.value ?? '');
+    const text = node.value === null || node.value === undefined ? '' : String(node.value as string | number | boolean);
     return { type: 'scalar', at, value: resolveScalar(text, node.type === 'PLAIN', node.tag), text };
   }
 

@@ -40,29 +40,55 @@ spec:
         - port: web
 `;
 
-const FILES = { 'm.yaml': pod('web', '10.1.0.5', 'n1') + pod('api', '10.1.0.6', 'n1') + pod('other', '10.1.0.7', 'n1') + service('api', '10.96.0.9', 80, 'web'), 'p.yaml': POLICY };
+const FILES = {
+  'm.yaml':
+    pod('web', '10.1.0.5', 'n1') +
+    pod('api', '10.1.0.6', 'n1') +
+    pod('other', '10.1.0.7', 'n1') +
+    service('api', '10.96.0.9', 80, 'web'),
+  'p.yaml': POLICY,
+};
 
 test('lenses say what a policy blocks, who reaches a workload and a Service', () => {
   const session = sessionOf(FILES);
-  assert.deepEqual(session.annotations('p.yaml').lenses.map(({ title }) => title), ['applies to 1 pod of 1 workload · in: 1 workload blocked, 1 allowed']);
+  assert.deepEqual(
+    session.annotations('p.yaml').lenses.map(({ title }) => title),
+    ['applies to 1 pod of 1 workload · in: 1 workload blocked, 1 allowed'],
+  );
   const titles = session.annotations('m.yaml').lenses.map(({ range, title }) => `${range.start.line} ${title}`);
-  assert.deepEqual(titles.filter((title) => !title.includes('Trace')), [
-    '3 1 pod · ingress open, egress open · reached by 2 workloads',
-    '9 1 pod · ingress isolated by 1 policy, egress open · reached by 1 workload',
-    '15 1 pod · ingress open, egress open · reached by 2 workloads',
-    '21 1 endpoint · reached by 1 workload',
-  ]);
+  assert.deepEqual(
+    titles.filter((title) => !title.includes('Trace')),
+    [
+      '3 1 pod · ingress open, egress open · reached by 2 workloads',
+      '9 1 pod · ingress isolated by 1 policy, egress open · reached by 1 workload',
+      '15 1 pod · ingress open, egress open · reached by 2 workloads',
+      '21 1 endpoint · reached by 1 workload',
+    ],
+  );
 });
 
 test('hints stand behind selectors, named ports and empty rules', () => {
   const empty = `${POLICY}---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: none}\nspec:\n  podSelector: {}\n  policyTypes: [Ingress, Egress]\n  ingress: []\n  egress:\n    - {}\n`;
-  const hints = sessionOf({ ...FILES, 'p.yaml': empty }).annotations('p.yaml').inlays.map(({ position, text }) => `${position.line}:${position.column} ${text}`);
-  assert.deepEqual(hints, ['8:15 → 1 pod', '13:23 → 1 pod', '15:20 → 8080', '8:15 isolates ingress', '21:18 → all 3 pods', '23:14 denies all', '25:9 → allows all'.replace('→ ', '')]);
+  const hints = sessionOf({ ...FILES, 'p.yaml': empty })
+    .annotations('p.yaml')
+    .inlays.map(({ position, text }) => `${position.line}:${position.column} ${text}`);
+  assert.deepEqual(hints, [
+    '8:15 → 1 pod',
+    '13:23 → 1 pod',
+    '15:20 → 8080',
+    '8:15 isolates ingress',
+    '21:18 → all 3 pods',
+    '23:14 denies all',
+    '25:9 → allows all'.replace('→ ', ''),
+  ]);
 });
 
 test('hovering a Service: verdict first, then hops, the rule with its line, the reply', () => {
   const lines = hoverAt(sessionOf(FILES), 'm.yaml', 'api}\nspec: {clusterIP')!;
-  assert.match(lines[0]!, /^DENIED default\/other\[Pod\] → svc:default\/api:80 TCP: Policy denied \(133\) at ingress|^ALLOWED default\/web\[Pod\] → svc:default\/api:80 TCP/);
+  assert.match(
+    lines[0]!,
+    /^DENIED default\/other\[Pod\] → svc:default\/api:80 TCP: Policy denied \(133\) at ingress|^ALLOWED default\/web\[Pod\] → svc:default\/api:80 TCP/,
+  );
   const text = lines.join('\n');
   assert.match(text, /picks backend default\/api 10\.1\.0\.6:8080/);
   assert.match(text, /default\/only-web.* \(p\.yaml:\d+\)/);
@@ -70,21 +96,39 @@ test('hovering a Service: verdict first, then hops, the rule with its line, the 
 });
 
 test('a label changed in a policy turns hover and lens', () => {
-  const session = sessionOf({ ...FILES, 'm.yaml': FILES['m.yaml'].replace('containers: [{name: c,', 'containers: [{name: c, env: [{name: API_ADDR, value: "api:80"}],') });
-  const told = (): string => `${hoverAt(session, 'm.yaml', 'api:80')![0]!} | ${session.annotations('p.yaml').lenses[0]!.title}`;
+  const session = sessionOf({
+    ...FILES,
+    'm.yaml': FILES['m.yaml'].replace(
+      'containers: [{name: c,',
+      'containers: [{name: c, env: [{name: API_ADDR, value: "api:80"}],',
+    ),
+  });
+  const told = (): string =>
+    `${hoverAt(session, 'm.yaml', 'api:80')![0]!} | ${session.annotations('p.yaml').lenses[0]!.title}`;
   assert.match(told(), /^ALLOWED default\/web\[Pod\] → dns:api:80.*1 allowed$/);
   session.setFile('p.yaml', POLICY.replace('app: web', 'app: wob'));
-  assert.match(told(), /^DENIED default\/web\[Pod\] → dns:api:80 TCP: Policy denied \(133\) at ingress \| .*nothing gets in$/);
+  assert.match(
+    told(),
+    /^DENIED default\/web\[Pod\] → dns:api:80 TCP: Policy denied \(133\) at ingress \| .*nothing gets in$/,
+  );
   session.setFile('p.yaml', POLICY);
   assert.match(told(), /^ALLOWED/);
 });
 
 test('a half-typed policy keeps its last good state, and every answer says so', () => {
   const session = sessionOf(FILES);
-  void session.state;
+  session.state;
   session.setFile('p.yaml', POLICY.replace('- podSelector:', '- podSel: ['));
   assert.match(session.annotations('p.yaml').lenses[0]!.title, /1 allowed \(last good state\)$/);
-  const answered = session.query({ from: 'default/web', to: 'default/api', protocol: 'TCP', port: 8080, sourcePort: null, node: null, http: null });
+  const answered = session.query({
+    from: 'default/web',
+    to: 'default/api',
+    protocol: 'TCP',
+    port: 8080,
+    sourcePort: null,
+    node: null,
+    http: null,
+  });
   assert.ok('answer' in answered && answered.answer.verdict === 'ALLOWED');
   assert.match(answered.answer.assumes.join(), /p\.yaml:1: last good state of NetworkPolicy only-web/);
 });
@@ -104,22 +148,29 @@ test('every position of every example: at most fifteen lines, a verdict or a nam
     let cards = 0;
     for (const file of session.state.manifests.files) {
       session.annotations(file);
-      session.state.manifests.text(file)!.split('\n').forEach((line, i) => {
-        for (let column = 1; column <= line.length + 1; column += 4) {
-          const card = session.hover(file, { line: i + 1, column });
-          if (!card) continue;
-          cards++;
-          assert.ok(card.lines.length > 0 && card.lines.length <= 15, `${file}:${i + 1}`);
-          assert.ok(card.lines[0]![0]!.style !== 'plain' && card.lines[0]![0]!.style !== undefined, `${file}:${i + 1}: ${JSON.stringify(card.lines[0])}`);
-        }
-      });
+      session.state.manifests
+        .text(file)!
+        .split('\n')
+        .forEach((line, i) => {
+          for (let column = 1; column <= line.length + 1; column += 4) {
+            const card = session.hover(file, { line: i + 1, column });
+            if (!card) continue;
+            cards++;
+            assert.ok(card.lines.length > 0 && card.lines.length <= 15, `${file}:${i + 1}`);
+            assert.ok(
+              card.lines[0]![0]!.style !== 'plain' && card.lines[0]![0]!.style !== undefined,
+              `${file}:${i + 1}: ${JSON.stringify(card.lines[0])}`,
+            );
+          }
+        });
     }
     assert.ok(cards > 100, `${folder}: ${cards} hovers`);
   }
 });
 
 test('host names: in URLs, with ports, in arguments and ConfigMaps; not every word is one', () => {
-  const map = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n  URL: postgres://user:pw@api.default:80/db\n  LEVEL: api\n  API_HOST: api\n  VERSION: 1.2.3\n';
+  const map =
+    'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n  URL: postgres://user:pw@api.default:80/db\n  LEVEL: api\n  API_HOST: api\n  VERSION: 1.2.3\n';
   const session = sessionOf({ ...FILES, 'c.yaml': map });
   assert.match(hoverAt(session, 'c.yaml', 'api.default:80')![0]!, /→ dns:api\.default:80 TCP/);
   assert.match(hoverAt(session, 'c.yaml', 'api\n  VERSION')![0]!, /→ dns:api TCP|→ dns:api:80/);

@@ -35,7 +35,7 @@ test('another label in one peer changes one policy entry for another, and nothin
 test('a pod more behind a Service: its own entries, a slot, a backend and one table', () => {
   const one = engine();
   one.manifests.set('pods.yaml', PODS);
-  void one.current;
+  one.current;
   one.manifests.set('more.yaml', pod('a2', '10.1.0.9', 'n2').replace('labels: {app: a2}', 'labels: {app: a}'));
   const { updated, deleted, tables } = one.current.report;
   // lxc, endpoint_config, ipcache; master, slot, backend.
@@ -77,7 +77,7 @@ test('the maps after edits are those of a cold start, and so are the answers', (
       const edited = engine();
       for (const version of versions) {
         edited.manifests.set('m.yaml', version);
-        void edited.current;
+        edited.current;
       }
       // A cold start has no last good state; so the comparison is with the last edit, made once more from an empty file.
       edited.manifests.set('m.yaml', null);
@@ -119,7 +119,7 @@ function entries(one: Engine, map: string): string {
 test('a full map makes a larger dataplane, and no packet sees a half', () => {
   const one = engine();
   one.manifests.set('m.yaml', PODS);
-  void one.current;
+  one.current;
   const before = one.current.loader.current.wasm.mapCapacity(MapId.LXC);
   const many = Array.from({ length: 300 }, (_, i) => pod(`x${i}`, `10.9.${i >> 8}.${i & 255}`, 'n1')).join('');
   one.manifests.set('many.yaml', many);

@@ -75,7 +75,7 @@ const pick = <T>(values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...va
 
 /** An object that has all the fields. */
 const record = <T>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>
-  fc.record<T>(fields, { noNullPrototype: true }) as fc.Arbitrary<T>;
+  fc.record<T>(fields, { noNullPrototype: true });
 
 /** An object that has any of the fields, or none. */
 const optional = <T>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<Partial<T>> =>

@@ -22,7 +22,15 @@ function asker(): Ask {
     engine.manifests.set('cluster.yaml', manifests);
     const state = engine.current;
     const answers = probes.map(({ from, to, protocol, port }) => {
-      const answered = query(state, { from: refOf(from), to: refOf(to), protocol, port, sourcePort: null, node: null, http: null });
+      const answered = query(state, {
+        from: refOf(from),
+        to: refOf(to),
+        protocol,
+        port,
+        sourcePort: null,
+        node: null,
+        http: null,
+      });
       if ('error' in answered) throw new Error(answered.error);
       return { ...answered.answer, deciders: [...answered.answer.deciders] };
     });
