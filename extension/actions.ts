@@ -70,11 +70,11 @@ function readLocation(value: unknown): Location | null {
   return start && end ? { file: value['file'], range: { start, end } } : null;
 }
 
-/** Opens a place in a manifest of the set; any other file is refused. */
+/** Opens a manifest of the set at the start of a place; any other file is refused. */
 export async function reveal(set: ManifestSet, argument: unknown, column?: vscode.ViewColumn): Promise<void> {
   const location = readLocation(argument);
   const uri = location && set.uriOf(location.file);
   if (!uri) return;
-  const selection = toRange(location.range);
-  await vscode.window.showTextDocument(uri, { selection, ...(column === undefined ? {} : { viewColumn: column }) });
+  const { start } = toRange(location.range);
+  await vscode.window.showTextDocument(uri, { selection: new vscode.Range(start, start), ...(column === undefined ? {} : { viewColumn: column }) });
 }

@@ -99,7 +99,7 @@ function viewOf(report: BenchReport, generation: number): BenchView {
       ...plot('Time per packet: median, whisker to the 99th percentile', 'packet'),
       ...plot('Time per edit: median, whisker to the 99th percentile', 'edit'),
     ],
-    columns: BENCH_COLUMNS.map((column) => column[0] + column.slice(1).toLowerCase()),
+    columns: BENCH_COLUMNS.map((column) => column.slice(0, 1) + column.slice(1).toLowerCase()),
     rows: report.results.map(benchCells),
     notes: benchNotes(report),
   };

@@ -6,8 +6,8 @@ import type { FromBench, Start } from './protocol.js';
 
 /** Rounds of each profile: enough for a median, few enough to wait for. */
 const ROUNDS = 5;
-/** As in asconfig.json. */
-const WASM = '-O3 --noAssert simd bulk-memory';
+/** What `asconfig.json` compiles the datapath with. */
+const WASM_FLAGS = '-O3 --runtime stub --noAssert';
 
 const compiled = (bytes: Uint8Array): WebAssembly.Module => new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
 
@@ -19,7 +19,7 @@ export function runBench(port: MessagePort, { fast, trace, profiles }: Extract<S
     {
       profiles,
       rounds: ROUNDS,
-      machine: { cpu: all[0]?.model.trim() ?? 'unknown', cores: all.length, node: process.version, wasm: WASM },
+      machine: { cpu: all[0]?.model.trim() ?? 'unknown', cores: all.length, node: process.version, wasm: WASM_FLAGS },
       onProgress: (done, total, what) => send({ type: 'progress', done, total, what }),
     },
   ).then(

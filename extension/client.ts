@@ -52,6 +52,8 @@ export class Client {
     private readonly name: string,
     private readonly engine: Engine,
     private readonly log: Log,
+    /** Called when workers were lost too often: nothing is answered any more. */
+    private readonly onGaveUp: () => void,
   ) {}
 
   setFile(file: string, content: Content | null): void {
@@ -75,15 +77,6 @@ export class Client {
       if (this.worker) this.post({ type: 'ask', id, method, params });
       else this.start();
     });
-  }
-
-  /** Starts over with the same files. */
-  async restart(): Promise<void> {
-    this.losses = [];
-    const { worker } = this;
-    this.worker = null;
-    await worker?.terminate();
-    if (this.pending.size > 0 && !this.worker) this.start();
   }
 
   dispose(): void {
@@ -141,7 +134,9 @@ export class Client {
       this.pending.delete(id);
       asked.reject(new Error(`The engine stopped over "${asked.method}".`));
     }
-    if (this.gaveUp) this.log.error(`${this.name}: gave up after ${this.losses.length} lost workers`);
-    else if (this.pending.size > 0) this.start();
+    if (this.gaveUp) {
+      this.log.error(`${this.name}: gave up after ${this.losses.length} lost workers`);
+      this.onGaveUp();
+    } else if (this.pending.size > 0) this.start();
   }
 }

@@ -1,5 +1,6 @@
 /** The endpoints of a Service, as a list; choosing one opens the manifest that put it there. */
 import * as vscode from 'vscode';
+import { count } from '../dataplane/words.js';
 import { reveal } from './actions.js';
 import type { Backend, ServiceBackends } from './backends.js';
 import { registerCommand } from './commands.js';
@@ -18,13 +19,11 @@ export function registerEndpoints(workspace: Workspace, output: vscode.LogOutput
   });
 }
 
-const plural = (count: number): string => `${count} endpoint${count === 1 ? '' : 's'}`;
-
 async function pickService(services: readonly ServiceBackends[]): Promise<ServiceBackends | null> {
   const items = services.map((service) => ({
     label: `$(symbol-interface) ${inLabel(service.service)}`,
     description: inLabel([service.clusterIP ?? 'no cluster IP', ...service.ports].join('  ')),
-    detail: service.backends.length === 0 ? '$(warning) no endpoints' : plural(service.backends.length),
+    detail: service.backends.length === 0 ? '$(warning) no endpoints' : count(service.backends.length, 'endpoint'),
     service,
   }));
   const options = { title: 'Endpoints', placeHolder: 'Which Service?', matchOnDescription: true };
@@ -56,7 +55,7 @@ async function pickBackend({ service, backends, location }: ServiceBackends): Pr
     location,
   };
   const options = {
-    title: `${service}: ${plural(backends.length)}`,
+    title: `${service}: ${count(backends.length, 'endpoint')}`,
     placeHolder: 'Which manifest?',
     matchOnDescription: true,
     matchOnDetail: true,

@@ -1,5 +1,6 @@
 /** The one item in the status bar: how many errors and warnings there are, or that manifests are being read. */
 import * as vscode from 'vscode';
+import { count } from '../dataplane/words.js';
 import type { Diagnostics } from './diagnostics.js';
 import type { CommandId } from './meta.js';
 import type { Workspace } from './workspace.js';
@@ -17,7 +18,7 @@ export function showStatus(workspace: Workspace, diagnostics: Diagnostics): vsco
     item.text = busy ? '$(loading~spin) Hopscope' : `$(type-hierarchy) Hopscope: ${counts || '✓'}`;
     item.tooltip = busy
       ? 'Hopscope reads the manifests'
-      : `${plural(errors, 'error')} and ${plural(warnings, 'warning')} in ${plural(files, 'manifest file')}`;
+      : `${count(errors, 'error')} and ${count(warnings, 'warning')} in ${count(files, 'manifest file')}`;
     item.accessibilityInformation = { label: `Hopscope: ${item.tooltip}` };
     item.command = errors + warnings > 0 ? 'workbench.actions.view.problems' : SHOW_OUTPUT;
     if (files > 0) item.show();
@@ -34,5 +35,3 @@ export function showStatus(workspace: Workspace, diagnostics: Diagnostics): vsco
     diagnostics.onDidPublish(render),
   );
 }
-
-const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`;

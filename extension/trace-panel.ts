@@ -163,7 +163,7 @@ function viewOf(generation: number, request: TraceRequest, trace: Trace, places:
   const why = reason ? `${reason.text} (${reason.code})${direction ? ` at ${direction}` : ''}` : '';
   const where = backend ? `${backend.pod ?? backend.ip} ${backend.ip}:${backend.port}` : '';
   const via = service && where ? `Service ${service.namespace}/${service.name}:${service.port} picks ${where}` : where;
-  const hopsOf = (hops: readonly Hop[]): HopView[] => hops.map((hop, i) => hopView(hop, hops[i - 1] ?? null, linkTo));
+  const hopsOf = (hops: readonly Hop[]): HopView[] => hops.map((hop, i) => hopView(hop, hops[i - 1] ?? null, hops[i + 1] ?? null, linkTo));
   return {
     generation,
     title: flowOf(request),
@@ -189,7 +189,7 @@ function viewOf(generation: number, request: TraceRequest, trace: Trace, places:
 /** Hops whose manifest lines decided something; the others' would only repeat them. */
 const TELLING = ['policy', 'lb', 'drop'];
 
-function hopView(hop: Hop, previous: Hop | null, linkTo: (place: Place) => LinkView): HopView {
+function hopView(hop: Hop, previous: Hop | null, next: Hop | null, linkTo: (place: Place) => LinkView): HopView {
   const { before, after, outer, identity, lookups, origin } = hop;
   const changed = JSON.stringify(before) !== JSON.stringify(after);
   return {
@@ -197,6 +197,7 @@ function hopView(hop: Hop, previous: Hop | null, linkTo: (place: Place) => LinkV
     isNewNode: previous === null || previous.node !== hop.node,
     place: hop.point ?? hop.program,
     action: hop.action,
+    refuses: hop.action === 'drop' || next?.action === 'drop',
     text: hop.text,
     before: partsOf(before, after),
     after: changed ? partsOf(after, before) : null,

@@ -36,7 +36,7 @@ export class Workspace implements vscode.Disposable {
   private readonly changed = new vscode.EventEmitter<ManifestSet>();
   private readonly closed = new vscode.EventEmitter<ManifestSet>();
   private readonly busyChanged = new vscode.EventEmitter<boolean>();
-  private readonly subscriptions: vscode.Disposable[] = [this.changed, this.closed, this.busyChanged];
+  private readonly subscriptions: { dispose(): unknown }[] = [this.changed, this.closed, this.busyChanged];
   private watchers: vscode.Disposable[] = [];
 
   /** Manifests or settings of the set are no longer as they were. */
@@ -151,9 +151,14 @@ export class Workspace implements vscode.Disposable {
   }
 
   private createSet(name: string, scope: vscode.Uri, root: vscode.Uri | null): ManifestSet {
-    const set = new ManifestSet(name, root, new Client(name, this.engine, this.output));
+    const set = new ManifestSet(name, root, new Client(name, this.engine, this.output, () => void this.offerReload(name)));
     set.client.configure(this.configuration.engine(scope));
     return set;
+  }
+
+  private async offerReload(name: string): Promise<void> {
+    const message = `Hopscope: the engine stopped too often; what is shown of ${name} is not kept up to date.`;
+    if ((await vscode.window.showErrorMessage(message, 'Reload')) === 'Reload') await this.reload();
   }
 
   private configure(set: ManifestSet): void {

@@ -41,6 +41,18 @@ export class PolicyKey {
     this.prefixLength = length;
     this.traffic &= ntohl((<u32>-1) << (FULL_LENGTH - length));
   }
+
+  /** The entry that matches best; null for none. Leaves in the key the prefix that did. */
+  @inline
+  find(policyId: u32, identity: u32, traffic: u32): PolicyEntry {
+    this.prefixLength = FULL_LENGTH;
+    this.policyId = policyId;
+    this.secLabel = identity;
+    this.traffic = traffic;
+    const entry = policies.longest(this);
+    trace.lookup<PolicyKey, PolicyEntry>(MapId.POLICY, this, entry);
+    return entry;
+  }
 }
 
 /** Cilium `struct policy_entry`. */
@@ -60,16 +72,6 @@ export const policies = changetype<LpmMap<PolicyKey, PolicyEntry>>(
 
 const specific = changetype<PolicyKey>(memory.data(offsetof<PolicyKey>(), 16));
 const wildcard = changetype<PolicyKey>(memory.data(offsetof<PolicyKey>(), 16));
-
-function find(key: PolicyKey, policyId: u32, identity: u32, traffic: u32): PolicyEntry {
-  key.prefixLength = FULL_LENGTH;
-  key.policyId = policyId;
-  key.secLabel = identity;
-  key.traffic = traffic;
-  const entry = policies.longest(key);
-  trace.lookup<PolicyKey, PolicyEntry>(MapId.POLICY, key, entry);
-  return entry;
-}
 
 function matchOf(l3: bool, length: u32): PolicyMatch {
   if (l3)
@@ -97,8 +99,8 @@ function matchOf(l3: bool, length: u32): PolicyMatch {
  */
 export function canAccess(ctx: Context, policyId: u32, identity: u32, egress: u32): i32 {
   const traffic = egress | (ctx.protocol << 8) | (ctx.dport << 16);
-  const l3 = find(specific, policyId, identity, traffic);
-  const l4 = find(wildcard, policyId, 0, traffic);
+  const l3 = specific.find(policyId, identity, traffic);
+  const l4 = wildcard.find(policyId, 0, traffic);
   let match: PolicyMatch = PolicyMatch.NONE;
   let result: i32 = -DropReason.POLICY;
   if (l3 !== null || l4 !== null) {

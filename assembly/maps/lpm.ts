@@ -36,6 +36,7 @@ export class LpmMap<K extends LpmKey, V> extends HashMap<K, V> {
   }
 
   /** The value of the longest prefix of `key` in the map, in place; null for none. Leaves in `key` that prefix. */
+  @inline
   longest(key: K): V {
     const end = this.lengths + this.lengthCount;
     for (let at = this.lengths; at < end; at++) {

@@ -85,7 +85,7 @@ export class Fields {
     if (!found || found.value === '') return found && null;
     const word = words.find((one) => one === found.value);
     if (word !== undefined) return { value: word, at: found.at };
-    this.refuse('HS1010', name, `${name} must be ${alternatives(words)}, not ${quote(found.value)}.`);
+    return this.refuse('HS1010', name, `${name} must be ${alternatives(words)}, not ${quote(found.value)}.`);
   }
 
   boolean(name: string): boolean {
@@ -99,14 +99,15 @@ export class Fields {
   integer(name: string, low: number, high: number): Located<number> | null | undefined {
     const value = this.valueOf(name);
     if (value === null) return null;
-    if (value.type !== 'scalar' || typeof value.value !== 'number') {
-      this.wrongType(name, 'a number', value);
-      return;
-    }
+    if (value.type !== 'scalar' || typeof value.value !== 'number') return this.wrongType(name, 'a number', value);
     if (Number.isInteger(value.value) && value.value >= low && value.value <= high) {
       return { value: value.value, at: value.at };
     }
-    this.refuse('HS1010', name, `${name} must be a whole number from ${low} to ${high}, not ${cut(value.text)}.`);
+    return this.refuse(
+      'HS1010',
+      name,
+      `${name} must be a whole number from ${low} to ${high}, not ${cut(value.text)}.`,
+    );
   }
 
   port(name: string): Located<number> | null | undefined {
@@ -126,7 +127,7 @@ export class Fields {
     const found = this.string(name);
     if (!found || isPortName(found.value)) return found;
     const fixes = /^\d+$/.test(found.value) ? [`Write ${cut(found.value)} without quotes`] : [];
-    this.refuse('HS1010', name, `${quote(found.value)} is not a port number or the name of a port.`, fixes);
+    return this.refuse('HS1010', name, `${quote(found.value)} is not a port number or the name of a port.`, fixes);
   }
 
   /** A mapping in a field. */
@@ -210,7 +211,7 @@ export class Fields {
   }
 
   private wrongType(name: string, expected: string, value: Tree): undefined {
-    this.refuse('HS1008', name, `${name} must be ${expected}, not ${describe(value)}.`);
+    return this.refuse('HS1008', name, `${name} must be ${expected}, not ${describe(value)}.`);
   }
 }
 

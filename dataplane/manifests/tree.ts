@@ -82,7 +82,8 @@ class TreeBuilder {
   }
 
   private scalar(node: ScalarNode.Parsed, at: Place): Scalar {
-    const text = node.value === null || node.value === undefined ? '' : String(node.value as string | number | boolean);
+    // Composed with the failsafe schema: a scalar is a text, or nothing.
+    const text = typeof node.value === 'string' ? node.value : '';
     return { type: 'scalar', at, value: resolveScalar(text, node.type === 'PLAIN', node.tag), text };
   }
 

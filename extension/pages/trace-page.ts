@@ -19,6 +19,8 @@ export interface HopView {
   readonly isNewNode: boolean;
   readonly place: string;
   readonly action: string;
+  /** The packet goes no further. */
+  readonly refuses: boolean;
   readonly text: string;
   readonly before: readonly PartView[];
   /** null: nothing changed. */
@@ -105,7 +107,7 @@ export function tracePage(host: WebviewHost, make: Make): void {
       ]),
     );
     const count = `${lookups.length} map lookup${lookups.length === 1 ? '' : 's'}`;
-    return make('li', { class: `hop ${hop.action}` }, [
+    return make('li', { class: `hop ${hop.refuses ? 'drop' : hop.action}` }, [
       make('div', { class: 'rail', attributes: { 'aria-hidden': 'true' } }, [make('div', { class: 'dot' })]),
       make('div', { class: 'body' }, [
         hop.isNewNode ? make('div', { class: 'node', text: hop.node }) : null,

@@ -331,6 +331,7 @@ test('a lost worker is replaced, with all its files', async () => {
     'test',
     { script: inDist('worker.cjs'), datapath: await bytesOf('dataplane.trace.wasm') },
     log,
+    () => undefined,
   );
   const workerOf = (): Worker => (client as unknown as { worker: Worker }).worker;
   client.setFile(
