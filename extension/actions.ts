@@ -76,5 +76,8 @@ export async function reveal(set: ManifestSet, argument: unknown, column?: vscod
   const uri = location && set.uriOf(location.file);
   if (!uri) return;
   const { start } = toRange(location.range);
-  await vscode.window.showTextDocument(uri, { selection: new vscode.Range(start, start), ...(column === undefined ? {} : { viewColumn: column }) });
+  await vscode.window.showTextDocument(uri, {
+    selection: new vscode.Range(start, start),
+    ...(column === undefined ? {} : { viewColumn: column }),
+  });
 }

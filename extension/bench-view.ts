@@ -21,11 +21,10 @@ export function registerBenchmark(extensionUri: vscode.Uri, output: vscode.LogOu
     style: BENCH_STYLE,
     script: benchPage,
     types: ['copy', 'again'],
-    onMessage: async (type, message) => {
+    onMessage: (type, message) => {
       if (!report || message['generation'] !== generation) return;
-      if (type === 'again') return void vscode.commands.executeCommand('hopscope.runBenchmark');
-      await vscode.env.clipboard.writeText(benchMarkdown(report));
-      vscode.window.setStatusBarMessage('Hopscope: benchmark copied', 3000);
+      if (type === 'again') void vscode.commands.executeCommand('hopscope.runBenchmark');
+      else void copy(report);
     },
   });
   const command = registerCommand('hopscope.runBenchmark', output, async (wanted) => {
@@ -44,6 +43,11 @@ export function registerBenchmark(extensionUri: vscode.Uri, output: vscode.LogOu
     return report;
   });
   return vscode.Disposable.from(page, command);
+}
+
+async function copy(report: BenchReport): Promise<void> {
+  await vscode.env.clipboard.writeText(benchMarkdown(report));
+  vscode.window.setStatusBarMessage('Hopscope: benchmark copied', 3000);
 }
 
 async function pickProfiles(): Promise<string[] | null> {

@@ -4,8 +4,8 @@
 const MAX_LENGTH = 253;
 
 /** Controls, and the characters that reorder or hide others. */
-// eslint-disable-next-line no-control-regex
 const INVISIBLE =
+  // eslint-disable-next-line no-control-regex
   /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
 
 /** Where every character can be seen; for places that show plain text. */

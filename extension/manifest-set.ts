@@ -12,7 +12,8 @@ export function isManifest(content: Content): boolean {
   return text.includes('apiVersion') && text.includes('kind');
 }
 
-export const SETTINGS_FILE = '.hopscope.yaml';
+/** As in dataplane/settings-file.ts, which would bring the YAML parser into this side. */
+const SETTINGS_FILE = '.hopscope.yaml';
 const isSettingsFile = (uri: vscode.Uri): boolean => uri.path.endsWith(`/${SETTINGS_FILE}`);
 
 export class ManifestSet {

@@ -82,10 +82,10 @@ interface Port {
 export async function pickPort(ends: readonly EndChoice[], to: string): Promise<Port | null> {
   const ports = ends.find(({ ref }) => ref === to)?.ports ?? [];
   if (ports.length === 1) return ports[0]!;
-  const items = ports.map(({ protocol, port, name }) => ({
+  const items: (vscode.QuickPickItem & { readonly port: Port | null })[] = ports.map(({ protocol, port, name }) => ({
     label: `${port}/${protocol}`,
     description: inLabel(name ?? ''),
-    port: { protocol, port } as Port | null,
+    port: { protocol, port },
   }));
   const other = { label: '$(edit) Another port…', description: '', port: null };
   const picked =

@@ -163,7 +163,8 @@ function viewOf(generation: number, request: TraceRequest, trace: Trace, places:
   const why = reason ? `${reason.text} (${reason.code})${direction ? ` at ${direction}` : ''}` : '';
   const where = backend ? `${backend.pod ?? backend.ip} ${backend.ip}:${backend.port}` : '';
   const via = service && where ? `Service ${service.namespace}/${service.name}:${service.port} picks ${where}` : where;
-  const hopsOf = (hops: readonly Hop[]): HopView[] => hops.map((hop, i) => hopView(hop, hops[i - 1] ?? null, hops[i + 1] ?? null, linkTo));
+  const hopsOf = (hops: readonly Hop[]): HopView[] =>
+    hops.map((hop, i) => hopView(hop, hops[i - 1] ?? null, hops[i + 1] ?? null, linkTo));
   return {
     generation,
     title: flowOf(request),
@@ -192,6 +193,7 @@ const TELLING = ['policy', 'lb', 'drop'];
 function hopView(hop: Hop, previous: Hop | null, next: Hop | null, linkTo: (place: Place) => LinkView): HopView {
   const { before, after, outer, identity, lookups, origin } = hop;
   const changed = JSON.stringify(before) !== JSON.stringify(after);
+  const isNews = TELLING.includes(hop.action) && JSON.stringify(origin) !== JSON.stringify(previous?.origin);
   return {
     node: hop.node ?? 'outside the cluster',
     isNewNode: previous === null || previous.node !== hop.node,
@@ -204,7 +206,7 @@ function hopView(hop: Hop, previous: Hop | null, next: Hop | null, linkTo: (plac
     outer: outer && `outer ${tupleParts(outer).join('')}`,
     identities: `identity ${identity.source} → ${identity.destination}`,
     lookups: lookups.map(({ map, key, value }) => ({ map, key: fieldsOf(key), value: value && fieldsOf(value) })),
-    origins: TELLING.includes(hop.action) ? origin.map(linkTo) : [],
+    origins: isNews ? origin.map(linkTo) : [],
   };
 }
 

@@ -151,7 +151,11 @@ export class Workspace implements vscode.Disposable {
   }
 
   private createSet(name: string, scope: vscode.Uri, root: vscode.Uri | null): ManifestSet {
-    const set = new ManifestSet(name, root, new Client(name, this.engine, this.output, () => void this.offerReload(name)));
+    const set = new ManifestSet(
+      name,
+      root,
+      new Client(name, this.engine, this.output, () => void this.offerReload(name)),
+    );
     set.client.configure(this.configuration.engine(scope));
     return set;
   }
@@ -251,7 +255,7 @@ export class Workspace implements vscode.Disposable {
     let room = MAX_FILES + 1;
     // YAML first, so that data in JSON takes no manifest's place; without any manifest JSON is not even read.
     for (const glob of [YAML, JSON_FILES]) {
-      if (glob === JSON_FILES && set.size === 0) continue;
+      if (room <= 0 || (glob === JSON_FILES && set.size === 0)) continue;
       const uris = await find(root, glob, room);
       room -= uris.length;
       await this.readAll(set, uris.slice(0, MAX_FILES));
@@ -265,7 +269,7 @@ export class Workspace implements vscode.Disposable {
     const links = new Map<string, boolean>();
     for (let i = 0; i < uris.length && total <= MAX_TOTAL; i += READERS) {
       const sizes = await Promise.all(
-        uris.slice(i, i + READERS).map((uri) => (set.has(uri) ? 0 : this.readFile(set, uri, links))),
+        uris.slice(i, i + READERS).map((uri) => (set.has(uri) ? Promise.resolve(0) : this.readFile(set, uri, links))),
       );
       total = sizes.reduce((sum, size) => sum + size, total);
     }

@@ -13,7 +13,7 @@ export function copy<T>(to: usize, from: usize): void {
   for (let i: usize = 0; i < offsetof<T>(); i += 8) store<u64>(to + i, load<u64>(from + i));
 }
 
-/** Copies `length` bytes, and up to 15 more: both sides have that much room behind. */
+/** Copies the `length` bytes of a frame, and up to 15 more: both sides have that much room behind. */
 export function copyFrame(to: usize, from: usize, length: u32): void {
   for (let i: usize = 0; i < length; i += 16) v128.store(to + i, v128.load(from + i));
 }

@@ -24,8 +24,8 @@ export interface Call {
   readonly paths: readonly string[];
   readonly options: Readonly<Record<string, string | undefined>>;
   readonly modules: Modules;
-  /** The manifests and settings that the call names, loaded; only for commands about manifests. */
-  readonly session: () => { readonly session: Session; readonly files: Files };
+  /** The manifests that the call names (or those given), loaded with its settings. */
+  readonly session: (files?: Files) => Session;
   /** Tells of progress, on standard error. */
   readonly tell: (line: string) => void;
 }

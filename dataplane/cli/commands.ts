@@ -1,11 +1,13 @@
 /** The commands: what each takes, does and prints. */
 import type { Protocol } from '../manifests/objects.js';
 import { annotationsText } from '../format/annotations-text.js';
+import { diff } from '../answers/diff.js';
 import { checkJson } from '../format/check-json.js';
 import { checkJunit } from '../format/check-junit.js';
 import { checkMarkdown } from '../format/check-md.js';
 import { checkSarif } from '../format/check-sarif.js';
 import { checkText } from '../format/check-text.js';
+import { diffJson, diffMarkdown, diffText } from '../format/diff.js';
 import { mapsText } from '../format/maps-text.js';
 import { reachCsv, reachDot, reachJson, reachMarkdown, reachTable } from '../format/reach.js';
 import { tracePcapng } from '../format/trace-pcapng.js';
@@ -14,7 +16,10 @@ import type { Question } from '../answers/query.js';
 import type { Severity } from '../problems.js';
 import { runBench } from './bench.js';
 import { CallError, choice, Exit, number, required, type Call, type Command, type Output } from './call.js';
+import type { Session } from '../session.js';
+import { readPaths } from './files.js';
 import { runQueries } from './queries.js';
+import { readRevision } from './revisions.js';
 
 const string = { type: 'string' } as const;
 const setting = { type: 'string', multiple: true } as const;
@@ -39,7 +44,7 @@ function protocolOf(call: Call): Protocol | null {
 
 function runReach(call: Call): Output {
   const format = choice(call, 'format', ['table', 'json', 'csv', 'md', 'dot'], 'table');
-  const { session } = call.session();
+  const session = call.session();
   const found = must(
     session.reach({ from: call.options['from'] ?? null, to: call.options['to'] ?? null, protocol: protocolOf(call) }),
   );
@@ -60,7 +65,7 @@ function questionOf(call: Call): Question {
 
 function runTrace(call: Call): Output {
   const format = choice(call, 'format', ['text', 'json', 'pcapng'], 'text');
-  const { session } = call.session();
+  const session = call.session();
   const { trace, captures } = must(session.capture(questionOf(call)));
   if (format === 'pcapng') return done(tracePcapng(captures));
   return done(format === 'json' ? `${JSON.stringify(trace, null, 1)}\n` : traceText(trace));
@@ -71,7 +76,7 @@ const SEVERITIES: readonly Severity[] = ['error', 'warning', 'info'];
 function runCheck(call: Call): Output {
   const format = choice(call, 'format', ['text', 'json', 'sarif', 'junit', 'md'], 'text');
   const threshold = choice(call, 'fail-on', ['error', 'warning', 'info', 'never'], 'warning');
-  const { session } = call.session();
+  const session = call.session();
   const problems = session.problems();
   const failing =
     threshold === 'never'
@@ -90,15 +95,32 @@ function runCheck(call: Call): Output {
   return { text, exit: failing.length > 0 ? Exit.FOUND : Exit.DONE };
 }
 
+/** One side of a diff. A revision is read below the other side's path. */
+function sideOf(call: Call, side: string, other: string): Session {
+  const revision = /^git:(.*)$/.exec(side)?.[1];
+  if (revision === undefined) return call.session(readPaths([side]));
+  return call.session(readRevision(revision, other.startsWith('git:') ? [] : [other]));
+}
+
+function runDiff(call: Call): Output {
+  const format = choice(call, 'format', ['text', 'json', 'md'], 'text');
+  const [old, now, ...more] = call.paths;
+  if (old === undefined || now === undefined || more.length > 0)
+    throw new CallError('diff takes two sides: OLD NEW, each a path or git:REF');
+  const found = must(diff(sideOf(call, old, now).state, sideOf(call, now, old).state));
+  const text = { text: diffText, json: diffJson, md: diffMarkdown }[format](found);
+  return { text, exit: found.gained.length + found.lost.length > 0 ? Exit.FOUND : Exit.DONE };
+}
+
 function runMaps(call: Call): Output {
   const format = choice(call, 'format', ['text', 'json'], 'text');
-  const { session } = call.session();
+  const session = call.session();
   const maps = must(session.maps(call.options['map'] ?? null, call.options['node'] ?? null));
   return done(format === 'json' ? `${JSON.stringify(maps)}\n` : mapsText(maps));
 }
 
 function runShow(call: Call): Output {
-  const { session } = call.session();
+  const session = call.session();
   const wanted = call.options['file'];
   const { manifests } = session.state;
   const files = manifests.files.filter(
@@ -132,7 +154,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     help: 'Answers JSON Lines of {"id", "from", "to", "protocol", "port"} with one JSON line each, in the same order.',
     example: `echo '{"id": 1, "from": "shop/frontend", "to": "svc:shop/cart", "port": 7070}' | hopscope query examples/shop --queries -`,
     options: { queries: string, set: setting },
-    run: (call) => runQueries(call.session().session, call.options['queries']),
+    run: (call) => runQueries(call.session(), call.options['queries']),
   },
   trace: {
     summary: 'one packet, hop by hop, and back',
@@ -160,6 +182,14 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     example: 'hopscope check examples/shop --format sarif',
     options: { format: string, 'fail-on': string, set: setting },
     run: runCheck,
+  },
+  diff: {
+    summary: 'what an edit gains and loses',
+    usage: 'hopscope diff OLD NEW [--format text|json|md]',
+    help: 'Compares who can talk to whom before and after, each side a path or git:REF. Exit status 1 when a flow is gained or lost.',
+    example: 'hopscope diff git:HEAD examples/shop',
+    options: { format: string, set: setting },
+    run: runDiff,
   },
   maps: {
     summary: "the dataplane's maps, as loaded",

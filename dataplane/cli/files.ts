@@ -13,6 +13,9 @@ const SKIPPED = new Set(['node_modules', '.git']);
 /** A folder deeper than this is a loop, or nobody's manifests. */
 const MAX_DEPTH = 32;
 
+/** Whether a name is a manifest's, or that of the settings. */
+export const isManifest = (name: string): boolean => MANIFEST.test(name);
+
 const named = (path: string): string => path.split(sep).join('/').replace(/^\.\//, '');
 
 export function readPaths(paths: readonly string[]): Files {
@@ -43,7 +46,7 @@ function readFolder(folder: string, root: string, depth: number, files: Files): 
     const stats = statSync(path, { throwIfNoEntry: false });
     // Only regular files: a pipe or a device would never end.
     if (stats?.isDirectory()) readFolder(path, root, depth + 1, files);
-    else if (stats?.isFile() && MANIFEST.test(entry.name)) files.set(named(path), readFileSync(path));
+    else if (stats?.isFile() && isManifest(entry.name)) files.set(named(path), readFileSync(path));
   }
 }
 

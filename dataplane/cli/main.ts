@@ -71,23 +71,13 @@ function readSettings(pairs: readonly string[]): Record<string, string> {
   return settings;
 }
 
-function openSession(
-  modules: Modules,
-  paths: readonly string[],
-  set: readonly string[],
-  tell: (line: string) => void,
-  quiet: boolean,
-): { session: Session; files: Files } {
-  if (paths.length === 0) throw new CallError('which manifests? Name a file, a folder, or - for standard input');
+function openSession(modules: Modules, files: Files, set: readonly string[], tell: (line: string) => void): Session {
   const session = new Session(modules.trace, readSettings(set));
-  const files = readPaths(paths);
   for (const [file, content] of files) session.setFile(file, content);
-  if (!quiet) {
-    for (const { code, severity, message, file, range } of session.inputProblems().map(report)) {
-      if (severity === 'error') tell(`${file}:${range.start.line}:${range.start.column}: ${code} ${message}`);
-    }
+  for (const { code, severity, message, file, range } of session.inputProblems().map(report)) {
+    if (severity === 'error') tell(`${file}:${range.start.line}:${range.start.column}: ${code} ${message}`);
   }
-  return { session, files };
+  return session;
 }
 
 async function run(args: readonly string[]): Promise<Output> {
@@ -106,7 +96,17 @@ async function run(args: readonly string[]): Promise<Output> {
     paths: positionals,
     options: options as Record<string, string | undefined>,
     modules,
-    session: () => openSession(modules, positionals, (set as string[] | undefined) ?? [], tell, name === 'check'),
+    session: (files) => {
+      if (!files && positionals.length === 0)
+        throw new CallError('which manifests? Name a file, a folder, or - for standard input');
+      // What check finds, it prints itself.
+      return openSession(
+        modules,
+        files ?? readPaths(positionals),
+        (set as string[] | undefined) ?? [],
+        name === 'check' ? () => {} : tell,
+      );
+    },
     tell,
   };
   return command.run(call);

@@ -1,6 +1,6 @@
 /** Reachability in each of its formats. */
-import { parseAddress } from '../addresses.js';
 import type { Connection, Reach, ReachPorts } from '../answers/reach.js';
+import { mergeRanges } from '../answers/ranges.js';
 import { table } from './table.js';
 
 const ALL = '1-65535';
@@ -16,30 +16,13 @@ export function portsText(ports: readonly ReachPorts[]): string {
     .join('; ');
 }
 
-const RANGE = /^ip:([\d.]+)-([\d.]+)$/;
-
-/** The end that two ranges of addresses make together, where the second follows upon the first. */
-function joined(a: string, b: string): string | null {
-  const [, first, last] = RANGE.exec(a) ?? [];
-  const [, next, end] = RANGE.exec(b) ?? [];
-  if (first === undefined || last === undefined || next === undefined || end === undefined) return null;
-  return parseAddress(last)! + 1 === parseAddress(next)! ? `ip:${first}-${end}` : null;
-}
-
 /** For people: ranges that touch and have the same ports are one. Scripts get them as the policies draw them. */
-function rows({ connections }: Reach): string[][] {
-  const lines: [string, string, string][] = [];
-  for (const { from, to, ports } of connections) {
-    const text = portsText(ports);
-    const before = lines.find(
-      ([f, t, p]) => p === text && ((f === from && joined(t, to)) || (t === to && joined(f, from))),
-    );
-    if (!before) lines.push([from, to, text]);
-    else if (before[0] === from) before[1] = joined(before[1], to)!;
-    else before[0] = joined(before[0], from)!;
-  }
-  return lines;
-}
+const rows = ({ connections }: Reach): string[][] =>
+  mergeRanges(connections, (a, b) => portsText(a.ports) === portsText(b.ports)).map(({ from, to, ports }) => [
+    from,
+    to,
+    portsText(ports),
+  ]);
 
 export function reachTable(reach: Reach): string {
   const lines = table(['FROM', 'TO', 'PORTS'], rows(reach));

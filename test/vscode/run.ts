@@ -1,5 +1,5 @@
 /**
- * Runs suite.ts inside a real VS Code, on a copy of the example shop.
+ * Runs suite.ts inside a real VS Code, on copies of the examples.
  *
  * VSCODE_EXECUTABLE  the VS Code to use; without it one is downloaded, and where that fails the tests skip loudly
  */
@@ -23,16 +23,16 @@ async function executable(): Promise<string | null> {
 async function main(): Promise<void> {
   const vscodeExecutablePath = await executable();
   if (!vscodeExecutablePath) return;
-  const folder = shopCopy();
+  const { root, workspace } = shopCopy();
   try {
     await runTests({
       vscodeExecutablePath,
       extensionDevelopmentPath: resolve('.'),
       extensionTestsPath: resolve('dist/test-vscode/suite.cjs'),
-      launchArgs: [folder, '--disable-extensions', '--disable-workspace-trust'],
+      launchArgs: [workspace, '--disable-extensions', '--disable-workspace-trust'],
     });
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(root, { recursive: true, force: true });
   }
 }
 

@@ -1,4 +1,4 @@
-/** Runs inside the extension host, on a copy of the example shop with its three mistakes. */
+/** Runs inside the extension host, on copies of the examples: the shop with its three mistakes, and echo. */
 import assert from 'node:assert/strict';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -249,6 +249,24 @@ test('a half-typed document keeps its last good state, and every prefix of a man
   }
   await set(whole);
   assert.match((await hoverOn(await open('frontend.yaml'), 'cart:7070')).value, /ALLOWED/);
+});
+
+test('links are not followed, and node_modules is not looked into', async () => {
+  await found('ads.yaml', 'HS2001');
+  const paths = vscode.languages.getDiagnostics().flatMap(([uri, list]) => (list.length > 0 ? [uri.path] : []));
+  assert.deepEqual(
+    paths.filter((path) => /forbidden|link/.test(path)),
+    [],
+  );
+});
+
+test('each workspace folder is a cluster of its own', async () => {
+  const echo = vscode.workspace.workspaceFolders![1]!.uri;
+  const document = await vscode.workspace.openTextDocument(vscode.Uri.joinPath(echo, 'echo.yaml'));
+  const { value } = await hoverOn(document, 'echo', 'kind: Service');
+  assert.match(value.split('\n')[0]!, /ALLOWED/);
+  assert.match(value, /default\/busybox/);
+  assert.doesNotMatch(value, /shop\//);
 });
 
 test('a document outside of the folders has a session of its own', async () => {

@@ -58,7 +58,7 @@ async function main(boot: Boot, executable: string): Promise<void> {
   const shots = HOPSCOPE_SHOTS ?? mkdtempSync(join(tmpdir(), 'hopscope-shots-'));
   mkdirSync(shots, { recursive: true });
   const extensionsDir = mkdtempSync(join(tmpdir(), 'hopscope-extensions-'));
-  const folder = shopCopy();
+  const { root, shop: folder } = shopCopy();
   const install = spawnSync(
     executable,
     [`--extensions-dir=${extensionsDir}`, '--install-extension', resolve(PACKAGE), '--force'],
@@ -77,7 +77,7 @@ async function main(boot: Boot, executable: string): Promise<void> {
     throw error;
   } finally {
     await workbench.close();
-    for (const path of [extensionsDir, folder]) rmSync(path, { recursive: true, force: true });
+    for (const path of [extensionsDir, root]) rmSync(path, { recursive: true, force: true });
   }
 }
 
@@ -155,8 +155,10 @@ class Ui {
   /** Runs what the quick input lists first for a text; `key` opens it unless it is open already (null). */
   private async palette(text: string, key: string | null): Promise<void> {
     const { page } = this;
-    if (key !== null) await page.keyboard.press(key || 'Control+p');
     const input = page.locator('.quick-input-widget input[type=text]').first();
+    if (key !== null) await page.keyboard.press(key || 'Control+p');
+    // A window that is just closing takes the key with it.
+    await input.waitFor({ timeout: 3000 }).catch(() => page.keyboard.press(key ?? 'Escape'));
     await input.waitFor();
     await input.fill(text);
     await page.locator('.quick-input-list .monaco-list-row').first().waitFor();

@@ -173,7 +173,7 @@ static void *take(size_t size) {
 }
 static void map_create(struct map *m, u32 capacity, size_t k, size_t v) {
     u32 buckets = 16;
-    while (buckets < capacity) buckets <<= 1;
+    while (buckets < capacity << 1) buckets <<= 1;
     *m = (struct map){ .buckets = take((size_t)buckets * 4), .slab = take(((size_t)capacity + 1) * stride_of(k, v)), .mask = buckets - 1, .fresh = 1, .capacity = capacity };
 }
 

@@ -1,0 +1,188 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { MapId } from '../../assembly/abi.js';
+import { bench, quantile, type BenchReport, type Machine } from '../../dataplane/bench/bench.js';
+import { Lane, verify, WrongAnswer } from '../../dataplane/bench/lane.js';
+import { PROFILES, type Profile } from '../../dataplane/bench/profiles.js';
+import { benchJson } from '../../dataplane/format/bench-json.js';
+import { benchMarkdown } from '../../dataplane/format/bench-md.js';
+import { benchTable } from '../../dataplane/format/bench-table.js';
+import { CtEntry, Ipv4CtTuple, Lb4Backend, Lb4BackendKey } from '../../pkg/structs.js';
+import { decode, encode } from '../../dataplane/wasm.js';
+import { modules } from '../datapath.js';
+
+const FLOWS = 300;
+const machine: Machine = { cpu: 'abacus', cores: 1, node: 'v20.0.0', wasm: '-O3' };
+
+/** A profile with few flows and Services, so that it takes no time. */
+function small({ name, description, traffic }: Profile): Profile {
+  const connections = traffic.opening ? 2 * FLOWS : 3 * FLOWS;
+  return {
+    name,
+    description,
+    traffic: { ...traffic, services: Math.min(traffic.services, 20), flows: FLOWS, connections, maglevTableSize: 251 },
+  };
+}
+
+const named = (name: string): Profile => small(PROFILES.find((profile) => profile.name === name)!);
+const open = (profile: Profile): Lane => Lane.open(modules.fast, profile);
+
+for (const profile of PROFILES.map(small)) {
+  test(`${profile.name} gives what it says, in both builds of the dataplane alike`, () => {
+    const { forwarded, digest } = verify(profile, open(profile), Lane.open(modules.trace, profile));
+    assert.equal(forwarded, profile.traffic.allowed ? FLOWS : 0);
+    assert.match(digest, /^[0-9a-f]{8}$/);
+  });
+}
+
+/** How many packets each connection in the table has seen. */
+function packetsOfConnections({ datapath }: Lane): bigint[] {
+  return datapath
+    .keys(MapId.CT4, Ipv4CtTuple.size)
+    .map((key) => decode(CtEntry, datapath.lookup(MapId.CT4, key, CtEntry.size)!).packets);
+}
+
+test('established flows are all in conntrack, three entries each, and stay there', () => {
+  const lane = open(named('established-1k'));
+  lane.openFlows();
+  lane.pass();
+  assert.deepEqual(packetsOfConnections(lane), Array<bigint>(3 * FLOWS).fill(2n));
+});
+
+test('every packet of new-flows opens a connection, however often its template has come round', () => {
+  const lane = open(named('new-flows'));
+  lane.openFlows();
+  lane.warmUp(20);
+  assert.deepEqual(packetsOfConnections(lane), Array<bigint>(2 * FLOWS).fill(1n));
+});
+
+/** A lane of policy-10, whose first backend has the port `port`. */
+function withBackendPort(port: number): Lane {
+  const lane = open(named('policy-10'));
+  const key = encode(Lb4BackendKey, { backendId: 10 });
+  const backend = decode(Lb4Backend, lane.datapath.lookup(MapId.LB4_BACKENDS, key, Lb4Backend.size)!);
+  assert.equal(lane.datapath.update(MapId.LB4_BACKENDS, key, encode(Lb4Backend, { ...backend, port })), 0);
+  return lane;
+}
+
+test('one byte of one map entry shows in the digest', () => {
+  // Backend 10 is of Service 3, whose peers may use any port: the packets go on, to the wrong port.
+  const profile = named('policy-10');
+  assert.throws(
+    () => verify(profile, withBackendPort(8088), open(profile)),
+    (error) => {
+      assert.ok(error instanceof WrongAnswer);
+      assert.match(error.message, /^policy-10: (digest|\d+ packets forwarded)/);
+      return true;
+    },
+  );
+  verify(profile, withBackendPort(8080), open(profile));
+});
+
+test('a report has the median of the rounds and the tail of the samples', async () => {
+  const steps: string[] = [];
+  const report = await bench(modules, {
+    profiles: ['established-1k', 'edit-shop'],
+    rounds: 2,
+    machine,
+    onProgress: (done, total, what) => steps.push(`${done}/${total} ${what}`),
+  });
+  assert.deepEqual(steps, [
+    '0/6 established-1k: preparing',
+    '1/6 edit-shop: preparing',
+    '2/6 established-1k: round 1 of 2',
+    '3/6 edit-shop: round 1 of 2',
+    '4/6 established-1k: round 2 of 2',
+    '5/6 edit-shop: round 2 of 2',
+    '6/6 done',
+  ]);
+  assert.equal(report.cancelled, false);
+  assert.deepEqual(
+    report.results.map(({ profile, unit, rounds }) => ({ profile, unit, rounds })),
+    [
+      { profile: 'established-1k', unit: 'packet', rounds: 2 },
+      { profile: 'edit-shop', unit: 'edit', rounds: 2 },
+    ],
+  );
+  for (const { nsPerPacket, mpps, memoryMiB, spread, packets } of report.results) {
+    assert.ok(spread.min <= nsPerPacket.median && nsPerPacket.median <= spread.max);
+    assert.ok(mpps > 0 && memoryMiB > 0 && packets > 0);
+  }
+});
+
+test('cancelled, it tells what there is', async () => {
+  const signal = { aborted: false };
+  const onProgress = (_done: number, _total: number, what: string): void => {
+    if (what.includes('round 2')) signal.aborted = true;
+  };
+  const report = await bench(modules, {
+    profiles: ['services-10', 'size-64'],
+    rounds: 50,
+    machine,
+    onProgress,
+    signal,
+  });
+  assert.equal(report.cancelled, true);
+  assert.deepEqual(
+    report.results.map(({ rounds }) => rounds),
+    [1, 1],
+  );
+
+  const none = await bench(modules, { profiles: ['established-1m'], rounds: 1, machine, signal: { aborted: true } });
+  assert.deepEqual(none.results, []);
+});
+
+test('a name that is no profile’s is refused before anything runs', async () => {
+  await assert.rejects(bench(modules, { profiles: ['fastest'], rounds: 1, machine }), RangeError);
+});
+
+test('quantiles lie between the values they stand between', () => {
+  assert.equal(quantile([10], 0.99), 10);
+  assert.equal(quantile([10, 20, 30], 0.5), 20);
+  assert.equal(quantile([10, 20], 0.5), 15);
+});
+
+const REPORT: BenchReport = {
+  schema: 'hopscope.bench/1',
+  machine,
+  cancelled: true,
+  results: [
+    {
+      profile: 'established-1k',
+      unit: 'packet',
+      packets: 131072,
+      rounds: 1,
+      nsPerPacket: { median: 181.2, p99: 1250 },
+      spread: { min: 181.2, max: 181.2 },
+      sample: 4096,
+      batch: 256,
+      mpps: 5.519,
+      memoryMiB: 5.4,
+      digest: 'bca9ebe3',
+    },
+  ],
+};
+
+test('the table', () => {
+  assert.equal(
+    benchTable(REPORT),
+    `PROFILE         MEDIAN    P99     ROUNDS                    RATE       MEMORY
+established-1k  181.2 ns  1.3 µs  1 (181.2 ns to 181.2 ns)  5.52 Mpps  5.4 MiB
+
+abacus, 1 cores; Node v20.0.0; wasm -O3
+One core, packets already in memory, no network card. Time is per packet (edit-shop: per edit): median over rounds, 99th percentile over samples.
+Cancelled: not all rounds were run.
+`,
+  );
+});
+
+test('JSON is the report', () => {
+  assert.deepEqual(JSON.parse(benchJson(REPORT)), REPORT);
+});
+
+test('Markdown has a row for each profile', () => {
+  assert.match(
+    benchMarkdown(REPORT),
+    /^\| profile \| median \| p99 .*\n\|---.*\n\| established&#45;1k \| 181&#46;2 ns \|/,
+  );
+});
