@@ -11,8 +11,8 @@ import { capture, trace, type Capture, type Trace } from './answers/trace.js';
 import type { Position } from './manifests/place.js';
 import type { Problem, ProblemReport } from './problems.js';
 import { report } from './problems.js';
-import { readSettingsFile, SETTINGS_FILE } from './settings-file.js';
-import { DEFAULT_SETTINGS, withSetting, type Settings } from './settings.js';
+import { readSettingsFile } from './settings-file.js';
+import { DEFAULT_SETTINGS, SETTINGS_FILE, withSetting, type Settings } from './settings.js';
 import { Engine, type State } from './state.js';
 
 export class Session {

@@ -8,8 +8,6 @@ import { problem, type Problem } from './problems.js';
 import { DEFAULT_SETTINGS, SETTINGS, isSetting, withSetting, type Settings } from './settings.js';
 import { list, named } from './words.js';
 
-export const SETTINGS_FILE = '.hopscope.yaml';
-
 /** Never throws: what cannot be read is reported and keeps its default. */
 export function readSettingsFile(
   file: string,

@@ -1,6 +1,9 @@
 /** Settings: declared once, here. `.hopscope.yaml`, `--set` and VS Code's settings all read through this table. */
 import { parsePrefix, parseAddress } from './addresses.js';
 
+/** The file at the root of the manifests that holds settings. */
+export const SETTINGS_FILE = '.hopscope.yaml';
+
 /** The table sizes that Cilium allows, all prime. Cilium `pkg/maglev`. */
 export const MAGLEV_TABLE_SIZES = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071] as const;
 

@@ -1,25 +1,22 @@
 /** The benchmark's own worker: nothing else runs in it. */
 import { cpus } from 'node:os';
 import type { MessagePort } from 'node:worker_threads';
-import { bench } from '../dataplane/bench/bench.js';
+import { bench, machineOf } from '../dataplane/bench/bench.js';
 import type { FromBench, Start } from './protocol.js';
 
 /** Rounds of each profile: enough for a median, few enough to wait for. */
 const ROUNDS = 5;
-/** What `asconfig.json` compiles the datapath with. */
-const WASM_FLAGS = '-O3 --runtime stub --noAssert';
 
 const compiled = (bytes: Uint8Array): WebAssembly.Module => new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
 
 export function runBench(port: MessagePort, { fast, trace, profiles }: Extract<Start, { role: 'bench' }>): void {
   const send = (message: FromBench): void => port.postMessage(message);
-  const all = cpus();
   bench(
     { fast: compiled(fast), trace: compiled(trace) },
     {
       profiles,
       rounds: ROUNDS,
-      machine: { cpu: all[0]?.model.trim() ?? 'unknown', cores: all.length, node: process.version, wasm: WASM_FLAGS },
+      machine: machineOf(cpus(), process.version),
       onProgress: (done, total, what) => send({ type: 'progress', done, total, what }),
     },
   ).then(

@@ -1,5 +1,6 @@
 /** Manifests that hold together: those of a workspace folder, or one open file outside of all. A session answers for each. */
 import * as vscode from 'vscode';
+import { SETTINGS_FILE } from '../dataplane/settings.js';
 import type { Client } from './client.js';
 import type { Content } from './protocol.js';
 
@@ -12,8 +13,6 @@ export function isManifest(content: Content): boolean {
   return text.includes('apiVersion') && text.includes('kind');
 }
 
-/** As in dataplane/settings-file.ts, which would bring the YAML parser into this side. */
-const SETTINGS_FILE = '.hopscope.yaml';
 const isSettingsFile = (uri: vscode.Uri): boolean => uri.path.endsWith(`/${SETTINGS_FILE}`);
 
 export class ManifestSet {

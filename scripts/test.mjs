@@ -71,7 +71,7 @@ const skipped = count(unit.output, /^ℹ skipped (\d+)$/gm);
 if (unit.code !== 0 && failed === 0) failed = 1;
 
 if (picked.length === 0 || picked.some((word) => word.includes('vscode'))) {
-  const { runInVsCode } = await import('./test-vscode.mjs');
+  const { runInVsCode } = await import('../test/vscode/in-vscode.mjs');
   const editor = await runInVsCode(run);
   passed += editor.passed;
   failed += editor.failed;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { locate } from '../dataplane/manifests/place.js';
-import { DEFAULT_SETTINGS } from '../dataplane/settings.js';
-import { readSettingsFile, SETTINGS_FILE } from '../dataplane/settings-file.js';
+import { DEFAULT_SETTINGS, SETTINGS_FILE } from '../dataplane/settings.js';
+import { readSettingsFile } from '../dataplane/settings-file.js';
 
 const read = (content: string | Uint8Array): { changed: object; problems: string[] } => {
   const { settings, problems } = readSettingsFile(SETTINGS_FILE, content);

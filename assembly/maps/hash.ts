@@ -39,7 +39,8 @@ export function hashOf<K>(key: usize): u32 {
   if (offsetof<K>() >= 40) h = mix(h, pair(key, 32));
   if (offsetof<K>() >= 48) h = mix(h, pair(key, 40));
   if (offsetof<K>() % 8 == 4) h = mix(h, <u64>load<u32>(key + offsetof<K>() - 4));
-  return <u32>(h ^ (h >>> 32));
+  // The upper half of a product is the well mixed one.
+  return <u32>((h >>> 32) ^ (h >>> 47));
 }
 
 /** Whether the words of two keys are the same. */

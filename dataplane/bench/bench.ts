@@ -13,6 +13,17 @@ export interface Machine {
   readonly wasm: string;
 }
 
+/** What `asconfig.json` compiles the datapath with. */
+const WASM_FLAGS = '-O3 --runtime stub --noAssert';
+
+/** The machine, of what Node's `os.cpus()` and `process.version` say. */
+export const machineOf = (cpus: readonly { readonly model: string }[], node: string): Machine => ({
+  cpu: cpus[0]?.model.trim() ?? 'unknown',
+  cores: cpus.length,
+  node,
+  wasm: WASM_FLAGS,
+});
+
 export interface BenchResult {
   readonly profile: string;
   /** What `packets` counts, and what nanoseconds are given per. */

@@ -1,6 +1,6 @@
 /** `hopscope bench`: the benchmark on this machine, with progress on standard error. */
 import { cpus } from 'node:os';
-import { bench } from '../bench/bench.js';
+import { bench, machineOf } from '../bench/bench.js';
 import { PROFILE_NAMES } from '../bench/profiles.js';
 import { benchJson } from '../format/bench-json.js';
 import { benchMarkdown } from '../format/bench-md.js';
@@ -9,8 +9,6 @@ import { CallError, choice, Exit, number, type Call, type Output } from './call.
 
 /** Rounds unless asked for otherwise: enough for a steady median, in about a minute. */
 const ROUNDS = 15;
-/** What `asconfig.json` compiles the datapath with. */
-const WASM_FLAGS = '-O3 --runtime stub --noAssert';
 
 export async function runBench(call: Call): Promise<Output> {
   const format = choice(call, 'format', ['table', 'json', 'md'], 'table');
@@ -20,18 +18,11 @@ export async function runBench(call: Call): Promise<Output> {
     if (!PROFILE_NAMES.includes(name))
       throw new CallError(`--profile ${name}: expected all, ${PROFILE_NAMES.join(', ')}`);
   }
-  const processors = cpus();
-  const machine = {
-    cpu: processors[0]?.model ?? 'unknown',
-    cores: processors.length,
-    node: process.version,
-    wasm: WASM_FLAGS,
-  };
   const rounds = number(call, 'rounds', 1, 1000) ?? ROUNDS;
   const report = await bench(call.modules, {
     profiles,
     rounds,
-    machine,
+    machine: machineOf(cpus(), process.version),
     onProgress: (done, total, what) => call.tell(`${done}/${total} ${what}`),
   });
   return { text: { table: benchTable, json: benchJson, md: benchMarkdown }[format](report), exit: Exit.DONE };

@@ -2,7 +2,7 @@
 import { lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
 import { compare } from '../hash.js';
-import { SETTINGS_FILE } from '../settings-file.js';
+import { SETTINGS_FILE } from '../settings.js';
 import { CallError } from './call.js';
 
 /** Manifests by the name under which messages show them: the path as a person would type it, with slashes. */

@@ -44,7 +44,10 @@ test('a label changed: the flow that is lost, and who isolates', () => {
 
 test('a prefix more: only its addresses are gained', () => {
   assert.equal(
-    told(state(PODS, policy(WEB)), state(PODS, policy(`${WEB}, {ipBlock: {cidr: 198.51.100.0/24, except: [198.51.100.128/25]}}`))),
+    told(
+      state(PODS, policy(WEB)),
+      state(PODS, policy(`${WEB}, {ipBlock: {cidr: 198.51.100.0/24, except: [198.51.100.128/25]}}`)),
+    ),
     'GAINED  ip:198.51.100.0-198.51.100.127 → default/api[Pod]  TCP 8080-8090\n        by NetworkPolicy default/api ingress[0] allows  m.yaml:20:7\n',
   );
 });
@@ -59,12 +62,19 @@ test('ports of one list that are not in another, as with sets', () => {
   const ranges = fc
     .uniqueArray(fc.integer({ min: 0, max: 40 }), { maxLength: 10 })
     .map((ports) => ports.sort((a, b) => a - b).map((port) => [port, port] as const));
-  const set = (list: readonly (readonly [number, number])[]): number[] => list.flatMap(([a, b]) => Array.from({ length: b - a + 1 }, (_, i) => a + i));
+  const set = (list: readonly (readonly [number, number])[]): number[] =>
+    list.flatMap(([a, b]) => Array.from({ length: b - a + 1 }, (_, i) => a + i));
   fc.assert(
     fc.property(ranges, ranges, (a, b) => {
       const gone = new Set(set(b));
-      assert.deepEqual(set(without(a, b)), set(a).filter((port) => !gone.has(port)));
-      assert.deepEqual(set(without([[0, 40]], b)), set([[0, 40]]).filter((port) => !gone.has(port)));
+      assert.deepEqual(
+        set(without(a, b)),
+        set(a).filter((port) => !gone.has(port)),
+      );
+      assert.deepEqual(
+        set(without([[0, 40]], b)),
+        set([[0, 40]]).filter((port) => !gone.has(port)),
+      );
     }),
     { seed: Number(process.env['HOPSCOPE_SEED'] ?? 5) },
   );

@@ -99,7 +99,7 @@ INLINE u32 hash_of(const void *key, size_t size) {
     u64 h = HASH_SEED;
     for (size_t i = 0; i + 8 <= size; i += 8) h = mix(h, load32(at + i) | (u64)load32(at + i + 4) << 32);
     if (size % 8 == 4) h = mix(h, load32(at + size - 4));
-    return h ^ h >> 32;
+    return h >> 32 ^ h >> 47;
 }
 INLINE bool same(const void *a, const void *b, size_t size) {
     u32 difference = 0;
