@@ -228,7 +228,7 @@ export function mapLookup(map: MapId, key: usize): usize {
     case MapId.LB4_MAGLEV:
       return changetype<usize>(maglev.tables.lookup(changetype<MaglevKey>(key)));
     case MapId.CT4:
-      return changetype<usize>(ct.connections.lookup(changetype<Ipv4CtTuple>(key)));
+      return changetype<usize>(ct.connections.touch(changetype<Ipv4CtTuple>(key)));
     case MapId.IPCACHE:
       return changetype<usize>(ipcache.lookup(changetype<IpcacheKey>(key)));
     case MapId.POLICY:

@@ -62,8 +62,8 @@ class Walker {
   skip: u32;
   weight: u32;
   backendId: u32;
-  /** Slots taken so far, times the sum of all weights. */
-  claimed: u64;
+  /** Slots taken so far, times the sum of all weights; a little at first, so that nobody is left out. */
+  claimed: f64;
 }
 
 /** Takes memory for `capacity` tables of `tableSize` slots, built from at most `backends` backends each. */
@@ -135,7 +135,7 @@ function prepare(backends: usize, count: u32): u32 {
     w.skip = <u32>(murmur3High() % (size - 1)) + 1;
     w.backendId = backend.backendId;
     w.weight = backend.weight;
-    w.claimed = 0;
+    w.claimed = <f64>backend.weight / <f64>count;
     sum += backend.weight;
     if (backend.weight > 1) weighted = true;
   }
@@ -153,11 +153,11 @@ function fill(table: usize, weightSum: u32, count: u32): void {
     let w = walker(turn);
     if (weightSum != 0) {
       let i = turn;
-      while (<u64>(filled + 1) * w.weight < w.claimed) {
+      while (<f64>(filled + 1) * <f64>w.weight < w.claimed) {
         i = i + 1 == count ? 0 : i + 1;
         w = walker(i);
       }
-      w.claimed += weightSum;
+      w.claimed += <f64>weightSum;
     }
     let slot = w.slot;
     while (load<u32>(table + ((<usize>slot) << 2)) != 0xffffffff) {

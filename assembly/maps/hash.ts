@@ -206,7 +206,8 @@ export class HashMap<K, V> {
  * A hash map that makes room for itself: when full, a hand goes round the slab and takes the first entry that has not
  * been touched since it last passed (second chance), as eBPF's LRU hash does in the large.
  *
- * Nothing here overrides: these structs carry no class id, by which AssemblyScript would tell one from the other.
+ * No method here is overridden that a HashMap calls itself: structs carry no class id, by which AssemblyScript would tell
+ * the one from the other.
  */
 @unmanaged
 export class LruHashMap<K, V> extends HashMap<K, V> {
@@ -225,6 +226,14 @@ export class LruHashMap<K, V> extends HashMap<K, V> {
     if (entry != 0) return this.valueOf(entry);
     if (this.free == 0 && this.fresh > this.capacity && this.capacity != 0) this.evict();
     return this.add(key);
+  }
+
+  /** Puts a copy of `value` under a copy of `key`, in place of another if need be. 0, or E2BIG for a map without any room. */
+  update(key: K, value: V): i32 {
+    const at = this.admit(key);
+    if (at == 0) return MapError.E2BIG;
+    memory.copy(at, changetype<usize>(value), offsetof<V>());
+    return 0;
   }
 
   private evict(): void {

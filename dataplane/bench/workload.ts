@@ -83,7 +83,7 @@ const BACKEND_POLICY = 2;
 const FIRST_SOURCE_PORT = 1024;
 const PORTS = 65536 - FIRST_SOURCE_PORT;
 
-const MAP_OF_POLICY = { prefixLength: 24, protocol: IpProto.TCP } as const;
+const ONE_TCP_PORT = { prefixLength: 24, protocol: IpProto.TCP } as const;
 
 /** The index of an array map as bytes. */
 const word = (index: number): Bytes =>
@@ -255,7 +255,7 @@ function policyEntries({ peers, allowed }: Traffic): Entry[] {
   });
   const names = entry(CLIENT_POLICY, 1, 0, { prefixLength: 24, protocol: IpProto.UDP, dport: 53 });
   return Array.from({ length: peers }, (_, peer) => {
-    const ports = peer % 4 === 3 ? { prefixLength: 0 } : { ...MAP_OF_POLICY, dport: BACKEND_PORT };
+    const ports = peer % 4 === 3 ? { prefixLength: 0 } : { ...ONE_TCP_PORT, dport: BACKEND_PORT };
     const backend = (allowed ? BACKEND_IDENTITY : OTHER_IDENTITY) + peer;
     return [entry(CLIENT_POLICY, 1, backend, ports), entry(BACKEND_POLICY, 0, CLIENT_IDENTITY + peer, ports)];
   })

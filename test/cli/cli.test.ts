@@ -168,7 +168,7 @@ test('check exits 1 when it finds something, 0 below the threshold', () => {
   };
   assert.deepEqual(
     [sarif.runs[0]!.results[0]!.ruleId, sarif.runs[0]!.results[0]!.locations[0]!.physicalLocation.region],
-    ['HS2001', { startLine: 5, startColumn: 13, endLine: 5, endColumn: 22 }],
+    ['HS2001', { startLine: 5, startColumn: 13, endLine: 5, endColumn: 24 }],
   );
 });
 
