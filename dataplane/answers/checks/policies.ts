@@ -16,7 +16,7 @@ import {
   selectedBy,
   shapesOfPeer,
 } from './peers.js';
-import { selectorText, slipHint, tidy, workloadsOf, type Shape, type Shapes } from './shapes.js';
+import { selectorText, slipHint, tellingPlace, workloadsOf, type Shape, type Shapes } from './shapes.js';
 import { mayHideNamespaces } from './unread.js';
 
 export function checkPolicies(state: State, shapes: Shapes): Problem[] {
@@ -34,7 +34,7 @@ function checkSelected(policy: NetworkPolicy, shapes: Shapes): Problem[] {
   const selected = selectedBy(policy, shapes);
   if (asksForAbsence(podSelector) || selected.some(({ spec }) => !spec.hostNetwork)) return [];
   if (shapes.mayLack(metadata.namespace)) return [];
-  const at = tidy(podSelector.at);
+  const at = tellingPlace(podSelector);
   const subject = `Policy ${named(metadata.name.value)} selects`;
   if (selected.length > 0) {
     const why = 'these are on the network of their node, where no NetworkPolicy applies';
@@ -63,7 +63,7 @@ function checkPeer(state: State, policy: NetworkPolicy, peer: NetworkPolicyPeer,
   if (shapes.mayLack(namespaceSelector ? null : policy.metadata.namespace)) return [];
   const found = shapesOfPeer(state, policy, peer, shapes);
   if (found.some(({ spec }) => !spec.hostNetwork)) return [];
-  const at = tidy(podSelector.at);
+  const at = tellingPlace(podSelector);
   if (found.length > 0) {
     const why = 'these are on the network of their node and are not known by their labels';
     return [problem('HS3002', at, `The peer is only pods of ${workloadsOf(found)}, and ${why}.`)];
@@ -110,5 +110,5 @@ function checkNamespaces(state: State, selector: LabelSelector): Problem[] {
   const hint = slip ? `${named(slip.name)} comes near` : `there are ${list(names, 'and', 6)}`;
   const message = `No such namespace: none has ${selectorText(selector)}; ${hint}.`;
   const fixes = slip ? [`change to ${named(slip.meant)}`] : [];
-  return [problem('HS3002', tidy(selector.at), message, { fixes })];
+  return [problem('HS3002', tellingPlace(selector), message, { fixes })];
 }

@@ -125,6 +125,12 @@ export function tidy({ source, start, end }: Place): Place {
   return { source, start, end: start + source.text.slice(start, end).trimEnd().length };
 }
 
+/** Where a selector says what it asks for: the value of its only label, else all of it. */
+export function tellingPlace({ at, matchLabels, matchExpressions }: LabelSelector): Place {
+  const [only, ...more] = matchLabels.values();
+  return only && more.length === 0 && matchExpressions.length === 0 ? only.at : tidy(at);
+}
+
 /** What to add to the report of a selector that matches none of `shapes`. */
 export function slipHint(
   terms: Terms,
