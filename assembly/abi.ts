@@ -36,9 +36,11 @@ export const enum DropReason {
   NO_SERVICE = 158,
   NO_TUNNEL_ENDPOINT = 160,
   UNSUPPORTED_L2 = 166,
+  NAT_NO_MAPPING = 167,
   ENCAP_PROHIBITED = 170,
   INVALID_IDENTITY = 171,
   IS_CLUSTER_IP = 174,
+  NOT_IN_SRC_RANGE = 177,
   POLICY_DENY = 181,
   VLAN_FILTERED = 182,
   TTL_EXCEEDED = 196,
@@ -73,6 +75,8 @@ export const enum Step {
   ROUTE = 8,
   DELIVER = 9,
   DROP = 10,
+  NAT = 11,
+  REVERSE_NAT = 12,
 }
 
 /** Conntrack look-up results. Cilium `bpf/lib/conntrack.h`. */
@@ -96,6 +100,7 @@ export const enum CtFlag {
   TX_CLOSING = 2,
   LB_LOOPBACK = 8,
   SEEN_NON_SYN = 16,
+  NODE_PORT = 32,
 }
 
 /** Lifetimes of conntrack entries in seconds. Cilium `CT_CONNECTION_LIFETIME_*`, `CT_SYN_TIMEOUT`, `CT_CLOSE_TIMEOUT`. */
@@ -116,6 +121,19 @@ export const enum SvcFlag {
   LOADBALANCER = 32,
   ROUTABLE = 64,
   SOURCE_RANGE = 128,
+}
+
+/** Bits of `Lb4Service.flags2`. Cilium `SVC_FLAG_*`, second byte. */
+export const enum SvcFlag2 {
+  INT_LOCAL_SCOPE = 16,
+}
+
+/** Whom a Service's entry is for. Cilium `LB_LOOKUP_SCOPE_*`. */
+export const enum LbScope {
+  /** Clients outside the cluster; also everyone, where a Service makes no difference. */
+  EXTERNAL = 0,
+  /** Pods and nodes, where a Service keeps them to the backends of their own node. */
+  INTERNAL = 1,
 }
 
 /** Top byte of a master's `backendId`: how its backend is picked. Cilium `LB_SELECTION_*`. */
@@ -174,9 +192,11 @@ export const enum MapId {
   ENDPOINT_CONFIG = 8,
   NODE_CONFIG = 9,
   NODES = 10,
-  METRICS = 11,
-  EVENTS = 12,
-  COUNT = 13,
+  SNAT = 11,
+  SOURCE_RANGE = 12,
+  METRICS = 13,
+  EVENTS = 14,
+  COUNT = 15,
 }
 
 /** Results of a map's update and delete, as the kernel numbers them. */
@@ -216,6 +236,12 @@ export const VXLAN_PORT = 8472;
 export const VXLAN_OVERHEAD = 50;
 /** Source of a packet that a pod sends to itself through a Service: 169.254.42.1. Cilium `IPV4_LOOPBACK`, network order. */
 export const IPV4_LOOPBACK_WORD = 0x012afea9;
+
+/** Ports that source NAT takes: those above all NodePorts. Cilium `NODEPORT_PORT_MIN_NAT`, `NODEPORT_PORT_MAX_NAT`. */
+export const NAT_PORT_MIN = 32768;
+export const NAT_PORT_MAX = 65535;
+/** Ports tried before a new flow is dropped. Cilium `SNAT_COLLISION_RETRIES`. */
+export const NAT_TRIES = 32;
 
 /** Packets that one batch holds. */
 export const BATCH_SIZE = 256;

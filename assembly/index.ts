@@ -6,8 +6,19 @@ import * as endpoint from './lib/endpoint';
 import { EndpointConfig, EndpointInfo, EndpointKey, NodeConfig, NodeKey, NodeValue } from './lib/endpoint';
 import { ipcache, IpcacheKey, RemoteEndpointInfo } from './lib/ipcache';
 import * as lb from './lib/lb';
-import { Lb4Backend, Lb4BackendKey, Lb4Key, Lb4ReverseNat, Lb4ReverseNatKey, Lb4Service } from './lib/lb';
+import {
+  Lb4Backend,
+  Lb4BackendKey,
+  Lb4Key,
+  Lb4ReverseNat,
+  Lb4ReverseNatKey,
+  Lb4Service,
+  Lb4SourceRange,
+  Lb4SourceRangeKey,
+} from './lib/lb';
 import * as maglev from './lib/maglev';
+import * as nat from './lib/nat';
+import { Ipv4NatEntry } from './lib/nat';
 import { MaglevKey } from './lib/maglev';
 import { metrics } from './lib/metrics';
 import { Packet } from './lib/packet';
@@ -46,6 +57,8 @@ export function create(hashSeed: u64, murmurSeed: u32, jhashSeed: u32): void {
   endpoint.configs.create(capacities.endpointConfig);
   endpoint.nodeConfigs.create(capacities.nodeConfig);
   endpoint.nodes.create(capacities.nodes);
+  nat.mappings.create(capacities.snat);
+  lb.sourceRanges.create(capacities.sourceRange);
   metrics.create(512);
   trace.events.create(capacities.events, EVENT_SIZE);
   scratchAt = arena.take(capacities.scratch);
@@ -144,9 +157,10 @@ export function drainEvents(): void {
   trace.events.drain();
 }
 
-/** Forgets all connections. */
+/** Forgets all connections, and the ports that source NAT took for them. */
 export function flushConnections(): void {
   ct.connections.clear();
+  nat.mappings.clear();
 }
 
 /** Builds a Service's Maglev table; see `maglev.build`. */
@@ -177,6 +191,10 @@ export function mapUpdate(map: MapId, key: usize, value: usize): i32 {
       return endpoint.nodeConfigs.update(load<u32>(key), changetype<NodeConfig>(value));
     case MapId.NODES:
       return endpoint.nodes.update(changetype<NodeKey>(key), changetype<NodeValue>(value));
+    case MapId.SNAT:
+      return nat.mappings.update(changetype<Ipv4CtTuple>(key), changetype<Ipv4NatEntry>(value));
+    case MapId.SOURCE_RANGE:
+      return lb.sourceRanges.update(changetype<Lb4SourceRangeKey>(key), changetype<Lb4SourceRange>(value));
   }
   return MapError.EINVAL;
 }
@@ -206,6 +224,10 @@ export function mapDelete(map: MapId, key: usize): i32 {
       return erase(changetype<usize>(endpoint.nodeConfigs.lookup(load<u32>(key))), offsetof<NodeConfig>());
     case MapId.NODES:
       return endpoint.nodes.delete(changetype<NodeKey>(key));
+    case MapId.SNAT:
+      return nat.mappings.delete(changetype<Ipv4CtTuple>(key));
+    case MapId.SOURCE_RANGE:
+      return lb.sourceRanges.delete(changetype<Lb4SourceRangeKey>(key));
   }
   return MapError.EINVAL;
 }
@@ -241,6 +263,10 @@ export function mapLookup(map: MapId, key: usize): usize {
       return changetype<usize>(endpoint.nodeConfigs.lookup(load<u32>(key)));
     case MapId.NODES:
       return changetype<usize>(endpoint.nodes.lookup(changetype<NodeKey>(key)));
+    case MapId.SNAT:
+      return changetype<usize>(nat.mappings.touch(changetype<Ipv4CtTuple>(key)));
+    case MapId.SOURCE_RANGE:
+      return changetype<usize>(lb.sourceRanges.lookup(changetype<Lb4SourceRangeKey>(key)));
     case MapId.METRICS:
       return changetype<usize>(metrics.lookup(load<u32>(key)));
   }
@@ -268,6 +294,10 @@ export function mapKeys(map: MapId, to: usize, room: usize): u32 {
       return endpoint.lxc.keys(to, room);
     case MapId.NODES:
       return endpoint.nodes.keys(to, room);
+    case MapId.SNAT:
+      return nat.mappings.keys(to, room);
+    case MapId.SOURCE_RANGE:
+      return lb.sourceRanges.keys(to, room);
   }
   return 0;
 }
@@ -297,6 +327,10 @@ export function mapCount(map: MapId): u32 {
       return endpoint.nodeConfigs.capacity;
     case MapId.NODES:
       return endpoint.nodes.count;
+    case MapId.SNAT:
+      return nat.mappings.count;
+    case MapId.SOURCE_RANGE:
+      return lb.sourceRanges.count;
     case MapId.METRICS:
       return metrics.capacity;
     case MapId.EVENTS:

@@ -1,6 +1,7 @@
 /** The programs on a pod's link. Cilium `bpf/bpf_lxc.c`. */
 import {
   CtDirection,
+  CtFlag,
   CtStatus,
   DropReason,
   IPV4_LOOPBACK_WORD,
@@ -48,7 +49,11 @@ export function fromContainer(ctx: Context): i32 {
 
   const status = ct.lookup(ctx, CtDirection.EGRESS);
   trace.step(ctx, Step.CT, trace.NO_POINT, CtDirection.EGRESS);
-  if (status == CtStatus.REPLY && ctx.daddr == IPV4_LOOPBACK_WORD) return toItself(ctx);
+  if (status == CtStatus.REPLY) {
+    if (ctx.daddr == IPV4_LOOPBACK_WORD) return toItself(ctx);
+    // The client outside knows only the Service, and no program of a pod comes after this one.
+    if (ctx.nodePort) lb.reverse(ctx);
+  }
 
   const remote = ipcache.lookup(ctx.daddr);
   ctx.destinationIdentity = ipcache.identityOf(remote);
@@ -58,7 +63,7 @@ export function fromContainer(ctx: Context): i32 {
     if (result < 0) return result;
   }
   if (status == CtStatus.NEW) {
-    result = ct.create(ctx, CtDirection.EGRESS, revNatIndex, ctx.backendId, loopback);
+    result = ct.create(ctx, CtDirection.EGRESS, revNatIndex, ctx.backendId, loopback ? CtFlag.LB_LOOPBACK : 0);
     if (result < 0) return result;
   }
   return deliver(ctx, remote);
@@ -69,7 +74,7 @@ function translate(ctx: Context): i32 {
   ctx.revNatIndex = 0;
   ctx.backendId = 0;
   ctx.loopback = false;
-  const service = lb.lookupService(ctx);
+  const service = lb.lookupService(ctx, false);
   return service === null ? 0 : lb.local(ctx, service);
 }
 
@@ -125,10 +130,18 @@ export function ingressPolicy(ctx: Context): i32 {
       if (result < 0) return result;
     }
     if (status == CtStatus.NEW) {
-      const result = ct.create(ctx, CtDirection.INGRESS, 0, 0, looped);
+      const result = remember(ctx, looped);
       if (result < 0) return result;
     }
   }
   trace.step(ctx, Step.DELIVER, TracePoint.TO_LXC, 0);
   return Program.DELIVERED;
+}
+
+/** A new connection at the pod; through a Service from outside when this node's device has just let it in. */
+function remember(ctx: Context, looped: bool): i32 {
+  const opened = ct.peek(ctx, CtDirection.EGRESS);
+  const nodePort = opened !== null && (opened.flags & CtFlag.NODE_PORT) != 0;
+  const flags = (looped ? CtFlag.LB_LOOPBACK : 0) | (nodePort ? CtFlag.NODE_PORT : 0);
+  return ct.create(ctx, CtDirection.INGRESS, nodePort ? opened.revNatIndex : 0, 0, flags);
 }

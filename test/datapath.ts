@@ -14,6 +14,8 @@ export const SMALL: Sizes = {
   endpointConfig: 64,
   nodeConfig: 8,
   nodes: 8,
+  snat: 64,
+  sourceRange: 16,
   events: 256,
   maglevTableSize: 251,
   maglevBackends: 2048,

@@ -101,14 +101,6 @@ export function setClock(seconds: u32): void {
 const forward = changetype<Ipv4CtTuple>(memory.data(offsetof<Ipv4CtTuple>(), 16));
 const reverse = changetype<Ipv4CtTuple>(memory.data(offsetof<Ipv4CtTuple>(), 16));
 
-/** The entry that the last `lookup` or `create` found or made; null after a `lookup` that answered NEW. */
-let found: CtEntry = changetype<CtEntry>(0);
-
-/** See `found`. */
-export function entry(): CtEntry {
-  return found;
-}
-
 /**
  * Which connection the packet in hand belongs to, seen from the endpoint in `direction` (`ct_lookup4`):
  *
@@ -116,7 +108,7 @@ export function entry(): CtEntry {
  * 2. ESTABLISHED: this tuple was opened from this side
  * 3. NEW: neither
  *
- * Leaves the entry in `entry()`, and in `ctx` the status and the connection's `revNatIndex` and loopback mark.
+ * Leaves in `ctx` the status and, of a reply's connection, the Service and the marks.
  */
 export function lookup(ctx: Context, direction: CtDirection): CtStatus {
   const opposite: u32 = direction == CtDirection.EGRESS ? CtDirection.INGRESS : CtDirection.EGRESS;
@@ -128,7 +120,6 @@ export function lookup(ctx: Context, direction: CtDirection): CtStatus {
     status = CtStatus.ESTABLISHED;
     entry = forward.find();
   }
-  found = entry;
   if (entry === null) {
     ctx.ctStatus = CtStatus.NEW;
     return CtStatus.NEW;
@@ -138,6 +129,7 @@ export function lookup(ctx: Context, direction: CtDirection): CtStatus {
   if (status == CtStatus.REPLY) {
     ctx.revNatIndex = entry.revNatIndex;
     ctx.loopback = (entry.flags & CtFlag.LB_LOOPBACK) != 0;
+    ctx.nodePort = (entry.flags & CtFlag.NODE_PORT) != 0;
   }
   return status;
 }
@@ -147,7 +139,6 @@ export function lookupService(ctx: Context): CtEntry {
   forward.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, CtDirection.SERVICE, ctx.node);
   const entry = forward.find();
   if (entry !== null) entry.account(ctx, true);
-  found = entry;
   return entry;
 }
 
@@ -157,8 +148,8 @@ export function peek(ctx: Context, direction: CtDirection): CtEntry {
   return forward.find();
 }
 
-/** Remembers the packet in hand as the first of a connection (`ct_create4`). 0, or negated CT_CREATE_FAILED. */
-export function create(ctx: Context, direction: CtDirection, revNatIndex: u32, backendId: u32, loopback: bool): i32 {
+/** Remembers the packet in hand as the first of a connection (`ct_create4`), with bits of `CtFlag`. 0, or negated CT_CREATE_FAILED. */
+export function create(ctx: Context, direction: CtDirection, revNatIndex: u32, backendId: u32, flags: u32): i32 {
   forward.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, direction, ctx.node);
   const at = connections.admit(forward);
   if (at == 0) return -DropReason.CT_CREATE_FAILED;
@@ -167,8 +158,7 @@ export function create(ctx: Context, direction: CtDirection, revNatIndex: u32, b
   entry.revNatIndex = <u16>revNatIndex;
   entry.backendId = backendId;
   entry.srcSecId = ctx.sourceIdentity;
-  if (loopback) entry.flags |= <u16>CtFlag.LB_LOOPBACK;
+  entry.flags = <u16>flags;
   entry.account(ctx, true);
-  found = entry;
   return 0;
 }

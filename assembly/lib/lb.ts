@@ -1,12 +1,24 @@
 /** Services: look-up, choice of a backend, translation and its undoing. Cilium `bpf/lib/lb.h`. */
-import { BackendState, CtDirection, DropReason, IPV4_LOOPBACK_WORD, LbAlgorithm, MapId, Step, SvcFlag } from '../abi';
+import {
+  BackendState,
+  CtDirection,
+  DropReason,
+  IPV4_LOOPBACK_WORD,
+  LbAlgorithm,
+  LbScope,
+  MapId,
+  Step,
+  SvcFlag,
+  SvcFlag2,
+} from '../abi';
 import { HashMap, hashOf } from '../maps/hash';
+import { LpmMap } from '../maps/lpm';
 import * as ct from './conntrack';
 import * as maglev from './maglev';
-import * as nat from './nat';
+import * as rewrite from './rewrite';
 import { Context } from './packet';
 import * as trace from './trace';
-import { be16, be32 } from '../wire/bytes';
+import { be16, be32, ntohl } from '../wire/bytes';
 
 /** Cilium `struct lb4_key`. Slot 0 is the Service itself (its master), the others its backends. */
 @unmanaged
@@ -17,7 +29,7 @@ export class Lb4Key {
   backendSlot: u16;
   proto: u8;
   scope: u8;
-  /** 0: the entry holds on every node. */
+  /** 0: the entry holds on every node. Cilium's map is one a node. */
   node: u16;
 }
 
@@ -65,6 +77,25 @@ export class Lb4ReverseNat {
   pad: u16;
 }
 
+/** Cilium `struct lb4_src_range_key`; `prefixLength` counts the bits of the address only. */
+@unmanaged
+export class Lb4SourceRangeKey {
+  prefixLength: u32;
+  revNatIndex: u32;
+  address: be32;
+
+  truncate(length: u32): void {
+    this.prefixLength = length;
+    this.address &= length == 0 ? 0 : ntohl((<u32>-1) << (32 - length));
+  }
+}
+
+/** That it is there says all. */
+@unmanaged
+export class Lb4SourceRange {
+  present: u32;
+}
+
 export const services = changetype<HashMap<Lb4Key, Lb4Service>>(
   memory.data(offsetof<HashMap<Lb4Key, Lb4Service>>(), 16),
 );
@@ -75,31 +106,56 @@ export const reverseNats = changetype<HashMap<Lb4ReverseNatKey, Lb4ReverseNat>>(
   memory.data(offsetof<HashMap<Lb4ReverseNatKey, Lb4ReverseNat>>(), 16),
 );
 
+export const sourceRanges = changetype<LpmMap<Lb4SourceRangeKey, Lb4SourceRange>>(
+  memory.data(offsetof<LpmMap<Lb4SourceRangeKey, Lb4SourceRange>>(), 16),
+);
+
+const rangeKey = changetype<Lb4SourceRangeKey>(memory.data(offsetof<Lb4SourceRangeKey>(), 16));
 const key = changetype<Lb4Key>(memory.data(offsetof<Lb4Key>(), 16));
 const backendKey = changetype<Lb4BackendKey>(memory.data(offsetof<Lb4BackendKey>(), 16));
 const reverseKey = changetype<Lb4ReverseNatKey>(memory.data(offsetof<Lb4ReverseNatKey>(), 16));
 
-function findService(address: u32, dport: u32, protocol: u32, slot: u32): Lb4Service {
+/** `scope` is that of the context: scope and node as they lie in the key. */
+function findService(address: u32, dport: u32, protocol: u32, slot: u32, scope: u32): Lb4Service {
   key.address = address;
   store<u32>(changetype<usize>(key) + offsetof<Lb4Key>('dport'), dport | (slot << 16));
-  store<u32>(changetype<usize>(key) + offsetof<Lb4Key>('proto'), protocol);
+  store<u32>(changetype<usize>(key) + offsetof<Lb4Key>('proto'), protocol | scope);
   const service = services.lookup(key);
   trace.lookup<Lb4Key, Lb4Service>(MapId.LB4_SERVICES, key, service);
   return service;
 }
 
+/** Whether a Service keeps this kind of client to the backends of the node they are on. */
+function isLocal(service: Lb4Service, external: bool): bool {
+  return external ? (service.flags & SvcFlag.EXT_LOCAL_SCOPE) != 0 : (service.flags2 & SvcFlag2.INT_LOCAL_SCOPE) != 0;
+}
+
 /**
- * The Service that the packet in hand is addressed to (`lb4_lookup_service`):
+ * The Service that the packet in hand is addressed to (`lb4_lookup_service`); `external` when it comes from outside:
  *
- * 1. the frontend with its address, port and protocol
+ * 1. the frontend with its address, port and protocol; where that keeps clients of this kind to their node, this node's
  * 2. the wildcard of its address: a Service is there, but not on this port; it has no backends
  *
  * null when the address is no Service's.
  */
-export function lookupService(ctx: Context): Lb4Service {
-  const service = findService(ctx.daddr, ctx.dport, ctx.protocol, 0);
-  if (service !== null) return service;
-  return findService(ctx.daddr, 0, 0, 0);
+export function lookupService(ctx: Context, external: bool): Lb4Service {
+  ctx.scope = 0;
+  const service = findService(ctx.daddr, ctx.dport, ctx.protocol, 0, 0);
+  if (service === null) return findService(ctx.daddr, 0, 0, 0, 0);
+  if (!isLocal(service, external)) return service;
+  ctx.scope = ((external ? LbScope.EXTERNAL : LbScope.INTERNAL) << 8) | (ctx.node << 16);
+  return findService(ctx.daddr, ctx.dport, ctx.protocol, 0, ctx.scope);
+}
+
+/** Whether a Service that only takes clients from some prefixes takes this one (`lb4_src_range_ok`). */
+export function takes(ctx: Context, service: Lb4Service): bool {
+  if ((service.flags & SvcFlag.SOURCE_RANGE) == 0) return true;
+  rangeKey.prefixLength = 32;
+  rangeKey.revNatIndex = service.revNatIndex;
+  rangeKey.address = ctx.saddr;
+  const range = sourceRanges.longest(rangeKey);
+  trace.lookup<Lb4SourceRangeKey, Lb4SourceRange>(MapId.SOURCE_RANGE, rangeKey, range);
+  return range !== null;
 }
 
 function lookupBackend(backendId: u32): Lb4Backend {
@@ -111,7 +167,7 @@ function lookupBackend(backendId: u32): Lb4Backend {
 
 /** The backend in a slot, 0 when the slot is missing. */
 function backendInSlot(ctx: Context, slot: u32): u32 {
-  const entry = findService(ctx.daddr, ctx.dport, ctx.protocol, slot);
+  const entry = findService(ctx.daddr, ctx.dport, ctx.protocol, slot, ctx.scope);
   return entry === null ? 0 : entry.backendId;
 }
 
@@ -158,12 +214,12 @@ export function local(ctx: Context, service: Lb4Service): i32 {
     backendId = selectBackend(ctx, service);
     backend = lookupBackend(backendId);
     if (backend === null) return -DropReason.NO_SERVICE;
-    const result = ct.create(ctx, CtDirection.SERVICE, revNatIndex, backendId, false);
+    const result = ct.create(ctx, CtDirection.SERVICE, revNatIndex, backendId, 0);
     if (result < 0) return result;
   }
   ctx.backendId = backendId;
   ctx.loopback = ctx.saddr == backend.address;
-  nat.rewrite(
+  rewrite.tuple(
     ctx,
     ctx.loopback ? IPV4_LOOPBACK_WORD : ctx.saddr,
     backend.address,
@@ -184,6 +240,6 @@ export function reverse(ctx: Context): void {
   if (frontend === null) return;
   // The packet was looped back, so its source is the pod that opened the connection.
   const daddr = ctx.loopback ? ctx.saddr : ctx.daddr;
-  nat.rewrite(ctx, frontend.address, daddr, (ctx.ports & 0xffff0000) | frontend.port);
+  rewrite.tuple(ctx, frontend.address, daddr, (ctx.ports & 0xffff0000) | frontend.port);
   trace.step(ctx, Step.REVERSE_LB, trace.NO_POINT, ctx.revNatIndex);
 }

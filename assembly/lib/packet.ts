@@ -58,6 +58,10 @@ export class Context {
   backendId: u32;
   /** The packet goes back to its sender through a Service (`lb_loopback`). */
   loopback: bool;
+  /** The connection came through a Service from outside (`node_port`): its reply's source is turned back on the way out. */
+  nodePort: bool;
+  /** Scope and node of the Service's entries that hold for this packet, as they lie in `Lb4Key`. */
+  scope: u32;
   /** The addresses around it while it is encapsulated. */
   outerSaddr: u32;
   outerDaddr: u32;

@@ -12,6 +12,8 @@ export class Capacities {
   endpointConfig: u32;
   nodeConfig: u32;
   nodes: u32;
+  snat: u32;
+  sourceRange: u32;
   events: u32;
   /** Slots of each Maglev table, a prime. */
   maglevTableSize: u32;

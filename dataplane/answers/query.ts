@@ -8,6 +8,7 @@ import { locate } from '../manifests/place.js';
 import { PROTOCOL_NUMBERS } from '../policy/compile.js';
 import type { Direction } from '../policy/rules.js';
 import type { Reason } from '../reasons.js';
+import type { Frontend } from '../loader/entries.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { decidersOf, type Decider } from './decide.js';
 import { externalClasses, podAt, run, type ExternalClass, type Outcome, type Probe, type Sender } from './probe.js';
@@ -121,13 +122,13 @@ function onlyPort(to: Target, protocol: string): number | null {
   return new Set(ports).size === 1 ? ports[0]! : null;
 }
 
-/** Pods of which any one answers for all: one identity and one policy. */
-function classes(state: State, pods: readonly ClusterPod[]): ClusterPod[] {
+/** Pods of which any one answers for all: one identity and one policy, and one node where `byNode` says that it matters. */
+function classes(state: State, pods: readonly ClusterPod[], byNode = false): ClusterPod[] {
   const seen = new Map<string, ClusterPod>();
   for (const pod of pods) {
     const key = pod.hostNetwork
       ? `host ${pod.node.index}`
-      : `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id}`;
+      : `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${byNode ? pod.node.index : ''}`;
     if (!seen.has(key)) seen.set(key, pod);
   }
   return [...seen.values()];
@@ -142,7 +143,25 @@ interface Destination {
   readonly service: ClusterService | null;
 }
 
-function destinationsOf(state: State, to: Target, port: number, sender: ClusterNode | null): Destination[] {
+/** Where clients outside find a port of a Service: its load balancer, else an external address, else each node's port. */
+function outsideOf(state: State, service: ClusterService, port: number): Frontend[] {
+  const open = state.desired.frontends.filter(
+    (one) => one.service === service && one.node === 0 && one.address !== 0 && one.port.source.port.value === port,
+  );
+  for (const type of ['LoadBalancer', 'ExternalIP', 'NodePort'] as const) {
+    const found = open.filter((one) => one.type === type);
+    if (found.length > 0) return found;
+  }
+  return [];
+}
+
+function destinationsOf(
+  state: State,
+  to: Target,
+  port: number,
+  sender: ClusterNode | null,
+  outside = false,
+): Destination[] {
   const at = (address: number, service: ClusterService | null = null, own = port): Destination => ({
     address,
     port: own,
@@ -159,6 +178,8 @@ function destinationsOf(state: State, to: Target, port: number, sender: ClusterN
       }));
     case 'service': {
       const { service } = to;
+      const open = outside ? outsideOf(state, service, port) : [];
+      if (open.length > 0) return open.map(({ address, number }) => at(address, service, number));
       if (service.clusterIP !== null) return [at(service.clusterIP, service)];
       // A headless Service is only a name: the client gets the pods' own addresses, and the port stays as asked.
       const backends = service.ports.flatMap((listed) => listed.backends);
@@ -202,7 +223,8 @@ function casesOf(
   };
   const fallback = state.cluster.nodes[0]!;
   if (from.kind === 'pods') {
-    for (const pod of classes(state, from.pods)) {
+    const byNode = to.kind === 'service' && to.service.source.internalTrafficPolicy === 'Local';
+    for (const pod of classes(state, from.pods, byNode)) {
       for (const destination of destinationsOf(state, to, port, pod.node)) {
         // A pod of a workload speaks to another of its pods, if there is one, and not to itself.
         const other =
@@ -218,7 +240,8 @@ function casesOf(
     }
     return probes;
   }
-  for (const destination of destinationsOf(state, to, port, null)) {
+  const outside = from.kind === 'world' || from.kind === 'address' || from.kind === 'addresses';
+  for (const destination of destinationsOf(state, to, port, null, outside)) {
     const home = destination.pod?.node ?? firstBackend(destination.service)?.pod?.node ?? fallback;
     if (from.kind === 'host' || from.kind === 'node') {
       const node = from.kind === 'node' ? from.node : home;
@@ -228,15 +251,36 @@ function casesOf(
     for (const address of sourcesOf(state, from)) {
       const pod = podAt(state, address);
       const node = state.cluster.nodes.find((candidate) => candidate.address === address);
-      const sender: Sender = pod
-        ? { kind: 'pod', pod }
-        : node
-          ? { kind: 'host', node }
-          : { kind: 'external', address, node: entry ?? home };
-      add(sender, address, destination);
+      if (pod) add({ kind: 'pod', pod }, address, destination);
+      else if (node) add({ kind: 'host', node }, address, destination);
+      else
+        for (const at of entriesOf(state, destination, entry, home))
+          add({ kind: 'external', address, node: at }, address, destination);
     }
   }
   return probes;
+}
+
+/** Nodes at which packets from outside are tried to enter, at most. */
+const MAX_ENTRIES = 16;
+
+/**
+ * Where a packet from outside enters: at the node asked for, else at the node that it is addressed to, else, for an address
+ * of a Service, at any node there is; a pod's own address is only known at the pod's node.
+ */
+function entriesOf(
+  state: State,
+  { address }: Destination,
+  entry: ClusterNode | null,
+  home: ClusterNode,
+): readonly ClusterNode[] {
+  if (entry) return [entry];
+  const own = state.cluster.nodes.find((node) => node.address === address);
+  if (own) return [own];
+  const isFrontend = state.desired.frontends.some(
+    (frontend) => frontend.address === address && frontend.type !== 'ClusterIP',
+  );
+  return isFrontend ? state.cluster.nodes.slice(0, MAX_ENTRIES) : [home];
 }
 
 const firstBackend = (service: ClusterService | null): ClusterBackend | undefined =>
@@ -305,15 +349,21 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
       port: backend.port,
     },
     service: frontend
-      ? { namespace: frontend.service.namespace, name: frontend.service.name, port: frontend.port }
+      ? { namespace: frontend.service.namespace, name: frontend.service.name, port: frontend.port.source.port.value }
       : to.kind === 'service'
         ? { namespace: to.service.namespace, name: to.service.name, port: telling.probe.tuple.destinationPort }
         : null,
-    snat: null,
+    snat: masqueradedAs(state, allowed[0] ?? telling),
     http: null,
     depends: verdict === 'UNKNOWN' ? missing : mixed ? dependsOn(state, outcomes) : [],
     assumes: assumptions(state, to, outcomes),
   };
+}
+
+/** The node's address that the receiver sees in the sender's place; null where it sees the sender. */
+function masqueradedAs(state: State, { probe, tuple }: Outcome): string | null {
+  if (tuple.source === probe.tuple.source) return null;
+  return state.cluster.nodes.some(({ address }) => address === tuple.source) ? formatAddress(tuple.source) : null;
 }
 
 function unique(deciders: readonly Decider[]): Decider[] {
@@ -349,6 +399,12 @@ function distinction(state: State, outcome: Outcome, outcomes: readonly Outcome[
   if (outcome.backend && differ(({ backend }) => backend?.address)) {
     const { pod, address, port } = outcome.backend;
     parts.push(`on backend ${pod ? podName(pod) : formatAddress(address)}:${port}`);
+  }
+  if (
+    sender.kind === 'external' &&
+    differ(({ probe }) => (probe.sender.kind === 'external' ? probe.sender.node : null))
+  ) {
+    parts.push(`entering at node ${sender.node.name}`);
   }
   const destination = podAt(state, tuple.destination);
   if (destination && parts.length === 0 && differ(({ probe }) => probe.tuple.destination))
@@ -502,6 +558,13 @@ function assumptions(state: State, to: Target, outcomes: readonly Outcome[]): st
   }
   if (state.settings.engine !== 'cilium')
     lines.push(`engine ${state.settings.engine}: Services are translated as Cilium does`);
+  if (
+    state.settings['loadBalancer.mode'] !== 'snat' &&
+    outcomes.some(({ probe, tuple }) => probe.sender.kind === 'external' && probe.tuple.source !== tuple.source)
+  )
+    lines.push(
+      `loadBalancer.mode ${state.settings['loadBalancer.mode']}: a backend on another node is reached by SNAT all the same`,
+    );
   if (state.settings.cni !== 'cilium-vxlan')
     lines.push(`cni ${state.settings.cni}: packets between nodes take Cilium's VXLAN tunnel`);
   if (to.kind === 'world' && to.label.startsWith('dns:')) lines.push(`${to.label} is an address outside the cluster`);

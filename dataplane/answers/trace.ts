@@ -83,6 +83,8 @@ const ACTIONS: Readonly<Record<Step, string>> = {
   [Step.ROUTE]: 'route',
   [Step.DELIVER]: 'deliver',
   [Step.DROP]: 'drop',
+  [Step.NAT]: 'nat',
+  [Step.REVERSE_NAT]: 'nat',
 };
 
 /** Answers the question, then sends its telling packet once more with recording on, and the reply after it. */
@@ -293,7 +295,7 @@ function textOf(state: State, outcome: Outcome, record: TraceRecord): string {
       const { frontend, backend } = outcome;
       const count = frontend?.backends.length ?? 0;
       const service = frontend
-        ? `Service ${frontend.service.namespace}/${frontend.service.name}:${frontend.port}`
+        ? `Service ${frontend.service.namespace}/${frontend.service.name}:${frontend.port.source.port.value}`
         : 'the Service';
       const how = state.settings['loadBalancer.algorithm'] === 'maglev' ? 'Maglev' : 'a hash of the flow';
       const itself = saddr === LOOPBACK ? ', which is the sender itself' : '';
@@ -316,6 +318,10 @@ function textOf(state: State, outcome: Outcome, record: TraceRecord): string {
       return record.program === Program.LXC_POLICY
         ? `delivered to ${destination}:${dport}`
         : `delivered to ${node} itself, port ${dport}`;
+    case Step.NAT:
+      return `leaves in the name of ${node}: the source becomes ${formatAddress(saddr)}:${sport}`;
+    case Step.REVERSE_NAT:
+      return `a reply to what ${node} sent in its own name: the destination becomes ${destination}:${dport} again`;
     case Step.DROP: {
       const { text, code } = reasonOf(info);
       const why = whyDropped(state, record);
@@ -326,16 +332,22 @@ function textOf(state: State, outcome: Outcome, record: TraceRecord): string {
 
 /** What a drop means for these manifests, where the reason's own text does not say. */
 function whyDropped(state: State, { info, daddr, dport, protocol }: TraceRecord): string | null {
-  const service = state.cluster.services.find((candidate) => candidate.clusterIP === daddr);
+  const frontend = state.desired.frontends.find(({ address }) => address === daddr);
+  const service = frontend?.service;
   if (!service) return null;
   const name = `Service ${service.namespace}/${service.name}`;
   if (info === DropReason.IS_CLUSTER_IP) return `${name} has an address for the cluster only`;
+  if (info === DropReason.NOT_IN_SRC_RANGE)
+    return `${name} takes clients from ${service.source.loadBalancerSourceRanges.map(({ value }) => value).join(', ')} only`;
   if (info !== DropReason.NO_SERVICE) return null;
   const ports = service.source.ports.map((port) => `${port.protocol} ${port.port.value}`);
   if (!ports.includes(`${protocolName(protocol)} ${dport}`))
     return `${name} has no port ${protocolName(protocol)} ${dport}, only ${ports.join(', ')}`;
   if (service.source.selector && service.selected.length === 0) return `the selector of ${name} matches no pod`;
-  return `${name} has no endpoint that is ready`;
+  const ready = service.ports.some(({ backends }) => backends.length > 0);
+  return ready
+    ? `${name} keeps its clients to the endpoints of their node, and this node has none`
+    : `${name} has no endpoint that is ready`;
 }
 
 function conntrackText(status: number, direction: CtDirection, itself: boolean): string {

@@ -132,6 +132,8 @@ export function workloadOf(traffic: Traffic): Workload {
     endpointConfig: CLIENTS + backends + 1,
     nodeConfig: 4,
     nodes: 2,
+    snat: 64,
+    sourceRange: 16,
     events: 16,
     maglevTableSize,
     maglevBackends: BACKENDS_PER_SERVICE,

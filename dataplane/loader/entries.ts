@@ -1,5 +1,5 @@
 /** From the cluster and its policies to what the datapath's maps must hold. */
-import { EndpointFlag, LbAlgorithm, MapId, ReservedIdentity, SvcFlag } from '../../assembly/abi.js';
+import { EndpointFlag, LbAlgorithm, LbScope, MapId, ReservedIdentity, SvcFlag, SvcFlag2 } from '../../assembly/abi.js';
 import {
   EndpointConfig,
   EndpointInfo,
@@ -11,6 +11,8 @@ import {
   Lb4ReverseNat,
   Lb4ReverseNatKey,
   Lb4Service,
+  Lb4SourceRange,
+  Lb4SourceRangeKey,
   NodeConfig,
   NodeKey,
   NodeValue,
@@ -18,8 +20,8 @@ import {
   PolicyKey,
   RemoteEndpointInfo,
 } from '../../pkg/structs.js';
-import { formatAddress } from '../addresses.js';
-import type { Cluster, ClusterBackend, ClusterPod, ClusterService } from '../cluster/cluster.js';
+import { formatAddress, parseAddress, parsePrefix } from '../addresses.js';
+import type { Cluster, ClusterBackend, ClusterPod, ClusterService, ClusterServicePort } from '../cluster/cluster.js';
 import { hashOf, Numbers } from '../hash.js';
 import type { Place } from '../manifests/place.js';
 import { PROTOCOL_NUMBERS, type CompiledPolicies } from '../policy/compile.js';
@@ -45,13 +47,22 @@ export interface MaglevEntry {
   readonly origin: readonly Place[];
 }
 
+/** What makes a Service listen somewhere. Cilium `loadbalancer.SVCType`. */
+export type FrontendType = 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalIP';
+
 /** Where a Service listens: a frontend of Cilium's. */
 export interface Frontend {
+  readonly type: FrontendType;
   readonly service: ClusterService;
+  readonly port: ClusterServicePort;
   readonly address: number;
-  readonly port: number;
+  /** The port that clients ask for: the Service's, or the node port. */
+  readonly number: number;
   readonly protocol: number;
   readonly revNatIndex: number;
+  /** An `LbScope` and the number of a node, where the entry is for the clients of that node; else both 0. */
+  readonly scope: LbScope;
+  readonly node: number;
   readonly backends: readonly { readonly id: number; readonly backend: ClusterBackend }[];
 }
 
@@ -114,68 +125,130 @@ export class Desirer {
 
   private frontends(cluster: Cluster): Frontend[] {
     const wanted = cluster.services.flatMap((service) =>
-      service.clusterIP === null
-        ? []
-        : service.ports.map((port) => ({ service, port, address: service.clusterIP!, protocol: port.source.protocol })),
+      service.ports.flatMap((port) => listening(cluster, service, port)),
     );
-    const nameOf = ({ address, port, protocol }: (typeof wanted)[number]): string =>
-      `${formatAddress(address)}:${port.source.port.value}/${protocol}`;
-    const backendName = (protocol: string, backend: ClusterBackend): string =>
-      `${formatAddress(backend.address)}:${backend.port}/${protocol}`;
+    const nameOf = ({ address, number, port, scope, node }: Listening): string =>
+      `${formatAddress(address)}:${number}/${port.source.protocol}${node === 0 ? '' : ` ${scope} ${node}`}`;
+    const backendName = ({ port }: Listening, backend: ClusterBackend): string =>
+      `${formatAddress(backend.address)}:${backend.port}/${port.source.protocol}`;
     const indexes = this.revNatNumbers.assign(wanted.map(nameOf));
     const ids = this.backendNumbers.assign(
-      wanted.flatMap(({ port, protocol }) => port.backends.map((backend) => backendName(protocol, backend))),
+      wanted.flatMap((one) => one.backends.map((backend) => backendName(one, backend))),
     );
-    return wanted.map((frontend) => ({
-      service: frontend.service,
-      address: frontend.address,
-      port: frontend.port.source.port.value,
-      protocol: PROTOCOL_NUMBERS[frontend.protocol],
-      revNatIndex: indexes.get(nameOf(frontend))!,
-      backends: frontend.port.backends.map((backend) => ({
-        id: ids.get(backendName(frontend.protocol, backend))!,
-        backend,
-      })),
+    return wanted.map((one) => ({
+      ...one,
+      protocol: PROTOCOL_NUMBERS[one.port.source.protocol],
+      revNatIndex: indexes.get(nameOf(one))!,
+      backends: one.backends.map((backend) => ({ id: ids.get(backendName(one, backend))!, backend })),
     }));
   }
 }
 
-function frontendEntries(
-  { service, address, port, protocol, revNatIndex, backends }: Frontend,
-  settings: Settings,
-): MapEntry[] {
-  const { affinitySeconds } = service.source;
+type Listening = Omit<Frontend, 'protocol' | 'revNatIndex' | 'backends'> & {
+  readonly backends: readonly ClusterBackend[];
+};
+
+/** Every address at which one port of a Service listens, and for which clients. Service v1: type, externalIPs, status, policies. */
+function listening(cluster: Cluster, service: ClusterService, port: ClusterServicePort): Listening[] {
+  const { source, clusterIP } = service;
+  const whole = { service, port, scope: LbScope.EXTERNAL, node: 0, backends: port.backends };
+  const at = (type: FrontendType, address: number | null, number = port.source.port.value): Listening[] =>
+    address === null ? [] : [{ ...whole, type, address, number }];
+  const found = at('ClusterIP', clusterIP);
+  if (clusterIP === null) return found;
+  const nodePort = source.type === 'ClusterIP' ? null : port.source.nodePort;
+  // Cilium keeps the node port once for no address and once for each node's.
+  if (nodePort)
+    for (const address of [0, ...cluster.nodes.map((node) => node.address)])
+      found.push(...at('NodePort', address, nodePort.value));
+  const given =
+    source.ingressIPs.length > 0
+      ? source.ingressIPs.filter(({ ipMode }) => ipMode !== 'Proxy').map(({ ip }) => ip)
+      : source.loadBalancerIP
+        ? [source.loadBalancerIP]
+        : [];
+  if (source.type === 'LoadBalancer') for (const ip of given) found.push(...at('LoadBalancer', parseAddress(ip.value)));
+  for (const ip of source.externalIPs) found.push(...at('ExternalIP', parseAddress(ip.value)));
+  return found.flatMap((one) => [one, ...localOf(cluster, one)]);
+}
+
+/** What a frontend that keeps clients to their node has for each node: the backends there. */
+function localOf(cluster: Cluster, one: Listening): Listening[] {
+  const scope = one.type === 'ClusterIP' ? LbScope.INTERNAL : LbScope.EXTERNAL;
+  if (!keepsToNode(one)) return [];
+  return cluster.nodes.map(({ index }) => ({
+    ...one,
+    scope,
+    node: index,
+    backends: one.backends.filter(({ pod }) => pod?.node.index === index),
+  }));
+}
+
+/** externalTrafficPolicy holds for clients from outside, internalTrafficPolicy for those within. */
+const keepsToNode = ({ type, service: { source } }: Pick<Frontend, 'type' | 'service'>): boolean =>
+  (type === 'ClusterIP' ? source.internalTrafficPolicy : source.externalTrafficPolicy) === 'Local';
+
+const TYPE_FLAGS: Readonly<Record<FrontendType, number>> = {
+  ClusterIP: 0,
+  NodePort: SvcFlag.NODEPORT | SvcFlag.ROUTABLE,
+  LoadBalancer: SvcFlag.LOADBALANCER | SvcFlag.ROUTABLE,
+  ExternalIP: SvcFlag.EXTERNAL_IP | SvcFlag.ROUTABLE,
+};
+
+function flagsOf(frontend: Frontend): Pick<Lb4Service, 'flags' | 'flags2'> {
+  const { source } = frontend.service;
+  const local = keepsToNode(frontend);
+  const ranges = frontend.type === 'LoadBalancer' && source.loadBalancerSourceRanges.length > 0;
+  const flags =
+    TYPE_FLAGS[frontend.type] |
+    (source.affinitySeconds === null ? 0 : SvcFlag.AFFINITY) |
+    (ranges ? SvcFlag.SOURCE_RANGE : 0) |
+    (local && frontend.type !== 'ClusterIP' ? SvcFlag.EXT_LOCAL_SCOPE : 0);
+  return { flags, flags2: local && frontend.type === 'ClusterIP' ? SvcFlag2.INT_LOCAL_SCOPE : 0 };
+}
+
+function frontendEntries(frontend: Frontend, settings: Settings): MapEntry[] {
+  const { service, port, address, number, protocol, revNatIndex, scope, node, backends } = frontend;
+  const { affinitySeconds, loadBalancerSourceRanges } = service.source;
   const algorithm = settings['loadBalancer.algorithm'] === 'maglev' ? LbAlgorithm.MAGLEV : LbAlgorithm.RANDOM;
-  const flags = affinitySeconds === null ? 0 : SvcFlag.AFFINITY;
-  const portSource = service.source.ports.find(
-    (candidate) => candidate.port.value === port && PROTOCOL_NUMBERS[candidate.protocol] === protocol,
-  );
-  const origin = [portSource?.at ?? service.source.at];
+  const flags = flagsOf(frontend);
+  const origin = [port.source.at];
   const slot = (backendSlot: number, value: Partial<Lb4Service>, from: readonly Place[]): MapEntry => ({
     map: MapId.LB4_SERVICES,
-    key: encode(Lb4Key, { address, dport: port, backendSlot, proto: protocol }),
-    value: encode(Lb4Service, { revNatIndex, flags, ...value }),
+    key: encode(Lb4Key, { address, dport: number, backendSlot, proto: protocol, scope, node }),
+    value: encode(Lb4Service, { revNatIndex, ...flags, ...value }),
     origin: from,
   });
-  return [
+  const entries = [
     slot(0, { backendId: (algorithm << 24) | (affinitySeconds ?? 0), count: backends.length }, origin),
     ...backends.map(({ id, backend }, i) => slot(i + 1, { backendId: id }, [backend.source, ...origin])),
     {
       map: MapId.LB4_REVERSE_NAT,
       key: encode(Lb4ReverseNatKey, { revNatIndex }),
-      value: encode(Lb4ReverseNat, { address, port }),
+      value: encode(Lb4ReverseNat, { address, port: number }),
       origin,
     },
   ];
+  if ((flags.flags & SvcFlag.SOURCE_RANGE) === 0) return entries;
+  // A range that cannot be read takes nobody; that there are ranges at all keeps everybody else out.
+  for (const range of loadBalancerSourceRanges) {
+    const prefix = parsePrefix(range.value);
+    if (prefix === null) continue;
+    const key = encode(Lb4SourceRangeKey, { revNatIndex, prefixLength: prefix.length, address: prefix.address });
+    entries.push({ map: MapId.SOURCE_RANGE, key, value: encode(Lb4SourceRange, { present: 1 }), origin: [range.at] });
+  }
+  return entries;
 }
 
-/** Each Service address answers on its other ports too: with no backend. Cilium's wildcard entries. */
+/** Each Service address answers on its other ports too: with no backend. Cilium's wildcard entries; a node has other ports of its own. */
 function wildcardEntries(frontends: readonly Frontend[]): MapEntry[] {
-  const byAddress = new Map(frontends.map(({ address, service }) => [address, service]));
-  return [...byAddress].map(([address, service]) => ({
+  const byAddress = new Map(
+    frontends.filter(({ type }) => type !== 'NodePort').map((frontend) => [frontend.address, frontend]),
+  );
+  return [...byAddress].map(([address, { service, type }]) => ({
     map: MapId.LB4_SERVICES,
     key: encode(Lb4Key, { address }),
-    value: encode(Lb4Service, {}),
+    value: encode(Lb4Service, { flags: TYPE_FLAGS[type] }),
     origin: [service.source.at],
   }));
 }

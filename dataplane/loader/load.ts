@@ -121,6 +121,7 @@ const COUNTED = {
   policy: MapId.POLICY,
   lxc: MapId.LXC,
   nodes: MapId.NODES,
+  sourceRange: MapId.SOURCE_RANGE,
 } as const satisfies Partial<Record<keyof Sizes, MapId>>;
 
 type Needs = Record<keyof typeof COUNTED | 'maglev' | 'maglevBackends' | 'endpointConfig' | 'nodeConfig', number>;
@@ -154,6 +155,7 @@ function sizesFor(desired: Desired, maglevTableSize: number): Sizes {
   return {
     ...roomy,
     conntrack: CONNECTIONS,
+    snat: CONNECTIONS,
     events: EVENTS,
     maglevTableSize,
     scratch: Math.max(widest * 16, roomy.maglevBackends * 128) + 1024,

@@ -228,3 +228,89 @@ test('every truncation of every packet above gives a verdict, never a trap', () 
     for (let length = 0; length <= frame.length; length++)
       assert.ok(lab.send('client', frame.subarray(0, length)).verdict <= 0);
 });
+
+const NODE_PORT = CLUSTER.replace(
+  'spec: {clusterIP: 10.96.0.30,',
+  'spec: {type: LoadBalancer, loadBalancerIP: 198.51.100.1, externalIPs: [198.51.100.9],',
+).replace(
+  'ports: [{port: 80, targetPort: 8080}]}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: client}',
+  'ports: [{port: 80, targetPort: 8080, nodePort: 30080}]}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: client}',
+);
+
+const shopper = (destination: string, port: number): Uint8Array =>
+  packet().eth().ipv4('203.0.113.9', destination).tcp(50000, port).bytes();
+
+test('outside to a load balancer, backend on this node: the client keeps its address, and hears from the Service', () => {
+  const lab = new Lab(NODE_PORT);
+  const out = lab.arrive('n2', shopper('198.51.100.1', 80));
+  assert.deepEqual(
+    [out.verdict, out.program, out.node, flowOf(out.frame), out.sourceIdentity],
+    [0, Program.DELIVERED, 2, '203.0.113.9:50000 > 10.2.0.7:8080', ReservedIdentity.WORLD],
+  );
+  const reply = lab.send('far', packet().eth().ipv4('10.2.0.7', '203.0.113.9').tcp(8080, 50000, 0x12).bytes());
+  assert.deepEqual(
+    [reply.verdict, reply.program, flowOf(reply.frame)],
+    [0, Program.WORLD, '198.51.100.1:80 > 203.0.113.9:50000'],
+  );
+  assert.ok(checksumsHold(out.frame) && checksumsHold(reply.frame));
+});
+
+test('outside to a node port, backend on the other node: in the name of the node, through the tunnel as the world, and back', () => {
+  const lab = new Lab(NODE_PORT);
+  const out = lab.arrive('n1', shopper('192.168.0.1', 30080));
+  assert.deepEqual(
+    [out.verdict, out.program, out.node, flowOf(out.frame), out.sourceIdentity],
+    [0, Program.DELIVERED, 2, '192.168.0.1:50000 > 10.2.0.7:8080', ReservedIdentity.WORLD],
+  );
+  const reply = lab.send('far', packet().eth().ipv4('10.2.0.7', '192.168.0.1').tcp(8080, 50000, 0x12).bytes());
+  assert.deepEqual(
+    [reply.verdict, reply.program, reply.node, flowOf(reply.frame)],
+    [0, Program.WORLD, 1, '192.168.0.1:30080 > 203.0.113.9:50000'],
+  );
+  assert.ok(checksumsHold(out.frame) && checksumsHold(reply.frame));
+});
+
+test('a pod leaves the cluster in the name of its node, and its reply finds it', () => {
+  const lab = new Lab(CLUSTER);
+  const first = lab.send('client', packet().eth().ipv4('10.1.0.5', '203.0.113.9').tcp(40000, 443).bytes());
+  assert.deepEqual([first.program, flowOf(first.frame)], [Program.WORLD, '192.168.0.1:40000 > 203.0.113.9:443']);
+  // Another pod with the same ports to the same place gets another port.
+  const other = lab.send('near', packet().eth().ipv4('10.1.0.6', '203.0.113.9').tcp(40000, 443).bytes());
+  assert.notEqual(flowOf(other.frame), flowOf(first.frame));
+  const back = lab.arrive('n1', packet().eth().ipv4('203.0.113.9', '192.168.0.1').tcp(443, 40000, 0x12).bytes());
+  assert.deepEqual(
+    [back.verdict, back.program, flowOf(back.frame)],
+    [0, Program.DELIVERED, '203.0.113.9:443 > 10.1.0.5:40000'],
+  );
+  assert.ok(checksumsHold(first.frame) && checksumsHold(back.frame));
+});
+
+test('externalTrafficPolicy Local: a node without a backend has none to offer, and pods do not care', () => {
+  const lab = new Lab(NODE_PORT.replace('type: LoadBalancer,', 'type: LoadBalancer, externalTrafficPolicy: Local,'));
+  assert.equal(lab.arrive('n1', shopper('198.51.100.1', 80)).verdict, -DropReason.NO_SERVICE);
+  assert.equal(flowOf(lab.arrive('n2', shopper('198.51.100.1', 80)).frame), '203.0.113.9:50000 > 10.2.0.7:8080');
+  const fromPod = lab.send('client', packet().eth().ipv4('10.1.0.5', '198.51.100.1').tcp(40000, 80).bytes());
+  assert.deepEqual([fromPod.verdict, flowOf(fromPod.frame)], [0, '10.1.0.5:40000 > 10.2.0.7:8080']);
+});
+
+test('internalTrafficPolicy Local: only the backends of the pod’s own node', () => {
+  const lab = new Lab(
+    CLUSTER.replace('spec: {clusterIP: 10.96.0.30,', 'spec: {internalTrafficPolicy: Local, clusterIP: 10.96.0.30,'),
+  );
+  assert.equal(
+    lab.send('client', packet().eth().ipv4('10.1.0.5', '10.96.0.30').tcp(40000, 80).bytes()).verdict,
+    -DropReason.NO_SERVICE,
+  );
+  assert.equal(lab.send('far', packet().eth().ipv4('10.2.0.7', '10.96.0.30').tcp(40000, 80).bytes()).verdict, 0);
+});
+
+test('loadBalancerSourceRanges: only clients from there', () => {
+  const ranges = (list: string): number =>
+    new Lab(
+      NODE_PORT.replace('type: LoadBalancer,', `type: LoadBalancer, loadBalancerSourceRanges: [${list}],`),
+    ).arrive('n2', shopper('198.51.100.1', 80)).verdict;
+  assert.deepEqual(
+    [ranges('203.0.113.0/24'), ranges('203.0.112.0/24'), ranges('10.0.0.0/8, 203.0.113.9/32')],
+    [0, -DropReason.NOT_IN_SRC_RANGE, 0],
+  );
+});

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
+import { maps } from '../../dataplane/answers/maps.js';
 import { query } from '../../dataplane/answers/query.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
 import { Engine } from '../../dataplane/state.js';
@@ -89,3 +90,60 @@ for (const [corpus, least] of Object.entries(EXPECTED)) {
     assert.ok(asked >= least, `only ${asked} rows`);
   });
 }
+
+interface LbCase {
+  readonly id: string;
+  readonly env: { readonly nodeAddresses?: readonly string[] };
+  readonly manifests: readonly string[];
+  readonly frontends: readonly {
+    readonly address: string;
+    readonly backends: readonly string[];
+    readonly alsoOn?: readonly string[];
+  }[];
+}
+
+/** Frontends and their backends as the dataplane's maps have them: `10.96.0.1:80/TCP` to the addresses of its slots. */
+function frontendsOf(set: LbCase): Map<string, string[]> {
+  const nodes = (set.env.nodeAddresses ?? []).map((address, i) => ({ name: `node-${i + 1}`, address }));
+  const engine = new Engine(modules.trace, { ...DEFAULT_SETTINGS, nodes });
+  for (const file of set.manifests) engine.manifests.set(file, readFileSync(join(folder!, 'manifests', file)));
+  const dumped = maps(engine.current, null, null);
+  if ('error' in dumped) throw new Error(dumped.error);
+  const rows = (name: string): Record<string, unknown>[] =>
+    dumped.maps[name]!.map(({ key, value }) => ({ ...value, ...key }));
+  const named = (row: Record<string, unknown>, port: unknown): string =>
+    `${String(row['address'])}:${String(port)}/${{ 6: 'TCP', 17: 'UDP', 132: 'SCTP' }[row['proto'] as number]}`;
+  const backends = new Map(
+    dumped.maps['cilium_lb4_backends_v3']!.map(({ key, value }) => [key['backendId'], named(value, value['port'])]),
+  );
+  const found = new Map<string, string[]>();
+  for (const row of rows('cilium_lb4_services_v2')) {
+    if (row['proto'] === 0) continue;
+    const name = named(row, row['dport']);
+    if (row['backendSlot'] === 0) found.set(name, found.get(name) ?? []);
+  }
+  for (const { key, value } of dumped.maps['cilium_lb4_services_v2']!) {
+    if (key['backendSlot'] !== 0) found.get(named(key, key['dport']))!.push(backends.get(value['backendId'])!);
+  }
+  return found;
+}
+
+test('maps agree with cilium-lb', { skip }, () => {
+  const sets = readCases('cilium-lb') as unknown as LbCase[];
+  for (const set of sets) {
+    const found = frontendsOf(set);
+    for (const { address, backends, alsoOn = [] } of set.frontends) {
+      for (const one of [address, ...alsoOn]) {
+        assert.deepEqual(found.get(one)?.sort(), [...backends].sort(), `${set.id} ${one}`);
+        found.delete(one);
+      }
+    }
+    // Node ports stand on each node, also where a case names none.
+    assert.deepEqual(
+      [...found.keys()].filter((name) => !name.endsWith(':30781/TCP')),
+      [],
+      set.id,
+    );
+  }
+  console.log(`cilium-lb: ${sets.length} of ${sets.length} sets agree`);
+});
