@@ -70,7 +70,8 @@ function connected(
   const found = reach(state, { ...ends, protocol: null });
   if ('error' in found) return null;
   const own = ends.from ?? ends.to;
-  if (found.unknown.some(({ ref }) => ref === own)) return null;
+  const named = own?.startsWith('svc:') ? found.unknown.length > 0 : found.unknown.some(({ ref }) => ref === own);
+  if (named) return null;
   return [...new Set(found.connections.map(pick))].filter((ref) => !ref.startsWith('ip:') && ref !== own);
 }
 
@@ -120,15 +121,13 @@ function serviceLenses(state: State, service: ClusterService, lens: MakeLens): L
   if (service.source.type === 'ExternalName')
     return [lens(`a name for ${service.source.externalName?.value ?? 'nothing'}: no endpoints`, null)];
   const backends = new Set(service.ports.flatMap((port) => port.backends.map((backend) => `${backend.address}`)));
-  const workloads = new Set(service.selected.map((pod) => pod.workload.ref));
-  const sets = [...workloads].map((workload) => reachedBy(state, workload));
-  const by = sets.includes(null) ? null : new Set(sets.flatMap((set) => set ?? []));
+  const by = reachedBy(state, `svc:${ref}`);
   const reached =
     by === null
       ? 'who reaches it is UNKNOWN'
       : backends.size === 0
         ? 'nobody gets an answer'
-        : `reached by ${plural(by.size, 'workload')}`;
+        : `reached by ${plural(by.length, 'workload')}`;
   return [
     lens(`${plural(backends.size, 'endpoint')} · ${reached}`, { kind: 'endpoints', service: ref }),
     lens('Trace from…', {

@@ -1,6 +1,6 @@
 /** Flows that the manifests themselves announce: names and ports in environment variables, arguments and ConfigMap values. */
 import { parseAddress } from '../addresses.js';
-import type { ClusterWorkload } from '../cluster/cluster.js';
+import type { Cluster, ClusterWorkload } from '../cluster/cluster.js';
 import type { ConfigMap } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
 import type { State } from '../state.js';
@@ -80,6 +80,31 @@ export function hostsIn({ value, at }: Located<string>, name: string): Host[] {
   return hosts;
 }
 
+/** The workloads that use each ConfigMap, by `ns/name`, in order of their refs. */
+const users = new WeakMap<Cluster, ReadonlyMap<string, readonly ClusterWorkload[]>>();
+
+function usersIn(cluster: Cluster): ReadonlyMap<string, readonly ClusterWorkload[]> {
+  const known = users.get(cluster);
+  if (known) return known;
+  const found = new Map<string, ClusterWorkload[]>();
+  for (const workload of cluster.workloads) {
+    const spec =
+      workload.pods[0]?.spec ?? (workload.source.kind === 'Pod' ? workload.source.spec : workload.source.template.spec);
+    for (const name of spec.configMaps) {
+      const key = `${workload.namespace}/${name}`;
+      const others = found.get(key);
+      if (others) others.push(workload);
+      else found.set(key, [workload]);
+    }
+  }
+  users.set(cluster, found);
+  return found;
+}
+
+/** The workloads whose pods take variables or files from a ConfigMap, in order of their refs. */
+export const usersOf = (cluster: Cluster, { metadata }: ConfigMap): readonly ClusterWorkload[] =>
+  usersIn(cluster).get(`${metadata.namespace}/${metadata.name.value}`) ?? [];
+
 const memo = new WeakMap<State, readonly Announced[]>();
 
 /** Every flow that a workload announces to something of the cluster. */
@@ -87,6 +112,11 @@ export function announced(state: State): readonly Announced[] {
   const known = memo.get(state);
   if (known) return known;
   const found: Announced[] = [];
+  const add = (workload: ClusterWorkload, host: Host): void => {
+    const target = resolveName(state, host.name, workload.namespace);
+    if (!('error' in target) && target.kind !== 'world' && target.kind !== 'unanswerable')
+      found.push({ workload, host, target });
+  };
   for (const workload of state.cluster.workloads) {
     const pod = workload.pods[0];
     if (!pod) continue;
@@ -95,19 +125,19 @@ export function announced(state: State): readonly Announced[] {
         ...container.env.map(({ name, value }) => [name, value] as const),
         ...container.args.map((value) => ['', value] as const),
       ];
-      for (const [name, value] of values) {
-        for (const host of hostsIn(value, name)) {
-          const target = resolveName(state, host.name, workload.namespace);
-          if (!('error' in target) && target.kind !== 'world' && target.kind !== 'unanswerable')
-            found.push({ workload, host, target });
-        }
-      }
+      for (const [name, value] of values) for (const host of hostsIn(value, name)) add(workload, host);
     }
+  }
+  for (const object of state.cluster.objects) {
+    if (object.kind !== 'ConfigMap') continue;
+    const running = usersOf(state.cluster, object).filter(({ pods }) => pods.length > 0);
+    if (running.length === 0) continue;
+    for (const host of hostsOf(object)) for (const workload of running) add(workload, host);
   }
   memo.set(state, found);
   return found;
 }
 
-/** The hosts in a ConfigMap's values. Whom it configures is not known. */
+/** The hosts in a ConfigMap's values. */
 export const hostsOf = (configMap: ConfigMap): Host[] =>
   [...configMap.data].flatMap(([name, value]) => hostsIn(value, name));

@@ -6,7 +6,7 @@ import { isWorkload } from './annotate.js';
 import type { HoverCard } from './annotations.js';
 import { hostsOf } from './announced.js';
 import { MAX_LINES, text, within, type Card } from './hover/card.js';
-import { hostCard } from './hover/host.js';
+import { configMapHostCard } from './hover/host.js';
 import { policyCard } from './hover/policy.js';
 import { serviceCard } from './hover/service.js';
 import { workloadCard } from './hover/workload.js';
@@ -33,7 +33,7 @@ function cardOf(state: State, object: ManifestObject, offset: number): Card | nu
   if (object.kind === 'NetworkPolicy') return policyCard(state, object, offset);
   if (object.kind === 'ConfigMap') {
     const host = hostsOf(object).find(({ at }) => within(at, offset));
-    return host ? hostCard(state, host, object.metadata.namespace, null) : null;
+    return host ? configMapHostCard(state, object, host) : null;
   }
   return isWorkload(object) ? workloadCard(state, object, offset) : null;
 }

@@ -11,6 +11,8 @@ import type { Reason } from '../reasons.js';
 import type { Frontend } from '../loader/entries.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { decidersOf, type Decider } from './decide.js';
+import { askDns, clusterDns } from './dns.js';
+import { hintsOf } from './hints.js';
 import { externalClasses, podAt, run, type ExternalClass, type Outcome, type Probe, type Sender } from './probe.js';
 import { resolveRef, type Target } from './refs.js';
 
@@ -43,6 +45,8 @@ export interface Answer {
   readonly http: { readonly status: number; readonly backend: string | null } | null;
   readonly depends: readonly string[];
   readonly assumes: readonly string[];
+  /** For a refusal, what it means here and what would have had to be there, most telling first. */
+  readonly hints: readonly string[];
 }
 
 /** An answer and the packets it rests on, the telling one first. */
@@ -80,6 +84,15 @@ export function query(state: State, question: Question): Answered | { readonly e
   const cases = casesOf(state, from, to, number, port, question.sourcePort ?? SOURCE_PORT, node);
   if (cases.length === 0)
     return { answer: isItself(from, to) ? ITSELF : unknown([`${to.label}: nothing there to send to`]), outcomes: [] };
+  const nameless = from.kind === 'pods' && to.label.startsWith('dns:') ? refusedNames(state, from.pods) : [];
+  if (nameless.length > 0) {
+    const answer = combine(state, to, nameless);
+    const cannot = `${to.label.slice('dns:'.length)} cannot be looked up: the pod may not ask ${clusterDns(state)!.name}`;
+    return {
+      answer: { ...answer, service: null, backend: null, hints: [cannot, ...answer.hints] },
+      outcomes: nameless,
+    };
+  }
   const outcomes = settle(state, cases, question.sourcePort !== null);
   return { answer: combine(state, to, outcomes), outcomes };
 }
@@ -96,6 +109,7 @@ function unknown(depends: readonly string[]): Answer {
     http: null,
     depends,
     assumes: [],
+    hints: [],
   };
 }
 
@@ -108,6 +122,13 @@ const ITSELF: Answer = {
 
 const isItself = (from: Target, to: Target): boolean =>
   from.kind === 'pods' && to.kind === 'pods' && to.pods.every((pod) => from.pods.includes(pod));
+
+/** The questions to the DNS of those kinds of pods that get no answer, when none gets one: without an address there is no packet. */
+function refusedNames(state: State, pods: readonly ClusterPod[]): Outcome[] {
+  const asked = classes(state, pods).map((pod) => askDns(state, pod));
+  const refused = asked.filter((outcome): outcome is Outcome => outcome !== null && !outcome.allowed);
+  return refused.length === asked.length ? refused : [];
+}
 
 /** The port of a question that names none: the only one that its destination has. */
 function onlyPort(to: Target, protocol: string): number | null {
@@ -323,6 +344,9 @@ function settle(state: State, cases: readonly Probe[], fixed: boolean): Outcome[
   return outcomes;
 }
 
+/** Hints given, at most. */
+const MAX_HINTS = 4;
+
 /** One answer of many outcomes: theirs where they agree, CONDITIONAL where they do not, UNKNOWN where something needed is missing. */
 function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer {
   const allowed = outcomes.filter((outcome) => outcome.allowed);
@@ -336,7 +360,7 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
     mixed || denied.length === 0
       ? outcomes.flatMap((outcome) => decidersOf(state, outcome))
       : denied.flatMap((outcome) => decidersOf(state, outcome));
-  const { frontend, backend } = allowed[0] ?? telling;
+  const { frontend, backend } = telling;
   return {
     verdict,
     direction: denied[0]?.direction ?? null,
@@ -357,6 +381,7 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
     http: null,
     depends: verdict === 'UNKNOWN' ? missing : mixed ? dependsOn(state, outcomes) : [],
     assumes: assumptions(state, to, outcomes),
+    hints: [...new Set(denied.flatMap((outcome) => hintsOf(state, outcome)))].slice(0, MAX_HINTS),
   };
 }
 
@@ -568,5 +593,7 @@ function assumptions(state: State, to: Target, outcomes: readonly Outcome[]): st
   if (state.settings.cni !== 'cilium-vxlan')
     lines.push(`cni ${state.settings.cni}: packets between nodes take Cilium's VXLAN tunnel`);
   if (to.kind === 'world' && to.label.startsWith('dns:')) lines.push(`${to.label} is an address outside the cluster`);
+  if (to.label.startsWith('dns:') && !clusterDns(state))
+    lines.push('names are looked up: the manifests hold no cluster DNS');
   return lines;
 }

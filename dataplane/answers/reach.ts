@@ -104,7 +104,7 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
     const open = targets.ends.filter(
       (to) => to !== from && !unread.has(to) && (from.external === null || to.external === null),
     );
-    connections.push(...connectionsFrom(state, from, open, options.protocol));
+    connections.push(...withPorts(connectionsFrom(state, from, open, options.protocol), targets.ports));
   }
   const used = new Set([...sources.ends, ...targets.ends]);
   return {
@@ -115,35 +115,67 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
   };
 }
 
+/** A port, as a Service leads to it. */
+interface OpenPort {
+  readonly protocol: Protocol;
+  readonly port: number;
+}
+
+/** Of connections to a Service, those of the ports that it leads to; all of any other. */
+function withPorts(connections: readonly Connection[], ports: readonly OpenPort[] | null): readonly Connection[] {
+  if (ports === null) return connections;
+  return connections.flatMap((connection) => {
+    const open = connection.ports.flatMap(({ protocol, ranges }): ReachPorts[] => {
+      const asked = [...new Set(ports.filter((one) => one.protocol === protocol).map(({ port }) => port))].sort(
+        (a, b) => a - b,
+      );
+      const single = asked
+        .filter((port) => ranges.some(([first, last]) => first <= port && port <= last))
+        .map((port) => [port, port] as const);
+      return single.length > 0 ? [{ protocol, ranges: single }] : [];
+    });
+    return open.length > 0 ? [{ ...connection, ports: open }] : [];
+  });
+}
+
 function filter(
   state: State,
   ends: readonly End[],
   ref: string | null,
-): { readonly ends: readonly End[] } | { readonly error: string } {
-  if (ref === null) return { ends };
+): { readonly ends: readonly End[]; readonly ports: readonly OpenPort[] | null } | { readonly error: string } {
+  const all = (chosen: readonly End[]): { readonly ends: readonly End[]; readonly ports: null } => ({
+    ends: chosen,
+    ports: null,
+  });
+  if (ref === null) return all(ends);
   const target = resolveRef(state, ref, 'default');
   if ('error' in target) return target;
   switch (target.kind) {
     case 'pods':
-      return { ends: ends.filter((end) => end.pods.some((pod) => target.pods.includes(pod))) };
-    case 'service':
-      return { ends: ends.filter((end) => end.pods.some((pod) => target.service.selected.includes(pod))) };
+      return all(ends.filter((end) => end.pods.some((pod) => target.pods.includes(pod))));
+    case 'service': {
+      const backends = target.service.ports.flatMap((port) =>
+        port.backends.map((backend) => ({ protocol: port.source.protocol, port: backend.port, pod: backend.pod })),
+      );
+      const behind = ends.filter((end) => end.pods.some((pod) => backends.some((backend) => backend.pod === pod)));
+      return { ends: behind, ports: backends };
+    }
     case 'world':
-      return { ends: ends.filter((end) => end.external !== null) };
+      return all(ends.filter((end) => end.external !== null));
     case 'address': {
       const pod = podAt(state, target.address);
       const holds = ({ external, pods }: End): boolean =>
         pod
           ? pods.includes(pod)
           : external !== null && external.first <= target.address && target.address <= external.last;
-      return { ends: ends.filter(holds) };
+      return all(ends.filter(holds));
     }
     case 'addresses':
-      return {
-        ends: ends.filter(
+      return all(
+        ends.filter(
           ({ external }) => external !== null && external.first <= target.last && target.first <= external.last,
         ),
-      };
+      );
     case 'unanswerable':
       return { error: target.why };
     default:

@@ -1,6 +1,7 @@
 /** References: what people write for an end of a flow, and what of the cluster it stands for. */
 import { isIpv6, parseAddress } from '../addresses.js';
 import type { ClusterNode, ClusterPod, ClusterService, ClusterWorkload } from '../cluster/cluster.js';
+import { nearest } from '../nearest.js';
 import type { State } from '../state.js';
 
 /** What a reference stands for. */
@@ -56,8 +57,17 @@ const WORKLOAD = /^([^/\s[\]]+)\/([^/\s[\]]+)(?:\[(\w+)\])?$/;
 
 function resolveWorkload(state: State, ref: string): Resolved {
   const [, namespace, name, kind] = WORKLOAD.exec(ref) ?? [];
-  if (namespace === undefined || name === undefined)
-    return { error: `${ref} is no reference: expected ns/name or ns/name[Kind]` };
+  if (namespace === undefined || name === undefined) {
+    const near = nearest(
+      ref,
+      state.cluster.workloads.map((workload) => workload.name),
+    );
+    const named = state.cluster.workloads.find((workload) => workload.name === (near ?? ref));
+    const hint = suggestion(named ? `${named.namespace}/${named.name}` : null);
+    return {
+      error: `${ref} is no reference: expected ns/name, ns/name[Kind], svc:, dns:, ip:, node:, host or world${hint}`,
+    };
+  }
   const workloads = state.cluster.workloads.filter(
     (workload) =>
       workload.namespace === namespace && workload.name === name && (kind === undefined || workload.kind === kind),
@@ -69,7 +79,17 @@ function resolveWorkload(state: State, ref: string): Resolved {
     kind === undefined || kind === 'Pod'
       ? state.cluster.pods.filter((pod) => pod.namespace === namespace && pod.name === name)
       : [];
-  return pods.length > 0 ? { kind: 'pods', label: ref, pods } : { error: `nothing matches ${ref}` };
+  return pods.length > 0
+    ? { kind: 'pods', label: ref, pods }
+    : { error: `nothing matches ${ref}${nearWorkload(state, namespace, name)}` };
+}
+
+function nearWorkload(state: State, namespace: string, name: string): string {
+  const near = nearest(
+    `${namespace}/${name}`,
+    state.cluster.workloads.map((workload) => `${workload.namespace}/${workload.name}`),
+  );
+  return suggestion(near);
 }
 
 function podsOf(label: string, workload: ClusterWorkload): Target {
@@ -83,7 +103,11 @@ function resolveService(state: State, path: string, viaName: string | null = nul
     more.length === 0
       ? state.cluster.services.find((candidate) => candidate.namespace === namespace && candidate.name === name)
       : undefined;
-  if (!service) return { error: `there is no Service ${path}` };
+  if (!service) {
+    const full = state.cluster.services.map((candidate) => `${candidate.namespace}/${candidate.name}`);
+    const near = full.find((candidate) => candidate.endsWith(`/${path}`)) ?? nearest(path, full);
+    return { error: `there is no Service ${path}${suggestion(near)}` };
+  }
   return { kind: 'service', label: viaName ? `dns:${viaName}` : `svc:${path}`, service, viaName };
 }
 
@@ -119,9 +143,30 @@ export function resolveName(state: State, typed: string, from: string): Resolved
     const found = lookUp(state, candidate, domain, typed);
     if (found) return found;
   }
-  if (name.endsWith(`.${domain}`) || !name.includes('.')) return { error: `no DNS name ${typed} in the cluster` };
+  if (isInside(state, name, domain)) return { error: `no DNS name ${typed} in the cluster${meant(state, name, from)}` };
   return { kind: 'world', label: `dns:${typed}` };
 }
+
+/** Whether a name that nothing answers to is meant for the cluster all the same: it must not pass for one of the world's. */
+function isInside(state: State, name: string, domain: string): boolean {
+  const labels = name.split('.');
+  if (labels.length === 1 || /\.(svc|local|internal)$/.test(name) || name.endsWith(`.${domain}`)) return true;
+  return (
+    labels.some((label) => state.cluster.services.some((service) => service.name === label)) ||
+    state.cluster.namespaces.has(labels.at(-1)!)
+  );
+}
+
+/** What was probably meant: the Service whose name, in this namespace or with its own, is near. */
+function meant(state: State, name: string, from: string): string {
+  const names = state.cluster.services.flatMap((service) => [
+    ...(service.namespace === from ? [service.name] : []),
+    `${service.name}.${service.namespace}`,
+  ]);
+  return suggestion(nearest(name, names));
+}
+
+const suggestion = (near: string | null): string => (near === null ? '' : `; did you mean ${near}?`);
 
 /** The record of a full name: `service.ns.svc.domain`, `pod-ip.ns.pod.domain`, `hostname.service.ns.svc.domain`. */
 function lookUp(state: State, name: string, domain: string, typed: string): Target | null {

@@ -1,23 +1,16 @@
 /** One packet, hop by hop, there and back: the dataplane's own records, told in words. */
-import {
-  CtDirection,
-  CtStatus,
-  DropReason,
-  EventType,
-  MapId,
-  Program,
-  ReservedIdentity,
-  Step,
-  VXLAN_PORT,
-} from '../../assembly/abi.js';
+import { CtDirection, CtStatus, EventType, MapId, Program, Step, VXLAN_PORT } from '../../assembly/abi.js';
 import { LookupNotify, TraceNotify } from '../../pkg/structs.js';
 import { formatAddress } from '../addresses.js';
 import { SCHEMAS, type Presented } from '../loader/present.js';
-import { PROTOCOL_NAMES } from '../packet.js';
+import { PROTOCOL_NAMES, type Tuple } from '../packet.js';
 import { MAP_NAMES, POINT_NAMES, PROGRAM_NAMES, reasonOf, type Reason } from '../reasons.js';
 import type { State } from '../state.js';
 import { decode, type Bytes } from '../wasm.js';
 import { decidersOf, isolating, type Decider } from './decide.js';
+import { askDns, clusterDns, DNS_PORT } from './dns.js';
+import { whyDropped } from './hints.js';
+import { identityName } from './identity-name.js';
 import { originOf, type Origin } from './maps.js';
 import { podAt, replyTo, runTraced, type Outcome } from './probe.js';
 import { query, type Answer, type Question, type Verdict } from './query.js';
@@ -68,6 +61,7 @@ export interface Trace {
   readonly service: Answer['service'];
   readonly depends: readonly string[];
   readonly assumes: readonly string[];
+  readonly hints: readonly string[];
   readonly forward: readonly Hop[];
   readonly reply: readonly Hop[] | null;
 }
@@ -100,7 +94,7 @@ export function capture(
 ): { readonly trace: Trace; readonly captures: readonly Capture[] } | { readonly error: string } {
   const answered = query(state, question);
   if ('error' in answered) return answered;
-  const { verdict, direction, reason, deciders, backend, service, depends, assumes } = answered.answer;
+  const { verdict, direction, reason, deciders, backend, service, depends, assumes, hints } = answered.answer;
   const head = {
     schema: 'hopscope.trace/1',
     verdict,
@@ -111,9 +105,11 @@ export function capture(
     service,
     depends,
     assumes,
+    hints,
   } as const;
   const telling = answered.outcomes.find((outcome) => !outcome.allowed) ?? answered.outcomes[0];
   if (!telling) return { trace: { ...head, forward: [], reply: null }, captures: [] };
+  const names = nameHops(state, question, telling);
   state.loader.current.flushConnections();
   const forward = runTraced(state, telling.probe);
   const back = replyTo(state, forward.outcome);
@@ -121,7 +117,7 @@ export function capture(
   return {
     trace: {
       ...head,
-      forward: hopsOf(state, forward.outcome, forward.events),
+      forward: [...names, ...hopsOf(state, forward.outcome, forward.events)],
       reply: reply && hopsOf(state, reply.outcome, reply.events),
     },
     captures: [...capturesOf(state, forward.events), ...(reply ? capturesOf(state, reply.events) : [])],
@@ -148,6 +144,40 @@ function capturesOf(state: State, events: readonly Uint8Array[]): Capture[] {
 
 /** 169.254.42.1, the source of a packet that a pod sends to itself through a Service. Cilium `IPV4_LOOPBACK`. */
 const LOOPBACK = 0xa9fe2a01;
+
+/** How the sender comes by the address of a name: it asks the cluster's DNS, by a packet that was run as well. */
+function nameHops(state: State, { to }: Question, { probe }: Outcome): Hop[] {
+  const name = to.startsWith('dns:') ? to.slice('dns:'.length) : null;
+  const { sender, tuple } = probe;
+  const dns = clusterDns(state);
+  if (name === null || !dns || sender.kind !== 'pod' || tuple.destinationPort === DNS_PORT) return [];
+  const asked = askDns(state, sender.pod);
+  if (!asked?.allowed) return [];
+  const question = textOfTuple(asked.probe.tuple);
+  return [
+    {
+      node: sender.pod.node.name,
+      program: 'dns',
+      point: null,
+      action: 'dns',
+      before: question,
+      after: question,
+      outer: null,
+      lookups: [],
+      identity: { source: asked.sourceIdentity, destination: asked.destinationIdentity },
+      text: `asks ${dns.name} for ${name}: ${formatAddress(tuple.destination)}`,
+      origin: [],
+    },
+  ];
+}
+
+const textOfTuple = ({ source, destination, protocol, sourcePort, destinationPort }: Tuple): TupleText => ({
+  source: formatAddress(source),
+  destination: formatAddress(destination),
+  protocol: protocolName(protocol),
+  sourcePort,
+  destinationPort,
+});
 
 type TraceRecord = { [Field in keyof TraceNotify]: TraceNotify[Field] };
 
@@ -264,22 +294,6 @@ function nameOf(state: State, text: string, address: number): string {
   return service ? `Service ${service.namespace}/${service.name}` : text;
 }
 
-/** What an identity stands for, in words. */
-export function identityName(state: State, number: number): string {
-  switch (number) {
-    case ReservedIdentity.HOST:
-      return 'host';
-    case ReservedIdentity.WORLD:
-      return 'world';
-    case ReservedIdentity.REMOTE_NODE:
-      return 'remote-node';
-  }
-  const pods = state.identities.pods.find((identity) => identity.number === number);
-  if (pods) return pods.example.workload.ref;
-  const prefix = state.identities.prefixes.find((identity) => identity.number === number);
-  return prefix ? `${formatAddress(prefix.prefix.address)}/${prefix.prefix.length}` : `${number}`;
-}
-
 function textOf(state: State, outcome: Outcome, record: TraceRecord): string {
   const { saddr, daddr, sport, dport, info } = record;
   const source = nameOf(state, formatAddress(saddr), saddr);
@@ -324,30 +338,10 @@ function textOf(state: State, outcome: Outcome, record: TraceRecord): string {
       return `a reply to what ${node} sent in its own name: the destination becomes ${destination}:${dport} again`;
     case Step.DROP: {
       const { text, code } = reasonOf(info);
-      const why = whyDropped(state, record);
+      const why = whyDropped(state, info, { destination: daddr, destinationPort: dport, protocol: record.protocol });
       return `dropped: ${text} (${code})${why ? `: ${why}` : ''}`;
     }
   }
-}
-
-/** What a drop means for these manifests, where the reason's own text does not say. */
-function whyDropped(state: State, { info, daddr, dport, protocol }: TraceRecord): string | null {
-  const frontend = state.desired.frontends.find(({ address }) => address === daddr);
-  const service = frontend?.service;
-  if (!service) return null;
-  const name = `Service ${service.namespace}/${service.name}`;
-  if (info === DropReason.IS_CLUSTER_IP) return `${name} has an address for the cluster only`;
-  if (info === DropReason.NOT_IN_SRC_RANGE)
-    return `${name} takes clients from ${service.source.loadBalancerSourceRanges.map(({ value }) => value).join(', ')} only`;
-  if (info !== DropReason.NO_SERVICE) return null;
-  const ports = service.source.ports.map((port) => `${port.protocol} ${port.port.value}`);
-  if (!ports.includes(`${protocolName(protocol)} ${dport}`))
-    return `${name} has no port ${protocolName(protocol)} ${dport}, only ${ports.join(', ')}`;
-  if (service.source.selector && service.selected.length === 0) return `the selector of ${name} matches no pod`;
-  const ready = service.ports.some(({ backends }) => backends.length > 0);
-  return ready
-    ? `${name} keeps its clients to the endpoints of their node, and this node has none`
-    : `${name} has no endpoint that is ready`;
 }
 
 function conntrackText(status: number, direction: CtDirection, itself: boolean): string {

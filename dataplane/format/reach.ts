@@ -24,7 +24,15 @@ const rows = ({ connections }: Reach): string[][] =>
     portsText(ports),
   ]);
 
+/** What an empty table would not say. */
+function nothing({ endpoints, unknown }: Reach): string {
+  const workloads = endpoints.filter(({ kind }) => kind !== 'external').length;
+  if (workloads === 0) return 'There are no workloads.\n';
+  return `Nothing is allowed: ${workloads} ${workloads === 1 ? 'workload' : 'workloads'}, no connection.${unknown.length > 0 ? '' : ' hopscope trace tells which policies isolate.'}\n`;
+}
+
 export function reachTable(reach: Reach): string {
+  if (reach.connections.length === 0 && reach.unknown.length === 0) return nothing(reach);
   const lines = table(['FROM', 'TO', 'PORTS'], rows(reach));
   const unknown = reach.unknown.map(({ ref, depends }) => `UNKNOWN ${ref}: ${depends.join('; ')}`);
   return [...lines, ...(unknown.length > 0 ? ['', ...unknown] : [])].join('\n') + '\n';

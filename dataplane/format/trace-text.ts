@@ -22,12 +22,13 @@ export const deciderText = ({ kind, namespace, name, rule, effect, file, line, c
   `${kind} ${namespace}/${name}${rule ? ` ${rule}` : ''} ${effect}  ${file}:${line}:${column}`;
 
 export function traceText(trace: Trace): string {
-  const { verdict, reason, direction, deciders, backend, service, depends, assumes, forward, reply } = trace;
+  const { verdict, reason, direction, deciders, backend, service, depends, assumes, hints, forward, reply } = trace;
   const lines = [`${verdict}${reason ? `  ${reason.text} (${reason.code}, ${direction})` : ''}`];
   if (service && backend)
     lines.push(
       `  Service ${service.namespace}/${service.name}:${service.port} → ${backend.pod ?? backend.ip} ${backend.ip}:${backend.port}`,
     );
+  for (const hint of hints) lines.push(`  ${hint}`);
   for (const decider of deciders) lines.push(`  ${deciderText(decider)}`);
   for (const line of depends) lines.push(`  depends: ${line}`);
   for (const line of assumes) lines.push(`  assumes: ${line}`);

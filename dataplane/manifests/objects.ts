@@ -71,6 +71,8 @@ export interface PodSpec {
   readonly containers: readonly Container[];
   readonly hostname: string | null;
   readonly subdomain: string | null;
+  /** Names of the ConfigMaps that its variables and volumes come from, each once. */
+  readonly configMaps: readonly string[];
 }
 
 export interface Pod extends ObjectOf<'Pod'> {

@@ -1,5 +1,5 @@
 import { readAddress } from './addresses.js';
-import { isPortName, quote, type Fields } from './fields.js';
+import { Fields, isPortName, quote } from './fields.js';
 import type { Header } from './kinds.js';
 import type { Container, ContainerPort, Pod, PodSpec, Protocol } from './objects.js';
 import type { Located } from './place.js';
@@ -40,7 +40,24 @@ export function readPodSpec(spec: Fields): PodSpec {
     containers: [...spec.each('containers'), ...sidecars].map(readContainer),
     hostname: spec.text('hostname'),
     subdomain: spec.text('subdomain'),
+    configMaps: readConfigMaps(new Fields(spec.mapping, [])),
   };
+}
+
+/** What is refused here keeps no pod from being read, and the variables are reported where they are read for themselves. */
+function readConfigMaps(spec: Fields): readonly string[] {
+  const containers = [...spec.each('initContainers'), ...spec.each('containers')];
+  const references = [
+    ...containers.flatMap((container) => [
+      ...container.each('envFrom').map((source) => source.within('configMapRef')),
+      ...container.each('env').map((variable) => variable.within('valueFrom').within('configMapKeyRef')),
+    ]),
+    ...spec
+      .each('volumes')
+      .flatMap((volume) => [volume, ...volume.within('projected').each('sources')])
+      .map((source) => source.within('configMap')),
+  ];
+  return [...new Set(references.flatMap((reference) => reference.text('name') ?? []))];
 }
 
 function readContainer(container: Fields): Container {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { announced } from '../../dataplane/answers/announced.js';
 import { Session } from '../../dataplane/session.js';
 import { modules } from '../datapath.js';
 import { pod, service } from '../lab.js';
@@ -171,9 +172,38 @@ test('every position of every example: at most fifteen lines, a verdict or a nam
 test('host names: in URLs, with ports, in arguments and ConfigMaps; not every word is one', () => {
   const map =
     'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n  URL: postgres://user:pw@api.default:80/db\n  LEVEL: api\n  API_HOST: api\n  VERSION: 1.2.3\n';
-  const session = sessionOf({ ...FILES, 'c.yaml': map });
+  const uses = `${FILES['m.yaml']}${pod('uses', '10.1.0.8', 'n1', ', volumes: [{name: v, configMap: {name: c}}]')}`;
+  const session = sessionOf({ ...FILES, 'm.yaml': uses, 'c.yaml': map });
   assert.match(hoverAt(session, 'c.yaml', 'api.default:80')![0]!, /→ dns:api\.default:80 TCP/);
   assert.match(hoverAt(session, 'c.yaml', 'api\n  VERSION')![0]!, /→ dns:api TCP|→ dns:api:80/);
   assert.equal(hoverAt(session, 'c.yaml', 'api\n  API_HOST'), null);
   assert.equal(hoverAt(session, 'c.yaml', '1.2.3'), null);
+});
+
+test('a host in a ConfigMap is asked for by a workload that uses it', () => {
+  const map = 'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n  API_URL: http://api:80\n';
+  const using = (name: string, ip: string): string =>
+    pod(name, ip, 'n1').replace('{name: c,', '{name: c, envFrom: [{configMapRef: {name: c}}],');
+  const told = (...users: readonly string[]): string[] =>
+    hoverAt(sessionOf({ ...FILES, 'm.yaml': FILES['m.yaml'] + users.join(''), 'c.yaml': map }), 'c.yaml', 'api:80')!;
+  assert.deepEqual(told(), [
+    'api: no workload of the manifests uses this ConfigMap',
+    'api is Service default/api at 10.96.0.9',
+  ]);
+  assert.match(told(using('user', '10.1.0.8'))[0]!, /^DENIED default\/user\[Pod\] → dns:api:80 TCP/);
+  const two = told(using('user', '10.1.0.8'), using('another', '10.1.0.9'));
+  assert.match(two[0]!, /^DENIED default\/another\[Pod\] →/);
+  assert.ok(two.includes('asked for default/another[Pod]; 2 workloads use this ConfigMap'), two.join('\n'));
+});
+
+test('the ConfigMap of an example is asked for by its Deployment, and announces its flow', () => {
+  const session = new Session(modules.trace);
+  for (const file of manifests('examples/shop')) session.setFile(file, readFileSync(file));
+  const [verdict] = hoverAt(session, 'examples/shop/orders.yaml', 'orders-db.shop:5432')!;
+  assert.equal(verdict, 'ALLOWED shop/orders[Deployment] → dns:orders-db.shop:5432 TCP');
+  assert.ok(
+    announced(session.state).some(
+      ({ workload, host }) => workload.ref === 'shop/orders[Deployment]' && host.name === 'orders-db.shop',
+    ),
+  );
 });

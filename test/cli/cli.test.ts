@@ -96,6 +96,7 @@ test('an answer has the fields of the contract, in its order', () => {
     'http',
     'depends',
     'assumes',
+    'hints',
   ]);
 });
 

@@ -169,3 +169,27 @@ test('wrong types anywhere are problems, never exceptions', () => {
   }
   assert.ok(objects.length > 300);
 });
+
+test('the ConfigMaps of a pod: by variable, by all of them, by volume and by projected volume', () => {
+  const spec = `
+  initContainers: [{name: i, envFrom: [{configMapRef: {name: init}}]}]
+  containers:
+    - name: c
+      envFrom: [{configMapRef: {name: all}}, {secretRef: {name: secret}}]
+      env: [{name: A, valueFrom: {configMapKeyRef: {name: one, key: a}}}, {name: B, value: b}]
+  volumes:
+    - {name: v, configMap: {name: files}}
+    - {name: p, projected: {sources: [{configMap: {name: part}}, {configMap: {name: all}}, {secret: {name: secret}}]}}
+    - {name: e, emptyDir: {}}
+`;
+  const manifests = load(`apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:${spec}`);
+  const [object] = manifests.objects;
+  assert.ok(object?.kind === 'Pod');
+  assert.deepEqual(object.spec.configMaps, ['init', 'all', 'one', 'files', 'part']);
+  assert.deepEqual(manifests.problems, []);
+  // What is amiss in a reference is not about traffic.
+  const amiss = load(
+    'apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {volumes: 5, containers: [{name: c, env: [5]}]}',
+  );
+  assert.equal(amiss.problems.length, 1);
+});

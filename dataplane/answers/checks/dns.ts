@@ -1,7 +1,7 @@
 /** HS3005: pods that may talk to somebody, and cannot ask the cluster DNS for anybody's address. */
 import { DropReason, IpProto } from '../../../assembly/abi.js';
 import { covers, parsePrefix } from '../../addresses.js';
-import type { ClusterPod, ClusterService } from '../../cluster/cluster.js';
+import type { ClusterPod } from '../../cluster/cluster.js';
 import { compare } from '../../hash.js';
 import type { NetworkPolicy, NetworkPolicyPort } from '../../manifests/objects.js';
 import type { Place } from '../../manifests/place.js';
@@ -9,26 +9,14 @@ import type { CompiledPolicy } from '../../policy/compile.js';
 import { problem, type Problem } from '../../problems.js';
 import type { State } from '../../state.js';
 import { list, named } from '../../words.js';
+import { clusterDns, DNS, DNS_PORT, type ClusterDns } from '../dns.js';
 import { run, type Probe } from '../probe.js';
 import { SOURCE_PORT, unreadPolicies } from '../query.js';
-import { DNS, meansDns, NAME_LABEL, rulesOf, selectedBy, shapesOfPeer, type Rule } from './peers.js';
+import { meansDns, NAME_LABEL, rulesOf, selectedBy, shapesOfPeer, type Rule } from './peers.js';
 import type { Shapes } from './shapes.js';
-
-const DNS_PORT = 53;
 
 /** Listeners tried, at most: replicas of one Deployment answer alike. */
 const MOST_LISTENERS = 8;
-
-/** The cluster DNS as the manifests have it. */
-interface ClusterDns {
-  readonly name: string;
-  readonly namespace: string;
-  readonly at: Place;
-  readonly pods: ReadonlySet<ClusterPod>;
-  readonly listeners: readonly { readonly address: number; readonly port: number }[];
-  /** `k8s-app: kube-dns`, what a rule is to select. */
-  readonly labels: string;
-}
 
 /** Pods with one policy that isolates them in egress and lets them reach somebody. */
 interface Group {
@@ -37,7 +25,7 @@ interface Group {
 }
 
 export function checkDns(state: State, shapes: Shapes): Problem[] {
-  const dns = dnsOf(state);
+  const dns = clusterDns(state);
   const groups = groupsOf(state, dns);
   const cut = dns
     ? refusedBy(state, dns, groups)
@@ -88,49 +76,6 @@ function groupsOf(state: State, dns: ClusterDns | null): Group[] {
 
 const egressRules = (policies: readonly NetworkPolicy[]): Rule[] =>
   policies.flatMap(rulesOf).filter(({ direction }) => direction === 'egress');
-
-/**
- * In order of preference:
- * 1. Service `kube-dns` in `kube-system`
- * 2. a Service with the label `k8s-app: kube-dns`
- * 3. Service `coredns` in `kube-system`
- * 4. pods with that label
- * null where the manifests hold none with anything behind it: the cluster brings its own.
- */
-function dnsOf(state: State): ClusterDns | null {
-  const [key, value] = DNS.label;
-  const services = state.cluster.services.filter((service) => rankOf(service) > 0);
-  for (const service of services.sort((a, b) => rankOf(b) - rankOf(a))) {
-    const port = service.ports.find(({ source }) => source.protocol === 'UDP' && source.port.value === DNS_PORT);
-    if (!port || port.backends.length === 0) continue;
-    const { metadata, selector } = service.source;
-    const labels = [...(selector?.labels ?? [])].map(([term, label]) => `${term}: ${label.value}`).join(', ');
-    return {
-      name: `${service.namespace}/${service.name}`,
-      namespace: service.namespace,
-      at: metadata.name.at,
-      pods: new Set([...service.selected, ...port.backends.flatMap(({ pod }) => pod ?? [])]),
-      listeners: port.backends,
-      labels: labels || `${key}: ${value}`,
-    };
-  }
-  const pods = state.cluster.pods.filter((pod) => pod.labels.get(key) === value);
-  if (!pods[0]) return null;
-  return {
-    name: pods[0].workload.ref,
-    namespace: pods[0].namespace,
-    at: pods[0].labelPlaces.get(key)!.at,
-    pods: new Set(pods),
-    listeners: pods.map(({ address }) => ({ address, port: DNS_PORT })),
-    labels: `${key}: ${value}`,
-  };
-}
-
-function rankOf({ namespace, name, source }: ClusterService): number {
-  if (namespace === DNS.namespace && name === 'kube-dns') return 3;
-  if (source.metadata.labels.get(DNS.label[0])?.value === DNS.label[1]) return 2;
-  return namespace === DNS.namespace && name === 'coredns' ? 1 : 0;
-}
 
 /** The groups of which no packet for the DNS leaves the pod. One policy decides for all its pods alike, so one is asked. */
 function refusedBy(state: State, { listeners }: ClusterDns, groups: readonly Group[]): Group[] {

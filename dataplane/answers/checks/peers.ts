@@ -3,13 +3,11 @@ import { matches } from '../../cluster/selectors.js';
 import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyRule } from '../../manifests/objects.js';
 import type { Direction } from '../../policy/rules.js';
 import type { State } from '../../state.js';
+import { DNS } from '../dns.js';
 import type { Shape, Shapes } from './shapes.js';
 
 /** The label that every namespace has. Kubernetes API: well-known labels. */
 export const NAME_LABEL = 'kubernetes.io/metadata.name';
-
-/** Where clusters run their DNS: what kubeadm, kind, k3s, EKS, GKE and AKS all call its namespace and its pods. */
-export const DNS = { namespace: 'kube-system', label: ['k8s-app', 'kube-dns'] } as const;
 
 /** A rule that has an effect: the policy is for its direction. */
 export interface Rule {

@@ -93,6 +93,7 @@ export function traceLines(state: State, request: TraceRequest, room: number): L
     ? `: ${result.reason.text} (${result.reason.code})${result.direction ? ` at ${result.direction}` : ''}`
     : '';
   const lines: Line[] = [[verdictSpan(result.verdict), text(' '), ...flow, text(reason)]];
+  for (const hint of result.hints.slice(0, 2)) lines.push([text(hint)]);
   for (const depends of result.depends) lines.push([text(`depends: ${depends}`)]);
   const hops = result.forward
     .filter(isTelling)

@@ -1,37 +1,48 @@
 /** Hovering a host name that a value announces. */
 import { formatAddress } from '../../addresses.js';
 import type { ClusterWorkload } from '../../cluster/cluster.js';
+import type { ConfigMap } from '../../manifests/objects.js';
 import type { State } from '../../state.js';
-import type { Host } from '../announced.js';
-import { resolveName } from '../refs.js';
-import { code, linksOf, MAX_LINES, text, traceLines, verdictSpan, withLinks, type Card } from './card.js';
+import { usersOf, type Host } from '../announced.js';
+import { resolveName, type Resolved } from '../refs.js';
+import { code, linksOf, MAX_LINES, text, traceLines, verdictSpan, withLinks, type Card, type Line } from './card.js';
 
-/** `workload` is whom the value configures; for a ConfigMap that is not known, and a workload of its namespace stands in. */
-export function hostCard(state: State, host: Host, namespace: string, workload: ClusterWorkload | null): Card | null {
-  const target = resolveName(state, host.name, namespace);
+/** `workload` is whom the value configures; `note` says how that is known, where it is not plain to see. */
+export function hostCard(state: State, host: Host, workload: ClusterWorkload, note: Line | null = null): Card {
+  const target = resolveName(state, host.name, workload.namespace);
   if ('error' in target)
     return { at: host.at, lines: [[verdictSpan('UNKNOWN'), text(' '), code(host.name), text(`: ${target.error}`)]] };
-  const targets =
-    target.kind === 'service'
-      ? new Set(target.service.selected.map((pod) => pod.workload))
-      : new Set<ClusterWorkload>();
-  const neighbours = state.cluster.workloads.filter(
-    (candidate) =>
-      candidate.namespace === namespace && !targets.has(candidate) && candidate.pods.some((pod) => !pod.hostNetwork),
-  );
-  const from = workload ?? neighbours[0];
-  if (!from) return null;
-  const request = { from: from.ref, to: `dns:${host.name}`, protocol: 'TCP', port: host.port };
-  const lines = traceLines(state, request, MAX_LINES - 3);
-  if (target.kind === 'service')
-    lines.push([
-      text(
-        `${host.name} is Service ${target.service.namespace}/${target.service.name}${target.service.clusterIP === null ? ', headless' : ` at ${formatAddress(target.service.clusterIP)}`}`,
-      ),
-    ]);
-  if (!workload) lines.push([text(`asked for ${from.ref}; whom this ConfigMap configures is not known`)]);
+  const request = { from: workload.ref, to: `dns:${host.name}`, protocol: 'TCP', port: host.port };
+  const lines = [
+    ...traceLines(state, request, MAX_LINES - 3),
+    ...serviceLine(host, target),
+    ...(note === null ? [] : [note]),
+  ];
   return {
     at: host.at,
     lines: withLinks(lines, linksOf({ to: request.to, protocol: 'TCP', port: host.port }, request)),
   };
+}
+
+/** Asked for the first workload that uses the ConfigMap; where none does there is nobody to ask for, and no verdict. */
+export function configMapHostCard(state: State, configMap: ConfigMap, host: Host): Card {
+  const users = usersOf(state.cluster, configMap);
+  const first = users.find(({ pods }) => pods.length > 0) ?? users[0];
+  if (first) {
+    const many =
+      users.length > 1
+        ? [text('asked for '), code(first.ref), text(`; ${users.length} workloads use this ConfigMap`)]
+        : null;
+    return hostCard(state, host, first, many);
+  }
+  const target = resolveName(state, host.name, configMap.metadata.namespace);
+  const unused = [code(host.name), text(': no workload of the manifests uses this ConfigMap')];
+  return { at: host.at, lines: [unused, ...serviceLine(host, target)] };
+}
+
+function serviceLine({ name }: Host, target: Resolved): Line[] {
+  if ('error' in target || target.kind !== 'service') return [];
+  const { service } = target;
+  const where = service.clusterIP === null ? ', headless' : ` at ${formatAddress(service.clusterIP)}`;
+  return [[text(`${name} is Service ${service.namespace}/${service.name}${where}`)]];
 }

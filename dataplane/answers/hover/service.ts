@@ -49,8 +49,7 @@ export function serviceCard(state: State, source: Service, offset: number): Card
       `${where} → ${plural(frontend?.backends.length ?? 0, 'endpoint')}${frontend?.backends[0] ? ` on port ${[...new Set(frontend.backends.map((backend) => backend.port))].join(', ')}` : ''}`,
     ),
   ]);
-  const by = [...targets].map((workload) => reachedBy(state, workload.ref));
-  lines.push(refsLine('reached by', by.includes(null) ? null : [...new Set(by.flatMap((set) => set ?? []))]));
+  lines.push(refsLine('reached by', reachedBy(state, ref)));
   const links = linksOf({ to: ref, protocol: asked?.protocol ?? 'TCP', port: asked?.port.value ?? null }, request, {
     text: 'Endpoints',
     action: { kind: 'endpoints', service: `${service.namespace}/${service.name}` },

@@ -26,11 +26,11 @@ export function workloadCard(state: State, object: ManifestObject, offset: numbe
   for (const container of pod.spec.containers) {
     for (const { name, value } of container.env) {
       const host = hostsIn(value, name).find(({ at }) => within(at, offset));
-      if (host) return hostCard(state, host, workload.namespace, workload);
+      if (host) return hostCard(state, host, workload);
     }
     for (const value of container.args) {
       const host = hostsIn(value, '').find(({ at }) => within(at, offset));
-      if (host) return hostCard(state, host, workload.namespace, workload);
+      if (host) return hostCard(state, host, workload);
     }
   }
   const port =

@@ -1,0 +1,114 @@
+/** What a refusal means for these manifests, and what would have had to be there. */
+import { DropReason } from '../../assembly/abi.js';
+import type { ClusterPod } from '../cluster/cluster.js';
+import { compare } from '../hash.js';
+import { locate } from '../manifests/place.js';
+import { PROTOCOL_NAMES, type Tuple } from '../packet.js';
+import type { CompiledEntry } from '../policy/compile.js';
+import type { RuleOrigin } from '../policy/rules.js';
+import { policyOf, type State } from '../state.js';
+import { identityName } from './identity-name.js';
+import type { Outcome } from './probe.js';
+
+/** Rules told of, at most. */
+const MOST = 3;
+
+/** One line for each thing that would have let the packet through, most telling first; none for a packet that passed. */
+export function hintsOf(state: State, outcome: Outcome): string[] {
+  const { reason } = outcome;
+  if (!reason) return [];
+  if (reason.code === DropReason.POLICY) return nearMisses(state, outcome);
+  const why = whyDropped(state, reason.code, outcome.tuple);
+  return why === null ? [] : [why];
+}
+
+/** Why a drop that no policy made was made, where the reason's own text does not say. */
+export function whyDropped(
+  state: State,
+  reason: number,
+  { destination, destinationPort, protocol }: Pick<Tuple, 'destination' | 'destinationPort' | 'protocol'>,
+): string | null {
+  const frontends = state.desired.frontends.filter(({ address }) => address === destination);
+  const service = frontends[0]?.service;
+  if (!service) return null;
+  const name = `Service ${service.namespace}/${service.name}`;
+  const asked = `${PROTOCOL_NAMES[protocol] ?? protocol} ${destinationPort}`;
+  switch (reason as DropReason) {
+    case DropReason.IS_CLUSTER_IP:
+      return `${name} has an address for the cluster only`;
+    case DropReason.NOT_IN_SRC_RANGE:
+      return `${name} takes clients from ${service.source.loadBalancerSourceRanges.map(({ value }) => value).join(', ')} only`;
+    case DropReason.NO_SERVICE:
+      break;
+    default:
+      return null;
+  }
+  const listening = frontends.filter(({ number, protocol: own }) => number === destinationPort && own === protocol);
+  if (listening.length === 0) {
+    const ports = new Set(frontends.map(({ number, protocol: own }) => `${PROTOCOL_NAMES[own] ?? own} ${number}`));
+    return `${name} has no port ${asked}, only ${[...ports].join(', ')}`;
+  }
+  if (service.source.selector && service.selected.length === 0) return `the selector of ${name} matches no pod`;
+  const ready = listening.some(({ backends }) => backends.length > 0);
+  return ready
+    ? `${name} keeps its clients to the endpoints of their node, and this node has none`
+    : `${name} has no endpoint that is ready`;
+}
+
+/** Rules that nearly let the packet: those that know the peer but not the port, then those that know the port but not the peer. */
+function nearMisses(state: State, outcome: Outcome): string[] {
+  const { direction, probe, receiver, tuple } = outcome;
+  const egress = direction === 'egress';
+  const pod: ClusterPod | null = egress ? (probe.sender.kind === 'pod' ? probe.sender.pod : null) : receiver;
+  const policy = pod && policyOf(state, pod);
+  if (!policy) return [];
+  const identity = egress ? outcome.destinationIdentity : outcome.sourceIdentity;
+  const peer = identityName(state, identity);
+  const traffic = `${PROTOCOL_NAMES[tuple.protocol] ?? tuple.protocol} ${tuple.destinationPort}`;
+  const verb = egress ? 'out to' : 'in from';
+  const [known, open] = [new Map<RuleOrigin, CompiledEntry[]>(), new Set<RuleOrigin>()];
+  for (const entry of policy.entries) {
+    if (entry.egress !== egress) continue;
+    for (const rule of entry.origins) {
+      if (entry.identity === identity || entry.identity === 0) known.set(rule, [...(known.get(rule) ?? []), entry]);
+      if (holds(entry, tuple)) open.add(rule);
+    }
+  }
+  const lines = [...known].map(
+    ([rule, entries]) =>
+      `${ruleText(rule)} lets ${peer} ${egress ? 'be reached' : 'in'}, but on ${portsOf(entries)}, not on ${traffic}`,
+  );
+  for (const rule of open)
+    if (!known.has(rule))
+      lines.push(`${ruleText(rule)} lets ${traffic} ${verb} others, but not ${egress ? 'to' : 'from'} ${peer}`);
+  return lines.slice(0, MOST);
+}
+
+/** Whether an entry's prefix holds the packet's protocol and port. */
+const holds = ({ protocol, port, length }: CompiledEntry, tuple: Tuple): boolean =>
+  length === 0 ||
+  (protocol === tuple.protocol && (length === 8 || (port ^ tuple.destinationPort) >>> (24 - length) === 0));
+
+function ruleText({ namespace, name, direction, index, at }: RuleOrigin): string {
+  const { file, range } = locate(at);
+  return `${namespace}/${name} ${direction}[${index}] (${file}:${range.start.line})`;
+}
+
+/** `TCP 80, TCP 8080-8090`: prefixes that touch are one range again. */
+function portsOf(entries: readonly CompiledEntry[]): string {
+  const ranges = entries
+    .map(({ protocol, port, length }) => ({ protocol, first: port, last: port + 2 ** (24 - Math.max(length, 8)) - 1 }))
+    .sort((a, b) => a.protocol - b.protocol || a.first - b.first);
+  const merged: typeof ranges = [];
+  for (const range of ranges) {
+    const before = merged.at(-1);
+    if (before && before.protocol === range.protocol && before.last + 1 >= range.first)
+      before.last = Math.max(before.last, range.last);
+    else merged.push({ ...range });
+  }
+  const texts = merged.map(({ protocol, first, last }) => {
+    const name = PROTOCOL_NAMES[protocol] ?? `${protocol}`;
+    return last - first >= 65535 ? name : first === last ? `${name} ${first}` : `${name} ${first}-${last}`;
+  });
+  return [...new Set(texts)].sort(compare).join(', ');
+}
