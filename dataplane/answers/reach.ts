@@ -6,7 +6,7 @@ import type { Protocol } from '../manifests/objects.js';
 import { PROTOCOL_NUMBERS, type CompiledPolicy } from '../policy/compile.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { externalClasses, podAt, run, type ExternalClass, type Probe, type Sender } from './probe.js';
-import { unreadPolicies } from './query.js';
+import { unreadPolicies } from './missing.js';
 import { resolveRef } from './refs.js';
 
 export interface ReachEndpoint {

@@ -107,6 +107,17 @@ function service({ backendId, count, revNatIndex, flags, flags2, qcount }: Lb4Se
   };
 }
 
+/** The key of a connection, and of a port that source NAT took for one. */
+const tuple = ({ daddr, saddr, sport, dport, nexthdr, flags, node }: Ipv4CtTuple): Presented => ({
+  daddr: formatAddress(daddr),
+  saddr: formatAddress(saddr),
+  dport,
+  sport,
+  nexthdr,
+  flags,
+  node,
+});
+
 export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>, Schema>> = {
   [MapId.LB4_SERVICES]: schema(
     Lb4Key,
@@ -147,15 +158,7 @@ export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>
   [MapId.CT4]: schema(
     Ipv4CtTuple,
     CtEntry,
-    ({ daddr, saddr, sport, dport, nexthdr, flags, node }) => ({
-      daddr: formatAddress(daddr),
-      saddr: formatAddress(saddr),
-      dport,
-      sport,
-      nexthdr,
-      flags,
-      node,
-    }),
+    tuple,
     ({ packets, bytes, lifetime, flags, revNatIndex, backendId, srcSecId, txFlagsSeen, rxFlagsSeen }) => ({
       packets: Number(packets),
       bytes: Number(bytes),
@@ -221,20 +224,11 @@ export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>
     ({ address }) => ({ address: formatAddress(address) }),
     ({ node }) => ({ node }),
   ),
-  [MapId.SNAT]: schema(
-    Ipv4CtTuple,
-    Ipv4NatEntry,
-    ({ daddr, saddr, sport, dport, nexthdr, flags, node }) => ({
-      daddr: formatAddress(daddr),
-      saddr: formatAddress(saddr),
-      dport,
-      sport,
-      nexthdr,
-      flags,
-      node,
-    }),
-    ({ address, port, created }) => ({ address: formatAddress(address), port, created }),
-  ),
+  [MapId.SNAT]: schema(Ipv4CtTuple, Ipv4NatEntry, tuple, ({ address, port, created }) => ({
+    address: formatAddress(address),
+    port,
+    created,
+  })),
   [MapId.SOURCE_RANGE]: schema(
     Lb4SourceRangeKey,
     Lb4SourceRange,

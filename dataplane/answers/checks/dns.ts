@@ -11,7 +11,8 @@ import type { State } from '../../state.js';
 import { list, named } from '../../words.js';
 import { clusterDns, DNS, DNS_PORT, type ClusterDns } from '../dns.js';
 import { run, type Probe } from '../probe.js';
-import { SOURCE_PORT, unreadPolicies } from '../query.js';
+import { unreadPolicies } from '../missing.js';
+import { SOURCE_PORT } from '../missing.js';
 import { meansDns, NAME_LABEL, rulesOf, selectedBy, shapesOfPeer, type Rule } from './peers.js';
 import type { Shapes } from './shapes.js';
 

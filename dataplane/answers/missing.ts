@@ -1,0 +1,133 @@
+/** What an answer lacks, which makes it UNKNOWN, and what it takes for granted. */
+import { DropReason } from '../../assembly/abi.js';
+import type { ClusterPod } from '../cluster/cluster.js';
+import { compare } from '../hash.js';
+import type { UnreadDocument } from '../manifests/objects.js';
+import { locate } from '../manifests/place.js';
+import { policyOf, type State } from '../state.js';
+import { clusterDns } from './dns.js';
+import type { Outcome } from './probe.js';
+import type { Target } from './refs.js';
+
+/** Pods whose policies have a say in these packets. */
+function podsOf(outcomes: readonly Outcome[]): Set<ClusterPod> {
+  const pods = new Set<ClusterPod>();
+  for (const { probe, receiver } of outcomes) {
+    if (probe.sender.kind === 'pod') pods.add(probe.sender.pod);
+    if (receiver) pods.add(receiver);
+  }
+  return pods;
+}
+
+/** Refusals that no policy could lift. */
+const BEFORE_POLICY = new Set<number>([DropReason.NO_SERVICE, DropReason.IS_CLUSTER_IP]);
+
+/** What was needed and could not be read, one line each. */
+export function missingFor(state: State, outcomes: readonly Outcome[]): string[] {
+  if (outcomes.every(({ reason }) => reason !== null && BEFORE_POLICY.has(reason.code))) return [];
+  const pods = [...podsOf(outcomes)];
+  const namespaces = new Set(pods.map((pod) => pod.namespace));
+  const missing = [...unreadPolicies(state, namespaces)];
+  if (state.settings.undeclaredNamespaces === 'unknown') {
+    for (const name of [...namespaces].sort(compare)) {
+      if (state.cluster.namespaces.get(name)?.declared) continue;
+      if (asksForNamespaceLabels(state, pods))
+        missing.push(`the labels of namespace ${name}: there is no Namespace object`);
+    }
+  }
+  if (state.settings.unreportedReadiness === 'unknown') {
+    for (const { backend } of outcomes)
+      if (backend?.pod && backend.pod.ready === null)
+        missing.push(`whether pod ${backend.pod.namespace}/${backend.pod.name} is ready: not reported`);
+  }
+  return [...new Set(missing)];
+}
+
+/** Kinds that may hold a policy, as far as the text of an unread document shows. */
+const mayBePolicy = ({ kind }: UnreadDocument): boolean =>
+  kind === null || /Policy|^PeerAuthentication$|^List$/.test(kind);
+
+/** Documents that could hold a policy for these namespaces and could not be read, or are of a kind that is not evaluated. */
+export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): string[] {
+  const lines: string[] = [];
+  for (const document of state.manifests.unread) {
+    if (!mayBePolicy(document)) continue;
+    if (
+      document.namespace !== null &&
+      !namespaces.has(document.namespace) &&
+      !/Cluster|Global|Admin/.test(document.kind ?? '')
+    )
+      continue;
+    const { file, range } = locate(document.at);
+    const why = document.reason === 'template' ? 'a Helm template, not analysed' : 'could not be read';
+    lines.push(`${file}:${range.start.line}: ${document.kind ?? 'a document'} ${why}`);
+  }
+  for (const object of state.cluster.objects) {
+    if (object.kind !== 'UnevaluatedPolicy') continue;
+    if (object.metadata.namespace !== '' && !namespaces.has(object.metadata.namespace)) continue;
+    const { file, range } = locate(object.kindAt);
+    lines.push(`${file}:${range.start.line}: ${object.actualKind} ${object.metadata.name.value} is not evaluated yet`);
+  }
+  return lines;
+}
+
+/** Whether a policy of these pods asks for namespace labels beyond the name. */
+function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): boolean {
+  return pods.some((pod) => {
+    const policy = policyOf(state, pod);
+    const applied = policy ? [...policy.isolatedBy.ingress, ...policy.isolatedBy.egress] : [];
+    return applied.some((source) =>
+      [...(source.ingress?.rules ?? []), ...(source.egress?.rules ?? [])].some((rule) =>
+        (rule.peers ?? []).some(
+          ({ namespaceSelector }) =>
+            namespaceSelector &&
+            [...namespaceSelector.matchLabels.keys(), ...namespaceSelector.matchExpressions.map(({ key }) => key)].some(
+              (key) => key !== 'kubernetes.io/metadata.name',
+            ),
+        ),
+      ),
+    );
+  });
+}
+
+/** What the verdict takes for granted. */
+export function assumptions(state: State, to: Target, outcomes: readonly Outcome[]): string[] {
+  const lines: string[] = [];
+  const pods = [...podsOf(outcomes)];
+  for (const name of [...new Set(pods.map((pod) => pod.namespace))].sort(compare)) {
+    if (!state.cluster.namespaces.get(name)?.declared)
+      lines.push(`namespace ${name} has no label but kubernetes.io/metadata.name: there is no Namespace object`);
+  }
+  const unreported = [
+    ...new Set(outcomes.flatMap(({ backend }) => (backend?.pod?.ready === null ? [backend.pod.workload.ref] : []))),
+  ].sort(compare);
+  for (const workload of unreported) lines.push(`the pods of ${workload} are ready: no state is reported`);
+  const spread = pods.some(
+    (pod) => pod.source === (pod.workload.source as { template?: { at: unknown } }).template?.at,
+  );
+  if (spread && state.cluster.nodes.length > 1)
+    lines.push(
+      `pods are spread over the nodes ${state.cluster.nodes.length <= 4 ? state.cluster.nodes.map(({ name }) => name).join(', ') : `(${state.cluster.nodes.length})`}`,
+    );
+  for (const object of state.manifests.stale) {
+    const { file, range } = locate(object.at);
+    lines.push(
+      `${file}:${range.start.line}: last good state of ${object.kind} ${object.metadata.name.value}, since the document cannot be read now`,
+    );
+  }
+  if (state.settings.engine !== 'cilium')
+    lines.push(`engine ${state.settings.engine}: Services are translated as Cilium does`);
+  if (
+    state.settings['loadBalancer.mode'] !== 'snat' &&
+    outcomes.some(({ probe, tuple }) => probe.sender.kind === 'external' && probe.tuple.source !== tuple.source)
+  )
+    lines.push(
+      `loadBalancer.mode ${state.settings['loadBalancer.mode']}: a backend on another node is reached by SNAT all the same`,
+    );
+  if (state.settings.cni !== 'cilium-vxlan')
+    lines.push(`cni ${state.settings.cni}: packets between nodes take Cilium's VXLAN tunnel`);
+  if (to.kind === 'world' && to.label.startsWith('dns:')) lines.push(`${to.label} is an address outside the cluster`);
+  if (to.label.startsWith('dns:') && !clusterDns(state))
+    lines.push('names are looked up: the manifests hold no cluster DNS');
+  return lines;
+}
