@@ -12,7 +12,7 @@ import { list, named } from '../../words.js';
 import { clusterDns, DNS, DNS_PORT, type ClusterDns } from '../dns.js';
 import { run, type Probe } from '../probe.js';
 import { unreadPolicies } from '../missing.js';
-import { SOURCE_PORT } from '../missing.js';
+import { SOURCE_PORT } from '../query.js';
 import { meansDns, NAME_LABEL, rulesOf, selectedBy, shapesOfPeer, type Rule } from './peers.js';
 import type { Shapes } from './shapes.js';
 
