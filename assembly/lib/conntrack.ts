@@ -142,10 +142,12 @@ export function lookupService(ctx: Context): CtEntry {
   return entry;
 }
 
-/** The entry that this tuple opened in `direction`, without counting the packet in it; null for none. */
+/** The entry that this tuple opened in `direction`, without counting the packet in it or saving it from eviction; null for none. */
 export function peek(ctx: Context, direction: CtDirection): CtEntry {
   forward.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, direction, ctx.node);
-  return forward.find();
+  const entry = connections.lookup(forward);
+  trace.lookup<Ipv4CtTuple, CtEntry>(MapId.CT4, forward, entry);
+  return entry;
 }
 
 /** Remembers the packet in hand as the first of a connection (`ct_create4`), with bits of `CtFlag`. 0, or negated CT_CREATE_FAILED. */

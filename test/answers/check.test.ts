@@ -107,6 +107,14 @@ test('HS2001 says what was probably meant, and where it stands', () => {
   assert.deepEqual([locate(related!.at).file, shown(related!.at)], ['ads.yaml', 'ads']);
 });
 
+test('HS2001 with several labels underlines the one that is misspelled', () => {
+  const db = pod('db', 'app: shop, tier: backend');
+  const [found] = checked({ 'a.yaml': [db, service('selector: {app: shop, tier: bakend}')].join('---\n') });
+  assert.equal(line(found!), 'HS2001 11:36 bakend');
+  assert.match(found!.message, /; `shop\/db\[Pod\]` has `tier: backend`\.$/);
+  assert.deepEqual(found!.fixes, ['change to `tier: backend`']);
+});
+
 test('HS2001 underlines the selector alone', () => {
   const manifests = `${WEB}---
 apiVersion: v1
@@ -164,6 +172,24 @@ test('HS2003 and HS2004 name the ports that there are', () => {
   });
   assert.equal(name!.message, 'None of the 2 matched pods has a TCP port named `htp`.');
   assert.deepEqual(name!.fixes, ['change to `http`']);
+});
+
+test('HS2003: the number is declared, for another protocol', () => {
+  const udp = pod('web', 'app: web', '{containerPort: 9000, protocol: UDP}');
+  const leading = (...ports: readonly string[]): string =>
+    service(`selector: {app: web}, ports: [${ports.join(', ')}]`);
+  const [found, ...more] = checked({ 'a.yaml': [udp, leading('{port: 80, targetPort: 9000}')].join('---\n') });
+  assert.equal(more.length, 0);
+  assert.equal(line(found!), 'HS2003 11:61 9000');
+  assert.equal(found!.message, "The container declares 9000 for UDP, while the Service's port is TCP.");
+  assert.deepEqual(found!.fixes, ['write `protocol: UDP`']);
+  assert.deepEqual(
+    found!.related.map(({ at }) => shown(at)),
+    ['9000'],
+  );
+  // A port for each protocol is the way of DNS, and one pod that declares nothing may listen there.
+  assert.deepEqual(marks(udp, leading('{name: a, port: 9000, protocol: UDP}', '{name: b, port: 9000}')), []);
+  assert.deepEqual(marks(udp, pod('bare', 'app: web'), leading('{port: 9000}')), []);
 });
 
 test('HS2004: a named targetPort that matched containers do not have', () => {

@@ -1,7 +1,8 @@
 /** HS2001, HS2003, HS2004: whether a Service leads to a container that listens. */
 import { namedPort, type ClusterService } from '../../cluster/cluster.js';
-import type { Protocol, ServicePort } from '../../manifests/objects.js';
+import type { Protocol, Service, ServicePort } from '../../manifests/objects.js';
 import type { Located } from '../../manifests/place.js';
+import { PROTOCOLS } from '../../manifests/pods.js';
 import { nearest } from '../../nearest.js';
 import { problem, type Problem } from '../../problems.js';
 import type { State } from '../../state.js';
@@ -16,7 +17,7 @@ export function checkServices(state: State, shapes: Shapes): Problem[] {
     return service.source.ports.flatMap((port) =>
       typeof port.targetPort?.value === 'string'
         ? checkName(port, port.targetPort as Located<string>, selected)
-        : checkNumber(port, service.source.headless, selected),
+        : checkNumber(port, service.source, selected),
     );
   });
 }
@@ -49,17 +50,20 @@ function checkSelector(state: State, { source, namespace, name }: ClusterService
   const other =
     hint.text === '' && elsewhere.length > 0 ? `; ${workloadsOf(elsewhere)} would match, but in another namespace` : '';
   const message = `Service ${named(name)} selects ${wanted}, and no pod in namespace ${named(namespace)} has ${selector.labels.size > 1 ? 'all of these labels' : 'this label'}${hint.text}${other}.`;
-  return [problem('HS2001', tidy(selector.at), message, hint)];
+  const at = hint.slip && selector.labels.size > 1 ? hint.slip : tidy(selector.at);
+  return [problem('HS2001', at, message, hint)];
 }
 
 /** Pods that declare no port at all say nothing about where they listen. */
-function checkNumber(port: ServicePort, headless: boolean, selected: readonly Shape[]): Problem[] {
+function checkNumber(port: ServicePort, service: Service, selected: readonly Shape[]): Problem[] {
   const target = port.targetPort ?? port.port;
   // A headless Service translates nothing: its port is a number for DNS, often a made-up one.
-  if (headless && !port.targetPort) return [];
+  if (service.headless && !port.targetPort) return [];
   const declared = portsOf(selected, port.protocol);
-  if (selected.some((shape) => portsOf([shape], port.protocol).length === 0)) return [];
   if (declared.some(({ containerPort }) => containerPort.value === target.value)) return [];
+  const [meant] = otherProtocols(port, service, selected);
+  if (meant) return [wrongProtocol(port, meant, selected)];
+  if (selected.some((shape) => portsOf([shape], port.protocol).length === 0)) return [];
   const subject = port.targetPort ? `targetPort ${target.value}` : `Port ${target.value}, which is the targetPort too,`;
   const ports = list(declared.map(portText), 'and', 5);
   const pods = podsIn(selected);
@@ -72,6 +76,30 @@ function checkNumber(port: ServicePort, headless: boolean, selected: readonly Sh
     .slice(0, 5)
     .map((number) => (port.targetPort ? `change to \`${number}\`` : `add \`targetPort: ${number}\``));
   return [problem('HS2003', target.at, message, { related, fixes })];
+}
+
+const targetOf = ({ targetPort, port }: ServicePort): number | string => targetPort?.value ?? port.value;
+
+/** The protocols for which each of these pods declares the target, and for which the Service has no port that leads there. */
+function otherProtocols(port: ServicePort, service: Service, selected: readonly Shape[]): Protocol[] {
+  const target = targetOf(port);
+  return PROTOCOLS.filter(
+    (other) =>
+      other !== port.protocol &&
+      !service.ports.some((sibling) => sibling.protocol === other && targetOf(sibling) === target) &&
+      selected.every((shape) => portsOf([shape], other).some(({ containerPort }) => containerPort.value === target)),
+  );
+}
+
+function wrongProtocol(port: ServicePort, meant: Protocol, selected: readonly Shape[]): Problem {
+  const target = port.targetPort ?? port.port;
+  const declared = portsOf(selected, meant).filter(({ containerPort }) => containerPort.value === target.value);
+  const who = podsIn(selected) === 1 ? 'The container declares' : 'The containers declare';
+  const message = `${who} ${target.value} for ${meant}, while the Service's port is ${port.protocol}.`;
+  return problem('HS2003', target.at, message, {
+    related: portPlaces(declared),
+    fixes: [`write \`protocol: ${meant}\``],
+  });
 }
 
 function checkName(port: ServicePort, name: Located<string>, selected: readonly Shape[]): Problem[] {
@@ -95,7 +123,7 @@ function checkName(port: ServicePort, name: Located<string>, selected: readonly 
 
 /** Names of ports are looked for among those of the same protocol. */
 export function otherProtocol(protocol: Protocol, name: string, shapes: readonly Shape[]): string {
-  const others = (['TCP', 'UDP', 'SCTP'] as const).filter(
+  const others = PROTOCOLS.filter(
     (other) => other !== protocol && shapes.some(({ spec }) => namedPort(spec, name, other) !== null),
   );
   return others.length === 0 ? '' : ` (the port of that name is ${list(others, 'and')})`;
@@ -107,7 +135,7 @@ const allOf = (pods: number): string => (pods === 0 ? 'the matched pods' : `the 
 
 /** The numbers to which a port of a Service leads on these pods. */
 export function targetsOf(port: ServicePort, shapes: readonly Shape[]): Set<number> {
-  const target = port.targetPort?.value ?? port.port.value;
+  const target = targetOf(port);
   if (typeof target === 'number') return new Set([target]);
   return new Set(shapes.flatMap(({ spec }) => namedPort(spec, target, port.protocol)?.containerPort.value ?? []));
 }

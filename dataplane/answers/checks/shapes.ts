@@ -131,18 +131,20 @@ export function tellingPlace({ at, matchLabels, matchExpressions }: LabelSelecto
   return only && more.length === 0 && matchExpressions.length === 0 ? only.at : tidy(at);
 }
 
-/** What to add to the report of a selector that matches none of `shapes`. */
+/** What to add to the report of a selector that matches none of `shapes`; `slip` is where the misspelled value stands. */
 export function slipHint(
   terms: Terms,
   shapes: readonly Shape[],
-): Pick<Problem, 'related' | 'fixes'> & { text: string } {
+): Pick<Problem, 'related' | 'fixes'> & { readonly text: string; readonly slip: Place | null } {
   const slip = slipIn(terms, shapes);
-  if (!slip) return { text: '', related: [], fixes: [] };
+  if (!slip) return { text: '', slip: null, related: [], fixes: [] };
   const { key, meant, shape } = slip;
   return {
     text: `; ${named(shape.ref)} has ${named(`${key}: ${meant.value}`)}`,
     related: [{ at: meant.at, message: `The label of the pods of ${named(shape.ref)}.` }],
-    fixes: [`change to ${named(meant.value)}`],
+    // Among several labels, a value alone would not say whose it is.
+    fixes: [`change to ${named(terms.size > 1 ? `${key}: ${meant.value}` : meant.value)}`],
+    slip: terms.get(key)!.at,
   };
 }
 
