@@ -21,6 +21,8 @@ import { selects } from '../policy/compile.js';
 import type { Direction } from '../policy/rules.js';
 import { policyOf, type State } from '../state.js';
 import type { Action, Annotations, Inlay, Lens } from './annotations.js';
+import { announced } from './announced.js';
+import { query, type Verdict } from './query.js';
 import { reach, type Reach } from './reach.js';
 
 export function annotate(state: State, file: string): Annotations {
@@ -31,7 +33,36 @@ export function annotate(state: State, file: string): Annotations {
     lenses.push(...lensesOf(state, object));
     inlays.push(...inlaysOf(state, object));
   }
-  return { lenses, inlays };
+  return { lenses, inlays: [...inlays, ...hostInlays(state, file)] };
+}
+
+/** Behind each host that a value of the file names: whether whom it configures reaches it. */
+function hostInlays(state: State, file: string): Inlay[] {
+  const flows = new Map<string, { at: Place; verdicts: Set<Verdict>; told: string[] }>();
+  for (const { workload, host } of announced(state)) {
+    if (host.at.source.file !== file) continue;
+    const to = `dns:${host.name}`;
+    const answered = query(state, {
+      from: workload.ref,
+      to,
+      protocol: 'TCP',
+      port: host.port,
+      sourcePort: null,
+      node: null,
+      http: null,
+    });
+    if ('error' in answered) continue;
+    const { verdict, reason, hints } = answered.answer;
+    const flow = flows.get(JSON.stringify(locate(host.at))) ?? { at: host.at, verdicts: new Set(), told: [] };
+    flows.set(JSON.stringify(locate(host.at)), flow);
+    flow.verdicts.add(verdict);
+    flow.told.push(
+      [`${workload.ref} → ${host.name}: ${verdict}`, ...(reason ? [reason.text] : []), ...hints].join('; '),
+    );
+  }
+  return [...flows.values()].map(({ at, verdicts, told }) =>
+    inlay(at, `→ ${verdicts.size === 1 ? [...verdicts][0]! : 'CONDITIONAL'}`, told.join('\n')),
+  );
 }
 
 /** `1 policy`, `2 policies`. */

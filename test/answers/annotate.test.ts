@@ -207,3 +207,16 @@ test('the ConfigMap of an example is asked for by its Deployment, and announces 
     ),
   );
 });
+
+test('a hint behind each host that a value names says whether it is reached, and turns with the policy', () => {
+  const env = (name: string): string => `containers: [{name: c, env: [{name: API_ADDR, value: "${name}:80"}],`;
+  const session = sessionOf({ ...FILES, 'm.yaml': FILES['m.yaml'].replace('containers: [{name: c,', env('api')) });
+  const hints = (): string[] =>
+    session
+      .annotations('m.yaml')
+      .inlays.filter(({ text }) => /ALLOWED|DENIED/.test(text))
+      .map(({ position, text }) => `${position.line} ${text}`);
+  assert.deepEqual(hints(), ['4 → ALLOWED']);
+  session.setFile('p.yaml', POLICY.replace('app: web', 'app: wob'));
+  assert.deepEqual(hints(), ['4 → DENIED']);
+});
