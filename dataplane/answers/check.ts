@@ -8,7 +8,7 @@ import { checkPolicies } from './checks/policies.js';
 import { checkPorts } from './checks/ports.js';
 import { checkServices } from './checks/services.js';
 import { Shapes } from './checks/shapes.js';
-import { withoutIgnored } from './checks/suppress.js';
+import { checkComments, withoutIgnored } from './checks/suppress.js';
 
 const analysed = new WeakMap<State, readonly Problem[]>();
 
@@ -16,7 +16,8 @@ const analysed = new WeakMap<State, readonly Problem[]>();
 export function check(state: State, settingsProblems: readonly Problem[]): Problem[] {
   let found = analysed.get(state);
   if (!found) analysed.set(state, (found = analyse(state)));
-  return sorted(withoutIgnored(state, [...state.manifests.problems, ...settingsProblems, ...found]));
+  const all = [...state.manifests.problems, ...settingsProblems, ...checkComments(state), ...found];
+  return sorted(withoutIgnored(state, all));
 }
 
 function analyse(state: State): Problem[] {

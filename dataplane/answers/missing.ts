@@ -1,5 +1,6 @@
 /** What an answer lacks, which makes it UNKNOWN, and what it takes for granted. */
 import { DropReason } from '../../assembly/abi.js';
+import { formatAddress } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { UnreadDocument } from '../manifests/objects.js';
@@ -22,12 +23,45 @@ function podsOf(outcomes: readonly Outcome[]): Set<ClusterPod> {
 /** Refusals that no policy could lift. */
 const BEFORE_POLICY = new Set<number>([DropReason.NO_SERVICE, DropReason.IS_CLUSTER_IP]);
 
+const unaddressed = new WeakMap<State, ReadonlyMap<ClusterPod, string>>();
+
+/** Pods that no packet can be sent to for sure, and why: without an IPv4 address, or with one that is another's as well. */
+export function withoutAddress(state: State): ReadonlyMap<ClusterPod, string> {
+  const known = unaddressed.get(state);
+  if (known) return known;
+  const owners = new Map<number, string>();
+  for (const { name, address } of state.cluster.nodes) owners.set(address, `node ${name}`);
+  for (const { address, service } of state.desired.frontends) {
+    if (address !== 0 && !owners.has(address)) owners.set(address, `Service ${service.namespace}/${service.name}`);
+  }
+  const found = new Map<ClusterPod, string>();
+  const pods = state.cluster.pods.filter((pod) => !pod.hostNetwork);
+  const first = new Map<number, ClusterPod>();
+  for (const pod of pods) {
+    const text = `pod ${pod.namespace}/${pod.name}`;
+    const owner = owners.get(pod.address);
+    const twin = first.get(pod.address);
+    if (pod.ipv6Only) found.set(pod, `${text} has an IPv6 address only, and the dataplane does not carry IPv6 yet`);
+    else if (pod.address === 0) found.set(pod, `${text} has no address: the pod range is used up`);
+    else if (owner) found.set(pod, `${text} has the address ${formatAddress(pod.address)}, which is that of ${owner}`);
+    else if (twin) {
+      const both = `pods ${twin.namespace}/${twin.name} and ${pod.namespace}/${pod.name} have the same address ${formatAddress(pod.address)}`;
+      found.set(pod, both).set(twin, found.get(twin) ?? both);
+    } else first.set(pod.address, pod);
+  }
+  unaddressed.set(state, found);
+  return found;
+}
+
 /** What was needed and could not be read, one line each. */
 export function missingFor(state: State, outcomes: readonly Outcome[]): string[] {
   if (outcomes.every(({ reason }) => reason !== null && BEFORE_POLICY.has(reason.code))) return [];
   const pods = [...podsOf(outcomes)];
   const namespaces = new Set(pods.map((pod) => pod.namespace));
-  const missing = [...unreadPolicies(state, namespaces)];
+  const missing = [
+    ...pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []),
+    ...unreadPolicies(state, namespaces),
+  ];
   if (state.settings.undeclaredNamespaces === 'unknown') {
     for (const name of [...namespaces].sort(compare)) {
       if (state.cluster.namespaces.get(name)?.declared) continue;

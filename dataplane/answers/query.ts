@@ -11,7 +11,7 @@ import { decidersOf, type Decider } from './decide.js';
 import { dependsOn } from './depends.js';
 import { askDns, clusterDns } from './dns.js';
 import { hintsOf } from './hints.js';
-import { assumptions, missingFor } from './missing.js';
+import { assumptions, missingFor, withoutAddress } from './missing.js';
 import type { Outcome } from './probe.js';
 import { resolveRef, type Target } from './refs.js';
 
@@ -79,8 +79,7 @@ export function query(state: State, question: Question): Answered | { readonly e
   if (node === undefined) return { error: `there is no node ${question.node}` };
   const number = PROTOCOL_NUMBERS[protocol as Protocol];
   const cases = casesOf(state, from, to, number, port, question.sourcePort ?? SOURCE_PORT, node);
-  if (cases.length === 0)
-    return { answer: isItself(from, to) ? ITSELF : unknown([`${to.label}: nothing there to send to`]), outcomes: [] };
+  if (cases.length === 0) return { answer: isItself(from, to) ? ITSELF : unknown(unsendable(state, to)), outcomes: [] };
   const nameless = from.kind === 'pods' && to.label.startsWith('dns:') ? refusedNames(state, from.pods) : [];
   if (nameless.length > 0) {
     const answer = combine(state, to, nameless);
@@ -119,6 +118,15 @@ const ITSELF: Answer = {
 
 const isItself = (from: Target, to: Target): boolean =>
   from.kind === 'pods' && to.kind === 'pods' && to.pods.every((pod) => from.pods.includes(pod));
+
+/** Why there is nothing to send a packet to. */
+function unsendable(state: State, to: Target): string[] {
+  const why = to.kind === 'pods' ? to.pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []) : [];
+  if (why.length > 0) return why;
+  if (to.kind === 'service' && to.service.source.externalName)
+    return [`${to.label} is another name for ${to.service.source.externalName.value}: ask about that`];
+  return [`${to.label}: nothing there to send to`];
+}
 
 /** The questions to the DNS of those kinds of pods that get no answer, when none gets one: without an address there is no packet. */
 function refusedNames(state: State, pods: readonly ClusterPod[]): Outcome[] {

@@ -6,7 +6,7 @@ import type { Protocol } from '../manifests/objects.js';
 import { PROTOCOL_NUMBERS, type CompiledPolicy } from '../policy/compile.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { externalClasses, podAt, run, type ExternalClass, type Probe, type Sender } from './probe.js';
-import { unreadPolicies } from './missing.js';
+import { unreadPolicies, withoutAddress } from './missing.js';
 import { resolveRef } from './refs.js';
 
 export interface ReachEndpoint {
@@ -83,6 +83,9 @@ function stretches(policies: readonly (CompiledPolicy | null)[], protocol: Proto
   return [...starts].sort((a, b) => a - b);
 }
 
+/** Lines about one end, at most. */
+const MOST_DEPENDS = 16;
+
 /** Ports of a question's probes never meet its source port, so that no packet is taken for a reply to another. */
 const SOURCE_PORT = 0;
 
@@ -95,7 +98,11 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
   const unread = new Map<End, string[]>();
   for (const end of ends) {
     if (end.pods.length === 0) continue;
-    const depends = unreadPolicies(state, new Set(end.pods.map((pod) => pod.namespace)));
+    const unaddressed = end.pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []);
+    const depends = [...unaddressed, ...unreadPolicies(state, new Set(end.pods.map((pod) => pod.namespace)))].slice(
+      0,
+      MOST_DEPENDS,
+    );
     if (depends.length > 0) unread.set(end, depends);
   }
   const connections: Connection[] = [];

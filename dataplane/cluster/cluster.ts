@@ -53,6 +53,8 @@ export interface ClusterPod {
   readonly spec: PodSpec;
   readonly node: ClusterNode;
   readonly address: number;
+  /** The manifests give it IPv6 addresses and no IPv4 one; `address` is made up. */
+  readonly ipv6Only: boolean;
   /** Shares the node's address, and no policy holds for it. */
   readonly hostNetwork: boolean;
   /** null: not reported. */

@@ -15,6 +15,7 @@ interface Draft {
   readonly spec: PodSpec;
   readonly nodeName: string | null;
   readonly address: number | null;
+  readonly ipv6Only: boolean;
   readonly ready: boolean | null;
   readonly terminating: boolean;
   readonly source: Place;
@@ -52,6 +53,7 @@ function templatePods(workload: ClusterWorkload, source: Workload, nodes: readon
     spec: source.template.spec,
     nodeName: source.kind === 'DaemonSet' ? nodes[ordinal]!.name : (source.template.spec.nodeName?.value ?? null),
     address: null,
+    ipv6Only: false,
     ready: null,
     terminating: false,
     source: source.template.at,
@@ -121,6 +123,7 @@ export function buildWorkloads(
       nodeName: pod.spec.nodeName?.value ?? null,
       address: pod.podIPs.map((ip) => parseAddress(ip.value)).find((address) => address !== null) ?? null,
       // A pod that has ended may be asked about, as what its workload runs next will be, but serves nobody.
+      ipv6Only: pod.podIPs.length > 0 && pod.podIPs.every((ip) => parseAddress(ip.value) === null),
       ready: pod.phase === 'Succeeded' || pod.phase === 'Failed' ? false : pod.ready,
       terminating: pod.terminating,
       source: pod.at,
@@ -195,6 +198,7 @@ function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings
       spec,
       node,
       address: spec.hostNetwork ? node.address : (draft.address ?? addresses.get(`${namespace}/${name}`) ?? 0),
+      ipv6Only: draft.ipv6Only,
       hostNetwork: spec.hostNetwork,
       ready,
       terminating,

@@ -405,7 +405,6 @@ spec:
     [`${IGNORE} HS2003, HS2001 both`, '', true],
     [`${IGNORE} HS2001\n  # which an operator makes`, '', true],
     [`${IGNORE} HS2003`, '', false],
-    [`${IGNORE} HS20011`, '', false],
     [`${IGNORE} HS2001\n  type: ClusterIP\n`, '', false],
     [`x: "a#hopscope-ignore: HS2001"`, '', false],
   ];
@@ -416,6 +415,21 @@ spec:
       `${before} / ${after}`,
     );
   }
+});
+
+test('HS1015: a comment that would silence something, and names no code', () => {
+  const table: [string, string[]][] = [
+    ['# hopscope-ignore', ['HS1015 1:1 # hopscope-ignore']],
+    ['a: b # hopscope-ignore: the operator makes them ', ['HS1015 1:6 # hopscope-ignore: the operator makes them']],
+    ['\r\n#hopscope-ignore HS2001\r\n', ['HS1015 2:1 #hopscope-ignore HS2001']],
+    ['# hopscope-ignore: HS20011', ['HS1015 1:1 # hopscope-ignore: HS20011']],
+    ['# hopscope-ignore: HS2001', []],
+    ['a: "b#hopscope-ignore"', []],
+    ['# hopscope-ignored', []],
+  ];
+  for (const [text, expected] of table) assert.deepEqual(lines(text), expected, text);
+  const [found] = checked({ 'a.yaml': '# hopscope-ignore' });
+  assert.equal(found!.message, 'The comment names no code, so it silences nothing.');
 });
 
 test('problems come by file, position and code', () => {

@@ -42,6 +42,8 @@ write(
   'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: only-a}\nspec:\n  podSelector: {matchLabels: {app: b}}\n  ingress:\n    - from: [{podSelector: {matchLabels: {app: a}}}]\n      ports: [{port: 8080}]\n',
 );
 
+mkdirSync(join(root, 'empty'));
+
 const ask = (...questions: readonly unknown[]): string =>
   questions.map((question) => JSON.stringify(question)).join('\n');
 const answers = (stdout: string): Record<string, unknown>[] =>
@@ -183,8 +185,16 @@ const WRONG: readonly (readonly [what: string, args: readonly string[], says: Re
   [
     'a value that is not allowed',
     ['reach', 'app', '--set', 'maglev.tableSize=1000'],
-    /maglev.tableSize cannot be 1000/,
+    /maglev.tableSize cannot be 1000: it must be `251`, /,
   ],
+  [
+    'a range that is none',
+    ['reach', 'app', '--set', 'podCIDR=banana'],
+    /podCIDR cannot be banana: it must be an IPv4 prefix such as `10\.244\.0\.0\/16`\. The range that pods /,
+  ],
+  ['nodes without addresses', ['reach', 'app', '--set', 'nodes=n1'], /such as n1=10\.0\.0\.1,n2=10\.0\.0\.2/],
+  ['a folder without manifests', ['show', 'empty'], /empty: there are no manifests there/],
+  ['a file that is not there', ['show', 'app', '--file', 'z.yaml'], /--file z\.yaml: no manifest of that name/],
   ['no end', ['trace', 'app', '--to', 'default/b'], /--from is needed/],
   [
     'a port that is none',
@@ -247,7 +257,33 @@ test('the same input gives the same bytes, whatever the order of paths, locale a
   assert.ok(runs[0]!.stdout.length > 1000);
 });
 
-test('every command explains itself with an example', () => {
-  for (const command of ['reach', 'query', 'trace', 'check', 'maps', 'show', 'bench'])
-    assert.match(hopscope([command, '--help']).stdout, /usage: hopscope[\s\S]*example: /);
+test('every command explains itself with an example, and each of its options', () => {
+  for (const command of ['reach', 'query', 'trace', 'check', 'diff', 'maps', 'show', 'bench']) {
+    const { stdout } = hopscope([command, '--help']);
+    assert.match(stdout, /usage: hopscope[\s\S]*example: [\s\S]*options:\n( {2}--[\w-]+ \S+ +\S.*\n)+/);
+  }
+  assert.match(hopscope(['--help']).stdout, /1 check and diff found something/);
+});
+
+test('help lists what settings may be and how ends are written', () => {
+  const { stdout } = hopscope(['trace', '--help']);
+  assert.match(stdout, /^ {2}engine +cilium \(default\), kube-proxy-iptables, kube-proxy-nftables, kube-proxy-ipvs$/m);
+  assert.match(stdout, /^ {2}nodes +.*--set nodes=n1=10\.0\.0\.1,n2=10\.0\.0\.2$/m);
+  assert.match(stdout, /^ {2}ipBlockMatchesPods +false \(default\), true$/m);
+  for (const form of [
+    'ns/name',
+    'ns/name[Kind]',
+    'svc:ns/name',
+    'dns:NAME',
+    'ip:ADDRESS',
+    'node:NAME',
+    'host',
+    'world',
+  ])
+    assert.ok(stdout.includes(`\n  ${form} `), form);
+});
+
+test('bench tells a log of each profile once', () => {
+  const { stderr, status } = hopscope(['bench', '--profile', 'established-1k', '--rounds', '2']);
+  assert.deepEqual([status, stderr], [0, 'established-1k: preparing\n']);
 });

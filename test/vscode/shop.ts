@@ -32,6 +32,6 @@ export function shopCopy(): ShopCopy {
     // Not everybody may make links.
   }
   const workspace = join(root, 'examples.code-workspace');
-  writeFileSync(workspace, JSON.stringify({ folders: [{ path: 'shop' }, { path: 'echo' }] }));
+  cpSync('examples/examples.code-workspace', workspace);
   return { root, shop, workspace };
 }

@@ -1,10 +1,12 @@
-/** `# hopscope-ignore: HS2003, HS2004 reason`, on a problem's line or above it, silences these codes there. */
-import { locate } from '../../manifests/place.js';
-import type { Problem } from '../../problems.js';
+/** `# hopscope-ignore: HS2003, HS2004 reason`, on a problem's line or above it, silences these codes there. HS1015: without a code. */
+import { lineStartsOf, locate, type SourceText } from '../../manifests/place.js';
+import { problem, PROBLEMS, type Problem } from '../../problems.js';
 import type { State } from '../../state.js';
 
 const IGNORE = /(?:^|\s)#\s*hopscope-ignore:\s*(HS\d{4}(?:\s*,\s*HS\d{4})*)(?![\w])/;
 const COMMENT = /^\s*#/;
+/** The comment, whatever follows. */
+const MENTION = /(?<=^|\s)#\s*hopscope-ignore(?![\w-]).*/;
 
 /** The problems that no comment silences. */
 export function withoutIgnored(state: State, problems: readonly Problem[]): Problem[] {
@@ -15,6 +17,25 @@ export function withoutIgnored(state: State, problems: readonly Problem[]): Prob
     // The settings file is none of the manifests.
     if (!text) lines.set(file, (text = linesOf(state.manifests.text(file) ?? at.source.text)));
     return !isIgnored(text, range.start.line - 1, code);
+  });
+}
+
+/** The comments of the manifests that would silence something, and do not say what. */
+export function checkComments(state: State): Problem[] {
+  return state.manifests.files.flatMap((file) => {
+    const text = state.manifests.text(file);
+    if (!text?.includes('hopscope-ignore')) return [];
+    const lineStarts = lineStartsOf(text);
+    const source: SourceText = { file, text, offset: 0, line: 0, lineStarts };
+    return linesOf(text).flatMap((line, i) => {
+      const found = MENTION.exec(line);
+      if (!found || codesIn(line).length > 0) return [];
+      const start = lineStarts[i]! + found.index;
+      const at = { source, start, end: start + found[0].trimEnd().length };
+      return [
+        problem('HS1015', at, PROBLEMS.HS1015[1], { fixes: ['name the code: `# hopscope-ignore: HS2001 reason`'] }),
+      ];
+    });
   });
 }
 

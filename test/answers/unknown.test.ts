@@ -1,0 +1,104 @@
+/** What could not be read, or cannot be carried, is never answered ALLOWED: it is UNKNOWN, and named. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { query } from '../../dataplane/answers/query.js';
+import { reach } from '../../dataplane/answers/reach.js';
+import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
+import { Engine, type State } from '../../dataplane/state.js';
+import { modules } from '../datapath.js';
+import { pod } from '../lab.js';
+
+function state(settings: Partial<Settings>, ...documents: string[]): State {
+  const engine = new Engine(modules.trace, { ...DEFAULT_SETTINGS, ...settings });
+  engine.manifests.set('m.yaml', documents.join('---\n'));
+  return engine.current;
+}
+
+const PODS = pod('a', '10.1.0.5', 'n1') + pod('b', '10.1.0.6', 'n1');
+const POLICY =
+  'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: b}\nspec: {podSelector: {matchLabels: {app: b}}, ingress: [{from: [{namespaceSelector: {matchLabels: {team: x}}}]}]}\n';
+
+const CASES: readonly (readonly [what: string, state: State, to: string, depends: RegExp, protocol?: string])[] = [
+  [
+    'a broken NetworkPolicy',
+    state({}, PODS, 'kind: NetworkPolicy\nmetadata: {name: [\n'),
+    'default/b',
+    /m\.yaml:\d+: NetworkPolicy could not be read/,
+  ],
+  [
+    'a broken document of no known kind',
+    state({}, PODS, 'metadata: {name: [\n'),
+    'default/b',
+    /a document could not be read/,
+  ],
+  [
+    'a Helm template of a policy',
+    state({}, PODS, 'kind: NetworkPolicy\nmetadata: {name: {{ .Values.name }}}\n'),
+    'default/b',
+    /Helm template, not analysed/,
+  ],
+  [
+    'a policy of another language',
+    state(
+      {},
+      PODS,
+      'apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: c}\nspec: {endpointSelector: {}}\n',
+    ),
+    'default/b',
+    /CiliumNetworkPolicy c is not evaluated yet/,
+  ],
+  [
+    'a policy with a type that Kubernetes has not',
+    state({}, PODS, POLICY.replace('spec: {', 'spec: {policyTypes: [Ingres], ')),
+    'default/b',
+    /could not be read/,
+  ],
+  [
+    'two pods with one address',
+    state({}, PODS, pod('twin', '10.1.0.6', 'n1')),
+    'default/b',
+    /pods default\/b and default\/twin have the same address 10\.1\.0\.6/,
+  ],
+  [
+    'a pod with the address of a node',
+    state({ nodes: [{ name: 'n1', address: '10.1.0.6' }] }, PODS),
+    'default/b',
+    /which is that of node n1/,
+  ],
+  ['a pod with an IPv6 address only', state({}, PODS, pod('six', '"fd00::6"', 'n1')), 'default/six', /IPv6/],
+  ['an IPv6 address', state({}, PODS), 'ip:2001:db8::1', /IPv6/],
+  ['ICMP', state({}, PODS), 'default/b', /ICMP/, 'ICMP'],
+  [
+    'undeclared namespaces that a selector asks about',
+    state({ undeclaredNamespaces: 'unknown' }, PODS, POLICY),
+    'default/b',
+    /the labels of namespace default/,
+  ],
+];
+
+for (const [what, given, to, depends, protocol = 'TCP'] of CASES) {
+  test(`UNKNOWN: ${what}`, () => {
+    const answered = query(given, {
+      from: 'default/a',
+      to,
+      protocol,
+      port: 80,
+      sourcePort: null,
+      node: null,
+      http: null,
+    });
+    assert.ok('answer' in answered, 'error' in answered ? answered.error : '');
+    assert.equal(answered.answer.verdict, 'UNKNOWN');
+    assert.match(answered.answer.depends.join('\n'), depends);
+  });
+}
+
+test('reach lists such ends as unknown, and no connection of theirs', () => {
+  const found = reach(state({}, PODS, pod('twin', '10.1.0.6', 'n1')), { from: null, to: null, protocol: null });
+  assert.ok('connections' in found);
+  assert.deepEqual(
+    found.unknown.map(({ ref }) => ref),
+    ['default/b[Pod]', 'default/twin[Pod]'],
+  );
+  assert.ok(found.connections.every(({ from, to }) => ![from, to].some((ref) => /twin|\/b\[/.test(ref))));
+});
