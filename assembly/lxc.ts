@@ -119,7 +119,8 @@ function deliver(ctx: Context, remote: ipcache.RemoteEndpointInfo): i32 {
 export function ingressPolicy(ctx: Context): i32 {
   const config = endpoint.configs.lookup(ctx.endpoint);
   ctx.destinationIdentity = config.secId;
-  const looped = ctx.saddr == IPV4_LOOPBACK_WORD;
+  // Set by this packet's own translation: an address on the wire proves nothing.
+  const looped = ctx.loopback;
   const status = ct.lookup(ctx, CtDirection.INGRESS);
   trace.step(ctx, Step.CT, trace.NO_POINT, CtDirection.INGRESS);
   if (status == CtStatus.REPLY) {

@@ -117,5 +117,6 @@ export function wire(ctx: Context): i32 {
   ctx.endpoint = 0;
   ctx.ctStatus = CtStatus.NEW;
   ctx.nodePort = false;
+  ctx.loopback = false;
   return Program.FROM_NETDEV;
 }

@@ -19,6 +19,7 @@ export const PROBLEMS = {
   HS1012: ['info', 'The kind decides about traffic but is not evaluated yet; verdicts it could change are UNKNOWN.'],
   HS1013: ['warning', 'The same object is declared twice; the last one counts.'],
   HS1014: ['warning', 'Kubernetes reads this text differently from how it looks.'],
+  HS1015: ['info', 'The comment names no code, so it silences nothing.'],
   // HS2xxx: Services.
   HS2001: ['warning', 'The Service selects no pod.'],
   HS2003: ['warning', 'No matched container declares the targetPort.'],

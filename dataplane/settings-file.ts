@@ -104,7 +104,7 @@ function plain(tree: Tree): unknown {
 }
 
 /** What a setting takes, from its schema. */
-function allowed(key: keyof Settings): string {
+export function allowed(key: keyof Settings): string {
   const { schema, default: unlessSet } = SETTINGS[key];
   const words: unknown = schema['enum'];
   if (Array.isArray(words))

@@ -1,7 +1,7 @@
 /**
- * The main job: builds, and opens `examples/` in VS Code with the extension running. VS Code is the one installed (`code`,
- * or VSCODE_EXECUTABLE), or one that @vscode/test-electron fetches. Where there is no display or no VS Code to be had, the same
- * annotations and traces are printed to the terminal.
+ * The main job: builds, and opens the examples in VS Code with the extension running, each folder a cluster of its own. VS Code
+ * is the one installed (`code`, or VSCODE_EXECUTABLE), or one that @vscode/test-electron fetches. Where there is no display or
+ * no VS Code to be had, the same annotations and traces are printed to the terminal.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
@@ -29,14 +29,15 @@ async function findVsCode() {
 
 const { code, why } = await findVsCode();
 if (code) {
-  console.log('Opening examples/ in VS Code with Hopscope. Hover a Service name, or change a label in a policy.');
+  console.log('Opening the clusters of examples/ in VS Code with Hopscope. Hover a Service name, or change a label in a policy.');
   const profile = mkdtempSync(join(tmpdir(), 'hopscope-'));
   const args = [
     `--extensionDevelopmentPath=${resolve('.')}`,
     `--user-data-dir=${profile}`,
     '--disable-extensions',
     '--wait',
-    resolve('examples'),
+    resolve('examples/examples.code-workspace'),
+    resolve('examples/README.md'),
   ];
   const child = spawn(code, args, { stdio: 'inherit', shell: process.platform === 'win32' && code === 'code' });
   child.on('close', (status) => (process.exitCode = status ?? 0));

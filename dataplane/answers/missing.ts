@@ -1,10 +1,11 @@
 /** What an answer lacks, which makes it UNKNOWN, and what it takes for granted. */
 import { DropReason } from '../../assembly/abi.js';
-import { formatAddress } from '../addresses.js';
+import { contains, formatAddress, parsePrefix } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { UnreadDocument } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
+import { PROTOCOL_NUMBERS } from '../policy/compile.js';
 import { policyOf, type State } from '../state.js';
 import { clusterDns } from './dns.js';
 import type { Outcome } from './probe.js';
@@ -30,7 +31,11 @@ export function withoutAddress(state: State): ReadonlyMap<ClusterPod, string> {
   const known = unaddressed.get(state);
   if (known) return known;
   const owners = new Map<number, string>();
-  for (const { name, address } of state.cluster.nodes) owners.set(address, `node ${name}`);
+  const shared = new Set<number>();
+  for (const { name, address } of state.cluster.nodes) {
+    if (owners.has(address)) shared.add(address);
+    owners.set(address, `node ${name}`);
+  }
   for (const { address, service } of state.desired.frontends) {
     if (address !== 0 && !owners.has(address)) owners.set(address, `Service ${service.namespace}/${service.name}`);
   }
@@ -41,7 +46,13 @@ export function withoutAddress(state: State): ReadonlyMap<ClusterPod, string> {
     const text = `pod ${pod.namespace}/${pod.name}`;
     const owner = owners.get(pod.address);
     const twin = first.get(pod.address);
-    if (pod.ipv6Only) found.set(pod, `${text} has an IPv6 address only, and the dataplane does not carry IPv6 yet`);
+    if (shared.has(pod.node.address))
+      found.set(
+        pod,
+        `${text} is on node ${pod.node.name}, whose address ${formatAddress(pod.node.address)} another node has too`,
+      );
+    else if (pod.ipv6Only)
+      found.set(pod, `${text} has an IPv6 address only, and the dataplane does not carry IPv6 yet`);
     else if (pod.address === 0) found.set(pod, `${text} has no address: the pod range is used up`);
     else if (owner) found.set(pod, `${text} has the address ${formatAddress(pod.address)}, which is that of ${owner}`);
     else if (twin) {
@@ -53,15 +64,51 @@ export function withoutAddress(state: State): ReadonlyMap<ClusterPod, string> {
   return found;
 }
 
+/** What stands at a destination that packets alone would not show, one line each. */
+function unclear(state: State, { probe, backend, tuple }: Outcome): string[] {
+  const lines: string[] = [];
+  const { destination, destinationPort, protocol } = probe.tuple;
+  const services = new Set(
+    state.desired.frontends
+      .filter((one) => one.address === destination && one.type !== 'NodePort')
+      .map(({ service }) => service),
+  );
+  if (services.size > 1) {
+    lines.push(
+      `Services ${[...services].map(({ namespace, name }) => `${namespace}/${name}`).join(' and ')} have the same address ${formatAddress(destination)}`,
+    );
+  }
+  const podRanges = [parsePrefix(state.settings.podCIDR)!, ...state.cluster.nodes.map(({ podRange }) => podRange)];
+  if (backend && !backend.pod && podRanges.some((range) => contains(range, backend.address))) {
+    lines.push(`the pod at ${formatAddress(backend.address)}, which is behind the Service: it is not in the manifests`);
+  }
+  for (const pod of state.cluster.pods) {
+    if (pod.hostNetwork || pod.node.address !== tuple.destination) continue;
+    const port = pod.spec.containers
+      .flatMap((container) => container.ports)
+      .find((one) => one.hostPort?.value === destinationPort && PROTOCOL_NUMBERS[one.protocol] === protocol);
+    if (port) lines.push(`hostPort ${destinationPort} of pod ${pod.namespace}/${pod.name}: not evaluated yet`);
+  }
+  return lines;
+}
+
 /** What was needed and could not be read, one line each. */
 export function missingFor(state: State, outcomes: readonly Outcome[]): string[] {
   if (outcomes.every(({ reason }) => reason !== null && BEFORE_POLICY.has(reason.code))) return [];
   const pods = [...podsOf(outcomes)];
   const namespaces = new Set(pods.map((pod) => pod.namespace));
   const missing = [
+    ...outcomes.flatMap((outcome) => unclear(state, outcome)),
     ...pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []),
     ...unreadPolicies(state, namespaces),
   ];
+  for (const document of state.manifests.unread) {
+    if (document.kind !== 'Namespace' || !asksForNamespaceLabels(state, pods)) continue;
+    const { file, range } = locate(document.at);
+    missing.push(
+      `${file}:${range.start.line}: Namespace could not be read, and a policy asks for labels of namespaces`,
+    );
+  }
   if (state.settings.undeclaredNamespaces === 'unknown') {
     for (const name of [...namespaces].sort(compare)) {
       if (state.cluster.namespaces.get(name)?.declared) continue;

@@ -99,12 +99,19 @@ export function podAt(state: State, address: number): ClusterPod | null {
   return pods.get(address) ?? null;
 }
 
-/** Packets in one call, each as if it were alone: connections of other questions are forgotten first. */
+/**
+ * Each packet as if it were alone. As many as can go in one call: a batch has one source address, so that no packet in it can be
+ * taken for the reply to another, and connections of other batches are forgotten first.
+ */
 export function run(state: State, probes: readonly Probe[]): Outcome[] {
   const datapath = state.loader.current;
   const outcomes: Outcome[] = [];
-  for (let first = 0; first < probes.length; first += BATCH) {
-    const batch = probes.slice(first, first + BATCH);
+  for (let first = 0; first < probes.length;) {
+    const { source } = probes[first]!.tuple;
+    let last = first + 1;
+    while (last < probes.length && last - first < BATCH && probes[last]!.tuple.source === source) last++;
+    const batch = probes.slice(first, last);
+    first = last;
     datapath.flushConnections();
     const outs = datapath.process(batch.map((probe) => packetOf(state, probe)));
     outs.forEach((out, i) => outcomes.push(outcomeOf(state, batch[i]!, out)));

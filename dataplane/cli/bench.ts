@@ -23,7 +23,11 @@ export async function runBench(call: Call): Promise<Output> {
     profiles,
     rounds,
     machine: machineOf(cpus(), process.version),
-    onProgress: (done, total, what) => call.tell(`${done}/${total} ${what}`),
+    onProgress: (done, total, what) => {
+      if (process.stderr.isTTY) call.tell(`${done}/${total} ${what}`);
+      // A log has no use for each round.
+      else if (what.endsWith(': preparing')) call.tell(what);
+    },
   });
   return { text: { table: benchTable, json: benchJson, md: benchMarkdown }[format](report), exit: Exit.DONE };
 }

@@ -1,5 +1,4 @@
 /** What every command shares: how a call is read, and what a command gives back. */
-import type { ParseArgsConfig } from 'node:util';
 import type { Session } from '../session.js';
 import type { Files } from './files.js';
 
@@ -36,12 +35,23 @@ export interface Output {
   readonly exit: Exit;
 }
 
+/** An option with a value, as `parseArgs` takes it and as the help shows it. */
+export interface Option {
+  readonly type: 'string';
+  readonly multiple?: boolean;
+  /** What stands for the value. */
+  readonly value: string;
+  readonly description: string;
+}
+
 export interface Command {
   readonly summary: string;
   readonly usage: string;
   readonly help: string;
   readonly example: string;
-  readonly options: NonNullable<ParseArgsConfig['options']>;
+  readonly options: Readonly<Record<string, Option>>;
+  /** Whether some of its options, or its questions, take a REF. */
+  readonly takesReferences?: boolean;
   readonly run: (call: Call) => Output | Promise<Output>;
 }
 

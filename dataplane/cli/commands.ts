@@ -15,14 +15,30 @@ import { traceText } from '../format/trace-text.js';
 import type { Question } from '../answers/query.js';
 import type { Severity } from '../problems.js';
 import { runBench } from './bench.js';
-import { CallError, choice, Exit, number, required, type Call, type Command, type Output } from './call.js';
+import {
+  CallError,
+  choice,
+  Exit,
+  number,
+  required,
+  type Call,
+  type Command,
+  type Option,
+  type Output,
+} from './call.js';
 import type { Session } from '../session.js';
 import { readPaths } from './files.js';
 import { runQueries } from './queries.js';
 import { readRevision } from './revisions.js';
 
-const string = { type: 'string' } as const;
-const setting = { type: 'string', multiple: true } as const;
+const option = (value: string, description: string): Option => ({ type: 'string', value, description });
+
+/** The first word is what it is unless given. */
+const formats = (...words: readonly string[]): Option =>
+  option(words.join('|'), `how it is written: ${words[0]} unless given`);
+
+const set: Option = { ...option('KEY=VALUE', 'overrides a setting; may be given again for another'), multiple: true };
+const protocol = option('TCP|UDP|SCTP', 'of the packet: TCP unless given');
 
 const done = (text: string | Uint8Array): Output => ({ text, exit: Exit.DONE });
 
@@ -126,6 +142,8 @@ function runShow(call: Call): Output {
   const files = manifests.files.filter(
     (file) => wanted === undefined || file === wanted || file.endsWith(`/${wanted}`),
   );
+  if (files.length === 0 && wanted === undefined)
+    throw new CallError(`${call.paths.join(' ')}: there are no manifests there, no .yaml, .yml or .json`);
   if (files.length === 0) throw new CallError(`--file ${wanted}: no manifest of that name`);
   const problems = session.problems();
   const shown = files.map((file) =>
@@ -145,7 +163,14 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     usage: 'hopscope reach PATH... [--from REF] [--to REF] [--protocol P] [--format table|json|csv|md|dot]',
     help: 'Lists every allowed connection between workloads, and to and from addresses outside: what is not listed is denied.',
     example: 'hopscope reach examples/shop --to shop/cart',
-    options: { from: string, to: string, protocol: string, format: string, set: setting },
+    options: {
+      from: option('REF', 'only what it may reach'),
+      to: option('REF', 'only who may reach it'),
+      protocol: option('TCP|UDP|SCTP', 'only this protocol: all three unless given'),
+      format: formats('table', 'json', 'csv', 'md', 'dot'),
+      set,
+    },
+    takesReferences: true,
     run: runReach,
   },
   query: {
@@ -153,7 +178,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     usage: 'hopscope query PATH... --queries FILE|- [--set key=value]',
     help: 'Answers JSON Lines of {"id", "from", "to", "protocol", "port"} with one JSON line each, in the same order.',
     example: `echo '{"id": 1, "from": "shop/frontend", "to": "svc:shop/cart", "port": 7070}' | hopscope query examples/shop --queries -`,
-    options: { queries: string, set: setting },
+    options: { queries: option('FILE', 'the questions; - for standard input'), set },
+    takesReferences: true,
     run: (call) => runQueries(call.session(), call.options['queries']),
   },
   trace: {
@@ -163,16 +189,17 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     help: 'Sends one packet through the dataplane and tells what each program did with it, and who decided, there and back.',
     example: 'hopscope trace examples/echo --from default/busybox --to dns:echo --port 5678',
     options: {
-      from: string,
-      to: string,
-      port: string,
-      protocol: string,
-      'source-port': string,
-      http: string,
-      node: string,
-      format: string,
-      set: setting,
+      from: option('REF', 'who sends the packet'),
+      to: option('REF', 'whom it is for'),
+      port: option('N', 'its destination port; where the destination has only one, that one unless given'),
+      protocol,
+      'source-port': option('N', 'its source port'),
+      http: option('JSON', 'a request of layer 7, which is not evaluated yet'),
+      node: option('NAME', 'where a packet from outside enters: the node of its destination unless given'),
+      format: formats('text', 'json', 'pcapng'),
+      set,
     },
+    takesReferences: true,
     run: runTrace,
   },
   check: {
@@ -180,7 +207,14 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     usage: 'hopscope check PATH... [--format text|json|sarif|junit|md] [--fail-on error|warning|info|never]',
     help: 'Lists problems with their lines. Exit status 1 when there are any of at least the --fail-on severity (warning unless given).',
     example: 'hopscope check examples/shop --format sarif',
-    options: { format: string, 'fail-on': string, set: setting },
+    options: {
+      format: formats('text', 'json', 'sarif', 'junit', 'md'),
+      'fail-on': option(
+        'error|warning|info|never',
+        'the severity from which on the exit status is 1: warning unless given',
+      ),
+      set,
+    },
     run: runCheck,
   },
   diff: {
@@ -188,7 +222,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     usage: 'hopscope diff OLD NEW [--format text|json|md]',
     help: 'Compares who can talk to whom before and after, each side a path or git:REF. Exit status 1 when a flow is gained or lost.',
     example: 'hopscope diff git:HEAD examples/shop',
-    options: { format: string, set: setting },
+    options: { format: formats('text', 'json', 'md'), set },
     run: runDiff,
   },
   maps: {
@@ -196,7 +230,12 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     usage: 'hopscope maps PATH... [--map NAME] [--node NAME] [--format text|json]',
     help: 'Reads the maps back from the dataplane, each entry with the manifest lines that put it there.',
     example: 'hopscope maps examples/echo --map cilium_lb4_maglev',
-    options: { map: string, node: string, format: string, set: setting },
+    options: {
+      map: option('NAME', 'only the map of this name'),
+      node: option('NAME', 'only the maps of this node'),
+      format: formats('text', 'json'),
+      set,
+    },
     run: runMaps,
   },
   show: {
@@ -204,7 +243,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     usage: 'hopscope show PATH... [--file NAME]',
     help: 'Prints the manifests with the lenses, hints and problems that the editor shows on them.',
     example: 'hopscope show examples/shop --file cart.yaml',
-    options: { file: string, set: setting },
+    options: { file: option('NAME', 'only this file, by its path or the end of it'), set },
     run: runShow,
   },
   bench: {
@@ -212,7 +251,11 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     usage: 'hopscope bench [--profile NAME|all] [--rounds N] [--format table|json|md]',
     help: 'Measures the dataplane on this machine: nanoseconds per packet by profile, rounds interleaved, results verified.',
     example: 'hopscope bench --profile established-1k',
-    options: { profile: string, rounds: string, format: string },
+    options: {
+      profile: option('NAMES', 'a profile, or several with commas between: all unless given'),
+      rounds: option('N', 'how often each is measured'),
+      format: formats('table', 'json', 'md'),
+    },
     run: runBench,
   },
 };

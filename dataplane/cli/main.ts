@@ -3,44 +3,14 @@ import { readFileSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { report } from '../problems.js';
 import { Session } from '../session.js';
-import { DEFAULT_SETTINGS, isSetting, SETTINGS, withSetting } from '../settings.js';
+import { DEFAULT_SETTINGS, isSetting, SETTINGS, withSetting, type Settings } from '../settings.js';
+import { allowed } from '../settings-file.js';
 import { CallError, Exit, type Call, type Command, type Modules, type Output } from './call.js';
 import { COMMANDS } from './commands.js';
 import { readPaths, type Files } from './files.js';
+import { helpOf, overview } from './help.js';
 
 declare const HOPSCOPE_VERSION: string;
-
-function overview(): string {
-  const names = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(7)} ${summary}`);
-  return [
-    'hopscope: know what a manifest does to traffic before it is applied',
-    '',
-    'usage: hopscope COMMAND PATH... [options]',
-    '',
-    ...names,
-    '',
-    'PATH is a file, a folder (all .yaml, .yml and .json below it) or - for standard input.',
-    '--set key=value overrides a setting; .hopscope.yaml at the root of the manifests holds them.',
-    'Exit status: 0 done, 1 check found something, 2 the input or the call is wrong, 3 a fault of ours.',
-    '',
-    'example: hopscope trace examples/echo --from default/busybox --to dns:echo --port 5678',
-    '',
-    'hopscope COMMAND --help tells more of each.',
-    '',
-  ].join('\n');
-}
-
-function helpOf({ usage, help, example, options }: Command): string {
-  const settings =
-    'set' in options
-      ? [
-          '',
-          'settings (--set key=value):',
-          ...Object.entries(SETTINGS).map(([key, { description }]) => `  ${key.padEnd(24)} ${description}`),
-        ]
-      : [];
-  return [help, '', `usage: ${usage}`, `example: ${example}`, ...settings, ''].join('\n');
-}
 
 /** Beside the program lie both builds of the datapath. */
 function loadModules(): Modules {
@@ -65,10 +35,16 @@ function readSettings(pairs: readonly string[]): Record<string, string> {
     if (!isSetting(key))
       throw new CallError(`--set ${pair}: there is no setting ${key}; there are ${Object.keys(SETTINGS).join(', ')}`);
     if (withSetting(DEFAULT_SETTINGS, key, value) === null)
-      throw new CallError(`--set ${pair}: ${key} cannot be ${value === '' ? 'empty' : value}`);
+      throw new CallError(`--set ${pair}: ${key} cannot be ${value === '' ? 'empty' : value}: ${remedy(key)}`);
     settings[key] = value;
   }
   return settings;
+}
+
+/** What a setting may be instead, and what it is for. */
+function remedy(key: keyof Settings): string {
+  const may = key === 'nodes' ? 'names with IPv4 addresses such as n1=10.0.0.1,n2=10.0.0.2' : allowed(key);
+  return `it must be ${may}. ${SETTINGS[key].description}`;
 }
 
 function openSession(modules: Modules, files: Files, set: readonly string[], tell: (line: string) => void): Session {
@@ -83,7 +59,7 @@ function openSession(modules: Modules, files: Files, set: readonly string[], tel
 async function run(args: readonly string[]): Promise<Output> {
   const [name, ...rest] = args;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help')
-    return { text: overview(), exit: name === undefined ? Exit.WRONG : Exit.DONE };
+    return { text: overview(COMMANDS), exit: name === undefined ? Exit.WRONG : Exit.DONE };
   if (name === '--version') return { text: `${HOPSCOPE_VERSION}\n`, exit: Exit.DONE };
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (!command) throw new CallError(`there is no command ${name}; there are ${Object.keys(COMMANDS).join(', ')}`);

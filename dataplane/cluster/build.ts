@@ -1,4 +1,5 @@
 /** From what was read to the cluster. */
+import { parseAddress } from '../addresses.js';
 import type {
   Endpoints,
   ManifestObject,
@@ -32,7 +33,10 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
   const mentioned = new Set<string>();
   for (const pod of pods) if (pod.spec.nodeName) mentioned.add(pod.spec.nodeName.value);
   for (const { template } of workloads) if (template.spec.nodeName) mentioned.add(template.spec.nodeName.value);
-  const nodes = buildNodes(of<Node>('Node'), mentioned, settings);
+  const taken = new Set(
+    pods.filter((pod) => !pod.spec.hostNetwork).flatMap((pod) => pod.podIPs.map((ip) => parseAddress(ip.value) ?? 0)),
+  );
+  const nodes = buildNodes(of<Node>('Node'), mentioned, taken, settings);
   const built = buildWorkloads(pods, workloads, nodes, settings);
   return {
     nodes,

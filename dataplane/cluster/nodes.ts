@@ -17,7 +17,12 @@ const ASSUMED_NETWORK = 0x0a000000;
  * Names that pods or slices give as their node are nodes too, also without a Node object. Each node's pods live in its
  * podCIDR; without one, the pod range is cut into equal parts.
  */
-export function buildNodes(declared: readonly Node[], mentioned: Iterable<string>, settings: Settings): ClusterNode[] {
+export function buildNodes(
+  declared: readonly Node[],
+  mentioned: Iterable<string>,
+  taken: ReadonlySet<number>,
+  settings: Settings,
+): ClusterNode[] {
   const given = new Map<string, { address: number | null; range: Prefix | null; source: Node['at'] | null }>();
   for (const node of declared) {
     const ranges = node.podCIDRs.map((cidr) => parsePrefix(cidr.value)).filter((prefix) => prefix !== null);
@@ -26,12 +31,15 @@ export function buildNodes(declared: readonly Node[], mentioned: Iterable<string
   }
   const others = settings.nodes.length > 0 ? settings.nodes : given.size === 0 ? ASSUMED : [];
   for (const { name, address } of others) {
-    if (!given.has(name)) given.set(name, { address: parseAddress(address), range: null, source: null });
+    const own = parseAddress(address);
+    // An assumed node makes way for what the manifests say.
+    const free = others === ASSUMED && own !== null && taken.has(own) ? null : own;
+    if (!given.has(name)) given.set(name, { address: free, range: null, source: null });
   }
   for (const name of mentioned) if (!given.has(name)) given.set(name, { address: null, range: null, source: null });
 
   const names = [...given.keys()].sort(compare);
-  const used = new Set([...given.values()].map((node) => node.address));
+  const used = new Set([...taken, ...[...given.values()].map((node) => node.address)]);
   const pods = parsePrefix(settings.podCIDR)!;
   // Equal parts, and as large as can be: the more addresses there are, the fewer pods' names ask for the same one.
   const length = Math.min(pods.length + Math.ceil(Math.log2(Math.max(1, names.length))), 30);

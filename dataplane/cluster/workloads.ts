@@ -1,7 +1,7 @@
 /** The pods: those of the manifests, and those that workloads would make. */
 import { contains, lastOf, parseAddress, parsePrefix } from '../addresses.js';
 import { compare, hashOf, spread } from '../hash.js';
-import type { Pod, PodSpec, Workload } from '../manifests/objects.js';
+import type { Pod, PodSpec, Workload, WorkloadKind } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
 import type { Settings } from '../settings.js';
 import type { ClusterNode, ClusterPod, ClusterWorkload } from './cluster.js';
@@ -47,9 +47,9 @@ function templatePods(workload: ClusterWorkload, source: Workload, nodes: readon
   const count = source.kind === 'DaemonSet' ? nodes.length : (source.replicas?.value ?? 1);
   return Array.from({ length: Math.min(Math.max(0, count), MAX_REPLICAS) }, (_, ordinal) => ({
     namespace,
-    name: podName(source.kind, name, `${namespace}/${name}`, ordinal),
+    name: podName(source.kind, name, `${source.kind} ${namespace}/${name}`, ordinal),
     workload,
-    labelPlaces: source.template.labels,
+    labelPlaces: new Map([...source.template.labels, ...madeLabels(source, name, ordinal)]),
     spec: source.template.spec,
     nodeName: source.kind === 'DaemonSet' ? nodes[ordinal]!.name : (source.template.spec.nodeName?.value ?? null),
     address: null,
@@ -59,6 +59,18 @@ function templatePods(workload: ClusterWorkload, source: Workload, nodes: readon
     source: source.template.at,
     ordinal,
   }));
+}
+
+/** Labels that controllers put on the pods they make. Kubernetes: well-known labels. */
+function madeLabels(source: Workload, name: string, ordinal: number): [string, Located<string>][] {
+  const label = (key: string, value: string): [string, Located<string>] => [key, { value, at: source.template.at }];
+  if (source.kind === 'StatefulSet')
+    return [
+      label('statefulset.kubernetes.io/pod-name', `${name}-${ordinal}`),
+      label('apps.kubernetes.io/pod-index', `${ordinal}`),
+    ];
+  if (source.kind === 'Job') return [label('batch.kubernetes.io/job-name', name), label('job-name', name)];
+  return [];
 }
 
 function podName(kind: Workload['kind'], name: string, key: string, ordinal: number): string {
@@ -76,11 +88,28 @@ function ownerOf(pod: Pod, declared: ReadonlyMap<string, Workload>): { kind: str
   const { namespace } = pod.metadata;
   let owner = pod.metadata.ownerReferences.find((reference) => reference.controller) ?? pod.metadata.ownerReferences[0];
   for (let depth = 0; owner && depth < 4; depth++) {
-    const above = declared.get(keyOf(owner.kind, namespace, owner.name))?.metadata.ownerReferences[0];
+    const source = declared.get(keyOf(owner.kind, namespace, owner.name));
+    const above = source ? source.metadata.ownerReferences[0] : makerOf(owner, namespace, declared);
     if (!above) break;
     owner = above;
   }
   return owner ?? null;
+}
+
+const hasEnded = ({ phase }: Pod): boolean => phase === 'Succeeded' || phase === 'Failed';
+
+/** Kinds that make others under names of their own, with a suffix. */
+const MAKERS: Readonly<Record<string, WorkloadKind>> = { ReplicaSet: 'Deployment', Job: 'CronJob' };
+
+/** The declared workload that an owner which is not declared would be of: `cart` of ReplicaSet `cart-7d9f8`. */
+function makerOf(
+  owner: { readonly kind: string; readonly name: string },
+  namespace: string,
+  declared: ReadonlyMap<string, Workload>,
+): { readonly kind: string; readonly name: string; readonly controller: boolean } | undefined {
+  const kind = MAKERS[owner.kind];
+  const name = owner.name.slice(0, Math.max(0, owner.name.lastIndexOf('-')));
+  return kind && declared.has(keyOf(kind, namespace, name)) ? { kind, name, controller: true } : undefined;
 }
 
 export interface Workloads {
@@ -121,10 +150,13 @@ export function buildWorkloads(
       labelPlaces: pod.metadata.labels,
       spec: pod.spec,
       nodeName: pod.spec.nodeName?.value ?? null,
-      address: pod.podIPs.map((ip) => parseAddress(ip.value)).find((address) => address !== null) ?? null,
+      // Its address may be another's by now.
+      address: hasEnded(pod)
+        ? null
+        : (pod.podIPs.map((ip) => parseAddress(ip.value)).find((address) => address !== null) ?? null),
       // A pod that has ended may be asked about, as what its workload runs next will be, but serves nobody.
       ipv6Only: pod.podIPs.length > 0 && pod.podIPs.every((ip) => parseAddress(ip.value) === null),
-      ready: pod.phase === 'Succeeded' || pod.phase === 'Failed' ? false : pod.ready,
+      ready: hasEnded(pod) ? false : pod.ready,
       terminating: pod.terminating,
       source: pod.at,
       ordinal: 0,
@@ -150,6 +182,8 @@ function ownedByDeclared(source: Workload, byKey: ReadonlyMap<string, Workload>)
   );
 }
 
+const nameOf = ({ namespace, name, workload }: Draft): string => `${namespace}/${name} of ${workload.ref}`;
+
 /** Gives each draft its node and its address: what the manifests say, else the same for the same pod, whatever else is there. */
 function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings: Settings): ClusterPod[] {
   const byName = new Map(nodes.map((node) => [node.name, node]));
@@ -167,8 +201,8 @@ function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings
     if (draft.address !== null || draft.spec.hostNetwork) continue;
     const node = nodeOf(draft);
     const names = wanting.get(node);
-    if (names) names.push(`${draft.namespace}/${draft.name}`);
-    else wanting.set(node, [`${draft.namespace}/${draft.name}`]);
+    if (names) names.push(nameOf(draft));
+    else wanting.set(node, [nameOf(draft)]);
   }
   const addresses = new Map<string, number>();
   const whole = parsePrefix(settings.podCIDR)!;
@@ -197,7 +231,7 @@ function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings
       labelPlaces,
       spec,
       node,
-      address: spec.hostNetwork ? node.address : (draft.address ?? addresses.get(`${namespace}/${name}`) ?? 0),
+      address: spec.hostNetwork ? node.address : (draft.address ?? addresses.get(nameOf(draft)) ?? 0),
       ipv6Only: draft.ipv6Only,
       hostNetwork: spec.hostNetwork,
       ready,

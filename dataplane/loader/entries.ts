@@ -95,8 +95,9 @@ export class Desirer {
   /** Everything the maps must hold for a cluster. */
   desire(cluster: Cluster, identities: Identities, policies: CompiledPolicies, settings: Settings): Desired {
     const pods = cluster.pods.filter((pod) => !pod.hostNetwork);
-    const numbers = this.endpointNumbers.assign(pods.map((pod) => `${pod.namespace}/${pod.name}`));
-    const endpointIds = new Map(pods.map((pod) => [pod, numbers.get(`${pod.namespace}/${pod.name}`)!]));
+    const nameOf = (pod: ClusterPod): string => `${pod.namespace}/${pod.name} of ${pod.workload.ref}`;
+    const numbers = this.endpointNumbers.assign(pods.map(nameOf));
+    const endpointIds = new Map(pods.map((pod) => [pod, numbers.get(nameOf(pod))!]));
     const frontends = this.frontends(cluster);
     const entries: MapEntry[] = [];
     const maglev: MaglevEntry[] = [];
@@ -110,9 +111,11 @@ export class Desirer {
         backendsById.set(id, backend);
       }
     }
-    entries.push(...wildcardEntries(frontends), ...nodeEntries(cluster));
+    for (const entry of wildcardEntries(frontends)) entries.push(entry);
+    for (const entry of nodeEntries(cluster)) entries.push(entry);
     for (const pod of pods) entries.push(...podEntries(pod, endpointIds.get(pod)!, identities, policies));
-    entries.push(...ipcacheEntries(cluster, identities), ...policyEntries(policies));
+    for (const entry of ipcacheEntries(cluster, identities)) entries.push(entry);
+    for (const entry of policyEntries(policies)) entries.push(entry);
     return {
       entries,
       maglev,

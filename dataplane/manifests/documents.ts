@@ -1,5 +1,5 @@
-import type { Problem } from '../problems.js';
-import { Fields } from './fields.js';
+import { problem, type Problem } from '../problems.js';
+import { Fields, quote } from './fields.js';
 import { isBeginningOfKind, kindOf, type Header } from './kinds.js';
 import { readMetadata } from './metadata.js';
 import type { ManifestObject, UnreadDocument } from './objects.js';
@@ -50,6 +50,10 @@ interface Inherited {
   readonly kindAt: Place;
 }
 
+/** Kinds that decide about traffic, in any spelling and of any version; staged ones decide nothing. */
+const MEANT_AS_POLICY =
+  /^(global|admin|baselineadmin|cluster|cilium|ciliumclusterwide)?networkpolicy$|^authorizationpolicy$/i;
+
 class DocumentReader {
   readonly objects: ManifestObject[] = [];
   readonly unread: UnreadDocument[] = [];
@@ -61,6 +65,7 @@ class DocumentReader {
     const type = tree.type === 'mapping' ? typeOf(tree, inherited) : null;
     if (tree.type !== 'mapping' || !type) {
       this.complete = false;
+      this.suspect(tree);
       return;
     }
     const object = new Fields(tree, this.problems);
@@ -77,13 +82,45 @@ class DocumentReader {
       if (read) this.objects.push(read);
       else this.refuse(object, known.isPolicy ? type.kind : null);
     } else if (isList(type)) this.readList(object, type);
-    else if (isBeginningOfKind(type.apiVersion, type.kind)) this.complete = false;
+    else {
+      if (isBeginningOfKind(type.apiVersion, type.kind)) this.complete = false;
+      this.suspect(tree);
+    }
+  }
+
+  /** What is no object that is known, but by its kind is, or holds, a policy that was meant: it must not be passed over. */
+  private suspect(tree: Tree): void {
+    if (tree.type === 'sequence') for (const item of tree.items) this.suspect(item);
+    if (tree.type !== 'mapping') return;
+    const kind = tree.entries.get('kind')?.value;
+    const text = kind?.type === 'scalar' ? kind.text : '';
+    const items = tree.entries.get('items')?.value;
+    if (items)
+      this.suspect(
+        items.type === 'mapping'
+          ? { ...items, type: 'sequence', items: [...items.entries.values()].map(({ value }) => value) }
+          : items,
+      );
+    if (!MEANT_AS_POLICY.test(text)) return;
+    const at = kind?.at ?? tree.at;
+    this.problems.push(
+      problem(
+        'HS1012',
+        at,
+        `${quote(text)} with this apiVersion is no policy that is evaluated; verdicts it could change are UNKNOWN.`,
+      ),
+    );
+    const namespace = new Fields(tree, []).within('metadata').text('namespace');
+    this.unread.push({ at: tree.at, kind: text, namespace, reason: 'syntax' });
   }
 
   /** Items of `kind: List` name their own kind; those of a `PodList` need not. */
   private readList(object: Fields, type: Inherited): void {
     const items = object.list('items');
-    if (items === undefined) this.complete = false;
+    if (items === undefined) {
+      this.complete = false;
+      this.suspect(object.mapping);
+    }
     const inherited = type.kind === 'List' ? null : { ...type, kind: type.kind.slice(0, -'List'.length) };
     for (const item of items?.items ?? []) this.read(item, inherited);
   }
@@ -115,11 +152,17 @@ function legible(source: SourceText): { kind: string | null; namespace: string |
   let kind: string | null = null;
   let namespace: string | null = null;
   let inMetadata = false;
+  let indent: string | null = null;
   source.lineStarts.forEach((start, index) => {
     const line = source.text.slice(start, source.lineStarts[index + 1]);
-    if (/^[^\s#]/.test(line)) inMetadata = line.startsWith('metadata:');
+    if (/^[^\s#]/.test(line)) {
+      inMetadata = line.startsWith('metadata:');
+      indent = null;
+    } else if (inMetadata && /\S/.test(line)) indent ??= /^[ \t]*/.exec(line)![0];
     kind ??= /^kind:[ \t]+["']?([A-Za-z]+)["']?\s*(?:#|$)/.exec(line)?.[1] ?? null;
-    if (inMetadata) namespace ??= /^[ \t]+namespace:[ \t]+["']?([-a-z0-9]+)["']?\s*(?:#|$)/.exec(line)?.[1] ?? null;
+    // Deeper lines are of labels, annotations or texts, which may say `namespace:` too.
+    if (inMetadata && indent !== null && line.startsWith(`${indent}namespace:`))
+      namespace ??= /namespace:[ \t]+["']?([-a-z0-9]+)["']?\s*(?:#|$)/.exec(line)?.[1] ?? null;
   });
   return { kind, namespace };
 }

@@ -19,7 +19,7 @@ const IGNORED =
 /** Pods that no policy can tell apart. */
 export interface PodIdentity {
   readonly number: number;
-  /** `namespace;label=value;…`, sorted; pods with the same text have the same number. */
+  /** Namespace and labels, sorted; pods with the same text have the same number. */
   readonly key: string;
   readonly pods: readonly ClusterPod[];
   /** Any of them: its labels, namespace and named ports are those of all. */
@@ -80,11 +80,11 @@ function keyOf(pod: ClusterPod, asked: ReadonlySet<string>, prefixes: readonly P
   const labels = [...pod.labels]
     .filter(([key]) => asked.has(key) || !IGNORED.test(key))
     .map(([key, value]) => `${key}=${value}`);
-  return [
+  return JSON.stringify([
     pod.namespace,
     ...labels.sort(compare),
     ...(matchesPods ? prefixes.filter((prefix) => contains(prefix, pod.address)).map(formatPrefix) : []),
-  ].join(';');
+  ]);
 }
 
 const portsOf = (pod: ClusterPod): string =>
@@ -111,7 +111,7 @@ export function buildIdentities(cluster: Cluster, settings: Settings): Identitie
   }
   const members = new Map<string, ClusterPod[]>();
   for (const [key, byPorts] of groups) {
-    for (const [ports, pods] of byPorts) members.set(byPorts.size > 1 ? `${key};ports=${ports}` : key, pods);
+    for (const [ports, pods] of byPorts) members.set(byPorts.size > 1 ? `${key} ${ports}` : key, pods);
   }
   const numbers = spread(members.keys(), FIRST, COUNT);
   const pods = [...members]
