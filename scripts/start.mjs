@@ -29,7 +29,9 @@ async function findVsCode() {
 
 const { code, why } = await findVsCode();
 if (code) {
-  console.log('Opening the clusters of examples/ in VS Code with Hopscope. Hover a Service name, or change a label in a policy.');
+  console.log(
+    'Opening the clusters of examples/ in VS Code with Hopscope. Hover a Service name, or change a label in a policy.',
+  );
   const profile = mkdtempSync(join(tmpdir(), 'hopscope-'));
   const args = [
     `--extensionDevelopmentPath=${resolve('.')}`,

@@ -2,7 +2,7 @@
 import type { ClusterBackend, ClusterNode, ClusterPod, ClusterService } from '../cluster/cluster.js';
 import type { Frontend } from '../loader/entries.js';
 import { identityOf, policyOf, type State } from '../state.js';
-import { externalClasses, podAt, run, type Outcome, type Probe, type Sender } from './probe.js';
+import { externalClasses, outsideIn, podAt, run, type Outcome, type Probe, type Sender } from './probe.js';
 import type { Target } from './refs.js';
 
 /** Source ports tried, at most, until every kind of backend of a Service has been picked. */
@@ -47,6 +47,7 @@ function destinationsOf(
   port: number,
   sender: ClusterNode | null,
   outside = false,
+  byNode = false,
 ): Destination[] {
   const at = (address: number, service: ClusterService | null = null, own = port): Destination => ({
     address,
@@ -56,7 +57,7 @@ function destinationsOf(
   });
   switch (to.kind) {
     case 'pods':
-      return classes(state, to.pods).map((pod) => ({
+      return classes(state, to.pods, byNode).map((pod) => ({
         address: pod.address,
         port,
         pod: pod.hostNetwork ? null : pod,
@@ -67,6 +68,7 @@ function destinationsOf(
       const open = outside ? outsideOf(state, service, port) : [];
       if (open.length > 0) return open.map(({ address, number }) => at(address, service, number));
       if (service.clusterIP !== null) return [at(service.clusterIP, service)];
+      if (!service.source.headless) return [];
       // A headless Service is only a name: the client gets the pods' own addresses, and the port stays as asked.
       const backends = service.ports.flatMap((listed) => listed.backends);
       const pods = new Map(backends.map((backend) => [backend.address, backend]));
@@ -77,7 +79,9 @@ function destinationsOf(
     case 'addresses':
       return externalClasses(state)
         .filter(({ first, last }) => first <= to.last && to.first <= last)
-        .map(({ first }) => at(Math.max(first, to.first)));
+        .flatMap(({ first, last }) =>
+          outsideIn(state, Math.max(first, to.first), Math.min(last, to.last)).map((address) => at(address)),
+        );
     case 'node':
       return [at(to.node.address)];
     case 'host':
@@ -111,7 +115,7 @@ export function casesOf(
   if (from.kind === 'pods') {
     const byNode = to.kind === 'service' && to.service.source.internalTrafficPolicy === 'Local';
     for (const pod of classes(state, from.pods, byNode)) {
-      for (const destination of destinationsOf(state, to, port, pod.node)) {
+      for (const destination of destinationsOf(state, to, port, pod.node, false, pod.hostNetwork)) {
         // A pod of a workload speaks to another of its pods, if there is one, and not to itself.
         const other =
           destination.pod === pod && to.kind === 'pods'
@@ -127,7 +131,9 @@ export function casesOf(
     return probes;
   }
   const outside = from.kind === 'world' || from.kind === 'address' || from.kind === 'addresses';
-  for (const destination of destinationsOf(state, to, port, null, outside)) {
+  // A node's own packets are the host's to its own pods, and another node's to all others.
+  const asNode = from.kind === 'host' || from.kind === 'node';
+  for (const destination of destinationsOf(state, to, port, null, outside, asNode)) {
     const home = destination.pod?.node ?? firstBackend(destination.service)?.pod?.node ?? fallback;
     if (from.kind === 'host' || from.kind === 'node') {
       const node = from.kind === 'node' ? from.node : home;
@@ -178,33 +184,49 @@ function sourcesOf(state: State, from: Target): number[] {
   if (from.kind === 'addresses')
     return all
       .filter(({ first, last }) => first <= from.last && from.first <= last)
-      .map(({ first }) => Math.max(first, from.first));
+      .flatMap(({ first, last }) => outsideIn(state, Math.max(first, from.first), Math.min(last, from.last)));
   return from.kind === 'world' ? all.map(({ example }) => example) : [];
 }
 
 /** What makes two backends of a Service answer differently. */
-const backendClass = (state: State, { pod, address, port }: ClusterBackend): string =>
-  pod ? `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${port}` : `${address} ${port}`;
+const backendClass = (state: State, { pod, address, port }: ClusterBackend, byNode: boolean): string =>
+  pod
+    ? `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${port} ${byNode ? pod.node.index : ''}`
+    : `${address} ${port}`;
 
 /**
  * Runs the packets. Where a Service picks among backends that differ, other source ports are tried until each kind of
- * backend was picked once, unless the question names its source port.
+ * backend was picked once, unless the question names its source port. A kind that no port leads to (a Service with
+ * sessionAffinity looks at the client's address alone) is asked without the Service: its policies answer the same.
  */
 export function settle(state: State, cases: readonly Probe[], fixed: boolean): Outcome[] {
   const outcomes: Outcome[] = [];
   for (const outcome of run(state, cases)) {
     outcomes.push(outcome);
-    const kinds = new Set(outcome.frontend?.backends.map(({ backend }) => backendClass(state, backend)) ?? []);
-    if (fixed || !outcome.backend || kinds.size < 2) continue;
-    kinds.delete(backendClass(state, outcome.backend));
-    for (let tried = 1; tried < SOURCE_PORTS && kinds.size > 0; tried += 64) {
-      const more = Array.from({ length: 64 }, (_, i) => ({
-        ...outcome.probe,
-        tuple: { ...outcome.probe.tuple, sourcePort: 20000 + ((outcome.probe.tuple.sourcePort + tried + i) % 40000) },
-      }));
-      for (const other of run(state, more))
-        if (other.backend && kinds.delete(backendClass(state, other.backend))) outcomes.push(other);
+    const { probe, frontend, backend } = outcome;
+    if (fixed || !frontend || !backend) continue;
+    const byNode = probe.sender.kind === 'host' || (probe.sender.kind === 'pod' && probe.sender.pod.hostNetwork);
+    const kinds = new Map(frontend.backends.map((one) => [backendClass(state, one.backend, byNode), one.backend]));
+    kinds.delete(backendClass(state, backend, byNode));
+    const tries = frontend.service.source.affinitySeconds === null ? SOURCE_PORTS : 0;
+    for (let tried = 1; tried < tries && kinds.size > 0; tried += 64) {
+      const more = Array.from({ length: 64 }, (_, i) =>
+        withSourcePort(probe, 20000 + ((probe.tuple.sourcePort + tried + i) % 40000)),
+      );
+      for (const other of run(state, more)) {
+        if (other.backend && kinds.delete(backendClass(state, other.backend, byNode))) outcomes.push(other);
+      }
     }
+    const direct = [...kinds.values()].map(({ address, port }) => ({
+      ...probe,
+      tuple: { ...probe.tuple, destination: address, destinationPort: port },
+    }));
+    outcomes.push(...run(state, direct));
   }
   return outcomes;
 }
+
+const withSourcePort = (probe: Probe, sourcePort: number): Probe => ({
+  ...probe,
+  tuple: { ...probe.tuple, sourcePort },
+});

@@ -126,7 +126,7 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
 
 /** Kinds that may hold a policy, as far as the text of an unread document shows. */
 const mayBePolicy = ({ kind }: UnreadDocument): boolean =>
-  kind === null || /Policy|^PeerAuthentication$|^List$/.test(kind);
+  kind === null || /policy|^peerauthentication$|^list$/i.test(kind);
 
 /** Documents that could hold a policy for these namespaces and could not be read, or are of a kind that is not evaluated. */
 export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): string[] {

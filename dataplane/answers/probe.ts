@@ -148,6 +148,27 @@ export interface ExternalClass {
   readonly example: number;
 }
 
+const insides = new WeakMap<State, ReadonlySet<number>>();
+
+/** Addresses of the cluster's own: pods', nodes' and Services'. */
+function insideOf(state: State): ReadonlySet<number> {
+  let inside = insides.get(state);
+  if (!inside) {
+    const own = [...state.cluster.pods, ...state.cluster.nodes].map(({ address }) => address);
+    inside = new Set([...own, ...state.desired.frontends.map(({ address }) => address)]);
+    insides.set(state, inside);
+  }
+  return inside;
+}
+
+/** The first address of a range that is not the cluster's own; none where all are. 0.0.0.0 is nobody's. */
+export function outsideIn(state: State, first: number, last: number): number[] {
+  const inside = insideOf(state);
+  let address = first === 0 && last > 0 ? 1 : first;
+  while (address <= last && inside.has(address)) address++;
+  return address <= last ? [address] : [];
+}
+
 const classesOf = new WeakMap<State, ExternalClass[]>();
 
 /**
@@ -157,8 +178,6 @@ const classesOf = new WeakMap<State, ExternalClass[]>();
 export function externalClasses(state: State): ExternalClass[] {
   const known = classesOf.get(state);
   if (known) return known;
-  const inside = new Set<number>([...state.cluster.pods, ...state.cluster.nodes].map(({ address }) => address));
-  for (const { clusterIP } of state.cluster.services) if (clusterIP !== null) inside.add(clusterIP);
   const cuts = new Set<number>([0, 2 ** 32]);
   for (const { prefix } of state.identities.prefixes)
     cuts.add(prefix.address).add(prefix.address + 2 ** (32 - prefix.length));
@@ -167,10 +186,8 @@ export function externalClasses(state: State): ExternalClass[] {
   for (let i = 0; i + 1 < sorted.length; i++) {
     const first = sorted[i]!;
     const last = sorted[i + 1]! - 1;
-    // 0.0.0.0 is nobody's address.
-    let example = first === 0 && last > 0 ? 1 : first;
-    while (example <= last && inside.has(example)) example++;
-    if (example > last) continue;
+    const [example] = outsideIn(state, first, last);
+    if (example === undefined) continue;
     const identity = identityAt(state, first);
     const before = classes.at(-1);
     if (before && before.identity === identity && before.last + 1 === first)

@@ -168,8 +168,27 @@ function meant(state: State, name: string, from: string): string {
 
 const suggestion = (near: string | null): string => (near === null ? '' : `; did you mean ${near}?`);
 
+/** Names that lead to names, at most. */
+const MAX_ALIASES = 8;
+
+/** What an ExternalName Service stands for: a full name, of the cluster or of the world. */
+function aliasOf(state: State, { source }: ClusterService, typed: string, depth: number): Target {
+  const label = `dns:${typed}`;
+  const name = source.externalName?.value.replace(/\.$/, '').toLowerCase() ?? '';
+  const domain = state.settings.clusterDomain;
+  if (!name.endsWith(`.${domain}`)) return { kind: 'world', label };
+  const found = depth < MAX_ALIASES ? lookUp(state, name, domain, typed, depth + 1) : null;
+  return (
+    found ?? {
+      kind: 'unanswerable',
+      label,
+      why: `${label} is another name for ${name}, which nothing in the cluster answers to`,
+    }
+  );
+}
+
 /** The record of a full name: `service.ns.svc.domain`, `pod-ip.ns.pod.domain`, `hostname.service.ns.svc.domain`. */
-function lookUp(state: State, name: string, domain: string, typed: string): Target | null {
+function lookUp(state: State, name: string, domain: string, typed: string, depth = 0): Target | null {
   if (!name.endsWith(`.${domain}`)) return null;
   const labels = name.slice(0, -domain.length - 1).split('.');
   const kind = labels.pop();
@@ -185,7 +204,7 @@ function lookUp(state: State, name: string, domain: string, typed: string): Targ
   );
   if (!service) return null;
   if (labels.length === 0) {
-    if (service.source.type === 'ExternalName') return { kind: 'world', label: `dns:${typed}` };
+    if (service.source.type === 'ExternalName') return aliasOf(state, service, typed, depth);
     return { kind: 'service', label: `dns:${typed}`, service, viaName: typed };
   }
   const pods = service.selected.filter((pod) => (pod.spec.hostname ?? pod.name) === labels.join('.'));

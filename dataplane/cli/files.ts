@@ -1,5 +1,5 @@
 /** Reads what PATHs name: a file, a folder (all .yaml, .yml and .json below it), or `-` for standard input. */
-import { lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
 import { compare } from '../hash.js';
 import { SETTINGS_FILE } from '../settings.js';
@@ -27,7 +27,7 @@ export function readPaths(paths: readonly string[]): Files {
     }
     const stats = statSync(path, { throwIfNoEntry: false });
     if (!stats) throw new CallError(`${path}: there is no such file or folder`);
-    if (stats.isDirectory()) readFolder(path, realpathSync(path), 0, files);
+    if (stats.isDirectory()) readFolder(path, 0, files);
     else if (stats.isFile()) files.set(named(path), readFileSync(path));
     else throw new CallError(`${path}: not a file or folder`);
     const settings = join(stats.isDirectory() ? path : dirname(path), SETTINGS_FILE);
@@ -36,25 +36,17 @@ export function readPaths(paths: readonly string[]): Files {
   return files;
 }
 
-function readFolder(folder: string, root: string, depth: number, files: Files): void {
+function readFolder(folder: string, depth: number, files: Files): void {
   if (depth > MAX_DEPTH) return;
   const entries = readdirSync(folder, { withFileTypes: true }).sort((a, b) => compare(a.name, b.name));
   for (const entry of entries) {
     const path = join(folder, entry.name);
     if (SKIPPED.has(entry.name) || entry.name === SETTINGS_FILE) continue;
-    if (lstatSync(path).isSymbolicLink() && !leadsInside(path, root)) continue;
+    // What a link leads to inside the folder is read where it stands; what is outside is not read at all.
+    if (lstatSync(path).isSymbolicLink()) continue;
     const stats = statSync(path, { throwIfNoEntry: false });
     // Only regular files: a pipe or a device would never end.
-    if (stats?.isDirectory()) readFolder(path, root, depth + 1, files);
+    if (stats?.isDirectory()) readFolder(path, depth + 1, files);
     else if (stats?.isFile() && isManifest(entry.name)) files.set(named(path), readFileSync(path));
-  }
-}
-
-function leadsInside(link: string, root: string): boolean {
-  try {
-    const target = realpathSync(link);
-    return target === root || target.startsWith(root + sep);
-  } catch {
-    return false;
   }
 }

@@ -54,6 +54,36 @@ const CASES: readonly (readonly [what: string, state: State, to: string, depends
     /could not be read/,
   ],
   [
+    'a policy of an old apiVersion',
+    state({}, PODS, POLICY.replace('networking.k8s.io/v1', 'extensions/v1beta1')),
+    'default/b',
+    /NetworkPolicy could not be read/,
+  ],
+  [
+    'a policy whose kind is misspelt in case',
+    state({}, PODS, POLICY.replace('kind: NetworkPolicy', 'kind: Networkpolicy')),
+    'default/b',
+    /Networkpolicy could not be read/,
+  ],
+  [
+    'a policy in a List without apiVersion',
+    state({}, PODS, 'kind: List\nitems:\n  - {kind: NetworkPolicy, metadata: {name: x}}\n'),
+    'default/b',
+    /NetworkPolicy could not be read/,
+  ],
+  [
+    'a broken policy whose labels name another namespace',
+    state({}, PODS, 'kind: NetworkPolicy\nmetadata:\n  labels:\n    namespace: other\n  name: x\nspec: [\n'),
+    'default/b',
+    /NetworkPolicy could not be read/,
+  ],
+  [
+    'a Namespace that could not be read, where a policy asks for labels',
+    state({}, PODS, POLICY, 'kind: Namespace\nmetadata: {name: [\n'),
+    'default/b',
+    /Namespace could not be read/,
+  ],
+  [
     'two pods with one address',
     state({}, PODS, pod('twin', '10.1.0.6', 'n1')),
     'default/b',
