@@ -84,12 +84,15 @@ function resolveWorkload(state: State, ref: string): Resolved {
     : { error: `nothing matches ${ref}${nearWorkload(state, namespace, name)}` };
 }
 
+/** A workload of a near name in that namespace, or of that very name in another. */
 function nearWorkload(state: State, namespace: string, name: string): string {
+  const { workloads } = state.cluster;
   const near = nearest(
-    `${namespace}/${name}`,
-    state.cluster.workloads.map((workload) => `${workload.namespace}/${workload.name}`),
+    name,
+    workloads.filter((workload) => workload.namespace === namespace).map((workload) => workload.name),
   );
-  return suggestion(near);
+  const elsewhere = workloads.find((workload) => workload.name === name);
+  return suggestion(near ? `${namespace}/${near}` : elsewhere ? `${elsewhere.namespace}/${name}` : null);
 }
 
 function podsOf(label: string, workload: ClusterWorkload): Target {

@@ -80,7 +80,7 @@ class DocumentReader {
       };
       const read = header && known.read(object, header);
       if (read) this.objects.push(read);
-      else this.refuse(object, known.isPolicy ? type.kind : null);
+      else this.refuse(object, known.isPolicy || type.kind === 'Namespace' ? type.kind : null);
     } else if (isList(type)) this.readList(object, type);
     else {
       if (isBeginningOfKind(type.apiVersion, type.kind)) this.complete = false;

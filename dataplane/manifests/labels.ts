@@ -14,9 +14,15 @@ function isLabelKey(text: string): boolean {
   return more.length === 0 && NAME.test(name!) && (prefix === undefined || isSubdomain(prefix));
 }
 
-/** Labels of an object: those that Kubernetes refuses are reported and kept, as nothing selects them by mistake. */
-export function readLabels(fields: Fields, name: string): ReadonlyMap<string, Located<string>> {
-  return checkLabels(fields.within(name)).labels;
+/**
+ * Labels of an object: texts that Kubernetes refuses are reported and kept, as nothing selects them by mistake. `undefined` where
+ * one is no text at all: what selects the object is then not known.
+ */
+export function readLabels(fields: Fields, name: string): ReadonlyMap<string, Located<string>> | undefined {
+  const mapping = fields.fields(name);
+  if (!mapping) return mapping === null ? new Map() : undefined;
+  const { labels } = checkLabels(mapping);
+  return labels.size === [...mapping.names].length ? labels : undefined;
 }
 
 /** A mapping of labels, or `undefined` where a key or value can be none. */

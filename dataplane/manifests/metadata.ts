@@ -6,7 +6,7 @@ import type { Located } from './place.js';
 /** What the API server appends to a `generateName`: five characters that are not known before. */
 const GENERATED = 'xxxxx';
 
-/** The metadata of an object; `undefined` where it has no name. */
+/** The metadata of an object; `undefined` where it has no name, or labels that cannot be read. */
 export function readMetadata(object: Fields, namespaced: boolean): Metadata | undefined {
   const metadata = object.optional('metadata');
   if (!metadata) return undefined;
@@ -19,7 +19,7 @@ export function readMetadata(object: Fields, namespaced: boolean): Metadata | un
     name: owner.text('name') ?? '',
     controller: owner.boolean('controller'),
   }));
-  return name && { name, namespace, labels, annotations, ownerReferences };
+  return name && labels && { name, namespace, labels, annotations, ownerReferences };
 }
 
 function readName(metadata: Fields): Located<string> | undefined {

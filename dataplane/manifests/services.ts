@@ -17,11 +17,13 @@ const MAX_AFFINITY_SECONDS = 86_400;
 /** The label that keeps kube-proxy away from a Service. */
 const HEADLESS_LABEL = 'service.kubernetes.io/headless';
 
-export function readService(object: Fields, header: Header): Service {
+/** `undefined` with a selector that cannot be read: whom it selects is not known. */
+export function readService(object: Fields, header: Header): Service | undefined {
   const spec = object.within('spec');
   const assigned = readClusterIPs(spec);
   const headless = assigned.some(isNone) || header.metadata.labels.has(HEADLESS_LABEL);
   const selector = readLabels(spec, 'selector');
+  if (!selector) return undefined;
   return {
     ...header,
     kind: 'Service',

@@ -1,3 +1,4 @@
+import type { Located } from './place.js';
 import type { Fields } from './fields.js';
 import type { Header } from './kinds.js';
 import { readLabels, readSelector } from './labels.js';
@@ -12,7 +13,8 @@ export function readWorkload(kind: WorkloadKind) {
     const spec =
       kind === 'CronJob' ? object.within('spec').within('jobTemplate').within('spec') : object.within('spec');
     const template = spec.required('template', spec.fields('template'));
-    if (!template) return undefined;
+    const labels = template && readLabels(template.within('metadata'), 'labels');
+    if (!template || !labels) return undefined;
     return {
       ...header,
       kind,
@@ -21,7 +23,7 @@ export function readWorkload(kind: WorkloadKind) {
       selector: (kind === 'ReplicationController' ? readEqualities(spec) : readSelector(spec, 'selector')) ?? null,
       template: {
         at: template.at,
-        labels: readLabels(template.within('metadata'), 'labels'),
+        labels,
         spec: readPodSpec(template.within('spec')),
       },
     };
@@ -31,5 +33,9 @@ export function readWorkload(kind: WorkloadKind) {
 /** The selector of a ReplicationController: a mapping of labels. */
 function readEqualities(spec: Fields): LabelSelector | null {
   if (!spec.has('selector')) return null;
-  return { at: spec.placeOf('selector'), matchLabels: readLabels(spec, 'selector'), matchExpressions: [] };
+  return {
+    at: spec.placeOf('selector'),
+    matchLabels: readLabels(spec, 'selector') ?? new Map<string, Located<string>>(),
+    matchExpressions: [],
+  };
 }

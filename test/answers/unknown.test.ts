@@ -123,6 +123,38 @@ for (const [what, given, to, depends, protocol = 'TCP'] of CASES) {
   });
 }
 
+test('labels that are no texts: the pod is not answered for, and a Namespace with such makes its askers UNKNOWN', () => {
+  const broken = state(
+    {},
+    pod('a', '10.1.0.5', 'n1'),
+    pod('b', '10.1.0.6', 'n1').replace('{app: b}', '{app: [b]}'),
+    POLICY,
+  );
+  assert.deepEqual(
+    query(broken, {
+      from: 'default/a',
+      to: 'default/b',
+      protocol: 'TCP',
+      port: 80,
+      sourcePort: null,
+      node: null,
+      http: null,
+    }),
+    { error: 'nothing matches default/b' },
+  );
+  const namespace = 'apiVersion: v1\nkind: Namespace\nmetadata: {name: default, labels: [team=x]}\n';
+  const answered = query(state({}, PODS, POLICY, namespace), {
+    from: 'default/a',
+    to: 'default/b',
+    protocol: 'TCP',
+    port: 80,
+    sourcePort: null,
+    node: null,
+    http: null,
+  });
+  assert.equal('answer' in answered && answered.answer.verdict, 'UNKNOWN');
+});
+
 test('reach lists such ends as unknown, and no connection of theirs', () => {
   const found = reach(state({}, PODS, pod('twin', '10.1.0.6', 'n1')), { from: null, to: null, protocol: null });
   assert.ok('connections' in found);
