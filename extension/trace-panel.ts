@@ -159,7 +159,7 @@ function viewOf(generation: number, request: TraceRequest, trace: Trace, places:
     text: `${file}:${line}`,
     link: places.push({ file, line, column }) - 1,
   });
-  const { verdict, reason, direction, deciders, service, backend, depends, assumes, forward, reply } = trace;
+  const { verdict, reason, direction, deciders, service, backend, depends, assumes, hints, forward, reply } = trace;
   const why = reason ? `${reason.text} (${reason.code})${direction ? ` at ${direction}` : ''}` : '';
   const where = backend ? `${backend.pod ?? backend.ip} ${backend.ip}:${backend.port}` : '';
   const via = service && where ? `Service ${service.namespace}/${service.name}:${service.port} picks ${where}` : where;
@@ -176,6 +176,7 @@ function viewOf(generation: number, request: TraceRequest, trace: Trace, places:
       ...linkTo(decider),
     })),
     notes: [
+      ...hints.map((text) => ({ label: 'because', text })),
       ...(why && via ? [{ label: 'backend', text: via }] : []),
       ...depends.map((text) => ({ label: 'depends on', text })),
       ...assumes.map((text) => ({ label: 'assumes', text })),
