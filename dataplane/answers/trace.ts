@@ -1,5 +1,14 @@
 /** One packet, hop by hop, there and back: the dataplane's own records, told in words. */
-import { CtDirection, CtStatus, EventType, MapId, Program, Step, VXLAN_PORT } from '../../assembly/abi.js';
+import {
+  CtDirection,
+  CtStatus,
+  EventType,
+  IPV4_LOOPBACK_WORD,
+  MapId,
+  Program,
+  Step,
+  VXLAN_PORT,
+} from '../../assembly/abi.js';
 import { LookupNotify, TraceNotify } from '../../pkg/structs.js';
 import { formatAddress } from '../addresses.js';
 import { SCHEMAS, type Presented } from '../loader/present.js';
@@ -142,8 +151,8 @@ function capturesOf(state: State, events: readonly Uint8Array[]): Capture[] {
   });
 }
 
-/** 169.254.42.1, the source of a packet that a pod sends to itself through a Service. Cilium `IPV4_LOOPBACK`. */
-const LOOPBACK = 0xa9fe2a01;
+/** The datapath's loopback address, in host order as records are read. */
+const LOOPBACK = new DataView(Uint32Array.of(IPV4_LOOPBACK_WORD).buffer).getUint32(0);
 
 /** How the sender comes by the address of a name: it asks the cluster's DNS, by a packet that was run as well. */
 function nameHops(state: State, { to }: Question, { probe }: Outcome): Hop[] {

@@ -1,5 +1,5 @@
 /** Reads what PATHs name: a file, a folder (all .yaml, .yml and .json below it), or `-` for standard input. */
-import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
 import { compare } from '../hash.js';
 import { SETTINGS_FILE } from '../settings.js';
@@ -42,11 +42,8 @@ function readFolder(folder: string, depth: number, files: Files): void {
   for (const entry of entries) {
     const path = join(folder, entry.name);
     if (SKIPPED.has(entry.name) || entry.name === SETTINGS_FILE) continue;
-    // What a link leads to inside the folder is read where it stands; what is outside is not read at all.
-    if (lstatSync(path).isSymbolicLink()) continue;
-    const stats = statSync(path, { throwIfNoEntry: false });
-    // Only regular files: a pipe or a device would never end.
-    if (stats?.isDirectory()) readFolder(path, depth + 1, files);
-    else if (stats?.isFile() && isManifest(entry.name)) files.set(named(path), readFileSync(path));
+    // Only regular files: a pipe or a device would never end, and what a link leads to is read where it stands, or not at all.
+    if (entry.isDirectory()) readFolder(path, depth + 1, files);
+    else if (entry.isFile() && isManifest(entry.name)) files.set(named(path), readFileSync(path));
   }
 }
