@@ -26,20 +26,25 @@ export const enum DropReason {
   POLICY = 133,
   INVALID = 134,
   CT_INVALID_HDR = 135,
+  FRAG_NEEDED = 136,
   CT_UNKNOWN_PROTO = 137,
   UNKNOWN_L3 = 139,
   UNKNOWN_L4 = 142,
   NO_TUNNEL_KEY = 147,
+  UNKNOWN_TARGET = 150,
   UNROUTABLE = 151,
   CT_CREATE_FAILED = 155,
+  INVALID_EXTHDR = 156,
   FRAG_NOSUPPORT = 157,
   NO_SERVICE = 158,
   NO_TUNNEL_ENDPOINT = 160,
   UNSUPPORTED_L2 = 166,
   NAT_NO_MAPPING = 167,
+  NAT_UNSUPP_PROTO = 168,
   ENCAP_PROHIBITED = 170,
   INVALID_IDENTITY = 171,
   IS_CLUSTER_IP = 174,
+  FRAG_NOT_FOUND = 175,
   NOT_IN_SRC_RANGE = 177,
   POLICY_DENY = 181,
   VLAN_FILTERED = 182,
@@ -94,6 +99,12 @@ export const enum CtDirection {
   SERVICE = 4,
 }
 
+/** Families of addresses, as their version number. */
+export const enum Family {
+  IPV4 = 4,
+  IPV6 = 6,
+}
+
 /** Bits of `CtEntry.flags`, in the order of the bit field of Cilium's `struct ct_entry`. */
 export const enum CtFlag {
   RX_CLOSING = 1,
@@ -111,7 +122,7 @@ export const enum CtLifetime {
   CLOSE = 10,
 }
 
-/** Bits of `Lb4Service.flags`. Cilium `SVC_FLAG_*`. */
+/** Bits of `LbService.flags`. Cilium `SVC_FLAG_*`. */
 export const enum SvcFlag {
   EXTERNAL_IP = 1,
   NODEPORT = 2,
@@ -123,9 +134,11 @@ export const enum SvcFlag {
   SOURCE_RANGE = 128,
 }
 
-/** Bits of `Lb4Service.flags2`. Cilium `SVC_FLAG_*`, second byte. */
+/** Bits of `LbService.flags2`. Cilium `SVC_FLAG_*`, second byte. */
 export const enum SvcFlag2 {
   INT_LOCAL_SCOPE = 16,
+  /** The source ranges are those that are kept out. */
+  SOURCE_RANGE_DENY = 64,
 }
 
 /** Whom a Service's entry is for. Cilium `LB_LOOKUP_SCOPE_*`. */
@@ -161,6 +174,9 @@ export const enum ReservedIdentity {
   REMOTE_NODE = 6,
   KUBE_APISERVER = 7,
   INGRESS = 8,
+  /** The world, where both families are in use. */
+  WORLD_IPV4 = 9,
+  WORLD_IPV6 = 10,
 }
 
 /** Bits of `EndpointInfo.flags`. Cilium `ENDPOINT_F_*`. */
@@ -179,24 +195,50 @@ export const enum PolicyMatch {
   PROTO_ONLY = 6,
 }
 
-/** The maps, in the order in which they are dumped. */
+/** The maps, in the order in which they are dumped. Of a pair, one a family, IPv6's follows IPv4's. */
 export const enum MapId {
   LB4_SERVICES = 0,
-  LB4_BACKENDS = 1,
-  LB4_REVERSE_NAT = 2,
-  LB4_MAGLEV = 3,
-  CT4 = 4,
-  IPCACHE = 5,
-  POLICY = 6,
-  LXC = 7,
-  ENDPOINT_CONFIG = 8,
-  NODE_CONFIG = 9,
-  NODES = 10,
-  SNAT = 11,
-  SOURCE_RANGE = 12,
-  METRICS = 13,
-  EVENTS = 14,
-  COUNT = 15,
+  LB6_SERVICES = 1,
+  LB4_BACKENDS = 2,
+  LB6_BACKENDS = 3,
+  LB4_REVERSE_NAT = 4,
+  LB6_REVERSE_NAT = 5,
+  LB4_MAGLEV = 6,
+  LB6_MAGLEV = 7,
+  LB4_AFFINITY = 8,
+  LB6_AFFINITY = 9,
+  LB4_SOURCE_RANGE = 10,
+  LB6_SOURCE_RANGE = 11,
+  CT4 = 12,
+  CT6 = 13,
+  SNAT4 = 14,
+  SNAT6 = 15,
+  FRAGMENTS4 = 16,
+  FRAGMENTS6 = 17,
+  IPCACHE4 = 18,
+  IPCACHE6 = 19,
+  LXC4 = 20,
+  LXC6 = 21,
+  NODES4 = 22,
+  NODES6 = 23,
+  AFFINITY_MATCH = 24,
+  POLICY = 25,
+  ENDPOINT_CONFIG = 26,
+  NODE_CONFIG = 27,
+  RUNTIME_CONFIG = 28,
+  METRICS = 29,
+  EVENTS = 30,
+  COUNT = 31,
+}
+
+/** Bits of `RuntimeConfig.flags`: what Cilium's agent is configured with. */
+export const enum ConfigFlag {
+  /** Ports of a packet's first fragment are kept for the later ones (`enable-ipv4-fragment-tracking`). */
+  TRACK_FRAGMENTS = 1,
+  /** What leaves the cluster goes in the node's name (`enable-bpf-masquerade`). */
+  MASQUERADE = 2,
+  /** A Service without a backend answers with an ICMP error (`service-no-backend-response: reject`). */
+  REJECT_NO_BACKEND = 4,
 }
 
 /** Results of a map's update and delete, as the kernel numbers them. */
@@ -217,8 +259,10 @@ export const enum EventType {
 
 /** IP protocol numbers. IANA protocol-numbers. */
 export const enum IpProto {
+  ICMP = 1,
   TCP = 6,
   UDP = 17,
+  ICMPV6 = 58,
   SCTP = 132,
 }
 

@@ -1,33 +1,23 @@
 /** The module's exports: start-up, the maps, and batches of packets. Numbers are those of `abi.ts`, structs those of `pkg/structs.ts`. */
-import { BATCH_SIZE, EVENT_SIZE, MapError, MapId, PACKET_HEADROOM, PACKET_ROOM } from './abi';
+import { BATCH_SIZE, EVENT_SIZE, MapId, PACKET_HEADROOM, PACKET_ROOM } from './abi';
+import * as affinity from './lib/affinity';
 import * as ct from './lib/conntrack';
-import { CtEntry, Ipv4CtTuple } from './lib/conntrack';
 import * as endpoint from './lib/endpoint';
-import { EndpointConfig, EndpointInfo, EndpointKey, NodeConfig, NodeKey, NodeValue } from './lib/endpoint';
-import { ipcache, IpcacheKey, RemoteEndpointInfo } from './lib/ipcache';
+import * as fragments from './lib/fragments';
+import { ipcache } from './lib/ipcache';
 import * as lb from './lib/lb';
-import {
-  Lb4Backend,
-  Lb4BackendKey,
-  Lb4Key,
-  Lb4ReverseNat,
-  Lb4ReverseNatKey,
-  Lb4Service,
-  Lb4SourceRange,
-  Lb4SourceRangeKey,
-} from './lib/lb';
 import * as maglev from './lib/maglev';
-import * as nat from './lib/nat';
-import { Ipv4NatEntry } from './lib/nat';
-import { MaglevKey } from './lib/maglev';
 import { metrics } from './lib/metrics';
+import * as nat from './lib/nat';
 import { Packet } from './lib/packet';
-import { policies, PolicyEntry, PolicyKey } from './lib/policy';
+import { policies } from './lib/policy';
 import * as trace from './lib/trace';
 import * as arena from './maps/arena';
 import { Capacities } from './maps/capacities';
 import { setSeed } from './maps/hash';
+import { MapOp, onMap } from './maps/table';
 import { run } from './run';
+import { mapOf } from './wire/address';
 import { copy, copyFrame } from './wire/records';
 
 const capacities = changetype<Capacities>(memory.data(offsetof<Capacities>(), 16));
@@ -43,28 +33,43 @@ export function capacitiesAt(): usize {
 }
 
 /** Takes all the memory there will be. To be called once, first. Traps when the host has not that much. */
-export function create(hashSeed: u64, murmurSeed: u32, jhashSeed: u32): void {
+export function create(hashSeed: u64, murmurSeed: u32, jhashSeed: u32, jhash6Seed: u32): void {
   setSeed(hashSeed);
-  maglev.setSeeds(murmurSeed, jhashSeed);
-  lb.services.create(capacities.services);
-  lb.backends.create(capacities.backends);
-  lb.reverseNats.create(capacities.reverseNat);
-  maglev.create(capacities.maglev, capacities.maglevTableSize, capacities.maglevBackends);
-  ct.connections.create(capacities.conntrack);
-  ipcache.create(capacities.ipcache);
+  maglev.setSeeds(murmurSeed, jhashSeed, jhash6Seed);
+  createFamily<u32>();
+  createFamily<v128>();
+  maglev.create(capacities.maglev4 + capacities.maglev6, capacities.maglevTableSize, capacities.maglevBackends);
+  affinity.matches.create(capacities.affinityMatch);
   policies.create(capacities.policy);
-  endpoint.lxc.create(capacities.lxc);
   endpoint.configs.create(capacities.endpointConfig);
   endpoint.nodeConfigs.create(capacities.nodeConfig);
-  endpoint.nodes.create(capacities.nodes);
-  nat.mappings.create(capacities.snat);
-  lb.sourceRanges.create(capacities.sourceRange);
-  metrics.create(512);
+  metrics.create(capacities.metrics);
   trace.events.create(capacities.events, EVENT_SIZE);
   scratchAt = arena.take(capacities.scratch);
   packetsAt = arena.take(BATCH_SIZE * offsetof<Packet>());
   framesAt = arena.take(BATCH_SIZE * PACKET_ROOM);
   templatesAt = arena.take(capacities.templates);
+}
+
+/** Capacity of a map, of a family's where there is one for each. */
+function capacityOf(map: MapId): u32 {
+  return load<u32>(changetype<usize>(capacities) + ((<usize>map) << 2));
+}
+
+/** The maps that each family has one of. */
+function createFamily<A>(): void {
+  lb.services<A>().create(capacityOf(mapOf<A>(MapId.LB4_SERVICES)));
+  lb.backends<A>().create(capacityOf(mapOf<A>(MapId.LB4_BACKENDS)));
+  lb.reverseNats<A>().create(capacityOf(mapOf<A>(MapId.LB4_REVERSE_NAT)));
+  lb.sourceRanges<A>().create(capacityOf(mapOf<A>(MapId.LB4_SOURCE_RANGE)));
+  maglev.tables<A>().create(capacityOf(mapOf<A>(MapId.LB4_MAGLEV)));
+  affinity.clients<A>().create(capacityOf(mapOf<A>(MapId.LB4_AFFINITY)));
+  ct.connections<A>().create(capacityOf(mapOf<A>(MapId.CT4)));
+  nat.mappings<A>().create(capacityOf(mapOf<A>(MapId.SNAT4)));
+  fragments.fragments<A>().create(capacityOf(mapOf<A>(MapId.FRAGMENTS4)));
+  ipcache<A>().create(capacityOf(mapOf<A>(MapId.IPCACHE4)));
+  endpoint.lxc<A>().create(capacityOf(mapOf<A>(MapId.LXC4)));
+  endpoint.nodes<A>().create(capacityOf(mapOf<A>(MapId.NODES4)));
 }
 
 /** Room for the host's keys, values and dumps. */
@@ -157,195 +162,52 @@ export function drainEvents(): void {
   trace.events.drain();
 }
 
-/** Forgets all connections, and the ports that source NAT took for them. */
+/** Forgets all connections, and what is remembered along with them: ports taken by source NAT, clients' backends, fragments. */
 export function flushConnections(): void {
-  ct.connections.clear();
-  nat.mappings.clear();
+  flushFamily<u32>();
+  flushFamily<v128>();
 }
 
-/** Builds a Service's Maglev table; see `maglev.build`. */
-export function buildMaglev(revNatIndex: u32, backends: usize, count: u32): i32 {
-  return maglev.build(revNatIndex, backends, count);
+function flushFamily<A>(): void {
+  ct.connections<A>().clear();
+  nat.mappings<A>().clear();
+  affinity.clients<A>().clear();
+  fragments.fragments<A>().clear();
+}
+
+/** Builds the Maglev table of a Service, IPv4's or IPv6's; see `maglev.build`. */
+export function buildMaglev(map: MapId, revNatIndex: u32, backends: usize, count: u32): i32 {
+  return map == MapId.LB6_MAGLEV
+    ? maglev.build<v128>(revNatIndex, backends, count)
+    : maglev.build<u32>(revNatIndex, backends, count);
 }
 
 /** Puts a copy of the value at `value` under the key at `key`. 0, or E2BIG when full, EINVAL for a map the host does not fill so. */
 export function mapUpdate(map: MapId, key: usize, value: usize): i32 {
-  switch (map) {
-    case MapId.LB4_SERVICES:
-      return lb.services.update(changetype<Lb4Key>(key), changetype<Lb4Service>(value));
-    case MapId.LB4_BACKENDS:
-      return lb.backends.update(changetype<Lb4BackendKey>(key), changetype<Lb4Backend>(value));
-    case MapId.LB4_REVERSE_NAT:
-      return lb.reverseNats.update(changetype<Lb4ReverseNatKey>(key), changetype<Lb4ReverseNat>(value));
-    case MapId.CT4:
-      return ct.connections.update(changetype<Ipv4CtTuple>(key), changetype<CtEntry>(value));
-    case MapId.IPCACHE:
-      return ipcache.update(changetype<IpcacheKey>(key), changetype<RemoteEndpointInfo>(value));
-    case MapId.POLICY:
-      return policies.update(changetype<PolicyKey>(key), changetype<PolicyEntry>(value));
-    case MapId.LXC:
-      return endpoint.lxc.update(changetype<EndpointKey>(key), changetype<EndpointInfo>(value));
-    case MapId.ENDPOINT_CONFIG:
-      return endpoint.configs.update(load<u32>(key), changetype<EndpointConfig>(value));
-    case MapId.NODE_CONFIG:
-      return endpoint.nodeConfigs.update(load<u32>(key), changetype<NodeConfig>(value));
-    case MapId.NODES:
-      return endpoint.nodes.update(changetype<NodeKey>(key), changetype<NodeValue>(value));
-    case MapId.SNAT:
-      return nat.mappings.update(changetype<Ipv4CtTuple>(key), changetype<Ipv4NatEntry>(value));
-    case MapId.SOURCE_RANGE:
-      return lb.sourceRanges.update(changetype<Lb4SourceRangeKey>(key), changetype<Lb4SourceRange>(value));
-  }
-  return MapError.EINVAL;
+  return <i32>onMap(MapOp.UPDATE, map, key, value);
 }
 
 /** Takes an entry out; an array's becomes zeros. 0, or ENOENT, or EINVAL as above. */
 export function mapDelete(map: MapId, key: usize): i32 {
-  switch (map) {
-    case MapId.LB4_SERVICES:
-      return lb.services.delete(changetype<Lb4Key>(key));
-    case MapId.LB4_BACKENDS:
-      return lb.backends.delete(changetype<Lb4BackendKey>(key));
-    case MapId.LB4_REVERSE_NAT:
-      return lb.reverseNats.delete(changetype<Lb4ReverseNatKey>(key));
-    case MapId.LB4_MAGLEV:
-      return maglev.remove(changetype<MaglevKey>(key).revNatIndex);
-    case MapId.CT4:
-      return ct.connections.delete(changetype<Ipv4CtTuple>(key));
-    case MapId.IPCACHE:
-      return ipcache.delete(changetype<IpcacheKey>(key));
-    case MapId.POLICY:
-      return policies.delete(changetype<PolicyKey>(key));
-    case MapId.LXC:
-      return endpoint.lxc.delete(changetype<EndpointKey>(key));
-    case MapId.ENDPOINT_CONFIG:
-      return erase(changetype<usize>(endpoint.configs.lookup(load<u32>(key))), offsetof<EndpointConfig>());
-    case MapId.NODE_CONFIG:
-      return erase(changetype<usize>(endpoint.nodeConfigs.lookup(load<u32>(key))), offsetof<NodeConfig>());
-    case MapId.NODES:
-      return endpoint.nodes.delete(changetype<NodeKey>(key));
-    case MapId.SNAT:
-      return nat.mappings.delete(changetype<Ipv4CtTuple>(key));
-    case MapId.SOURCE_RANGE:
-      return lb.sourceRanges.delete(changetype<Lb4SourceRangeKey>(key));
-  }
-  return MapError.EINVAL;
-}
-
-function erase(at: usize, size: usize): i32 {
-  if (at == 0) return MapError.ENOENT;
-  memory.fill(at, 0, size);
-  return 0;
+  return <i32>onMap(MapOp.DELETE, map, key, 0);
 }
 
 /** Address of the value under the key at `key`, 0 for none. */
 export function mapLookup(map: MapId, key: usize): usize {
-  switch (map) {
-    case MapId.LB4_SERVICES:
-      return changetype<usize>(lb.services.lookup(changetype<Lb4Key>(key)));
-    case MapId.LB4_BACKENDS:
-      return changetype<usize>(lb.backends.lookup(changetype<Lb4BackendKey>(key)));
-    case MapId.LB4_REVERSE_NAT:
-      return changetype<usize>(lb.reverseNats.lookup(changetype<Lb4ReverseNatKey>(key)));
-    case MapId.LB4_MAGLEV:
-      return changetype<usize>(maglev.tables.lookup(changetype<MaglevKey>(key)));
-    case MapId.CT4:
-      return changetype<usize>(ct.connections.touch(changetype<Ipv4CtTuple>(key)));
-    case MapId.IPCACHE:
-      return changetype<usize>(ipcache.lookup(changetype<IpcacheKey>(key)));
-    case MapId.POLICY:
-      return changetype<usize>(policies.lookup(changetype<PolicyKey>(key)));
-    case MapId.LXC:
-      return changetype<usize>(endpoint.lxc.lookup(changetype<EndpointKey>(key)));
-    case MapId.ENDPOINT_CONFIG:
-      return changetype<usize>(endpoint.configs.lookup(load<u32>(key)));
-    case MapId.NODE_CONFIG:
-      return changetype<usize>(endpoint.nodeConfigs.lookup(load<u32>(key)));
-    case MapId.NODES:
-      return changetype<usize>(endpoint.nodes.lookup(changetype<NodeKey>(key)));
-    case MapId.SNAT:
-      return changetype<usize>(nat.mappings.touch(changetype<Ipv4CtTuple>(key)));
-    case MapId.SOURCE_RANGE:
-      return changetype<usize>(lb.sourceRanges.lookup(changetype<Lb4SourceRangeKey>(key)));
-    case MapId.METRICS:
-      return changetype<usize>(metrics.lookup(load<u32>(key)));
-  }
-  return 0;
+  return onMap(MapOp.LOOKUP, map, key, 0);
 }
 
 /** Copies all keys of a hash or prefix map to `to`; as many as fit in `room` bytes. Returns how many. */
 export function mapKeys(map: MapId, to: usize, room: usize): u32 {
-  switch (map) {
-    case MapId.LB4_SERVICES:
-      return lb.services.keys(to, room);
-    case MapId.LB4_BACKENDS:
-      return lb.backends.keys(to, room);
-    case MapId.LB4_REVERSE_NAT:
-      return lb.reverseNats.keys(to, room);
-    case MapId.LB4_MAGLEV:
-      return maglev.tables.keys(to, room);
-    case MapId.CT4:
-      return ct.connections.keys(to, room);
-    case MapId.IPCACHE:
-      return ipcache.keys(to, room);
-    case MapId.POLICY:
-      return policies.keys(to, room);
-    case MapId.LXC:
-      return endpoint.lxc.keys(to, room);
-    case MapId.NODES:
-      return endpoint.nodes.keys(to, room);
-    case MapId.SNAT:
-      return nat.mappings.keys(to, room);
-    case MapId.SOURCE_RANGE:
-      return lb.sourceRanges.keys(to, room);
-  }
-  return 0;
+  return <u32>onMap(MapOp.KEYS, map, to, room);
 }
 
 /** Entries in a map: how full it is. Arrays are always full. */
 export function mapCount(map: MapId): u32 {
-  switch (map) {
-    case MapId.LB4_SERVICES:
-      return lb.services.count;
-    case MapId.LB4_BACKENDS:
-      return lb.backends.count;
-    case MapId.LB4_REVERSE_NAT:
-      return lb.reverseNats.count;
-    case MapId.LB4_MAGLEV:
-      return maglev.tables.count;
-    case MapId.CT4:
-      return ct.connections.count;
-    case MapId.IPCACHE:
-      return ipcache.count;
-    case MapId.POLICY:
-      return policies.count;
-    case MapId.LXC:
-      return endpoint.lxc.count;
-    case MapId.ENDPOINT_CONFIG:
-      return endpoint.configs.capacity;
-    case MapId.NODE_CONFIG:
-      return endpoint.nodeConfigs.capacity;
-    case MapId.NODES:
-      return endpoint.nodes.count;
-    case MapId.SNAT:
-      return nat.mappings.count;
-    case MapId.SOURCE_RANGE:
-      return lb.sourceRanges.count;
-    case MapId.METRICS:
-      return metrics.capacity;
-    case MapId.EVENTS:
-      return trace.events.count;
-  }
-  return 0;
+  return map == MapId.EVENTS ? trace.events.count : <u32>onMap(MapOp.COUNT, map, 0, 0);
 }
 
 /** Entries that fit in a map. */
 export function mapCapacity(map: MapId): u32 {
-  switch (map) {
-    case MapId.METRICS:
-      return metrics.capacity;
-    case MapId.EVENTS:
-      return trace.events.capacity;
-  }
-  return map < MapId.METRICS ? load<u32>(changetype<usize>(capacities) + ((<usize>map) << 2)) : 0;
+  return map < MapId.COUNT ? capacityOf(map) : 0;
 }

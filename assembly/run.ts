@@ -1,7 +1,7 @@
 /** Carries a packet from program to program, as tail calls and devices do, until it is delivered, gone or dropped. */
-import { DropReason, MAX_PROGRAMS, Program } from './abi';
+import { DropReason, Family, MAX_PROGRAMS, Program } from './abi';
 import * as metrics from './lib/metrics';
-import { Context, Packet, context } from './lib/packet';
+import { Context, context, familyOf, Packet } from './lib/packet';
 import * as trace from './lib/trace';
 import * as lxc from './lxc';
 import * as netdev from './netdev';
@@ -9,32 +9,38 @@ import * as overlay from './overlay';
 import { clear } from './wire/records';
 
 /** One program: the next one, an end, or a negated drop reason. */
-function enter(ctx: Context, program: u32): i32 {
+function enter<A>(ctx: Context<A>, program: u32): i32 {
   switch (program) {
     case Program.FROM_CONTAINER:
-      return lxc.fromContainer(ctx);
+      return lxc.fromContainer<A>(ctx);
     case Program.LXC_POLICY:
-      return lxc.ingressPolicy(ctx);
+      return lxc.ingressPolicy<A>(ctx);
     case Program.FROM_NETDEV:
-      return netdev.fromNetdev(ctx);
+      return netdev.fromNetdev<A>(ctx);
     case Program.TO_NETDEV:
-      return netdev.toNetdev(ctx);
+      return netdev.toNetdev<A>(ctx);
     case Program.FROM_OVERLAY:
-      return overlay.fromOverlay(ctx);
+      return overlay.fromOverlay(changetype<Context<u32>>(ctx));
     case Program.FROM_HOST:
-      return netdev.fromHost(ctx);
+      return netdev.fromHost<A>(ctx);
     case Program.WIRE:
-      return netdev.wire(ctx);
+      return netdev.wire<A>(ctx);
   }
   return -DropReason.INVALID;
 }
 
+/** Whether a program starts with a frame of which nothing is known yet. */
+function isEntry(program: u32): bool {
+  return program == Program.FROM_CONTAINER || program == Program.FROM_NETDEV || program == Program.FROM_HOST;
+}
+
 /** Runs one packet to its end and writes the result into its record. */
 export function run(packet: Packet): void {
-  const ctx = context;
-  clear<Context>(changetype<usize>(ctx));
+  const ctx = changetype<Context<u32>>(context);
+  clear<Context<v128>>(context);
   ctx.data = packet.data;
   ctx.end = <usize>packet.data + packet.length;
+  ctx.family = Family.IPV4;
   ctx.node = packet.node;
   ctx.endpoint = packet.endpoint;
   let program: u32 = packet.program;
@@ -42,20 +48,30 @@ export function run(packet: Packet): void {
   for (let i = 0; i < MAX_PROGRAMS && next >= 0 && next < Program.DELIVERED; i++) {
     program = next;
     ctx.program = program;
-    next = enter(ctx, program);
+    if (isEntry(program)) ctx.family = familyOf<u32>(ctx);
+    next =
+      ctx.family == Family.IPV6 ? enter<v128>(changetype<Context<v128>>(context), program) : enter<u32>(ctx, program);
   }
   if (next >= 0 && next < Program.DELIVERED) next = -DropReason.UNROUTABLE;
-  if (next < 0) trace.drop(ctx, -next);
+  if (next < 0) drop(ctx, -next);
+  const answered = <i32>ctx.answered;
+  const reason = next < 0 ? -next : answered;
   const length = <u32>(ctx.end - ctx.data);
-  metrics.count(next < 0 ? -next : 0, program == Program.LXC_POLICY ? 0 : 1, length);
+  metrics.count(reason, program == Program.LXC_POLICY ? 0 : 1, length);
   packet.data = <u32>ctx.data;
   packet.length = length;
   packet.node = <u16>ctx.node;
   packet.program = <u16>(next < 0 ? program : next);
   packet.endpoint = next == Program.DELIVERED ? ctx.endpoint : 0;
-  packet.verdict = next < 0 ? next : 0;
+  packet.verdict = -reason;
+  packet.answered = answered != 0 && next >= 0 ? 1 : 0;
   packet.sourceIdentity = ctx.sourceIdentity;
   packet.destinationIdentity = ctx.destinationIdentity;
   packet.backendId = ctx.backendId;
   packet.revNatIndex = ctx.revNatIndex;
+}
+
+function drop(ctx: Context<u32>, reason: u32): void {
+  if (ctx.family == Family.IPV6) trace.drop<v128>(changetype<Context<v128>>(context), reason);
+  else trace.drop<u32>(ctx, reason);
 }

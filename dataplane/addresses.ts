@@ -1,6 +1,9 @@
 /** IPv4 addresses as numbers (host order), through ipaddr.js; IPv6 is recognised, and waits for its half of the datapath. */
 import ipaddr from 'ipaddr.js';
 
+/** An address in host order: a number is IPv4's, a bigint IPv6's. */
+export type Address = number | bigint;
+
 /** A prefix: its lowest address and its length in bits. */
 export interface Prefix {
   readonly address: number;

@@ -1,5 +1,5 @@
 /** The host's side of the datapath: one instance of the wasm, its maps as bytes, its batch of packets and its events. */
-import { BATCH_SIZE, EVENT_SIZE, PACKET_HEADROOM, PACKET_ROOM, type MapId } from '../assembly/abi.js';
+import { BATCH_SIZE, EVENT_SIZE, MapId, PACKET_HEADROOM, PACKET_ROOM } from '../assembly/abi.js';
 import { instantiate, type Dataplane } from '../pkg/dataplane.js';
 import { Capacities, MaglevBackend, Packet } from '../pkg/structs.js';
 
@@ -39,6 +39,7 @@ export function decode<T extends object>(
 /** Seeds of Cilium's default installation: the words of base64 `JLfvgnHc2kaSUFaI`, big-endian. */
 const MURMUR_SEED = 0x24b7ef82;
 const JHASH_SEED = 0x71dcda46;
+const JHASH6_SEED = 0x92505688;
 /** Fixed, so that the same input gives the same answer; a dataplane on real traffic would draw it. */
 const HASH_SEED = 0x5bd1e9955bd1e995n;
 
@@ -63,6 +64,8 @@ export interface PacketOut {
   readonly revNatIndex: number;
   readonly sourceIdentity: number;
   readonly destinationIdentity: number;
+  /** The packet was dropped, and `frame` is the ICMP error that told its sender, which ended at `program`. */
+  readonly answered: boolean;
   readonly frame: Uint8Array;
 }
 
@@ -75,7 +78,7 @@ export class Datapath {
     readonly sizes: Readonly<Sizes>,
   ) {
     Object.assign(new Capacities(new DataView(wasm.memory.buffer), wasm.capacitiesAt()), sizes);
-    wasm.create(HASH_SEED, MURMUR_SEED, JHASH_SEED);
+    wasm.create(HASH_SEED, MURMUR_SEED, JHASH_SEED, JHASH6_SEED);
     // All memory is taken now and none is ever added, so these views stay good.
     this.bytes = new Uint8Array(wasm.memory.buffer);
     this.view = new DataView(wasm.memory.buffer);
@@ -122,8 +125,15 @@ export class Datapath {
     return Array.from({ length: count }, (_, i) => this.read(at + i * keySize, keySize)).sort();
   }
 
-  /** Builds a Service's Maglev table. `names` are the texts that Cilium hashes; their order is the order of turns. */
-  buildMaglev(revNatIndex: number, backends: readonly { backendId: number; weight: number; name: string }[]): number {
+  /**
+   * Builds a Service's Maglev table in `map` (LB4_MAGLEV or LB6_MAGLEV). `name` is the text that Cilium hashes; the order is
+   * that of turns.
+   */
+  buildMaglev(
+    revNatIndex: number,
+    backends: readonly { backendId: number; weight: number; name: string }[],
+    map = MapId.LB4_MAGLEV,
+  ): number {
     const stride = MaglevBackend.size + 96;
     let at = this.wasm.scratch();
     for (const { backendId, weight, name } of backends) {
@@ -131,7 +141,7 @@ export class Datapath {
       this.write(at + MaglevBackend.size, name);
       at += stride;
     }
-    return this.wasm.buildMaglev(revNatIndex, this.wasm.scratch(), backends.length);
+    return this.wasm.buildMaglev(map, revNatIndex, this.wasm.scratch(), backends.length);
   }
 
   /** A copy of `length` words at an address: a Maglev table. */
@@ -168,11 +178,23 @@ export class Datapath {
         revNatIndex,
         sourceIdentity,
         destinationIdentity,
+        answered,
         data,
         length,
       } = packet;
       const frame = this.bytes.slice(data, data + length);
-      return { verdict, node, program, endpoint, backendId, revNatIndex, sourceIdentity, destinationIdentity, frame };
+      return {
+        verdict,
+        node,
+        program,
+        endpoint,
+        backendId,
+        revNatIndex,
+        sourceIdentity,
+        destinationIdentity,
+        answered: answered !== 0,
+        frame,
+      };
     });
   }
 

@@ -1,7 +1,8 @@
 /**
  * An asc transform that writes `pkg/` beside the .wasm, laid out as wasm-pack lays out its output: `dataplane.js` (glue over
  * @assemblyscript/loader), `dataplane.d.ts`, `package.json`, and `structs.ts` with a view class for each `@unmanaged` class,
- * at the compiler's own offsets. Fields of type `be16` and `be32` are read and written big-endian.
+ * at the compiler's own offsets. Fields of type `be16`, `be32`, `be128` and `A` (an address) are read and written big-endian.
+ * Of a class with an address of either family there are two views: `CtTuple4` and `CtTuple6`.
  */
 import { writeFileSync } from 'node:fs';
 import { ElementKind, TypeKind } from 'assemblyscript';
@@ -18,6 +19,7 @@ const NUMBERS = new Map([
   [TypeKind.Usize, ['Uint32', 4]],
   [TypeKind.I64, ['BigInt64', 8]],
   [TypeKind.U64, ['BigUint64', 8]],
+  [TypeKind.V128, ['Uint128', 16]],
 ]);
 
 /** Structs that the host has to do with; the others are the datapath's own. */
@@ -81,16 +83,25 @@ function structOf(element) {
     if (!property || property.memoryOffset < 0) continue;
     const number = NUMBERS.get(property.type.kind);
     if (!number) continue;
-    const network = /^be\d\d$/.test(member.fieldDeclaration.type?.name?.identifier.text ?? '');
+    const network = /^(be\d+|A)$/.test(member.fieldDeclaration.type?.name?.identifier.text ?? '');
     fields.push({ name: property.name, offset: property.memoryOffset, number, network });
   }
-  return { name: element.prototype.name, size: element.nextMemoryOffset, fields };
+  return { name: nameOf(element), size: element.nextMemoryOffset, fields };
+}
+
+/** `LbKey<u32>` is LbKey4, `LbKey<v128>` is LbKey6. */
+function nameOf({ prototype, typeArguments }) {
+  if (!typeArguments?.length) return prototype.name;
+  return `${prototype.name}${typeArguments[0].kind === TypeKind.V128 ? 6 : 4}`;
 }
 
 function structsModule(structs) {
   const classes = structs.map(({ name, size, fields }) => {
     const used = fields.filter((field) => field.name !== 'pad');
     const accessors = used.map(({ name: field, offset, number: [type, bytes], network }) => {
+      if (bytes === 16)
+        return `  get ${field}(): bigint { return (this.view.getBigUint64(this.at + ${offset}) << 64n) | this.view.getBigUint64(this.at + ${offset + 8}); }
+  set ${field}(value: bigint) { this.view.setBigUint64(this.at + ${offset}, value >> 64n); this.view.setBigUint64(this.at + ${offset + 8}, BigInt.asUintN(64, value)); }`;
       const kind = bytes === 8 ? 'bigint' : 'number';
       const order = bytes === 1 ? '' : `, ${!network}`;
       return `  get ${field}(): ${kind} { return this.view.get${type}(this.at + ${offset}${order}); }

@@ -1,26 +1,37 @@
 /** The last steps: to an endpoint of this node, into the tunnel, or to the stack. Cilium `bpf/lib/local_delivery.h`, `l3.h`. */
-import { DropReason, Program, Step, TracePoint } from '../abi';
+import { DropReason, Program, ReservedIdentity, Step, TracePoint, VXLAN_OVERHEAD } from '../abi';
 import * as checksum from '../wire/checksum';
 import { Ethernet } from '../wire/ethernet';
+import { Ipv4 } from '../wire/ipv4';
+import { Ipv6 } from '../wire/ipv6';
+import { config } from './config';
 import * as encap from './encap';
 import * as endpoint from './endpoint';
 import { EndpointInfo } from './endpoint';
+import * as icmp from './icmp';
 import { RemoteEndpointInfo } from './ipcache';
 import { Context } from './packet';
 import * as trace from './trace';
 
-/** Takes one off the TTL (`ipv4_l3`). 0, or negated TTL_EXCEEDED. */
-export function decrementTtl(ctx: Context): i32 {
-  const ttl = ctx.ip.ttl;
+/** Takes one off the TTL or hop limit (`ipv4_l3`, `ipv6_l3`). 0, or negated TTL_EXCEEDED. */
+export function decrementTtl<A>(ctx: Context<A>): i32 {
+  if (isVector<A>()) {
+    const ip = changetype<Ipv6>(ctx.ip);
+    if (ip.hopLimit <= 1) return -DropReason.TTL_EXCEEDED;
+    ip.hopLimit--;
+    return 0;
+  }
+  const ip = changetype<Ipv4>(ctx.ip);
+  const ttl = ip.ttl;
   if (ttl <= 1) return -DropReason.TTL_EXCEEDED;
-  ctx.ip.ttl = ttl - 1;
-  ctx.ip.checksum = checksum.update(ctx.ip.checksum, checksum.difference(ttl, ttl - 1));
+  ip.ttl = ttl - 1;
+  ip.checksum = checksum.update(ip.checksum, checksum.difference(ttl, ttl - 1));
   return 0;
 }
 
 /** Routes the packet to an endpoint of this node; its policy program is next. Negated TTL_EXCEEDED or EP_NOT_READY otherwise. */
-export function toEndpoint(ctx: Context, info: EndpointInfo): i32 {
-  const result = decrementTtl(ctx);
+export function toEndpoint<A>(ctx: Context<A>, info: EndpointInfo): i32 {
+  const result = decrementTtl<A>(ctx);
   if (result < 0) return result;
   const config = endpoint.configs.lookup(info.lxcId);
   if (config === null || config.policyId == 0) return -DropReason.EP_NOT_READY;
@@ -29,21 +40,38 @@ export function toEndpoint(ctx: Context, info: EndpointInfo): i32 {
   return Program.LXC_POLICY;
 }
 
+/** Whether the packet in hand is longer than `mtu` bytes, and may not be cut in pieces on the way; IPv6's never may (RFC 8200 section 5). */
+function isTooBig<A>(ctx: Context<A>, mtu: u32): bool {
+  if (<u32>(ctx.ipEnd - ctx.ip) <= mtu || config.mtu == 0) return false;
+  return isVector<A>() || changetype<Ipv4>(ctx.ip).dontFragment;
+}
+
+/** Tells the sender what fits; the node's stack does, and sends the error as it sends all its packets. */
+function fragmentationNeeded<A>(ctx: Context<A>, mtu: u32): i32 {
+  if (!icmp.mayAnswer<A>(ctx)) return -DropReason.FRAG_NEEDED;
+  icmp.tooBig<A>(ctx, mtu);
+  ctx.sourceIdentity = ReservedIdentity.HOST;
+  return Program.FROM_HOST;
+}
+
 /** Sends the packet through the tunnel to the node of its destination; the wire is next. */
-export function toOverlay(ctx: Context, info: RemoteEndpointInfo): i32 {
-  const result = decrementTtl(ctx);
+export function toOverlay<A>(ctx: Context<A>, info: RemoteEndpointInfo): i32 {
+  const mtu = config.mtu - VXLAN_OVERHEAD;
+  if (isTooBig<A>(ctx, mtu)) return fragmentationNeeded<A>(ctx, mtu);
+  const result = decrementTtl<A>(ctx);
   if (result < 0) return result;
-  const vni = encap.wrap(ctx, info.tunnelEndpoint, ctx.sourceIdentity);
-  trace.step(ctx, Step.ENCAP, TracePoint.TO_OVERLAY, vni);
+  const vni = encap.wrap<A>(ctx, info.tunnelEndpoint, ctx.sourceIdentity);
+  trace.step<A>(ctx, Step.ENCAP, TracePoint.TO_OVERLAY, vni);
   return Program.TO_NETDEV;
 }
 
 /** Leaves the packet to the node's stack: for the node itself, or to be routed out. */
-export function toStack(ctx: Context, isHost: bool): i32 {
+export function toStack<A>(ctx: Context<A>, isHost: bool): i32 {
   if (isHost) {
-    trace.step(ctx, Step.DELIVER, TracePoint.TO_HOST, 0);
+    trace.step<A>(ctx, Step.DELIVER, TracePoint.TO_HOST, 0);
     return Program.HOST;
   }
-  trace.step(ctx, Step.ROUTE, TracePoint.TO_STACK, 0);
+  if (isTooBig<A>(ctx, config.mtu)) return fragmentationNeeded<A>(ctx, config.mtu);
+  trace.step<A>(ctx, Step.ROUTE, TracePoint.TO_STACK, 0);
   return Program.TO_NETDEV;
 }

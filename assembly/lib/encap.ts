@@ -1,5 +1,6 @@
 /** VXLAN around a frame, and off it again. Cilium `bpf/lib/encap.h`, `overloadable_skb.h`; RFC 7348. */
 import { DropReason, IpProto, PACKET_HEADROOM, ReservedIdentity, VXLAN_OVERHEAD, VXLAN_PORT } from '../abi';
+import { folded } from '../wire/address';
 import { ntohs } from '../wire/bytes';
 import * as checksum from '../wire/checksum';
 import { ETHERNET_LENGTH, Ethernet, EtherType } from '../wire/ethernet';
@@ -20,7 +21,7 @@ const SOURCE_PORT_MIN: u32 = 32768;
 const SOURCE_PORT_MASK: u32 = 0x3fff;
 
 /** Puts the outer headers in front of the frame, from this node to `tunnelEndpoint` (network order), with `identity` as the VNI, which it returns. */
-export function wrap(ctx: Context, tunnelEndpoint: u32, identity: u32): u32 {
+export function wrap<A>(ctx: Context<A>, tunnelEndpoint: u32, identity: u32): u32 {
   const inner = <u32>(ctx.end - ctx.data);
   ctx.data -= VXLAN_OVERHEAD;
   const config = endpoint.nodeConfigs.lookup(ctx.node);
@@ -36,11 +37,11 @@ export function wrap(ctx: Context, tunnelEndpoint: u32, identity: u32): u32 {
   ip.ttl = TTL;
   ip.protocol = <u8>IpProto.UDP;
   ip.checksum = 0;
-  ip.saddr = config.address;
+  ip.saddr = config.ipv4;
   ip.daddr = tunnelEndpoint;
   ip.checksum = checksum.compute(changetype<usize>(ip), IPV4_LENGTH);
   const udp = changetype<Udp>(changetype<usize>(ip) + IPV4_LENGTH);
-  const flow = jhash3words(ctx.saddr, ctx.daddr, ctx.ports, ctx.protocol);
+  const flow = jhash3words(folded<A>(ctx.saddr), folded<A>(ctx.daddr), ctx.ports, ctx.protocol);
   udp.sport = <u16>ntohs(SOURCE_PORT_MIN + (flow & SOURCE_PORT_MASK));
   udp.dport = <u16>ntohs(VXLAN_PORT);
   udp.length = <u16>ntohs(inner + UDP_LENGTH + VXLAN_LENGTH);
@@ -50,14 +51,14 @@ export function wrap(ctx: Context, tunnelEndpoint: u32, identity: u32): u32 {
   // The host of another node is REMOTE_NODE to its peer.
   const vni: u32 = identity == ReservedIdentity.HOST ? ReservedIdentity.REMOTE_NODE : identity;
   vxlan.vni = vni;
-  ctx.outerSaddr = config.address;
+  ctx.outerSaddr = config.ipv4;
   ctx.outerDaddr = tunnelEndpoint;
   ctx.outerSport = udp.sport;
   return vni;
 }
 
 /** Whether the packet in hand, parsed, is a tunnel's. */
-export function isTunnel(ctx: Context): bool {
+export function isTunnel<A>(ctx: Context<A>): bool {
   return ctx.protocol == IpProto.UDP && ctx.dport == ntohs(VXLAN_PORT);
 }
 
@@ -65,13 +66,16 @@ export function isTunnel(ctx: Context): bool {
  * Takes the outer headers off the packet in hand, parsed, and takes the sender's identity from the VNI.
  * 0, or negated NO_TUNNEL_KEY for a VXLAN header that is cut off or has no VNI, INVALID_IDENTITY for one that claims to be HOST.
  */
-export function unwrap(ctx: Context): i32 {
+export function unwrap(ctx: Context<u32>): i32 {
+  if (ctx.l4 == 0) return -DropReason.NO_TUNNEL_KEY;
   const vxlan = changetype<Vxlan>(ctx.l4 + UDP_LENGTH);
-  if (changetype<usize>(vxlan) + VXLAN_LENGTH > ctx.end || (vxlan.flags & VXLAN_FLAGS) == 0)
+  if (changetype<usize>(vxlan) + VXLAN_LENGTH > ctx.ipEnd || (vxlan.flags & VXLAN_FLAGS) == 0)
     return -DropReason.NO_TUNNEL_KEY;
   if (vxlan.vni == ReservedIdentity.HOST) return -DropReason.INVALID_IDENTITY;
   ctx.sourceIdentity = vxlan.vni;
   ctx.data = changetype<usize>(vxlan) + VXLAN_LENGTH;
+  // What the outer header does not claim is Ethernet's padding.
+  ctx.end = ctx.ipEnd;
   ctx.outerSaddr = 0;
   ctx.outerDaddr = 0;
   return 0;

@@ -2,13 +2,14 @@
 import { EndpointFlag, MapId } from '../abi';
 import { ArrayMap } from '../maps/array';
 import { HashMap } from '../maps/hash';
+import { mapOf } from '../wire/address';
+import { be128, be32 } from '../wire/bytes';
 import * as trace from './trace';
-import { be32 } from '../wire/bytes';
 
 /** Cilium `struct endpoint_key`. The map is one a node there, so here the node is part of the key. */
 @unmanaged
-export class EndpointKey {
-  address: be32;
+export class EndpointKey<A> {
+  address: A;
   node: u16;
   pad: u16;
 }
@@ -30,26 +31,41 @@ export class EndpointConfig {
   mac: u64;
   /** Of the node's end of the link. */
   nodeMac: u64;
-  /** 0 marks an unused number. */
-  address: be32;
+  /** The pod's addresses; 0 for a family that it has none of. */
+  ipv6: be128;
+  ipv4: be32;
   secId: u32;
   /** The policy that both directions of this endpoint share with all pods like it; 0 while it has none. */
   policyId: u32;
   node: u16;
   pad: u16;
+
+  /** The address of a family. */
+  address<A>(): A {
+    if (isVector<A>()) return this.ipv6;
+    return this.ipv4;
+  }
 }
 
 /** What a node's programs are compiled with (`IPV4_GATEWAY`, `NATIVE_DEV_MAC`). */
 @unmanaged
 export class NodeConfig {
+  /** Its addresses; 0 for a family that it has none of. The IPv4 address is its end of tunnels. */
+  ipv6: be128;
   mac: u64;
-  address: be32;
+  ipv4: be32;
   pad: u32;
+
+  /** The address of a family. */
+  address<A>(): A {
+    if (isVector<A>()) return this.ipv6;
+    return this.ipv4;
+  }
 }
 
 @unmanaged
-export class NodeKey {
-  address: be32;
+export class NodeKey<A> {
+  address: A;
 }
 
 @unmanaged
@@ -57,22 +73,34 @@ export class NodeValue {
   node: u32;
 }
 
-export const lxc = changetype<HashMap<EndpointKey, EndpointInfo>>(
-  memory.data(offsetof<HashMap<EndpointKey, EndpointInfo>>(), 16),
-);
+export function lxc<A>(): HashMap<EndpointKey<A>, EndpointInfo> {
+  return changetype<HashMap<EndpointKey<A>, EndpointInfo>>(
+    memory.data(offsetof<HashMap<EndpointKey<A>, EndpointInfo>>(), 16),
+  );
+}
+
+export function nodes<A>(): HashMap<NodeKey<A>, NodeValue> {
+  return changetype<HashMap<NodeKey<A>, NodeValue>>(memory.data(offsetof<HashMap<NodeKey<A>, NodeValue>>(), 16));
+}
+
 export const configs = changetype<ArrayMap<EndpointConfig>>(memory.data(offsetof<ArrayMap<EndpointConfig>>(), 16));
 export const nodeConfigs = changetype<ArrayMap<NodeConfig>>(memory.data(offsetof<ArrayMap<NodeConfig>>(), 16));
-export const nodes = changetype<HashMap<NodeKey, NodeValue>>(memory.data(offsetof<HashMap<NodeKey, NodeValue>>(), 16));
 
-const key = changetype<EndpointKey>(memory.data(offsetof<EndpointKey>(), 16));
-const nodeKey = changetype<NodeKey>(memory.data(offsetof<NodeKey>(), 16));
+function scratch<A>(): EndpointKey<A> {
+  return changetype<EndpointKey<A>>(memory.data(offsetof<EndpointKey<A>>(), 16));
+}
+
+function nodeScratch<A>(): NodeKey<A> {
+  return changetype<NodeKey<A>>(memory.data(offsetof<NodeKey<A>>(), 16));
+}
 
 /** The endpoint with that address on that node (`lookup_ip4_endpoint`); null for none. */
-export function lookup(address: u32, node: u32): EndpointInfo {
+export function lookup<A>(address: A, node: u32): EndpointInfo {
+  const key = scratch<A>();
   key.address = address;
-  store<u32>(changetype<usize>(key) + offsetof<EndpointKey>('node'), node);
-  const info = lxc.lookup(key);
-  trace.lookup<EndpointKey, EndpointInfo>(MapId.LXC, key, info);
+  store<u32>(changetype<usize>(key) + offsetof<EndpointKey<A>>('node'), node);
+  const info = lxc<A>().lookup(key);
+  trace.lookup<EndpointKey<A>, EndpointInfo>(mapOf<A>(MapId.LXC4), key, info);
   return info;
 }
 
@@ -82,8 +110,9 @@ export function isHost(info: EndpointInfo): bool {
 }
 
 /** The node that has an address, 0 for none. */
-export function nodeOf(address: u32): u32 {
-  nodeKey.address = address;
-  const value = nodes.lookup(nodeKey);
+export function nodeOf<A>(address: A): u32 {
+  const key = nodeScratch<A>();
+  key.address = address;
+  const value = nodes<A>().lookup(key);
   return value === null ? 0 : value.node;
 }

@@ -1,18 +1,19 @@
 /** Addresses to identities. Cilium `bpf/lib/eps.h`, map cilium_ipcache_v2. */
 import { MapId, ReservedIdentity } from '../abi';
 import { LpmMap } from '../maps/lpm';
-import { be32, ntohl } from '../wire/bytes';
+import { bitsOf, mapOf, truncate } from '../wire/address';
+import { be32 } from '../wire/bytes';
 import * as trace from './trace';
 
 /** Cilium `struct ipcache_key`; `prefixLength` counts the bits of the address only. */
 @unmanaged
-export class IpcacheKey {
+export class IpcacheKey<A> {
+  address: A;
   prefixLength: u32;
-  address: be32;
 
   truncate(length: u32): void {
     this.prefixLength = length;
-    this.address &= length == 0 ? 0 : ntohl((<u32>-1) << (32 - length));
+    truncate<A>(changetype<usize>(this), length);
   }
 }
 
@@ -24,18 +25,23 @@ export class RemoteEndpointInfo {
   tunnelEndpoint: be32;
 }
 
-export const ipcache = changetype<LpmMap<IpcacheKey, RemoteEndpointInfo>>(
-  memory.data(offsetof<LpmMap<IpcacheKey, RemoteEndpointInfo>>(), 16),
-);
+export function ipcache<A>(): LpmMap<IpcacheKey<A>, RemoteEndpointInfo> {
+  return changetype<LpmMap<IpcacheKey<A>, RemoteEndpointInfo>>(
+    memory.data(offsetof<LpmMap<IpcacheKey<A>, RemoteEndpointInfo>>(), 16),
+  );
+}
 
-const key = changetype<IpcacheKey>(memory.data(offsetof<IpcacheKey>(), 16));
+function scratch<A>(): IpcacheKey<A> {
+  return changetype<IpcacheKey<A>>(memory.data(offsetof<IpcacheKey<A>>(), 16));
+}
 
 /** What is known of an address (`lookup_ip4_remote_endpoint`); null when no prefix holds it. */
-export function lookup(address: u32): RemoteEndpointInfo {
-  key.prefixLength = 32;
+export function lookup<A>(address: A): RemoteEndpointInfo {
+  const key = scratch<A>();
+  key.prefixLength = bitsOf<A>();
   key.address = address;
-  const info = ipcache.longest(key);
-  trace.lookup<IpcacheKey, RemoteEndpointInfo>(MapId.IPCACHE, key, info);
+  const info = ipcache<A>().longest(key);
+  trace.lookup<IpcacheKey<A>, RemoteEndpointInfo>(mapOf<A>(MapId.IPCACHE4), key, info);
   return info;
 }
 

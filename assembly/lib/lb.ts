@@ -1,29 +1,20 @@
 /** Services: look-up, choice of a backend, translation and its undoing. Cilium `bpf/lib/lb.h`. */
-import {
-  BackendState,
-  CtDirection,
-  DropReason,
-  IPV4_LOOPBACK_WORD,
-  LbAlgorithm,
-  LbScope,
-  MapId,
-  Step,
-  SvcFlag,
-  SvcFlag2,
-} from '../abi';
+import { BackendState, CtDirection, DropReason, LbAlgorithm, LbScope, MapId, Step, SvcFlag, SvcFlag2 } from '../abi';
 import { HashMap, hashOf } from '../maps/hash';
 import { LpmMap } from '../maps/lpm';
+import { bitsOf, folded, loopback, mapOf, truncate } from '../wire/address';
+import { be16 } from '../wire/bytes';
+import * as affinity from './affinity';
 import * as ct from './conntrack';
 import * as maglev from './maglev';
+import { Context, icmpOf } from './packet';
 import * as rewrite from './rewrite';
-import { Context } from './packet';
 import * as trace from './trace';
-import { be16, be32, ntohl } from '../wire/bytes';
 
-/** Cilium `struct lb4_key`. Slot 0 is the Service itself (its master), the others its backends. */
+/** Cilium `struct lb4_key`, `lb6_key`. Slot 0 is the Service itself (its master), the others its backends. */
 @unmanaged
-export class Lb4Key {
-  address: be32;
+export class LbKey<A> {
+  address: A;
   /** 0 stands for every port that has no entry of its own. */
   dport: be16;
   backendSlot: u16;
@@ -33,9 +24,9 @@ export class Lb4Key {
   node: u16;
 }
 
-/** Cilium `struct lb4_service`. */
+/** Cilium `struct lb4_service`, `lb6_service`. */
 @unmanaged
-export class Lb4Service {
+export class LbService {
   /** In a slot: the backend. In a master: an `LbAlgorithm` in the top byte, the affinity timeout in seconds below. */
   backendId: u32;
   /** In a master: backends in the slots. */
@@ -45,17 +36,22 @@ export class Lb4Service {
   flags: u8;
   flags2: u8;
   qcount: u16;
+
+  /** Seconds for which a client keeps its backend. */
+  get affinityTimeout(): u32 {
+    return this.backendId & 0xffffff;
+  }
 }
 
 @unmanaged
-export class Lb4BackendKey {
+export class LbBackendKey {
   backendId: u32;
 }
 
-/** Cilium `struct lb4_backend`. */
+/** Cilium `struct lb4_backend`, `lb6_backend`. */
 @unmanaged
-export class Lb4Backend {
-  address: be32;
+export class LbBackend<A> {
+  address: A;
   port: be16;
   proto: u8;
   /** A `BackendState`. */
@@ -65,68 +61,83 @@ export class Lb4Backend {
 }
 
 @unmanaged
-export class Lb4ReverseNatKey {
+export class LbReverseNatKey {
   revNatIndex: u32;
 }
 
-/** Cilium `struct lb4_reverse_nat`: what clients address. */
+/** Cilium `struct lb4_reverse_nat`, `lb6_reverse_nat`: what clients address. */
 @unmanaged
-export class Lb4ReverseNat {
-  address: be32;
+export class LbReverseNat<A> {
+  address: A;
   port: be16;
   pad: u16;
 }
 
-/** Cilium `struct lb4_src_range_key`; `prefixLength` counts the bits of the address only. */
+/** Cilium `struct lb4_src_range_key`, `lb6_src_range_key`; `prefixLength` counts the bits of the address only. */
 @unmanaged
-export class Lb4SourceRangeKey {
+export class LbSourceRangeKey<A> {
+  address: A;
   prefixLength: u32;
   revNatIndex: u32;
-  address: be32;
 
   truncate(length: u32): void {
     this.prefixLength = length;
-    this.address &= length == 0 ? 0 : ntohl((<u32>-1) << (32 - length));
+    truncate<A>(changetype<usize>(this), length);
   }
 }
 
 /** That it is there says all. */
 @unmanaged
-export class Lb4SourceRange {
+export class LbSourceRange {
   present: u32;
 }
 
-export const services = changetype<HashMap<Lb4Key, Lb4Service>>(
-  memory.data(offsetof<HashMap<Lb4Key, Lb4Service>>(), 16),
-);
-export const backends = changetype<HashMap<Lb4BackendKey, Lb4Backend>>(
-  memory.data(offsetof<HashMap<Lb4BackendKey, Lb4Backend>>(), 16),
-);
-export const reverseNats = changetype<HashMap<Lb4ReverseNatKey, Lb4ReverseNat>>(
-  memory.data(offsetof<HashMap<Lb4ReverseNatKey, Lb4ReverseNat>>(), 16),
-);
+export function services<A>(): HashMap<LbKey<A>, LbService> {
+  return changetype<HashMap<LbKey<A>, LbService>>(memory.data(offsetof<HashMap<LbKey<A>, LbService>>(), 16));
+}
 
-export const sourceRanges = changetype<LpmMap<Lb4SourceRangeKey, Lb4SourceRange>>(
-  memory.data(offsetof<LpmMap<Lb4SourceRangeKey, Lb4SourceRange>>(), 16),
-);
+export function backends<A>(): HashMap<LbBackendKey, LbBackend<A>> {
+  return changetype<HashMap<LbBackendKey, LbBackend<A>>>(
+    memory.data(offsetof<HashMap<LbBackendKey, LbBackend<A>>>(), 16),
+  );
+}
 
-const rangeKey = changetype<Lb4SourceRangeKey>(memory.data(offsetof<Lb4SourceRangeKey>(), 16));
-const key = changetype<Lb4Key>(memory.data(offsetof<Lb4Key>(), 16));
-const backendKey = changetype<Lb4BackendKey>(memory.data(offsetof<Lb4BackendKey>(), 16));
-const reverseKey = changetype<Lb4ReverseNatKey>(memory.data(offsetof<Lb4ReverseNatKey>(), 16));
+export function reverseNats<A>(): HashMap<LbReverseNatKey, LbReverseNat<A>> {
+  return changetype<HashMap<LbReverseNatKey, LbReverseNat<A>>>(
+    memory.data(offsetof<HashMap<LbReverseNatKey, LbReverseNat<A>>>(), 16),
+  );
+}
+
+export function sourceRanges<A>(): LpmMap<LbSourceRangeKey<A>, LbSourceRange> {
+  return changetype<LpmMap<LbSourceRangeKey<A>, LbSourceRange>>(
+    memory.data(offsetof<LpmMap<LbSourceRangeKey<A>, LbSourceRange>>(), 16),
+  );
+}
+
+function serviceKey<A>(): LbKey<A> {
+  return changetype<LbKey<A>>(memory.data(offsetof<LbKey<A>>(), 16));
+}
+
+function rangeKey<A>(): LbSourceRangeKey<A> {
+  return changetype<LbSourceRangeKey<A>>(memory.data(offsetof<LbSourceRangeKey<A>>(), 16));
+}
+
+const backendKey = changetype<LbBackendKey>(memory.data(offsetof<LbBackendKey>(), 16));
+const reverseKey = changetype<LbReverseNatKey>(memory.data(offsetof<LbReverseNatKey>(), 16));
 
 /** `scope` is that of the context: scope and node as they lie in the key. */
-function findService(address: u32, dport: u32, protocol: u32, slot: u32, scope: u32): Lb4Service {
+function findService<A>(address: A, dport: u32, protocol: u32, slot: u32, scope: u32): LbService {
+  const key = serviceKey<A>();
   key.address = address;
-  store<u32>(changetype<usize>(key) + offsetof<Lb4Key>('dport'), dport | (slot << 16));
-  store<u32>(changetype<usize>(key) + offsetof<Lb4Key>('proto'), protocol | scope);
-  const service = services.lookup(key);
-  trace.lookup<Lb4Key, Lb4Service>(MapId.LB4_SERVICES, key, service);
+  store<u32>(changetype<usize>(key) + offsetof<LbKey<A>>('dport'), dport | (slot << 16));
+  store<u32>(changetype<usize>(key) + offsetof<LbKey<A>>('proto'), protocol | scope);
+  const service = services<A>().lookup(key);
+  trace.lookup<LbKey<A>, LbService>(mapOf<A>(MapId.LB4_SERVICES), key, service);
   return service;
 }
 
 /** Whether a Service keeps this kind of client to the backends of the node they are on. */
-function isLocal(service: Lb4Service, external: bool): bool {
+function isLocal(service: LbService, external: bool): bool {
   return external ? (service.flags & SvcFlag.EXT_LOCAL_SCOPE) != 0 : (service.flags2 & SvcFlag2.INT_LOCAL_SCOPE) != 0;
 }
 
@@ -138,108 +149,162 @@ function isLocal(service: Lb4Service, external: bool): bool {
  *
  * null when the address is no Service's.
  */
-export function lookupService(ctx: Context, external: bool): Lb4Service {
+export function lookupService<A>(ctx: Context<A>, external: bool): LbService {
   ctx.scope = 0;
-  const service = findService(ctx.daddr, ctx.dport, ctx.protocol, 0, 0);
-  if (service === null) return findService(ctx.daddr, 0, 0, 0, 0);
+  // ICMP asks no port: all it can find is that the address is a Service's.
+  if (ctx.protocol == icmpOf<A>()) return findService<A>(ctx.daddr, 0, 0, 0, 0);
+  const service = findService<A>(ctx.daddr, ctx.dport, ctx.protocol, 0, 0);
+  if (service === null) return findService<A>(ctx.daddr, 0, 0, 0, 0);
   if (!isLocal(service, external)) return service;
   ctx.scope = ((external ? LbScope.EXTERNAL : LbScope.INTERNAL) << 8) | (ctx.node << 16);
-  return findService(ctx.daddr, ctx.dport, ctx.protocol, 0, ctx.scope);
+  return findService<A>(ctx.daddr, ctx.dport, ctx.protocol, 0, ctx.scope);
 }
 
-/** Whether a Service that only takes clients from some prefixes takes this one (`lb4_src_range_ok`). */
-export function takes(ctx: Context, service: Lb4Service): bool {
+/** Whether a Service that takes clients from some prefixes only, or keeps some out, takes this one (`lb4_src_range_ok`). */
+export function takes<A>(ctx: Context<A>, service: LbService): bool {
   if ((service.flags & SvcFlag.SOURCE_RANGE) == 0) return true;
-  rangeKey.prefixLength = 32;
-  rangeKey.revNatIndex = service.revNatIndex;
-  rangeKey.address = ctx.saddr;
-  const range = sourceRanges.longest(rangeKey);
-  trace.lookup<Lb4SourceRangeKey, Lb4SourceRange>(MapId.SOURCE_RANGE, rangeKey, range);
-  return range !== null;
+  const key = rangeKey<A>();
+  key.prefixLength = bitsOf<A>();
+  key.revNatIndex = service.revNatIndex;
+  key.address = ctx.saddr;
+  const range = sourceRanges<A>().longest(key);
+  trace.lookup<LbSourceRangeKey<A>, LbSourceRange>(mapOf<A>(MapId.LB4_SOURCE_RANGE), key, range);
+  return (range !== null) != ((service.flags2 & SvcFlag2.SOURCE_RANGE_DENY) != 0);
 }
 
-function lookupBackend(backendId: u32): Lb4Backend {
+function lookupBackend<A>(backendId: u32): LbBackend<A> {
   backendKey.backendId = backendId;
-  const backend = backends.lookup(backendKey);
-  trace.lookup<Lb4BackendKey, Lb4Backend>(MapId.LB4_BACKENDS, backendKey, backend);
+  const backend = backends<A>().lookup(backendKey);
+  trace.lookup<LbBackendKey, LbBackend<A>>(mapOf<A>(MapId.LB4_BACKENDS), backendKey, backend);
   return backend;
 }
 
 /** The backend in a slot, 0 when the slot is missing. */
-function backendInSlot(ctx: Context, slot: u32): u32 {
-  const entry = findService(ctx.daddr, ctx.dport, ctx.protocol, slot, ctx.scope);
+function backendInSlot<A>(ctx: Context<A>, slot: u32): u32 {
+  const entry = findService<A>(ctx.daddr, ctx.dport, ctx.protocol, slot, ctx.scope);
   return entry === null ? 0 : entry.backendId;
 }
 
 /** Picks a backend for a new flow (`lb4_select_backend_id`). 0 when the maps hold none. */
-function selectBackend(ctx: Context, service: Lb4Service): u32 {
-  const affinity = (service.flags & SvcFlag.AFFINITY) != 0;
+function selectBackend<A>(ctx: Context<A>, service: LbService): u32 {
+  const sticky = (service.flags & SvcFlag.AFFINITY) != 0;
   if (service.backendId >>> 24 == LbAlgorithm.MAGLEV) {
-    const backendId = maglev.select(ctx, service.revNatIndex, affinity);
+    const backendId = maglev.select<A>(ctx, service.revNatIndex, sticky);
     if (backendId != 0) return backendId;
   }
   // Cilium draws a random slot. A hash of the flow spreads as well, and the same packet gets the same answer.
-  spread.address = ctx.saddr;
-  spread.flow = (affinity ? 0 : ctx.ports) ^ (ctx.protocol << 8);
-  return backendInSlot(ctx, 1 + (hashOf<Spread>(changetype<usize>(spread)) % service.count));
+  spread.address = folded<A>(ctx.saddr);
+  spread.flow = (sticky ? 0 : ctx.ports) ^ (ctx.protocol << 8);
+  return backendInSlot<A>(ctx, 1 + (hashOf<Spread>(changetype<usize>(spread)) % service.count));
 }
 
 @unmanaged
 class Spread {
-  address: be32;
+  address: u32;
   flow: u32;
 }
 
 const spread = changetype<Spread>(memory.data(offsetof<Spread>(), 16));
+
+/** The backend that the flow in hand already has, while that lives: flows may finish on one that is terminating; null for none. */
+function keptBackend<A>(ctx: Context<A>, revNatIndex: u32): LbBackend<A> {
+  const flow = ct.lookupService<A>(ctx);
+  if (flow === null || flow.revNatIndex != revNatIndex) return changetype<LbBackend<A>>(0);
+  const backend = lookupBackend<A>(flow.backendId);
+  if (backend === null || backend.state > <u8>BackendState.TERMINATING) return changetype<LbBackend<A>>(0);
+  ctx.backendId = flow.backendId;
+  return backend;
+}
+
+/** A backend for a new flow: the client's own, where the Service keeps clients to one, else one that is picked; null for none. */
+function newBackend<A>(ctx: Context<A>, service: LbService): LbBackend<A> {
+  const sticky = (service.flags & SvcFlag.AFFINITY) != 0;
+  let backendId = sticky ? affinity.recall<A>(ctx.saddr, service) : 0;
+  let backend = changetype<LbBackend<A>>(0);
+  if (backendId != 0) {
+    backend = lookupBackend<A>(backendId);
+    if (backend !== null && backend.state != <u8>BackendState.ACTIVE) backend = changetype<LbBackend<A>>(0);
+  }
+  if (backend === null) {
+    backendId = selectBackend<A>(ctx, service);
+    backend = lookupBackend<A>(backendId);
+  }
+  if (backend !== null && sticky) affinity.remember<A>(ctx.saddr, service, backendId);
+  ctx.backendId = backendId;
+  return backend;
+}
 
 /**
  * Lends the packet in hand to a backend of `service` (`lb4_local`), keeping the one its flow already has while that backend
  * lives. The destination becomes the backend's; a packet that would go back to its sender gets the loopback address as source.
  * 0, or negated NO_SERVICE (no backend), CT_CREATE_FAILED. `ctx` then tells the backend and the Service.
  */
-export function local(ctx: Context, service: Lb4Service): i32 {
+export function local<A>(ctx: Context<A>, service: LbService): i32 {
   const revNatIndex = <u32>service.revNatIndex;
   ctx.revNatIndex = revNatIndex;
   if (service.count == 0) return -DropReason.NO_SERVICE;
-  let backendId: u32 = 0;
-  let backend = changetype<Lb4Backend>(0);
-  const flow = ct.lookupService(ctx);
-  if (flow !== null && flow.revNatIndex == revNatIndex) {
-    backendId = flow.backendId;
-    backend = lookupBackend(backendId);
-    // Flows that are established may finish on a backend that is terminating.
-    if (backend !== null && backend.state > <u8>BackendState.TERMINATING) backend = changetype<Lb4Backend>(0);
-  }
+  let backend = keptBackend<A>(ctx, revNatIndex);
   if (backend === null) {
-    backendId = selectBackend(ctx, service);
-    backend = lookupBackend(backendId);
+    backend = newBackend<A>(ctx, service);
     if (backend === null) return -DropReason.NO_SERVICE;
-    const result = ct.create(ctx, CtDirection.SERVICE, revNatIndex, backendId, 0);
+    const result = ct.create<A>(ctx, CtDirection.SERVICE, revNatIndex, ctx.backendId, 0);
     if (result < 0) return result;
   }
-  ctx.backendId = backendId;
   ctx.loopback = ctx.saddr == backend.address;
-  rewrite.tuple(
+  rewrite.tuple<A>(
     ctx,
-    ctx.loopback ? IPV4_LOOPBACK_WORD : ctx.saddr,
+    ctx.loopback ? loopback<A>() : ctx.saddr,
     backend.address,
     (ctx.ports & 0xffff) | ((<u32>backend.port) << 16),
   );
-  trace.step(ctx, Step.LB, trace.NO_POINT, backendId);
+  trace.step<A>(ctx, Step.LB, trace.NO_POINT, ctx.backendId);
   return 0;
 }
 
 /**
- * Gives a reply the Service's address back as its source (`lb4_rev_nat`); a reply on the loopback address goes to the pod
- * itself. Nothing happens when the Service is gone.
+ * An ICMP error about a Service's reply goes to the backend that sent it, and quotes it as that backend sent it. Whether the
+ * packet in hand was one.
  */
-export function reverse(ctx: Context): void {
-  reverseKey.revNatIndex = ctx.revNatIndex;
-  const frontend = reverseNats.lookup(reverseKey);
-  trace.lookup<Lb4ReverseNatKey, Lb4ReverseNat>(MapId.LB4_REVERSE_NAT, reverseKey, frontend);
+export function localQuoted<A>(ctx: Context<A>): bool {
+  const flow = ct.peekQuotedService<A>(ctx);
+  if (flow === null) return false;
+  const backend = lookupBackend<A>(flow.backendId);
+  if (backend === null) return false;
+  const ports = (ctx.quotedPorts & 0xffff0000) | backend.port;
+  rewrite.tuple<A>(ctx, ctx.saddr, backend.address, ctx.ports);
+  rewrite.quoted<A>(ctx, backend.address, ctx.quotedDaddr, ports);
+  trace.step<A>(ctx, Step.LB, trace.NO_POINT, flow.backendId);
+  return true;
+}
+
+function lookupReverse<A>(revNatIndex: u32): LbReverseNat<A> {
+  reverseKey.revNatIndex = revNatIndex;
+  const frontend = reverseNats<A>().lookup(reverseKey);
+  trace.lookup<LbReverseNatKey, LbReverseNat<A>>(mapOf<A>(MapId.LB4_REVERSE_NAT), reverseKey, frontend);
+  return frontend;
+}
+
+/**
+ * Gives a reply the Service's address back as its source (`lb4_rev_nat`); a reply on the loopback address goes to the pod
+ * itself. An ICMP error about a request gets it back in what it quotes, and as its source where the backend sent it.
+ * Nothing happens when the Service is gone.
+ */
+export function reverse<A>(ctx: Context<A>): void {
+  const frontend = lookupReverse<A>(ctx.revNatIndex);
   if (frontend === null) return;
-  // The packet was looped back, so its source is the pod that opened the connection.
-  const daddr = ctx.loopback ? ctx.saddr : ctx.daddr;
-  rewrite.tuple(ctx, frontend.address, daddr, (ctx.ports & 0xffff0000) | frontend.port);
-  trace.step(ctx, Step.REVERSE_LB, trace.NO_POINT, ctx.revNatIndex);
+  if (ctx.quoted != 0) {
+    const fromBackend = ctx.saddr == ctx.quotedDaddr;
+    rewrite.quoted<A>(
+      ctx,
+      ctx.quotedSaddr,
+      frontend.address,
+      (ctx.quotedPorts & 0xffff) | ((<u32>frontend.port) << 16),
+    );
+    if (fromBackend) rewrite.tuple<A>(ctx, frontend.address, ctx.daddr, ctx.ports);
+  } else {
+    // The packet was looped back, so its source is the pod that opened the connection.
+    const daddr = ctx.loopback ? ctx.saddr : ctx.daddr;
+    rewrite.tuple<A>(ctx, frontend.address, daddr, (ctx.ports & 0xffff0000) | frontend.port);
+  }
+  trace.step<A>(ctx, Step.REVERSE_LB, trace.NO_POINT, ctx.revNatIndex);
 }

@@ -5,7 +5,8 @@
 import { MapError, MapId } from '../abi';
 import { take } from '../maps/arena';
 import { HashMap } from '../maps/hash';
-import { jhash3words } from './jhash';
+import { mapOf } from '../wire/address';
+import { jhash3words, jhash6words } from './jhash';
 import { murmur3High, murmur3Low, murmur3x64 } from './murmur3';
 import { Context } from './packet';
 import * as trace from './trace';
@@ -35,9 +36,10 @@ export class MaglevTable {
   size: u32;
 }
 
-export const tables = changetype<HashMap<MaglevKey, MaglevTable>>(
-  memory.data(offsetof<HashMap<MaglevKey, MaglevTable>>(), 16),
-);
+/** The tables of a family's Services; both take them from one pool. */
+export function tables<A>(): HashMap<MaglevKey, MaglevTable> {
+  return changetype<HashMap<MaglevKey, MaglevTable>>(memory.data(offsetof<HashMap<MaglevKey, MaglevTable>>(), 16));
+}
 
 const key = changetype<MaglevKey>(memory.data(offsetof<MaglevKey>(), 16));
 const value = changetype<MaglevTable>(memory.data(offsetof<MaglevTable>(), 16));
@@ -51,9 +53,10 @@ let spareCount: u32 = 0;
 let walkers: usize = 0;
 let walkerCount: u32 = 0;
 
-/** Seeds of the two hashes, from the cluster's seed (`pkg/maglev`: its first word for murmur, its second for jhash over IPv4, big-endian). */
+/** Seeds of the hashes, from the cluster's seed (`pkg/maglev`: three big-endian words, for murmur, jhash over IPv4 and over IPv6). */
 let murmurSeed: u32 = 0;
 let jhashSeed: u32 = 0;
+let jhashSeed6: u32 = 0;
 
 /** A backend's walk through the slots in its own order. */
 @unmanaged
@@ -68,7 +71,8 @@ class Walker {
 
 /** Takes memory for `capacity` tables of `tableSize` slots, built from at most `backends` backends each. */
 export function create(capacity: u32, tableSize: u32, backends: u32): void {
-  tables.create(capacity);
+  tables<u32>().create(capacity);
+  tables<v128>().create(capacity);
   size = tableSize;
   spare = take((<usize>capacity) << 2);
   const pool = take((<usize>capacity * tableSize) << 2);
@@ -79,20 +83,21 @@ export function create(capacity: u32, tableSize: u32, backends: u32): void {
   walkerCount = backends;
 }
 
-export function setSeeds(murmur: u32, jhash: u32): void {
+export function setSeeds(murmur: u32, jhash: u32, jhash6: u32): void {
   murmurSeed = murmur;
   jhashSeed = jhash;
+  jhashSeed6 = jhash6;
 }
 
 /**
  * Builds the table of a Service from `count` backends at `backends` (records of `offsetof<MaglevBackend>() + NAME_ROOM`
  * bytes, sorted by name as Cilium sorts them). 0, E2BIG without a free table or with too many backends, EINVAL for none.
  */
-export function build(revNatIndex: u32, backends: usize, count: u32): i32 {
+export function build<A>(revNatIndex: u32, backends: usize, count: u32): i32 {
   if (count == 0) return MapError.EINVAL;
   if (count > walkerCount) return MapError.E2BIG;
   key.revNatIndex = revNatIndex;
-  const present = tables.lookup(key);
+  const present = tables<A>().lookup(key);
   let table: usize;
   if (present !== null) table = present.table;
   else {
@@ -100,7 +105,7 @@ export function build(revNatIndex: u32, backends: usize, count: u32): i32 {
     table = load<u32>(spare + ((<usize>(spareCount - 1)) << 2));
     value.table = <u32>table;
     value.size = size;
-    const error = tables.update(key, value);
+    const error = tables<A>().update(key, value);
     if (error != 0) return error;
     spareCount--;
   }
@@ -109,13 +114,13 @@ export function build(revNatIndex: u32, backends: usize, count: u32): i32 {
 }
 
 /** Gives a Service's table back. 0 or ENOENT. */
-export function remove(revNatIndex: u32): i32 {
+export function remove<A>(revNatIndex: u32): i32 {
   key.revNatIndex = revNatIndex;
-  const present = tables.lookup(key);
+  const present = tables<A>().lookup(key);
   if (present === null) return MapError.ENOENT;
   store<u32>(spare + ((<usize>spareCount) << 2), present.table);
   spareCount++;
-  return tables.delete(key);
+  return tables<A>().delete(key);
 }
 
 function walker(index: u32): Walker {
@@ -172,15 +177,21 @@ function fill(table: usize, weightSum: u32, count: u32): void {
 }
 
 /**
- * The backend of the packet in hand (`lb4_select_backend_id_maglev`, `hash_from_tuple_v4`): 0 when the Service has no
- * table. `affinity`: the client's address alone decides, not its port.
+ * The backend of the packet in hand (`lb4_select_backend_id_maglev`): 0 when the Service has no table. `affinity`: the
+ * client's address alone decides, not its port.
  */
-export function select(ctx: Context, revNatIndex: u32, affinity: bool): u32 {
+export function select<A>(ctx: Context<A>, revNatIndex: u32, affinity: bool): u32 {
   key.revNatIndex = revNatIndex;
-  const table = tables.lookup(key);
-  trace.lookup<MaglevKey, MaglevTable>(MapId.LB4_MAGLEV, key, table);
+  const table = tables<A>().lookup(key);
+  trace.lookup<MaglevKey, MaglevTable>(mapOf<A>(MapId.LB4_MAGLEV), key, table);
   if (table === null) return 0;
-  const sport = affinity ? 0 : ctx.sport;
-  const index = jhash3words(ctx.saddr, (ctx.dport << 16) | sport, ctx.protocol, jhashSeed) % table.size;
+  const ports = (ctx.dport << 16) | (affinity ? 0 : ctx.sport);
+  const index = tupleHash<A>(ctx.saddr, ports, ctx.protocol) % table.size;
   return load<u32>(<usize>table.table + ((<usize>index) << 2));
+}
+
+/** Cilium `hash_from_tuple_v4`, `hash_from_tuple_v6`. */
+function tupleHash<A>(saddr: A, ports: u32, protocol: u32): u32 {
+  if (isVector<A>()) return jhash6words(saddr, ports, protocol, jhashSeed6);
+  return jhash3words(<u32>saddr, ports, protocol, jhashSeed);
 }

@@ -1,18 +1,20 @@
 /** Source NAT: the node's address in front of what leaves it, and back again. Cilium `bpf/lib/nat.h`, map cilium_snat_v4_external. */
 import { DropReason, MapId, NAT_PORT_MAX, NAT_PORT_MIN, NAT_TRIES, Step } from '../abi';
 import { LruHashMap } from '../maps/hash';
-import { be16, be32, ntohs } from '../wire/bytes';
+import { folded, mapOf } from '../wire/address';
+import { be16, ntohs } from '../wire/bytes';
+import { isEcho, isEchoReply } from '../wire/icmp';
 import * as ct from './conntrack';
-import { Ipv4CtTuple } from './conntrack';
+import { CtTuple } from './conntrack';
 import { jhash3words } from './jhash';
-import { Context } from './packet';
+import { Context, icmpOf } from './packet';
 import * as rewrite from './rewrite';
 import * as trace from './trace';
 
-/** Cilium `struct ipv4_nat_entry`: what the tuple's source becomes (on the way out), or its destination (on the way back). */
+/** Cilium `struct ipv4_nat_entry`, `ipv6_nat_entry`: what the tuple's source becomes (on the way out), or its destination (on the way back). */
 @unmanaged
-export class Ipv4NatEntry {
-  address: be32;
+export class NatEntry<A> {
+  address: A;
   port: be16;
   pad: u16;
   /** Seconds of the datapath's clock. */
@@ -23,21 +25,28 @@ export class Ipv4NatEntry {
 const OUT: u32 = 0;
 const IN: u32 = 1;
 
-export const mappings = changetype<LruHashMap<Ipv4CtTuple, Ipv4NatEntry>>(
-  memory.data(offsetof<LruHashMap<Ipv4CtTuple, Ipv4NatEntry>>(), 16),
-);
+export function mappings<A>(): LruHashMap<CtTuple<A>, NatEntry<A>> {
+  return changetype<LruHashMap<CtTuple<A>, NatEntry<A>>>(
+    memory.data(offsetof<LruHashMap<CtTuple<A>, NatEntry<A>>>(), 16),
+  );
+}
 
-const outgoing = changetype<Ipv4CtTuple>(memory.data(offsetof<Ipv4CtTuple>(), 16));
-const incoming = changetype<Ipv4CtTuple>(memory.data(offsetof<Ipv4CtTuple>(), 16));
+function outgoingTuple<A>(): CtTuple<A> {
+  return changetype<CtTuple<A>>(memory.data(offsetof<CtTuple<A>>(), 16));
+}
 
-function find(tuple: Ipv4CtTuple): Ipv4NatEntry {
-  const entry = mappings.touch(tuple);
-  trace.lookup<Ipv4CtTuple, Ipv4NatEntry>(MapId.SNAT, tuple, entry);
+function incomingTuple<A>(): CtTuple<A> {
+  return changetype<CtTuple<A>>(memory.data(offsetof<CtTuple<A>>(), 16));
+}
+
+function find<A>(tuple: CtTuple<A>): NatEntry<A> {
+  const entry = mappings<A>().touch(tuple);
+  trace.lookup<CtTuple<A>, NatEntry<A>>(mapOf<A>(MapId.SNAT4), tuple, entry);
   return entry;
 }
 
-function remember(tuple: Ipv4CtTuple, address: u32, port: u32): void {
-  const entry = changetype<Ipv4NatEntry>(mappings.admit(tuple));
+function remember<A>(tuple: CtTuple<A>, address: A, port: u32): void {
+  const entry = changetype<NatEntry<A>>(mappings<A>().admit(tuple));
   entry.address = address;
   entry.port = <u16>port;
   entry.pad = 0;
@@ -46,45 +55,75 @@ function remember(tuple: Ipv4CtTuple, address: u32, port: u32): void {
 
 /**
  * Gives the packet in hand `address` as its source, and a port that no other flow to the same destination has
- * (`snat_v4_nat`): the flow's own where it can be kept, else those from a hash of the flow on. 0, or negated NAT_NO_MAPPING
- * when `NAT_TRIES` of them are taken.
+ * (`snat_v4_nat`): the flow's own where it can be kept, else those from a hash of the flow on; for an echo, its id is the
+ * port. An ICMP error about a reply is turned as the reply was. 0, or negated NAT_NO_MAPPING when `NAT_TRIES` ports are taken,
+ * NAT_UNSUPP_PROTO for ICMP of which nothing could be told apart by a port.
  */
-export function masquerade(ctx: Context, address: u32): i32 {
+export function masquerade<A>(ctx: Context<A>, address: A): i32 {
+  if (ctx.quoted != 0) return masqueradeQuoted<A>(ctx);
+  if (ctx.protocol == icmpOf<A>() && !isEcho<A>(ctx.icmpType))
+    return isEchoReply<A>(ctx.icmpType) ? 0 : -DropReason.NAT_UNSUPP_PROTO;
+  const outgoing = outgoingTuple<A>();
   outgoing.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, OUT, ctx.node);
-  let entry = find(outgoing);
+  let entry = find<A>(outgoing);
   if (entry === null) {
-    const port = allocate(ctx, address);
+    const port = allocate<A>(ctx, address);
     if (port == 0) return -DropReason.NAT_NO_MAPPING;
-    remember(outgoing, address, port);
-    remember(incoming, ctx.saddr, ctx.sport);
-    entry = mappings.lookup(outgoing);
+    remember<A>(outgoing, address, port);
+    remember<A>(incomingTuple<A>(), ctx.saddr, ctx.sport);
+    entry = mappings<A>().lookup(outgoing);
   }
-  rewrite.source(ctx, entry.address, entry.port);
-  trace.step(ctx, Step.NAT, trace.NO_POINT, 0);
+  rewrite.source<A>(ctx, entry.address, entry.port);
+  trace.step<A>(ctx, Step.NAT, trace.NO_POINT, 0);
   return 0;
 }
 
-/** A free port, network order, with `incoming` left at the tuple of the way back; 0 for none. */
-function allocate(ctx: Context, address: u32): u32 {
+/** A pod's error about a reply to what went out in the node's name: the quoted reply had the node as its destination. */
+function masqueradeQuoted<A>(ctx: Context<A>): i32 {
+  const outgoing = outgoingTuple<A>();
+  const ports = rotl(ctx.quotedPorts, 16);
+  outgoing.set(ctx.quotedSaddr, ctx.quotedDaddr, ports, ctx.quotedProtocol, OUT, ctx.node);
+  const entry = find<A>(outgoing);
+  if (entry === null) return 0;
+  rewrite.quoted<A>(ctx, ctx.quotedSaddr, entry.address, (ctx.quotedPorts & 0xffff) | ((<u32>entry.port) << 16));
+  rewrite.tuple<A>(ctx, entry.address, ctx.daddr, ctx.ports);
+  trace.step<A>(ctx, Step.NAT, trace.NO_POINT, 0);
+  return 0;
+}
+
+/** A free port, network order, with the incoming tuple left at that of the way back; 0 for none. */
+function allocate<A>(ctx: Context<A>, address: A): u32 {
   const range = NAT_PORT_MAX - NAT_PORT_MIN + 1;
   const own = ntohs(ctx.sport);
-  const hashed: u32 = jhash3words(ctx.saddr, ctx.daddr, ctx.ports, ctx.protocol) % range;
+  const hashed: u32 = jhash3words(folded<A>(ctx.saddr), folded<A>(ctx.daddr), ctx.ports, ctx.protocol) % range;
+  const incoming = incomingTuple<A>();
   let offset: u32 = own >= <u32>NAT_PORT_MIN ? own - NAT_PORT_MIN : hashed;
   for (let i = 0; i < NAT_TRIES; i++) {
     const port = ntohs(NAT_PORT_MIN + offset);
     incoming.set(address, ctx.daddr, ctx.dport | (port << 16), ctx.protocol, IN, ctx.node);
-    if (mappings.lookup(incoming) === null) return port;
+    if (mappings<A>().lookup(incoming) === null) return port;
     offset = i == 0 ? hashed : (offset + 1) % range;
   }
   return 0;
 }
 
-/** Turns the destination of a reply back into the source that was replaced (`snat_v4_rev_nat`). Whether there was one. */
-export function reverse(ctx: Context): bool {
-  incoming.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, IN, ctx.node);
-  const entry = find(incoming);
+/**
+ * Turns the destination of a reply back into the source that was replaced (`snat_v4_rev_nat`), and that of an ICMP error
+ * together with what it quotes. Whether there was one.
+ */
+export function reverse<A>(ctx: Context<A>): bool {
+  const incoming = incomingTuple<A>();
+  if (ctx.quoted != 0) {
+    // The quoted packet went out with the node's address as its source: it names the mapping turned round.
+    const ports = rotl(ctx.quotedPorts, 16);
+    incoming.set(ctx.quotedSaddr, ctx.quotedDaddr, ports, ctx.quotedProtocol, IN, ctx.node);
+  } else incoming.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, IN, ctx.node);
+  const entry = find<A>(incoming);
   if (entry === null) return false;
-  rewrite.destination(ctx, entry.address, entry.port);
-  trace.step(ctx, Step.REVERSE_NAT, trace.NO_POINT, 0);
+  if (ctx.quoted != 0) {
+    rewrite.quoted<A>(ctx, entry.address, ctx.quotedDaddr, (ctx.quotedPorts & 0xffff0000) | entry.port);
+    rewrite.tuple<A>(ctx, ctx.saddr, entry.address, ctx.ports);
+  } else rewrite.destination<A>(ctx, entry.address, entry.port);
+  trace.step<A>(ctx, Step.REVERSE_NAT, trace.NO_POINT, 0);
   return true;
 }

@@ -2,7 +2,7 @@
 import { CtDirection, DropReason, MapId, PolicyMatch, Step } from '../abi';
 import { LpmMap } from '../maps/lpm';
 import { be16, ntohl } from '../wire/bytes';
-import { Context } from './packet';
+import { Context, icmpOf } from './packet';
 import * as trace from './trace';
 
 /** Bits of protocol and port that a prefix may cover. */
@@ -97,8 +97,10 @@ function matchOf(l3: bool, length: u32): PolicyMatch {
  * 3. the one with the longer prefix of protocol and port
  * 4. the one for the identity
  */
-export function canAccess(ctx: Context, policyId: u32, identity: u32, egress: u32): i32 {
-  const traffic = egress | (ctx.protocol << 8) | (ctx.dport << 16);
+export function canAccess<A>(ctx: Context<A>, policyId: u32, identity: u32, egress: u32): i32 {
+  // A rule for ICMP names its type, which takes the port's place.
+  const dport = ctx.protocol == icmpOf<A>() ? ctx.icmpType << 8 : ctx.dport;
+  const traffic = egress | (ctx.protocol << 8) | (dport << 16);
   const l3 = specific.find(policyId, identity, traffic);
   const l4 = wildcard.find(policyId, 0, traffic);
   let match: PolicyMatch = PolicyMatch.NONE;
@@ -108,7 +110,7 @@ export function canAccess(ctx: Context, policyId: u32, identity: u32, egress: u3
     match = matchOf(useL3, useL3 ? specific.prefixLength : wildcard.prefixLength);
     result = (useL3 ? l3 : l4).deny ? -DropReason.POLICY_DENY : 0;
   }
-  trace.step(
+  trace.step<A>(
     ctx,
     Step.POLICY,
     trace.NO_POINT,

@@ -4,8 +4,8 @@
  */
 import { EVENT_SIZE, EventType, MapId, Step } from '../abi';
 import { RingBuffer } from '../maps/ring';
+import { be128, be16, be32 } from '../wire/bytes';
 import { Context } from './packet';
-import { be16, be32 } from '../wire/bytes';
 
 /** Cilium `struct trace_notify` and `struct drop_notify` in one, with the tuple in place of captured bytes. */
 @unmanaged
@@ -27,8 +27,14 @@ export class TraceNotify {
   sourceIdentity: u32;
   destinationIdentity: u32;
   endpoint: u32;
-  saddr: be32;
-  daddr: be32;
+  /** A `Family`: of an IPv4 address the first four bytes count. */
+  family: u8;
+  /** Of ICMP. */
+  icmpType: u8;
+  icmpCode: u8;
+  tcpFlags: u8;
+  saddr: be128;
+  daddr: be128;
   sport: be16;
   dport: be16;
   /** Zero unless encapsulated. */
@@ -66,15 +72,15 @@ export function enable(on: bool): void {
 }
 
 /** Records that a step is done. */
-export function step(ctx: Context, step: Step, point: u32, info: u32): void {
+export function step<A>(ctx: Context<A>, step: Step, point: u32, info: u32): void {
   if (!isDefined(TRACE)) return;
-  if (enabled) record(ctx, EventType.TRACE, step, point, info);
+  if (enabled) record<A>(ctx, EventType.TRACE, step, point, info);
 }
 
 /** Records that the packet was dropped. `reason` is a `DropReason`. */
-export function drop(ctx: Context, reason: u32): void {
+export function drop<A>(ctx: Context<A>, reason: u32): void {
   if (!isDefined(TRACE)) return;
-  if (enabled) record(ctx, EventType.DROP, Step.DROP, NO_POINT, reason);
+  if (enabled) record<A>(ctx, EventType.DROP, Step.DROP, NO_POINT, reason);
 }
 
 /** Records a question to a map and its answer. */
@@ -93,7 +99,7 @@ export function lookup<K, V>(map: MapId, key: K, value: V): void {
   memory.copy(at + offsetof<LookupNotify>() + offsetof<K>(), changetype<usize>(value), offsetof<V>());
 }
 
-function record(ctx: Context, type: EventType, step: Step, point: u32, info: u32): void {
+function record<A>(ctx: Context<A>, type: EventType, step: Step, point: u32, info: u32): void {
   const at = events.reserve();
   if (at == 0) return;
   const event = changetype<TraceNotify>(at);
@@ -108,8 +114,12 @@ function record(ctx: Context, type: EventType, step: Step, point: u32, info: u32
   event.sourceIdentity = ctx.sourceIdentity;
   event.destinationIdentity = ctx.destinationIdentity;
   event.endpoint = ctx.endpoint;
-  event.saddr = ctx.saddr;
-  event.daddr = ctx.daddr;
+  event.family = <u8>ctx.family;
+  event.icmpType = <u8>ctx.icmp;
+  event.icmpCode = <u8>(ctx.icmp >>> 8);
+  event.tcpFlags = <u8>ctx.tcpFlags;
+  store<A>(at + offsetof<TraceNotify>('saddr'), ctx.saddr);
+  store<A>(at + offsetof<TraceNotify>('daddr'), ctx.daddr);
   event.sport = <u16>ctx.sport;
   event.dport = <u16>ctx.dport;
   event.outerSaddr = ctx.outerSaddr;

@@ -25,6 +25,13 @@ export class ArrayMap<V> {
     return 0;
   }
 
+  /** Zeros the value at an index. 0, or ENOENT beyond the end. */
+  erase(index: u32): i32 {
+    if (index >= this.capacity) return MapError.ENOENT;
+    memory.fill(this.values + <usize>index * offsetof<V>(), 0, offsetof<V>());
+    return 0;
+  }
+
   clear(): void {
     memory.fill(this.values, 0, <usize>this.capacity * offsetof<V>());
   }

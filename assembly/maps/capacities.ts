@@ -1,19 +1,36 @@
 /** Capacity of each map, by `MapId`; further the sizes that are not a map's. */
 @unmanaged
 export class Capacities {
-  services: u32;
-  backends: u32;
-  reverseNat: u32;
-  maglev: u32;
-  conntrack: u32;
-  ipcache: u32;
+  services4: u32;
+  services6: u32;
+  backends4: u32;
+  backends6: u32;
+  reverseNat4: u32;
+  reverseNat6: u32;
+  maglev4: u32;
+  maglev6: u32;
+  affinity4: u32;
+  affinity6: u32;
+  sourceRange4: u32;
+  sourceRange6: u32;
+  conntrack4: u32;
+  conntrack6: u32;
+  snat4: u32;
+  snat6: u32;
+  fragments4: u32;
+  fragments6: u32;
+  ipcache4: u32;
+  ipcache6: u32;
+  lxc4: u32;
+  lxc6: u32;
+  nodes4: u32;
+  nodes6: u32;
+  affinityMatch: u32;
   policy: u32;
-  lxc: u32;
   endpointConfig: u32;
   nodeConfig: u32;
-  nodes: u32;
-  snat: u32;
-  sourceRange: u32;
+  runtimeConfig: u32;
+  metrics: u32;
   events: u32;
   /** Slots of each Maglev table, a prime. */
   maglevTableSize: u32;

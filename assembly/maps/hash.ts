@@ -129,7 +129,7 @@ export class HashMap<K, V> {
   @inline
   lookup(key: K): V {
     const entry = this.find(changetype<usize>(key));
-    return changetype<V>(entry == 0 ? 0 : this.valueOf(entry));
+    return changetype<V>(entry == 0 ? <usize>0 : this.valueOf(entry));
   }
 
   /** Puts a copy of `value` under a copy of `key`. 0, or E2BIG when the map is full. */

@@ -1,4 +1,5 @@
 /** The Internet checksum, and its change by a rewrite (RFC 1071, RFC 1624 equation 3). All words as loaded from the wire. */
+import { ntohs } from './bytes';
 
 /** Folds a sum of 16-bit words to 16 bits. */
 export function fold(sum: u64): u32 {
@@ -20,13 +21,23 @@ export function update(checksum: u16, difference: u64): u16 {
   return <u16>~fold(<u64>(~(<u32>checksum) & 0xffff) + difference);
 }
 
-/** The checksum of `length` bytes; an odd last byte counts as if a zero followed. */
-export function compute(start: usize, length: u32): u16 {
+/** The sum of `length` bytes, to be folded; an odd last byte counts as if a zero followed. */
+export function sum(start: usize, length: u32): u64 {
   let sum: u64 = 0;
   let i: u32 = 0;
   // Wider words give the same sum once folded.
   for (; i + 4 <= length; i += 4) sum += load<u32>(start + i);
   for (; i + 2 <= length; i += 2) sum += load<u16>(start + i);
   if (i < length) sum += load<u8>(start + i);
-  return <u16>~fold(sum);
+  return sum;
+}
+
+/** What a number up to 65535 adds to a sum, as its bytes lie in a header. */
+export function word(value: u32): u64 {
+  return ntohs(value);
+}
+
+/** The checksum of `length` bytes. */
+export function compute(start: usize, length: u32): u16 {
+  return <u16>~fold(sum(start, length));
 }

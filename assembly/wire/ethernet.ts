@@ -24,6 +24,15 @@ export class Ethernet {
   /** Network order. */
   type: u16;
 
+  /** The addresses, as `setAddresses` takes them. */
+  get dst(): u64 {
+    return (<u64>this.dstLow) | ((<u64>this.dstHigh) << 32);
+  }
+
+  get src(): u64 {
+    return (<u64>this.srcLow) | ((<u64>this.srcHigh) << 16);
+  }
+
   /** Writes both addresses, each given as the u64 whose low six bytes are the address in wire order. */
   setAddresses(dst: u64, src: u64): void {
     this.dstLow = <u32>dst;

@@ -32,6 +32,21 @@ export class Ipv4 {
     return ((<u32>this.versionIhl) & 0x0f) << 2;
   }
 
+  /** Header and payload in bytes. */
+  get length(): u32 {
+    return ntohs(this.totalLength);
+  }
+
+  /** In units of 8 bytes, as it lies (network order). */
+  get fragmentOffset(): u32 {
+    return (<u32>this.fragment) & 0xff1f;
+  }
+
+  /** The sender wants an answer rather than fragments. */
+  get dontFragment(): bool {
+    return ((<u32>this.fragment) & 0x0040) != 0;
+  }
+
   /** More fragments follow, or this is not the first. */
   get isFragment(): bool {
     return ((<u32>this.fragment) & 0xff3f) != 0;
@@ -43,9 +58,13 @@ export class Ipv4 {
    */
   check(available: u32): bool {
     if (available < IPV4_LENGTH) return false;
-    const header = this.headerLength;
-    const total = ntohs(this.totalLength);
-    return this.versionIhl >> 4 == 4 && header >= IPV4_LENGTH && total >= header && total <= available;
+    const total = this.length;
+    return this.isSane && total >= this.headerLength && total <= available;
+  }
+
+  /** Whether the first byte says version 4 and a header that is long enough. */
+  get isSane(): bool {
+    return this.versionIhl >> 4 == 4 && this.headerLength >= IPV4_LENGTH;
   }
 }
 

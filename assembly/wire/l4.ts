@@ -48,8 +48,11 @@ export const TCP_LENGTH: u32 = offsetof<Tcp>();
 export const UDP_LENGTH: u32 = offsetof<Udp>();
 export const SCTP_LENGTH: u32 = offsetof<Sctp>();
 
-/** Whether the header of `protocol` at `start`, and the length that it claims, lie within `available` bytes. */
-export function check(protocol: u32, start: usize, available: u32): bool {
+/**
+ * Whether the header of `protocol` at `start`, and the length that it claims, lie within `available` bytes. Of a packet in
+ * pieces (`whole` is false) a UDP length claims more than the first piece has.
+ */
+export function check(protocol: u32, start: usize, available: u32, whole: bool): bool {
   if (protocol == IpProto.TCP) {
     if (available < TCP_LENGTH) return false;
     const header = ((<u32>changetype<Tcp>(start).dataOffset) >> 4) << 2;
@@ -58,7 +61,7 @@ export function check(protocol: u32, start: usize, available: u32): bool {
   if (protocol == IpProto.UDP) {
     if (available < UDP_LENGTH) return false;
     const length = ntohs(changetype<Udp>(start).length);
-    return length >= UDP_LENGTH && length <= available;
+    return length >= UDP_LENGTH && (length <= available || !whole);
   }
   return available >= SCTP_LENGTH;
 }

@@ -34,21 +34,19 @@ export function maps(state: State, only: string | null, node: string | null): Ma
     return { error: `there is no map ${only}; there are ${DUMPED.map((map) => MAP_NAMES[map]).join(', ')}` };
   const index = node === null ? null : state.cluster.nodes.find(({ name }) => name === node)?.index;
   if (index === undefined) return { error: `there is no node ${node}` };
-  const dumps = chosen.map(
-    (map) =>
-      [
-        MAP_NAMES[map],
-        dump(state, map).filter(
-          (entry) => index === null || nodeOf(map, entry) === null || nodeOf(map, entry) === index,
-        ),
-      ] as const,
-  );
-  return { schema: 'hopscope.maps/1', maps: Object.fromEntries(dumps) };
+  const dumps: Record<string, MapDump[]> = {};
+  for (const map of chosen) {
+    const entries = dump(state, map).filter(
+      (entry) => index === null || nodeOf(map, entry) === null || nodeOf(map, entry) === index,
+    );
+    // What is two maps here, one a family, may be one of Cilium's.
+    (dumps[MAP_NAMES[map]] ??= []).push(...entries);
+  }
+  return { schema: 'hopscope.maps/1', maps: dumps };
 }
 
 function nodeOf(map: Dumped, { key, value }: MapDump): unknown {
-  if (map === MapId.LXC || map === MapId.CT4 || map === MapId.NODE_CONFIG) return key['node'];
-  return map === MapId.ENDPOINT_CONFIG ? value['node'] : null;
+  return (map === MapId.ENDPOINT_CONFIG ? value['node'] : key['node']) ?? null;
 }
 
 function dump(state: State, map: Dumped): MapDump[] {
@@ -60,15 +58,20 @@ function dump(state: State, map: Dumped): MapDump[] {
     if (found === null || (isArray(map) && /^\0*$/.test(found))) continue;
     entries.push({
       key: key(bytes),
-      value: map === MapId.LB4_MAGLEV ? tableOf(state, found) : value(found),
+      value: isMaglev(map) ? tableOf(state, found) : value(found),
       origin: originOf(state, map, bytes),
     });
   }
   return entries;
 }
 
+const isMaglev = (map: MapId): boolean => map === MapId.LB4_MAGLEV || map === MapId.LB6_MAGLEV;
+
 const isArray = (map: MapId): boolean =>
-  map === MapId.ENDPOINT_CONFIG || map === MapId.NODE_CONFIG || map === MapId.METRICS;
+  map === MapId.ENDPOINT_CONFIG ||
+  map === MapId.NODE_CONFIG ||
+  map === MapId.RUNTIME_CONFIG ||
+  map === MapId.METRICS;
 
 function keysOf(state: State, map: MapId, keySize: number): Bytes[] {
   const datapath = state.loader.current;
@@ -86,7 +89,7 @@ function tableOf(state: State, bytes: Bytes): Presented {
 
 /** The manifest lines that put an entry there; for a connection, or what holds without a manifest, none. */
 export function originOf(state: State, map: MapId, key: Bytes): Origin[] {
-  const table = map === MapId.LB4_MAGLEV ? state.loader.table(key.charCodeAt(0) | (key.charCodeAt(1) << 8)) : null;
+  const table = isMaglev(map) ? state.loader.table(key.charCodeAt(0) | (key.charCodeAt(1) << 8)) : null;
   const places = table?.origin ?? state.loader.entry(map, key)?.origin ?? [];
   return places.map((place) => {
     const { file, range } = locate(place);

@@ -276,8 +276,8 @@ const TELLING: Readonly<Record<number, readonly MapId[]>> = {
   [Step.LB]: [MapId.LB4_SERVICES, MapId.LB4_BACKENDS],
   [Step.REVERSE_LB]: [MapId.LB4_REVERSE_NAT],
   [Step.POLICY]: [MapId.POLICY],
-  [Step.ENCAP]: [MapId.IPCACHE],
-  [Step.DELIVER]: [MapId.LXC],
+  [Step.ENCAP]: [MapId.IPCACHE4],
+  [Step.DELIVER]: [MapId.LXC4],
   [Step.DROP]: [MapId.LB4_SERVICES],
 };
 

@@ -3,16 +3,16 @@ import { EndpointFlag, IpProto, LbAlgorithm, MapId, Program, ReservedIdentity } 
 import {
   EndpointConfig,
   EndpointInfo,
-  EndpointKey,
-  IpcacheKey,
-  Lb4Backend,
-  Lb4BackendKey,
-  Lb4Key,
-  Lb4ReverseNat,
-  Lb4ReverseNatKey,
-  Lb4Service,
+  EndpointKey4,
+  IpcacheKey4,
+  LbBackend4,
+  LbBackendKey,
+  LbKey4,
+  LbReverseNat4,
+  LbReverseNatKey,
+  LbService,
   NodeConfig,
-  NodeKey,
+  NodeKey4,
   NodeValue,
   Packet,
   PolicyEntry,
@@ -171,23 +171,23 @@ const backendsOf = (service: number): { id: number; endpoint: number; address: n
 
 function nodeEntries(): Entry[] {
   const world = {
-    map: MapId.IPCACHE,
-    key: encode(IpcacheKey, {}),
+    map: MapId.IPCACHE4,
+    key: encode(IpcacheKey4, {}),
     value: encode(RemoteEndpointInfo, { secIdentity: ReservedIdentity.WORLD }),
   };
   const nodes = [1, 2].flatMap((node): Entry[] => {
     const address = NODE_BASE + node;
     return [
       { map: MapId.NODE_CONFIG, key: word(node), value: encode(NodeConfig, { address, mac: macOf(1, node) }) },
-      { map: MapId.NODES, key: encode(NodeKey, { address }), value: encode(NodeValue, { node }) },
+      { map: MapId.NODES4, key: encode(NodeKey4, { address }), value: encode(NodeValue, { node }) },
       {
-        map: MapId.LXC,
-        key: encode(EndpointKey, { address, node }),
+        map: MapId.LXC4,
+        key: encode(EndpointKey4, { address, node }),
         value: encode(EndpointInfo, { secId: ReservedIdentity.HOST, flags: EndpointFlag.HOST }),
       },
       {
-        map: MapId.IPCACHE,
-        key: encode(IpcacheKey, { prefixLength: 32, address }),
+        map: MapId.IPCACHE4,
+        key: encode(IpcacheKey4, { prefixLength: 32, address }),
         value: encode(RemoteEndpointInfo, { secIdentity: ReservedIdentity.REMOTE_NODE }),
       },
     ];
@@ -197,15 +197,15 @@ function nodeEntries(): Entry[] {
 
 function podEntries({ services, peers, local }: Traffic): Entry[] {
   const pod = (lxcId: number, address: number, node: number, secId: number, policyId: number): Entry[] => [
-    { map: MapId.LXC, key: encode(EndpointKey, { address, node }), value: encode(EndpointInfo, { lxcId, secId }) },
+    { map: MapId.LXC4, key: encode(EndpointKey4, { address, node }), value: encode(EndpointInfo, { lxcId, secId }) },
     {
       map: MapId.ENDPOINT_CONFIG,
       key: word(lxcId),
       value: encode(EndpointConfig, { mac: macOf(2, lxcId), nodeMac: macOf(1, node), address, secId, policyId, node }),
     },
     {
-      map: MapId.IPCACHE,
-      key: encode(IpcacheKey, { prefixLength: 32, address }),
+      map: MapId.IPCACHE4,
+      key: encode(IpcacheKey4, { prefixLength: 32, address }),
       value: encode(RemoteEndpointInfo, { secIdentity: secId, tunnelEndpoint: NODE_BASE + node }),
     },
   ];
@@ -224,24 +224,24 @@ function serviceEntries(services: number): Entry[] {
   return Array.from({ length: services }, (_, service): Entry[] => {
     const address = SERVICE_BASE + service;
     const revNatIndex = service + 1;
-    const entry = (backendSlot: number, value: Partial<Lb4Service>): Entry => ({
+    const entry = (backendSlot: number, value: Partial<LbService>): Entry => ({
       map: MapId.LB4_SERVICES,
-      key: encode(Lb4Key, { address, dport: SERVICE_PORT, backendSlot, proto: IpProto.TCP }),
-      value: encode(Lb4Service, { revNatIndex, ...value }),
+      key: encode(LbKey4, { address, dport: SERVICE_PORT, backendSlot, proto: IpProto.TCP }),
+      value: encode(LbService, { revNatIndex, ...value }),
     });
     return [
       entry(0, { backendId: LbAlgorithm.MAGLEV << 24, count: BACKENDS_PER_SERVICE }),
       ...backendsOf(service).map(({ id }, i) => entry(i + 1, { backendId: id })),
       ...backendsOf(service).map(({ id, address: to }) => ({
         map: MapId.LB4_BACKENDS,
-        key: encode(Lb4BackendKey, { backendId: id }),
-        value: encode(Lb4Backend, { address: to, port: BACKEND_PORT, proto: IpProto.TCP, weight: 1 }),
+        key: encode(LbBackendKey, { backendId: id }),
+        value: encode(LbBackend4, { address: to, port: BACKEND_PORT, proto: IpProto.TCP, weight: 1 }),
       })),
-      { map: MapId.LB4_SERVICES, key: encode(Lb4Key, { address }), value: encode(Lb4Service, {}) },
+      { map: MapId.LB4_SERVICES, key: encode(LbKey4, { address }), value: encode(LbService, {}) },
       {
         map: MapId.LB4_REVERSE_NAT,
-        key: encode(Lb4ReverseNatKey, { revNatIndex }),
-        value: encode(Lb4ReverseNat, { address, port: SERVICE_PORT }),
+        key: encode(LbReverseNatKey, { revNatIndex }),
+        value: encode(LbReverseNat4, { address, port: SERVICE_PORT }),
       },
     ];
   }).flat();

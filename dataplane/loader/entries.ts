@@ -1,26 +1,24 @@
 /** From the cluster and its policies to what the datapath's maps must hold. */
-import { EndpointFlag, LbAlgorithm, LbScope, MapId, ReservedIdentity, SvcFlag, SvcFlag2 } from '../../assembly/abi.js';
+import {
+  ConfigFlag,
+  EndpointFlag, LbAlgorithm, LbScope, MapId, ReservedIdentity, SvcFlag, SvcFlag2 } from '../../assembly/abi.js';
 import {
   EndpointConfig,
   EndpointInfo,
-  EndpointKey,
-  IpcacheKey,
-  Lb4Backend,
-  Lb4BackendKey,
-  Lb4Key,
-  Lb4ReverseNat,
-  Lb4ReverseNatKey,
-  Lb4Service,
-  Lb4SourceRange,
-  Lb4SourceRangeKey,
+  LbAffinityMatch,
+  LbAffinityMatched,
+  LbBackendKey,
+  LbReverseNatKey,
+  LbService,
+  LbSourceRange,
   NodeConfig,
-  NodeKey,
   NodeValue,
   PolicyEntry,
   PolicyKey,
   RemoteEndpointInfo,
+  RuntimeConfig,
 } from '../../pkg/structs.js';
-import { formatAddress, parseAddress, parsePrefix } from '../addresses.js';
+import { formatAddress, parseAddress, parsePrefix, type Address } from '../addresses.js';
 import type { Cluster, ClusterBackend, ClusterPod, ClusterService, ClusterServicePort } from '../cluster/cluster.js';
 import { hashOf, Numbers } from '../hash.js';
 import type { Place } from '../manifests/place.js';
@@ -29,6 +27,7 @@ import type { Identities } from '../policy/identities.js';
 import type { RuleOrigin } from '../policy/rules.js';
 import type { Settings } from '../settings.js';
 import { encode, type Bytes } from '../wasm.js';
+import { familyOf, IPV4 } from './families.js';
 
 /** One entry that a map must hold, and what in the manifests put it there. */
 export interface MapEntry {
@@ -42,6 +41,8 @@ export interface MapEntry {
 
 /** A Maglev table that must be there: its backends in Cilium's order. */
 export interface MaglevEntry {
+  /** LB4_MAGLEV or LB6_MAGLEV. */
+  readonly map: MapId;
   readonly revNatIndex: number;
   readonly backends: readonly { readonly backendId: number; readonly weight: number; readonly name: string }[];
   readonly origin: readonly Place[];
@@ -111,6 +112,7 @@ export class Desirer {
         backendsById.set(id, backend);
       }
     }
+    entries.push(configEntry());
     for (const entry of wildcardEntries(frontends)) entries.push(entry);
     for (const entry of nodeEntries(cluster)) entries.push(entry);
     for (const pod of pods) entries.push(...podEntries(pod, endpointIds.get(pod)!, identities, policies));
@@ -198,7 +200,7 @@ const TYPE_FLAGS: Readonly<Record<FrontendType, number>> = {
   ExternalIP: SvcFlag.EXTERNAL_IP | SvcFlag.ROUTABLE,
 };
 
-function flagsOf(frontend: Frontend): Pick<Lb4Service, 'flags' | 'flags2'> {
+function flagsOf(frontend: Frontend): Pick<LbService, 'flags' | 'flags2'> {
   const { source } = frontend.service;
   const local = keepsToNode(frontend);
   const ranges = frontend.type === 'LoadBalancer' && source.loadBalancerSourceRanges.length > 0;
@@ -216,19 +218,26 @@ function frontendEntries(frontend: Frontend, settings: Settings): MapEntry[] {
   const algorithm = settings['loadBalancer.algorithm'] === 'maglev' ? LbAlgorithm.MAGLEV : LbAlgorithm.RANDOM;
   const flags = flagsOf(frontend);
   const origin = [port.source.at];
-  const slot = (backendSlot: number, value: Partial<Lb4Service>, from: readonly Place[]): MapEntry => ({
-    map: MapId.LB4_SERVICES,
-    key: encode(Lb4Key, { address, dport: number, backendSlot, proto: protocol, scope, node }),
-    value: encode(Lb4Service, { revNatIndex, ...flags, ...value }),
+  const family = familyOf(address);
+  const slot = (backendSlot: number, value: Partial<LbService>, from: readonly Place[]): MapEntry => ({
+    map: family.map(MapId.LB4_SERVICES),
+    key: encode(family.LbKey, { address, dport: number, backendSlot, proto: protocol, scope, node }),
+    value: encode(LbService, { revNatIndex, ...flags, ...value }),
     origin: from,
   });
   const entries = [
     slot(0, { backendId: (algorithm << 24) | (affinitySeconds ?? 0), count: backends.length }, origin),
     ...backends.map(({ id, backend }, i) => slot(i + 1, { backendId: id }, [backend.source, ...origin])),
+    ...(affinitySeconds === null ? [] : backends).map(({ id, backend }) => ({
+      map: MapId.AFFINITY_MATCH,
+      key: encode(LbAffinityMatch, { backendId: id, revNatIndex }),
+      value: encode(LbAffinityMatched, { present: 1 }),
+      origin: [backend.source, ...origin],
+    })),
     {
-      map: MapId.LB4_REVERSE_NAT,
-      key: encode(Lb4ReverseNatKey, { revNatIndex }),
-      value: encode(Lb4ReverseNat, { address, port: number }),
+      map: family.map(MapId.LB4_REVERSE_NAT),
+      key: encode(LbReverseNatKey, { revNatIndex }),
+      value: encode(family.LbReverseNat, { address, port: number }),
       origin,
     },
   ];
@@ -237,11 +246,26 @@ function frontendEntries(frontend: Frontend, settings: Settings): MapEntry[] {
   for (const range of loadBalancerSourceRanges) {
     const prefix = parsePrefix(range.value);
     if (prefix === null) continue;
-    const key = encode(Lb4SourceRangeKey, { revNatIndex, prefixLength: prefix.length, address: prefix.address });
-    entries.push({ map: MapId.SOURCE_RANGE, key, value: encode(Lb4SourceRange, { present: 1 }), origin: [range.at] });
+    const of = familyOf(prefix.address);
+    const key = encode(of.LbSourceRangeKey, { revNatIndex, prefixLength: prefix.length, address: prefix.address });
+    entries.push({ map: of.map(MapId.LB4_SOURCE_RANGE), key, value: encode(LbSourceRange, { present: 1 }), origin: [range.at] });
   }
   return entries;
 }
+
+/** Bytes that the network between the nodes carries. */
+const MTU = 1500;
+
+/** Cilium's defaults. */
+const configEntry = (): MapEntry => ({
+  map: MapId.RUNTIME_CONFIG,
+  key: word(0),
+  value: encode(RuntimeConfig, {
+    flags: ConfigFlag.TRACK_FRAGMENTS | ConfigFlag.MASQUERADE | ConfigFlag.REJECT_NO_BACKEND,
+    mtu: MTU,
+  }),
+  origin: [],
+});
 
 /** Each Service address answers on its other ports too: with no backend. Cilium's wildcard entries; a node has other ports of its own. */
 function wildcardEntries(frontends: readonly Frontend[]): MapEntry[] {
@@ -249,23 +273,23 @@ function wildcardEntries(frontends: readonly Frontend[]): MapEntry[] {
     frontends.filter(({ type }) => type !== 'NodePort').map((frontend) => [frontend.address, frontend]),
   );
   return [...byAddress].map(([address, { service, type }]) => ({
-    map: MapId.LB4_SERVICES,
-    key: encode(Lb4Key, { address }),
-    value: encode(Lb4Service, { flags: TYPE_FLAGS[type] }),
+    map: familyOf(address).map(MapId.LB4_SERVICES),
+    key: encode(familyOf(address).LbKey, { address }),
+    value: encode(LbService, { flags: TYPE_FLAGS[type] }),
     origin: [service.source.at],
   }));
 }
 
 function backendEntry(backendId: number, { address, port, source }: ClusterBackend, proto: number): MapEntry {
   return {
-    map: MapId.LB4_BACKENDS,
-    key: encode(Lb4BackendKey, { backendId }),
-    value: encode(Lb4Backend, { address, port, proto, weight: 1 }),
+    map: familyOf(address).map(MapId.LB4_BACKENDS),
+    key: encode(LbBackendKey, { backendId }),
+    value: encode(familyOf(address).LbBackend, { address, port, proto, weight: 1 }),
     origin: [source],
   };
 }
 
-function maglevEntry({ service, revNatIndex, protocol, backends }: Frontend): MaglevEntry | null {
+function maglevEntry({ service, address, revNatIndex, protocol, backends }: Frontend): MaglevEntry | null {
   if (backends.length === 0) return null;
   const name = protocol === PROTOCOL_NUMBERS.UDP ? 'UDP' : protocol === PROTOCOL_NUMBERS.SCTP ? 'SCTP' : 'TCP';
   const named = backends.map(({ id, backend }) => ({
@@ -273,7 +297,7 @@ function maglevEntry({ service, revNatIndex, protocol, backends }: Frontend): Ma
     weight: 1,
     name: maglevName(backend.address, backend.port, name),
   }));
-  return { revNatIndex, backends: named.sort((a, b) => (a.name < b.name ? -1 : 1)), origin: [service.source.at] };
+  return { map: familyOf(address).map(MapId.LB4_MAGLEV), revNatIndex, backends: named.sort((a, b) => (a.name < b.name ? -1 : 1)), origin: [service.source.at] };
 }
 
 function nodeEntries(cluster: Cluster): MapEntry[] {
@@ -283,13 +307,13 @@ function nodeEntries(cluster: Cluster): MapEntry[] {
       {
         map: MapId.NODE_CONFIG,
         key: word(index),
-        value: encode(NodeConfig, { address, mac: macOf(1, index) }),
+        value: encode(NodeConfig, { ipv4: address, mac: macOf(1, index) }),
         origin,
       },
-      { map: MapId.NODES, key: encode(NodeKey, { address }), value: encode(NodeValue, { node: index }), origin },
+      { map: IPV4.map(MapId.NODES4), key: encode(IPV4.NodeKey, { address }), value: encode(NodeValue, { node: index }), origin },
       {
-        map: MapId.LXC,
-        key: encode(EndpointKey, { address, node: index }),
+        map: IPV4.map(MapId.LXC4),
+        key: encode(IPV4.EndpointKey, { address, node: index }),
         value: encode(EndpointInfo, { secId: ReservedIdentity.HOST, flags: EndpointFlag.HOST }),
         origin,
       },
@@ -309,8 +333,8 @@ function podEntries(pod: ClusterPod, lxcId: number, identities: Identities, poli
   const origin = [source];
   return [
     {
-      map: MapId.LXC,
-      key: encode(EndpointKey, { address, node: node.index }),
+      map: IPV4.map(MapId.LXC4),
+      key: encode(IPV4.EndpointKey, { address, node: node.index }),
       value: encode(EndpointInfo, { lxcId, secId: identity.number }),
       origin,
     },
@@ -320,7 +344,7 @@ function podEntries(pod: ClusterPod, lxcId: number, identities: Identities, poli
       value: encode(EndpointConfig, {
         mac,
         nodeMac: macOf(1, node.index),
-        address,
+        ipv4: address,
         secId: identity.number,
         policyId,
         node: node.index,
@@ -328,8 +352,8 @@ function podEntries(pod: ClusterPod, lxcId: number, identities: Identities, poli
       origin,
     },
     {
-      map: MapId.IPCACHE,
-      key: encode(IpcacheKey, { prefixLength: 32, address }),
+      map: IPV4.map(MapId.IPCACHE4),
+      key: encode(IPV4.IpcacheKey, { prefixLength: 32, address }),
       value: encode(RemoteEndpointInfo, { secIdentity: identity.number, tunnelEndpoint: node.address }),
       origin,
     },
@@ -344,8 +368,8 @@ function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
     tunnelEndpoint: number,
     origin: readonly Place[],
   ): MapEntry => ({
-    map: MapId.IPCACHE,
-    key: encode(IpcacheKey, { prefixLength, address }),
+    map: familyOf(address).map(MapId.IPCACHE4),
+    key: encode(familyOf(address).IpcacheKey, { prefixLength, address }),
     value: encode(RemoteEndpointInfo, { secIdentity, tunnelEndpoint }),
     origin,
   });

@@ -21,9 +21,13 @@ export interface LoadReport {
   readonly rebuilt: boolean;
 }
 
-/** Connections that the answers' own dataplane keeps at once; each answer starts with none. */
+/** Connections that the answers' own dataplane keeps at once. */
 const CONNECTIONS = 4096;
 const EVENTS = 1024;
+/** A count for each drop reason and direction. */
+const METRICS = 512;
+/** Bytes of the longest key. */
+const KEY_ROOM = 40;
 
 const keyOf = (entry: { readonly map: MapId; readonly key: Bytes }): string =>
   String.fromCharCode(entry.map) + entry.key;
@@ -98,12 +102,12 @@ export class Loader {
         { signature: entry.backends.map((b) => `${b.backendId} ${b.weight} ${b.name}`).join('\n'), entry },
       ]),
     );
-    for (const revNatIndex of this.tables.keys())
-      if (!next.has(revNatIndex)) this.current.delete(MapId.LB4_MAGLEV, encode(MaglevKey, { revNatIndex }));
+    for (const [revNatIndex, { entry }] of this.tables)
+      if (!next.has(revNatIndex)) this.current.delete(entry.map, encode(MaglevKey, { revNatIndex }));
     let built = 0;
     for (const [revNatIndex, { signature, entry }] of next) {
       if (this.tables.get(revNatIndex)?.signature === signature) continue;
-      const error = this.current.buildMaglev(revNatIndex, entry.backends);
+      const error = this.current.buildMaglev(revNatIndex, entry.backends, entry.map);
       if (error !== 0) throw new Error(`Maglev table ${revNatIndex} refused: ${error}`);
       built++;
     }
@@ -114,17 +118,40 @@ export class Loader {
 
 /** Maps that hold as many entries as are desired. */
 const COUNTED = {
-  services: MapId.LB4_SERVICES,
-  backends: MapId.LB4_BACKENDS,
-  reverseNat: MapId.LB4_REVERSE_NAT,
-  ipcache: MapId.IPCACHE,
+  services4: MapId.LB4_SERVICES,
+  services6: MapId.LB6_SERVICES,
+  backends4: MapId.LB4_BACKENDS,
+  backends6: MapId.LB6_BACKENDS,
+  reverseNat4: MapId.LB4_REVERSE_NAT,
+  reverseNat6: MapId.LB6_REVERSE_NAT,
+  sourceRange4: MapId.LB4_SOURCE_RANGE,
+  sourceRange6: MapId.LB6_SOURCE_RANGE,
+  ipcache4: MapId.IPCACHE4,
+  ipcache6: MapId.IPCACHE6,
+  lxc4: MapId.LXC4,
+  lxc6: MapId.LXC6,
+  nodes4: MapId.NODES4,
+  nodes6: MapId.NODES6,
+  affinityMatch: MapId.AFFINITY_MATCH,
   policy: MapId.POLICY,
-  lxc: MapId.LXC,
-  nodes: MapId.NODES,
-  sourceRange: MapId.SOURCE_RANGE,
 } as const satisfies Partial<Record<keyof Sizes, MapId>>;
 
-type Needs = Record<keyof typeof COUNTED | 'maglev' | 'maglevBackends' | 'endpointConfig' | 'nodeConfig', number>;
+/** Maps that the datapath fills: connections, and what is remembered along with them. Each answer starts with none. */
+const FLOWS = [
+  'conntrack4',
+  'conntrack6',
+  'snat4',
+  'snat6',
+  'affinity4',
+  'affinity6',
+  'fragments4',
+  'fragments6',
+] as const satisfies readonly (keyof Sizes)[];
+
+type Needs = Record<
+  keyof typeof COUNTED | 'maglev4' | 'maglev6' | 'maglevBackends' | 'endpointConfig' | 'nodeConfig',
+  number
+>;
 
 /** What each map must hold at least. An array holds as many as its highest index says. */
 function needs(desired: Desired): Needs {
@@ -133,7 +160,8 @@ function needs(desired: Desired): Needs {
   const counted = Object.entries(COUNTED).map(([name, map]) => [name, counts.get(map) ?? 0]);
   return {
     ...(Object.fromEntries(counted) as Record<keyof typeof COUNTED, number>),
-    maglev: desired.maglev.length,
+    maglev4: desired.maglev.filter(({ map }) => map === MapId.LB4_MAGLEV).length,
+    maglev6: desired.maglev.filter(({ map }) => map === MapId.LB6_MAGLEV).length,
     maglevBackends: desired.maglev.reduce((most, { backends }) => Math.max(most, backends.length), 0),
     endpointConfig: [...desired.endpointIds.values()].reduce((most, id) => Math.max(most, id), 0) + 1,
     nodeConfig: (counts.get(MapId.NODE_CONFIG) ?? 0) + 1,
@@ -150,15 +178,21 @@ function sizesFor(desired: Desired, maglevTableSize: number): Sizes {
   const roomy = Object.fromEntries(
     Object.entries(needs(desired)).map(([name, count]) => [name, 64 + Math.ceil(count * 1.5)]),
   ) as Needs;
-  roomy.maglev = 16 + Math.ceil(roomy.maglev / 1.5);
-  const widest = Math.max(roomy.services, roomy.ipcache, roomy.policy, roomy.lxc, CONNECTIONS);
+  // Tables are large: none is made in store for a family without any.
+  for (const [name, map] of [['maglev4', MapId.LB4_MAGLEV], ['maglev6', MapId.LB6_MAGLEV]] as const) {
+    const tables = desired.maglev.filter((entry) => entry.map === map).length;
+    roomy[name] = tables === 0 ? 0 : 16 + Math.ceil(tables * 1.25);
+  }
+  const flows = Object.fromEntries(FLOWS.map((name) => [name, CONNECTIONS])) as Record<(typeof FLOWS)[number], number>;
+  const widest = Math.max(...Object.values(roomy), CONNECTIONS);
   return {
     ...roomy,
-    conntrack: CONNECTIONS,
-    snat: CONNECTIONS,
+    ...flows,
+    runtimeConfig: 1,
+    metrics: METRICS,
     events: EVENTS,
     maglevTableSize,
-    scratch: Math.max(widest * 16, roomy.maglevBackends * 128) + 1024,
+    scratch: Math.max(widest * KEY_ROOM, roomy.maglevBackends * 128) + 1024,
     templates: 64,
   };
 }

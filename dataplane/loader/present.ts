@@ -1,33 +1,31 @@
 /** Map entries in words: Cilium's maps with the C names of their fields in camelCase, addresses as text, ports in host order. */
-import { EndpointFlag, LbAlgorithm, MapId, SvcFlag } from '../../assembly/abi.js';
+import { ConfigFlag, EndpointFlag, LbAlgorithm, MapId, SvcFlag } from '../../assembly/abi.js';
 import {
   CtEntry,
   EndpointConfig,
   EndpointInfo,
-  EndpointKey,
-  IpcacheKey,
-  Ipv4CtTuple,
-  Ipv4NatEntry,
-  Lb4Backend,
-  Lb4BackendKey,
-  Lb4Key,
-  Lb4ReverseNat,
-  Lb4ReverseNatKey,
-  Lb4Service,
-  Lb4SourceRange,
-  Lb4SourceRangeKey,
+  FragmentPorts,
+  LbAffinityMatch,
+  LbAffinityMatched,
+  LbAffinityValue,
+  LbBackendKey,
+  LbReverseNatKey,
+  LbService,
+  LbSourceRange,
   MaglevKey,
   MaglevTable,
   MetricsValue,
   NodeConfig,
-  NodeKey,
   NodeValue,
   PolicyEntry,
   PolicyKey,
   RemoteEndpointInfo,
+  RuntimeConfig,
+  type CtTuple4,
 } from '../../pkg/structs.js';
 import { formatAddress } from '../addresses.js';
 import { decode, type Bytes, type StructType } from '../wasm.js';
+import { IPV4, IPV6, type Dual, type Family } from './families.js';
 
 export type Presented = Readonly<Record<string, unknown>>;
 
@@ -89,8 +87,20 @@ const ALGORITHMS: Readonly<Record<LbAlgorithm, string>> = {
 };
 const STATES = ['active', 'terminating', 'quarantined', 'maintenance'];
 
+const CONFIG_FLAGS: readonly (readonly [ConfigFlag, string])[] = [
+  [ConfigFlag.TRACK_FRAGMENTS, 'trackFragments'],
+  [ConfigFlag.MASQUERADE, 'masquerade'],
+  [ConfigFlag.REJECT_NO_BACKEND, 'rejectNoBackend'],
+];
+
+/** The addresses of a pod or a node; one of a family that it has none of is not shown. */
+const addressesOf = (ipv4: number, ipv6: bigint): Presented => ({
+  ...(ipv4 === 0 ? {} : { address: formatAddress(ipv4) }),
+  ...(ipv6 === 0n ? {} : { ipv6: formatAddress(ipv6) }),
+});
+
 /** A master has its algorithm and affinity timeout where a slot has its backend. */
-function service({ backendId, count, revNatIndex, flags, flags2, qcount }: Lb4Service): Presented {
+function service({ backendId, count, revNatIndex, flags, flags2, qcount }: LbService): Presented {
   const named = SERVICE_FLAGS.filter(([bit]) => (flags & bit) !== 0).map(([, name]) => name);
   const algorithm = ALGORITHMS[(backendId >>> 24) as LbAlgorithm];
   if (algorithm === undefined) return { backendId, count, revNatIndex, flags, flags2, qcount, flagNames: named };
@@ -108,7 +118,7 @@ function service({ backendId, count, revNatIndex, flags, flags2, qcount }: Lb4Se
 }
 
 /** The key of a connection, and of a port that source NAT took for one. */
-const tuple = ({ daddr, saddr, sport, dport, nexthdr, flags, node }: Ipv4CtTuple): Presented => ({
+const tuple = ({ daddr, saddr, sport, dport, nexthdr, flags, node }: Dual<CtTuple4>): Presented => ({
   daddr: formatAddress(daddr),
   saddr: formatAddress(saddr),
   dport,
@@ -118,10 +128,11 @@ const tuple = ({ daddr, saddr, sport, dport, nexthdr, flags, node }: Ipv4CtTuple
   node,
 });
 
-export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>, Schema>> = {
+/** The maps of one family, numbered as IPv4's. */
+const schemasOf = (family: Family) => ({
   [MapId.LB4_SERVICES]: schema(
-    Lb4Key,
-    Lb4Service,
+    family.LbKey,
+    LbService,
     ({ address, dport, backendSlot, proto, scope }) => ({
       address: formatAddress(address),
       dport,
@@ -132,8 +143,8 @@ export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>
     service,
   ),
   [MapId.LB4_BACKENDS]: schema(
-    Lb4BackendKey,
-    Lb4Backend,
+    LbBackendKey,
+    family.LbBackend,
     ({ backendId }) => ({ backendId }),
     ({ address, port, proto, state, weight }) => ({
       address: formatAddress(address),
@@ -144,8 +155,8 @@ export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>
     }),
   ),
   [MapId.LB4_REVERSE_NAT]: schema(
-    Lb4ReverseNatKey,
-    Lb4ReverseNat,
+    LbReverseNatKey,
+    family.LbReverseNat,
     ({ revNatIndex }) => ({ revNatIndex }),
     ({ address, port }) => ({ address: formatAddress(address), port }),
   ),
@@ -155,8 +166,20 @@ export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>
     ({ revNatIndex }) => ({ revNatIndex }),
     ({ size }) => ({ size }),
   ),
+  [MapId.LB4_AFFINITY]: schema(
+    family.LbAffinityKey,
+    LbAffinityValue,
+    ({ address, revNatIndex }) => ({ clientId: formatAddress(address), revNatIndex }),
+    ({ lastUsed, backendId }) => ({ lastUsed, backendId }),
+  ),
+  [MapId.LB4_SOURCE_RANGE]: schema(
+    family.LbSourceRangeKey,
+    LbSourceRange,
+    ({ revNatIndex, address, prefixLength }) => ({ revNatIndex, prefix: `${formatAddress(address)}/${prefixLength}` }),
+    () => ({}),
+  ),
   [MapId.CT4]: schema(
-    Ipv4CtTuple,
+    family.CtTuple,
     CtEntry,
     tuple,
     ({ packets, bytes, lifetime, flags, revNatIndex, backendId, srcSecId, txFlagsSeen, rxFlagsSeen }) => ({
@@ -171,14 +194,68 @@ export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>
       rxFlagsSeen,
     }),
   ),
-  [MapId.IPCACHE]: schema(
-    IpcacheKey,
+  [MapId.SNAT4]: schema(family.CtTuple, family.NatEntry, tuple, ({ address, port, created }) => ({
+    address: formatAddress(address),
+    port,
+    created,
+  })),
+  [MapId.FRAGMENTS4]: schema(
+    family.FragmentKey,
+    FragmentPorts,
+    ({ daddr, saddr, id, proto, node }) => ({
+      daddr: formatAddress(daddr),
+      saddr: formatAddress(saddr),
+      id,
+      proto,
+      node,
+    }),
+    ({ sport, dport }) => ({ sport, dport }),
+  ),
+  [MapId.IPCACHE4]: schema(
+    family.IpcacheKey,
     RemoteEndpointInfo,
     ({ address, prefixLength }) => ({ prefix: `${formatAddress(address)}/${prefixLength}` }),
     ({ secIdentity, tunnelEndpoint }) => ({
       identity: secIdentity,
       tunnelEndpoint: tunnelEndpoint === 0 ? null : formatAddress(tunnelEndpoint),
     }),
+  ),
+  [MapId.LXC4]: schema(
+    family.EndpointKey,
+    EndpointInfo,
+    ({ address, node }) => ({ address: formatAddress(address), node }),
+    ({ lxcId, secId, flags }) => ({ lxcId, secId, host: (flags & EndpointFlag.HOST) !== 0 }),
+  ),
+  [MapId.NODES4]: schema(
+    family.NodeKey,
+    NodeValue,
+    ({ address }) => ({ address: formatAddress(address) }),
+    ({ node }) => ({ node }),
+  ),
+});
+
+/** The same, numbered as IPv6's. */
+const SIX = schemasOf(IPV6);
+
+export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>, Schema>> = {
+  ...schemasOf(IPV4),
+  [MapId.LB6_SERVICES]: SIX[MapId.LB4_SERVICES],
+  [MapId.LB6_BACKENDS]: SIX[MapId.LB4_BACKENDS],
+  [MapId.LB6_REVERSE_NAT]: SIX[MapId.LB4_REVERSE_NAT],
+  [MapId.LB6_MAGLEV]: SIX[MapId.LB4_MAGLEV],
+  [MapId.LB6_AFFINITY]: SIX[MapId.LB4_AFFINITY],
+  [MapId.LB6_SOURCE_RANGE]: SIX[MapId.LB4_SOURCE_RANGE],
+  [MapId.CT6]: SIX[MapId.CT4],
+  [MapId.SNAT6]: SIX[MapId.SNAT4],
+  [MapId.FRAGMENTS6]: SIX[MapId.FRAGMENTS4],
+  [MapId.IPCACHE6]: SIX[MapId.IPCACHE4],
+  [MapId.LXC6]: SIX[MapId.LXC4],
+  [MapId.NODES6]: SIX[MapId.NODES4],
+  [MapId.AFFINITY_MATCH]: schema(
+    LbAffinityMatch,
+    LbAffinityMatched,
+    ({ backendId, revNatIndex }) => ({ backendId, revNatIndex }),
+    () => ({}),
   ),
   [MapId.POLICY]: schema(
     PolicyKey,
@@ -193,18 +270,12 @@ export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>
     }),
     ({ deny, proxyPort, proxyPortPriority }) => ({ deny: deny !== 0, proxyPort, proxyPortPriority }),
   ),
-  [MapId.LXC]: schema(
-    EndpointKey,
-    EndpointInfo,
-    ({ address, node }) => ({ address: formatAddress(address), node }),
-    ({ lxcId, secId, flags }) => ({ lxcId, secId, host: (flags & EndpointFlag.HOST) !== 0 }),
-  ),
   [MapId.ENDPOINT_CONFIG]: schema(
     Index,
     EndpointConfig,
     ({ index }) => ({ endpoint: index }),
-    ({ address, secId, policyId, node, mac, nodeMac }) => ({
-      address: formatAddress(address),
+    ({ ipv4, ipv6, secId, policyId, node, mac, nodeMac }) => ({
+      ...addressesOf(ipv4, ipv6),
       secId,
       policy: policyId,
       node,
@@ -216,24 +287,13 @@ export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>
     Index,
     NodeConfig,
     ({ index }) => ({ node: index }),
-    ({ address, mac }) => ({ address: formatAddress(address), mac: macOf(mac) }),
+    ({ ipv4, ipv6, mac }) => ({ ...addressesOf(ipv4, ipv6), mac: macOf(mac) }),
   ),
-  [MapId.NODES]: schema(
-    NodeKey,
-    NodeValue,
-    ({ address }) => ({ address: formatAddress(address) }),
-    ({ node }) => ({ node }),
-  ),
-  [MapId.SNAT]: schema(Ipv4CtTuple, Ipv4NatEntry, tuple, ({ address, port, created }) => ({
-    address: formatAddress(address),
-    port,
-    created,
-  })),
-  [MapId.SOURCE_RANGE]: schema(
-    Lb4SourceRangeKey,
-    Lb4SourceRange,
-    ({ revNatIndex, address, prefixLength }) => ({ revNatIndex, prefix: `${formatAddress(address)}/${prefixLength}` }),
+  [MapId.RUNTIME_CONFIG]: schema(
+    Index,
+    RuntimeConfig,
     () => ({}),
+    ({ flags, mtu }) => ({ flags: CONFIG_FLAGS.filter(([bit]) => (flags & bit) !== 0).map(([, name]) => name), mtu }),
   ),
   [MapId.METRICS]: schema(
     Index,

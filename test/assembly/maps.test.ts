@@ -8,16 +8,16 @@ import { decode, encode, type Bytes } from '../../dataplane/wasm.js';
 import {
   CtEntry,
   EndpointInfo,
-  EndpointKey,
-  IpcacheKey,
-  Ipv4CtTuple,
-  Lb4Backend,
-  Lb4BackendKey,
-  Lb4Key,
-  Lb4ReverseNat,
-  Lb4ReverseNatKey,
-  Lb4Service,
-  NodeKey,
+  EndpointKey4,
+  IpcacheKey4,
+  CtTuple4,
+  LbBackend4,
+  LbBackendKey,
+  LbKey4,
+  LbReverseNat4,
+  LbReverseNatKey,
+  LbService,
+  NodeKey4,
   NodeValue,
   PolicyEntry,
   PolicyKey,
@@ -40,28 +40,28 @@ const FILLED: readonly Filled[] = [
     name: 'lb4_services',
     map: MapId.LB4_SERVICES,
     capacity: SMALL.services,
-    key: (i) => encode(Lb4Key, { address: i, dport: 80 }),
-    value: encode(Lb4Service, { count: 1 }),
+    key: (i) => encode(LbKey4, { address: i, dport: 80 }),
+    value: encode(LbService, { count: 1 }),
   },
   {
     name: 'lb4_backends',
     map: MapId.LB4_BACKENDS,
     capacity: SMALL.backends,
-    key: (backendId) => encode(Lb4BackendKey, { backendId }),
-    value: encode(Lb4Backend, { port: 80 }),
+    key: (backendId) => encode(LbBackendKey, { backendId }),
+    value: encode(LbBackend4, { port: 80 }),
   },
   {
     name: 'lb4_reverse_nat',
     map: MapId.LB4_REVERSE_NAT,
     capacity: SMALL.reverseNat,
-    key: (revNatIndex) => encode(Lb4ReverseNatKey, { revNatIndex }),
-    value: encode(Lb4ReverseNat, { port: 80 }),
+    key: (revNatIndex) => encode(LbReverseNatKey, { revNatIndex }),
+    value: encode(LbReverseNat4, { port: 80 }),
   },
   {
     name: 'ipcache',
-    map: MapId.IPCACHE,
+    map: MapId.IPCACHE4,
     capacity: SMALL.ipcache,
-    key: (address) => encode(IpcacheKey, { prefixLength: 32, address }),
+    key: (address) => encode(IpcacheKey4, { prefixLength: 32, address }),
     value: encode(RemoteEndpointInfo, { secIdentity: 2 }),
   },
   {
@@ -73,16 +73,16 @@ const FILLED: readonly Filled[] = [
   },
   {
     name: 'lxc',
-    map: MapId.LXC,
+    map: MapId.LXC4,
     capacity: SMALL.lxc,
-    key: (address) => encode(EndpointKey, { address, node: 1 }),
+    key: (address) => encode(EndpointKey4, { address, node: 1 }),
     value: encode(EndpointInfo, { lxcId: 1 }),
   },
   {
     name: 'nodes',
-    map: MapId.NODES,
+    map: MapId.NODES4,
     capacity: SMALL.nodes,
-    key: (address) => encode(NodeKey, { address }),
+    key: (address) => encode(NodeKey4, { address }),
     value: encode(NodeValue, { node: 1 }),
   },
 ];
@@ -104,7 +104,7 @@ for (const { name, map, capacity, key, value } of FILLED) {
 
 test('ct4 makes room for itself, and keeps what is looked up', () => {
   const dataplane = datapath({ conntrack: 64 });
-  const key = (i: number): Bytes => encode(Ipv4CtTuple, { daddr: i, sport: 1, dport: 2 });
+  const key = (i: number): Bytes => encode(CtTuple4, { daddr: i, sport: 1, dport: 2 });
   for (let i = 1; i <= 64; i++) assert.equal(dataplane.update(MapId.CT4, key(i), encode(CtEntry, { backendId: i })), 0);
   for (let i = 65; i <= 96; i++) {
     assert.notEqual(dataplane.lookup(MapId.CT4, key(7), CtEntry.size), null);
@@ -125,23 +125,23 @@ test('a hash map agrees with a Map over random updates, deletes and look-ups', (
       const dataplane = datapath({ backends: 32 });
       const model = new Map<number, number>();
       for (const [what, id, port] of steps) {
-        const key = encode(Lb4BackendKey, { backendId: id });
+        const key = encode(LbBackendKey, { backendId: id });
         if (what === 'update') {
           const full = !model.has(id) && model.size === 32;
           assert.equal(
-            dataplane.update(MapId.LB4_BACKENDS, key, encode(Lb4Backend, { port })),
+            dataplane.update(MapId.LB4_BACKENDS, key, encode(LbBackend4, { port })),
             full ? MapError.E2BIG : 0,
           );
           if (!full) model.set(id, port);
         } else if (what === 'delete')
           assert.equal(dataplane.delete(MapId.LB4_BACKENDS, key), model.delete(id) ? 0 : MapError.ENOENT);
-        const value = dataplane.lookup(MapId.LB4_BACKENDS, key, Lb4Backend.size);
-        assert.equal(value && decode(Lb4Backend, value).port, model.get(id) ?? null);
+        const value = dataplane.lookup(MapId.LB4_BACKENDS, key, LbBackend4.size);
+        assert.equal(value && decode(LbBackend4, value).port, model.get(id) ?? null);
       }
       assert.deepEqual(
         dataplane
-          .keys(MapId.LB4_BACKENDS, Lb4BackendKey.size)
-          .map((key) => decode(Lb4BackendKey, key).backendId)
+          .keys(MapId.LB4_BACKENDS, LbBackendKey.size)
+          .map((key) => decode(LbBackendKey, key).backendId)
           .sort((a, b) => a - b),
         [...model.keys()].sort((a, b) => a - b),
       );
@@ -168,8 +168,8 @@ test('the longest prefix wins, as in a linear search over random prefixes', () =
           const masked = maskOf(length, address);
           held.set(`${masked}/${length}`, { address: masked, length, identity: 1000 + i });
           dataplane.update(
-            MapId.IPCACHE,
-            encode(IpcacheKey, { prefixLength: length, address: masked }),
+            MapId.IPCACHE4,
+            encode(IpcacheKey4, { prefixLength: length, address: masked }),
             encode(RemoteEndpointInfo, { secIdentity: 1000 + i }),
           );
         });
@@ -177,7 +177,7 @@ test('the longest prefix wins, as in a linear search over random prefixes', () =
           const gone = prefixes[index];
           if (!gone) continue;
           const masked = maskOf(gone.length, gone.address);
-          dataplane.delete(MapId.IPCACHE, encode(IpcacheKey, { prefixLength: gone.length, address: masked }));
+          dataplane.delete(MapId.IPCACHE4, encode(IpcacheKey4, { prefixLength: gone.length, address: masked }));
           held.delete(`${masked}/${gone.length}`);
         }
         for (const pick of picks) {

@@ -11,11 +11,11 @@ import { decode, encode, type Datapath } from '../../dataplane/wasm.js';
 import {
   CtEntry,
   EndpointConfig,
-  EndpointKey,
-  IpcacheKey,
-  Ipv4CtTuple,
-  Lb4BackendKey,
-  Lb4Key,
+  EndpointKey4,
+  IpcacheKey4,
+  CtTuple4,
+  LbBackendKey,
+  LbKey4,
 } from '../../pkg/structs.js';
 import { modules } from '../datapath.js';
 
@@ -46,7 +46,7 @@ for (const profile of PROFILES.map(small)) {
 /** How many packets each connection in the table has seen. */
 function packetsOfConnections({ datapath }: Lane): bigint[] {
   return datapath
-    .keys(MapId.CT4, Ipv4CtTuple.size)
+    .keys(MapId.CT4, CtTuple4.size)
     .map((key) => decode(CtEntry, datapath.lookup(MapId.CT4, key, CtEntry.size)!).packets);
 }
 
@@ -83,7 +83,7 @@ test('one bit of one map entry shows in the digest', () => {
 test('a packet that is refused shows in the count', () => {
   const profile = named('established-1k');
   const lane = open(profile);
-  lane.datapath.delete(MapId.LB4_BACKENDS, encode(Lb4BackendKey, { backendId: 1 }));
+  lane.datapath.delete(MapId.LB4_BACKENDS, encode(LbBackendKey, { backendId: 1 }));
   assert.throws(() => verify(profile, lane, open(profile)), WrongAnswer);
 });
 
@@ -100,10 +100,10 @@ test('the maps spread keys that differ in few bits: one long chain would hold th
   const profile = PROFILES.find(({ name }) => name === 'established-1k')!;
   const { datapath } = Lane.open(modules.fast, profile);
   const parts = {
-    ipcache: descents(datapath, MapId.IPCACHE, IpcacheKey.size, (key) => key.getUint32(4)),
-    lxc: descents(datapath, MapId.LXC, EndpointKey.size, (key) => key.getUint32(0)),
-    services: descents(datapath, MapId.LB4_SERVICES, Lb4Key.size, (key) => key.getUint32(0)),
-    backends: descents(datapath, MapId.LB4_BACKENDS, Lb4BackendKey.size, (key) => key.getUint32(0, true)),
+    ipcache: descents(datapath, MapId.IPCACHE4, IpcacheKey4.size, (key) => key.getUint32(4)),
+    lxc: descents(datapath, MapId.LXC4, EndpointKey4.size, (key) => key.getUint32(0)),
+    services: descents(datapath, MapId.LB4_SERVICES, LbKey4.size, (key) => key.getUint32(0)),
+    backends: descents(datapath, MapId.LB4_BACKENDS, LbBackendKey.size, (key) => key.getUint32(0, true)),
   };
   for (const [map, part] of Object.entries(parts)) assert.ok(part > 0.4 && part < 0.7, `${map}: ${part}`);
 });

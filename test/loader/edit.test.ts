@@ -120,11 +120,11 @@ test('a full map makes a larger dataplane, and no packet sees a half', () => {
   const one = engine();
   one.manifests.set('m.yaml', PODS);
   one.current;
-  const before = one.current.loader.current.wasm.mapCapacity(MapId.LXC);
+  const before = one.current.loader.current.wasm.mapCapacity(MapId.LXC4);
   const many = Array.from({ length: 300 }, (_, i) => pod(`x${i}`, `10.9.${i >> 8}.${i & 255}`, 'n1')).join('');
   one.manifests.set('many.yaml', many);
   assert.equal(one.current.report.rebuilt, true);
-  assert.ok(one.current.loader.current.wasm.mapCapacity(MapId.LXC) > before);
+  assert.ok(one.current.loader.current.wasm.mapCapacity(MapId.LXC4) > before);
   const answered = query(one.current, {
     from: 'default/x299',
     to: 'default/a',

@@ -1,0 +1,76 @@
+/** Session affinity: which backend a client had last. Cilium `bpf/lib/lb.h`, maps cilium_lb4_affinity and cilium_lb_affinity_match. */
+import { MapId } from '../abi';
+import { HashMap, LruHashMap } from '../maps/hash';
+import { mapOf } from '../wire/address';
+import * as ct from './conntrack';
+import { LbService } from './lb';
+import * as trace from './trace';
+
+/** Cilium `struct lb4_affinity_key`, `lb6_affinity_key`, of clients known by their address. */
+@unmanaged
+export class LbAffinityKey<A> {
+  address: A;
+  revNatIndex: u32;
+}
+
+/** Cilium `struct lb_affinity_val`. */
+@unmanaged
+export class LbAffinityValue {
+  /** In seconds of the datapath's clock. */
+  lastUsed: u32;
+  backendId: u32;
+}
+
+/** Cilium `struct lb_affinity_match`: the backends that a Service has now. */
+@unmanaged
+export class LbAffinityMatch {
+  backendId: u32;
+  revNatIndex: u32;
+}
+
+/** That it is there says all. */
+@unmanaged
+export class LbAffinityMatched {
+  present: u32;
+}
+
+export function clients<A>(): LruHashMap<LbAffinityKey<A>, LbAffinityValue> {
+  return changetype<LruHashMap<LbAffinityKey<A>, LbAffinityValue>>(
+    memory.data(offsetof<LruHashMap<LbAffinityKey<A>, LbAffinityValue>>(), 16),
+  );
+}
+
+export const matches = changetype<HashMap<LbAffinityMatch, LbAffinityMatched>>(
+  memory.data(offsetof<HashMap<LbAffinityMatch, LbAffinityMatched>>(), 16),
+);
+
+function scratch<A>(): LbAffinityKey<A> {
+  return changetype<LbAffinityKey<A>>(memory.data(offsetof<LbAffinityKey<A>>(), 16));
+}
+
+const match = changetype<LbAffinityMatch>(memory.data(offsetof<LbAffinityMatch>(), 16));
+
+/** The backend that a client had within the Service's timeout, if the Service still has it (`lb4_affinity_backend_id`); 0 for none. */
+export function recall<A>(client: A, service: LbService): u32 {
+  const key = scratch<A>();
+  key.address = client;
+  key.revNatIndex = service.revNatIndex;
+  const value = clients<A>().touch(key);
+  trace.lookup<LbAffinityKey<A>, LbAffinityValue>(mapOf<A>(MapId.LB4_AFFINITY), key, value);
+  if (value === null || value.lastUsed + service.affinityTimeout <= ct.now) return 0;
+  match.backendId = value.backendId;
+  match.revNatIndex = service.revNatIndex;
+  return matches.lookup(match) === null ? 0 : value.backendId;
+}
+
+/** Notes that a client has a backend now (`lb4_update_affinity`). */
+export function remember<A>(client: A, service: LbService, backendId: u32): void {
+  const key = scratch<A>();
+  key.address = client;
+  key.revNatIndex = service.revNatIndex;
+  const at = clients<A>().admit(key);
+  if (at == 0) return;
+  const value = changetype<LbAffinityValue>(at);
+  value.lastUsed = ct.now;
+  value.backendId = backendId;
+}

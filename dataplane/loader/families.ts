@@ -1,0 +1,85 @@
+/** The maps and structs of either family, so that what is written for one serves both. */
+import type { MapId } from '../../assembly/abi.js';
+import {
+  CtTuple4,
+  CtTuple6,
+  EndpointKey4,
+  EndpointKey6,
+  FragmentKey4,
+  FragmentKey6,
+  IpcacheKey4,
+  IpcacheKey6,
+  LbAffinityKey4,
+  LbAffinityKey6,
+  LbBackend4,
+  LbBackend6,
+  LbKey4,
+  LbKey6,
+  LbReverseNat4,
+  LbReverseNat6,
+  LbSourceRangeKey4,
+  LbSourceRangeKey6,
+  NatEntry4,
+  NatEntry6,
+  NodeKey4,
+  NodeKey6,
+} from '../../pkg/structs.js';
+import type { Address } from '../addresses.js';
+import type { StructType } from '../wasm.js';
+
+/** A struct whose addresses are of either family. */
+export type Dual<Struct> = {
+  [Field in keyof Struct]: Field extends 'address' | 'daddr' | 'saddr' ? Address : Struct[Field];
+};
+
+export interface Family {
+  /** This family's map of a pair; `map` is that of IPv4. */
+  readonly map: (map: MapId) => MapId;
+  /** Bits of an address. */
+  readonly bits: number;
+  readonly CtTuple: StructType<Dual<CtTuple4>>;
+  readonly EndpointKey: StructType<Dual<EndpointKey4>>;
+  readonly FragmentKey: StructType<Dual<FragmentKey4>>;
+  readonly IpcacheKey: StructType<Dual<IpcacheKey4>>;
+  readonly LbAffinityKey: StructType<Dual<LbAffinityKey4>>;
+  readonly LbBackend: StructType<Dual<LbBackend4>>;
+  readonly LbKey: StructType<Dual<LbKey4>>;
+  readonly LbReverseNat: StructType<Dual<LbReverseNat4>>;
+  readonly LbSourceRangeKey: StructType<Dual<LbSourceRangeKey4>>;
+  readonly NatEntry: StructType<Dual<NatEntry4>>;
+  readonly NodeKey: StructType<Dual<NodeKey4>>;
+}
+
+export const IPV4: Family = {
+  map: (map) => map,
+  bits: 32,
+  CtTuple: CtTuple4,
+  EndpointKey: EndpointKey4,
+  FragmentKey: FragmentKey4,
+  IpcacheKey: IpcacheKey4,
+  LbAffinityKey: LbAffinityKey4,
+  LbBackend: LbBackend4,
+  LbKey: LbKey4,
+  LbReverseNat: LbReverseNat4,
+  LbSourceRangeKey: LbSourceRangeKey4,
+  NatEntry: NatEntry4,
+  NodeKey: NodeKey4,
+};
+
+export const IPV6: Family = {
+  map: (map) => map + 1,
+  bits: 128,
+  CtTuple: CtTuple6,
+  EndpointKey: EndpointKey6,
+  FragmentKey: FragmentKey6,
+  IpcacheKey: IpcacheKey6,
+  LbAffinityKey: LbAffinityKey6,
+  LbBackend: LbBackend6,
+  LbKey: LbKey6,
+  LbReverseNat: LbReverseNat6,
+  LbSourceRangeKey: LbSourceRangeKey6,
+  NatEntry: NatEntry6,
+  NodeKey: NodeKey6,
+};
+
+export const familyOf = (address: Address): Family => (typeof address === 'bigint' ? IPV6 : IPV4);
