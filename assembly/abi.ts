@@ -161,6 +161,8 @@ export const enum ReservedIdentity {
   REMOTE_NODE = 6,
   KUBE_APISERVER = 7,
   INGRESS = 8,
+  WORLD_IPV4 = 9,
+  WORLD_IPV6 = 10,
 }
 
 /** Bits of `EndpointInfo.flags`. Cilium `ENDPOINT_F_*`. */

@@ -10,7 +10,7 @@ import {
   VXLAN_PORT,
 } from '../../assembly/abi.js';
 import { LookupNotify, TraceNotify } from '../../pkg/structs.js';
-import { formatAddress } from '../addresses.js';
+import { formatAddress, type Address } from '../addresses.js';
 import { SCHEMAS, type Presented } from '../loader/present.js';
 import { PROTOCOL_NAMES, type Tuple } from '../packet.js';
 import { MAP_NAMES, POINT_NAMES, PROGRAM_NAMES, reasonOf, type Reason } from '../reasons.js';
@@ -294,7 +294,7 @@ function originsOf(state: State, outcome: Outcome, { record, lookups }: Recorded
 }
 
 /** Who an address is, in words. */
-function nameOf(state: State, text: string, address: number): string {
+function nameOf(state: State, text: string, address: Address): string {
   const pod = podAt(state, address);
   if (pod) return `${pod.namespace}/${pod.name}`;
   const node = state.cluster.nodes.find((candidate) => candidate.address === address);

@@ -20,7 +20,8 @@ import {
   PolicyKey,
   RemoteEndpointInfo,
 } from '../../pkg/structs.js';
-import { formatAddress, parseAddress, parsePrefix } from '../addresses.js';
+import { familyOf, formatAddress, UNSPECIFIED, parseAddress, parsePrefix, type Address } from '../addresses.js';
+import { addressIn } from '../cluster/cluster.js';
 import type { Cluster, ClusterBackend, ClusterPod, ClusterService, ClusterServicePort } from '../cluster/cluster.js';
 import { hashOf, Numbers } from '../hash.js';
 import type { Place } from '../manifests/place.js';
@@ -55,7 +56,7 @@ export interface Frontend {
   readonly type: FrontendType;
   readonly service: ClusterService;
   readonly port: ClusterServicePort;
-  readonly address: number;
+  readonly address: Address;
   /** The port that clients ask for: the Service's, or the node port. */
   readonly number: number;
   readonly protocol: number;
@@ -83,7 +84,7 @@ const macOf = (role: number, number: number): bigint => {
 };
 
 /** Cilium's text of a backend, as its Maglev hashes it. `pkg/maglev`, `setHashString`. */
-const maglevName = (address: number, port: number, protocol: string): string =>
+const maglevName = (address: Address, port: number, protocol: string): string =>
   `[${formatAddress(address)}:${port}/${protocol},State:active]`;
 
 /** Ids of frontends, backends and endpoints stay while those do. */
@@ -107,7 +108,8 @@ export class Desirer {
       const table = maglevEntry(frontend);
       if (table && settings['loadBalancer.algorithm'] === 'maglev') maglev.push(table);
       for (const { id, backend } of frontend.backends) {
-        if (!backendsById.has(id)) entries.push(backendEntry(id, backend, frontend.protocol));
+        if (!backendsById.has(id) && typeof backend.address === 'number')
+          entries.push(backendEntry(id, { ...backend, address: backend.address }, frontend.protocol));
         backendsById.set(id, backend);
       }
     }
@@ -153,17 +155,21 @@ type Listening = Omit<Frontend, 'protocol' | 'revNatIndex' | 'backends'> & {
 
 /** Every address at which one port of a Service listens, and for which clients. Service v1: type, externalIPs, status, policies. */
 function listening(cluster: Cluster, service: ClusterService, port: ClusterServicePort): Listening[] {
-  const { source, clusterIP } = service;
+  const { source, clusterIP, clusterIPs } = service;
   const whole = { service, port, scope: LbScope.EXTERNAL, node: 0, backends: port.backends };
-  const at = (type: FrontendType, address: number | null, number = port.source.port.value): Listening[] =>
-    address === null ? [] : [{ ...whole, type, address, number }];
-  const found = at('ClusterIP', clusterIP);
+  const at = (type: FrontendType, address: Address | null, number = port.source.port.value): Listening[] => {
+    if (address === null) return [];
+    const backends = port.backends.filter((backend) => familyOf(backend.address) === familyOf(address));
+    return [{ ...whole, backends, type, address, number }];
+  };
+  const found = clusterIPs.flatMap((address) => at('ClusterIP', address));
   if (clusterIP === null) return found;
   const nodePort = source.type === 'ClusterIP' ? null : port.source.nodePort;
   // Cilium keeps the node port once for no address and once for each node's.
   if (nodePort)
-    for (const address of [0, ...cluster.nodes.map((node) => node.address)])
-      found.push(...at('NodePort', address, nodePort.value));
+    for (const family of clusterIPs.map(familyOf))
+      for (const address of [UNSPECIFIED[family], ...cluster.nodes.map((node) => addressIn(node, family))])
+        found.push(...at('NodePort', address, nodePort.value));
   const given =
     source.ingressIPs.length > 0
       ? source.ingressIPs.filter(({ ipMode }) => ipMode !== 'Proxy').map(({ ip }) => ip)
@@ -214,6 +220,7 @@ function frontendEntries(frontend: Frontend, settings: Settings): MapEntry[] {
   const { service, port, address, number, protocol, revNatIndex, scope, node, backends } = frontend;
   const { affinitySeconds, loadBalancerSourceRanges } = service.source;
   const algorithm = settings['loadBalancer.algorithm'] === 'maglev' ? LbAlgorithm.MAGLEV : LbAlgorithm.RANDOM;
+  if (typeof address !== 'number') return [];
   const flags = flagsOf(frontend);
   const origin = [port.source.at];
   const slot = (backendSlot: number, value: Partial<Lb4Service>, from: readonly Place[]): MapEntry => ({
@@ -236,8 +243,9 @@ function frontendEntries(frontend: Frontend, settings: Settings): MapEntry[] {
   // A range that cannot be read takes nobody; that there are ranges at all keeps everybody else out.
   for (const range of loadBalancerSourceRanges) {
     const prefix = parsePrefix(range.value);
-    if (prefix === null) continue;
-    const key = encode(Lb4SourceRangeKey, { revNatIndex, prefixLength: prefix.length, address: prefix.address });
+    if (typeof prefix?.address !== 'number') continue;
+    const { address, length: prefixLength } = prefix;
+    const key = encode(Lb4SourceRangeKey, { revNatIndex, prefixLength, address });
     entries.push({ map: MapId.SOURCE_RANGE, key, value: encode(Lb4SourceRange, { present: 1 }), origin: [range.at] });
   }
   return entries;
@@ -248,15 +256,19 @@ function wildcardEntries(frontends: readonly Frontend[]): MapEntry[] {
   const byAddress = new Map(
     frontends.filter(({ type }) => type !== 'NodePort').map((frontend) => [frontend.address, frontend]),
   );
-  return [...byAddress].map(([address, { service, type }]) => ({
-    map: MapId.LB4_SERVICES,
-    key: encode(Lb4Key, { address }),
-    value: encode(Lb4Service, { flags: TYPE_FLAGS[type] }),
-    origin: [service.source.at],
-  }));
+  return [...byAddress].flatMap(([address, { service, type }]) => {
+    if (typeof address !== 'number') return [];
+    const key = encode(Lb4Key, { address });
+    const value = encode(Lb4Service, { flags: TYPE_FLAGS[type] });
+    return { map: MapId.LB4_SERVICES, key, value, origin: [service.source.at] };
+  });
 }
 
-function backendEntry(backendId: number, { address, port, source }: ClusterBackend, proto: number): MapEntry {
+function backendEntry(
+  backendId: number,
+  { address, port, source }: ClusterBackend & { readonly address: number },
+  proto: number,
+): MapEntry {
   return {
     map: MapId.LB4_BACKENDS,
     key: encode(Lb4BackendKey, { backendId }),
@@ -277,7 +289,8 @@ function maglevEntry({ service, revNatIndex, protocol, backends }: Frontend): Ma
 }
 
 function nodeEntries(cluster: Cluster): MapEntry[] {
-  return cluster.nodes.flatMap(({ index, address, source }) => {
+  return cluster.nodes.flatMap(({ index, addresses, source }) => {
+    const address = addresses.find((one) => typeof one === 'number') ?? 0;
     const origin = source ? [source] : [];
     return [
       {
@@ -304,7 +317,8 @@ const word = (index: number): Bytes =>
 function podEntries(pod: ClusterPod, lxcId: number, identities: Identities, policies: CompiledPolicies): MapEntry[] {
   const identity = identities.ofPod.get(pod)!;
   const policyId = policies.ofIdentity.get(identity)!.id;
-  const { address, node, source } = pod;
+  const { node, source } = pod;
+  const address = pod.addresses.find((one) => typeof one === 'number') ?? 0;
   const mac = macOf(2, hashOf(`${pod.namespace}/${pod.name}`));
   const origin = [source];
   return [
@@ -330,7 +344,10 @@ function podEntries(pod: ClusterPod, lxcId: number, identities: Identities, poli
     {
       map: MapId.IPCACHE,
       key: encode(IpcacheKey, { prefixLength: 32, address }),
-      value: encode(RemoteEndpointInfo, { secIdentity: identity.number, tunnelEndpoint: node.address }),
+      value: encode(RemoteEndpointInfo, {
+        secIdentity: identity.number,
+        tunnelEndpoint: node.addresses.find((one) => typeof one === 'number') ?? 0,
+      }),
       origin,
     },
   ];
@@ -338,30 +355,31 @@ function podEntries(pod: ClusterPod, lxcId: number, identities: Identities, poli
 
 function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
   const cache = (
-    address: number,
+    address: Address,
     prefixLength: number,
     secIdentity: number,
     tunnelEndpoint: number,
     origin: readonly Place[],
   ): MapEntry => ({
     map: MapId.IPCACHE,
-    key: encode(IpcacheKey, { prefixLength, address }),
+    key: encode(IpcacheKey, { prefixLength, address: Number(address) }),
     value: encode(RemoteEndpointInfo, { secIdentity, tunnelEndpoint }),
     origin,
   });
   const pods = new Set(cluster.pods.filter((pod) => !pod.hostNetwork).map((pod) => pod.address));
   return [
-    cache(0, 0, ReservedIdentity.WORLD, 0, []),
+    ...(identities.world.IPv4 === undefined ? [] : [cache(0, 0, identities.world.IPv4, 0, [])]),
     ...identities.prefixes
       // A pod's own address stays the pod's, also where a policy names it.
       .filter(
         ({ prefix }) =>
-          prefix.length < 32 ||
-          !(pods.has(prefix.address) || cluster.nodes.some((node) => node.address === prefix.address)),
+          typeof prefix.address === 'number' &&
+          (prefix.length < 32 ||
+            !(pods.has(prefix.address) || cluster.nodes.some((node) => node.address === prefix.address))),
       )
       .map(({ number, prefix }) => cache(prefix.address, prefix.length, number, 0, [])),
     ...cluster.nodes.map((node) =>
-      cache(node.address, 32, ReservedIdentity.REMOTE_NODE, 0, node.source ? [node.source] : []),
+      cache(addressIn(node, 'IPv4') ?? 0, 32, ReservedIdentity.REMOTE_NODE, 0, node.source ? [node.source] : []),
     ),
   ];
 }
