@@ -113,9 +113,9 @@ export function allowed(key: keyof Settings): string {
       'or',
     );
   if (schema['type'] === 'boolean') return '`true` or `false`';
-  if (key === 'nodes') return 'a list of nodes, each with a `name` of its own and an IPv4 `address`';
-  const what = 'pattern' in schema ? 'an IPv4 prefix' : 'a DNS name';
-  return `${what} such as ${typeof unlessSet === 'string' ? named(unlessSet) : ''}`;
+  if (key === 'nodes') return 'a list of nodes, each with a `name` of its own and an `address`';
+  const such = typeof unlessSet === 'string' ? named(unlessSet) : '';
+  return 'pattern' in schema ? `a prefix such as ${such}, or one of each family` : `a DNS name such as ${such}`;
 }
 
 const instead = (value: Tree): string => (value.type === 'scalar' ? `, not ${named(value.text)}` : '');

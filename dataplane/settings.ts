@@ -1,5 +1,5 @@
 /** Settings: declared once, here. `.hopscope.yaml`, `--set` and VS Code's settings all read through this table. */
-import { parsePrefix, parseAddress } from './addresses.js';
+import { familyOf, parseAddress, parsePrefix, type Prefix } from './addresses.js';
 
 /** The file at the root of the manifests that holds settings. */
 export const SETTINGS_FILE = '.hopscope.yaml';
@@ -10,6 +10,7 @@ export const MAGLEV_TABLE_SIZES = [251, 509, 1021, 2039, 4093, 8191, 16381, 3274
 export interface Settings {
   engine: 'cilium' | 'kube-proxy-iptables' | 'kube-proxy-nftables' | 'kube-proxy-ipvs';
   cni: string;
+  /** One prefix, or one of each family with a comma between. */
   podCIDR: string;
   serviceCIDR: string;
   /** Names with addresses; none: two assumed nodes, unless the manifests have Node objects. */
@@ -46,18 +47,32 @@ const flag = {
   schema: { type: 'boolean' },
 };
 
-const prefix = {
-  read: (value: unknown): string | null => (typeof value === 'string' && parsePrefix(value) !== null ? value : null),
-  schema: { type: 'string', pattern: '^\\d+\\.\\d+\\.\\d+\\.\\d+/\\d+$' },
+/** The prefixes of a setting that holds such. */
+export const prefixesIn = (text: string): Prefix[] => text.split(',').flatMap((part) => parsePrefix(part) ?? []);
+
+/** A prefix, or one of each family: a list, or a text with a comma between. */
+function readPrefixes(value: unknown): string | null {
+  const parts: unknown[] = typeof value === 'string' ? value.split(',') : Array.isArray(value) ? value : [];
+  const texts = parts.map((part) => (typeof part === 'string' ? part.trim() : ''));
+  const families = new Set(prefixesIn(texts.join(',')).map(({ address }) => familyOf(address)));
+  return texts.length > 0 && families.size === texts.length ? texts.join(',') : null;
+}
+
+const prefixes = {
+  read: readPrefixes,
+  schema: { type: 'string', pattern: '^[0-9a-fA-F.:]+/\\d+(, *[0-9a-fA-F.:]+/\\d+)?$' },
 };
 
 const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
+
+/** `name=address`, or `name:address`. */
+const NODE = /^([^=:]*)[=:](.*)$/;
 
 /** Nodes as a list of {name, address}, a mapping of names to addresses, or `name=address,name=address`. */
 function readNodes(value: unknown): Settings['nodes'] | null {
   const pairs: unknown[][] =
     typeof value === 'string'
-      ? value.split(',').map((pair) => pair.split(/[=:]/).map((part) => part.trim()))
+      ? value.split(',').map((pair) => (NODE.exec(pair) ?? []).slice(1).map((part) => part.trim()))
       : Array.isArray(value)
         ? value.map((node: unknown) => (isRecord(node) ? [node['name'], node['address']] : []))
         : isRecord(value)
@@ -102,13 +117,15 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
   },
   podCIDR: {
     default: '10.244.0.0/16',
-    description: 'The range that pods without an address in the manifests get theirs from.',
-    ...prefix,
+    description:
+      'The range that pods without an address in the manifests get theirs from; with a comma between, one of IPv4 and one of IPv6.',
+    ...prefixes,
   },
   serviceCIDR: {
     default: '10.96.0.0/12',
-    description: 'The range that Services without a clusterIP get theirs from.',
-    ...prefix,
+    description:
+      'The range that Services without a clusterIP get theirs from; with a comma between, one of IPv4 and one of IPv6.',
+    ...prefixes,
   },
   nodes: {
     default: [],

@@ -1,10 +1,10 @@
 /** The Services and what is behind them, as the editor's list shows them. Runs in the worker. */
-import { formatAddress } from '../dataplane/addresses.js';
+import { formatAddress, formatEndpoint } from '../dataplane/addresses.js';
 import { locate, type Location } from '../dataplane/manifests/place.js';
 import type { State } from '../dataplane/state.js';
 
 export interface Backend {
-  /** `address:port` */
+  /** `address:port`, an IPv6 address in brackets */
   readonly address: string;
   readonly protocol: string;
   /** `ns/name`; null for an address that belongs to no pod of the manifests. */
@@ -26,13 +26,13 @@ export interface ServiceBackends {
 }
 
 export function serviceBackends({ cluster }: State): ServiceBackends[] {
-  return cluster.services.map(({ namespace, name, clusterIP, source, ports }) => ({
+  return cluster.services.map(({ namespace, name, clusterIPs, source, ports }) => ({
     service: `${namespace}/${name}`,
-    clusterIP: clusterIP === null ? null : formatAddress(clusterIP),
+    clusterIP: clusterIPs.map(formatAddress).join(', ') || null,
     ports: source.ports.map(({ port, protocol }) => `${port.value}/${protocol}`),
     backends: ports.flatMap(({ source: { protocol }, backends }) =>
       backends.map(({ address, port, pod, terminating, source: place }): Backend => ({
-        address: `${formatAddress(address)}:${port}`,
+        address: formatEndpoint(address, port),
         protocol,
         pod: pod && `${pod.namespace}/${pod.name}`,
         workload: pod?.workload.ref ?? null,

@@ -2,20 +2,36 @@
 import { readFileSync } from 'node:fs';
 import { Datapath, type Sizes } from '../dataplane/wasm.js';
 
-export const SMALL: Sizes = {
+const FLOWS = { conntrack: 256, snat: 64, affinity: 64, fragments: 64 };
+const LOADED = {
   services: 256,
   backends: 256,
   reverseNat: 64,
   maglev: 8,
-  conntrack: 256,
+  sourceRange: 16,
   ipcache: 128,
-  policy: 256,
   lxc: 64,
+  nodes: 8,
+};
+
+/** The same for either family. */
+const both = <Name extends string>(sizes: Record<Name, number>): Record<`${Name}${4 | 6}`, number> =>
+  Object.fromEntries(
+    Object.entries<number>(sizes).flatMap(([name, size]) => [
+      [`${name}4`, size],
+      [`${name}6`, size],
+    ]),
+  ) as Record<`${Name}${4 | 6}`, number>;
+
+export const SMALL: Sizes = {
+  ...both(FLOWS),
+  ...both(LOADED),
+  affinityMatch: 64,
+  policy: 256,
   endpointConfig: 64,
   nodeConfig: 8,
-  nodes: 8,
-  snat: 64,
-  sourceRange: 16,
+  runtimeConfig: 1,
+  metrics: 512,
   events: 256,
   maglevTableSize: 251,
   maglevBackends: 2048,

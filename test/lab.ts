@@ -64,4 +64,4 @@ export const flowOf = (frame: Uint8Array): string => {
   return `${formatAddress(source)}:${sourcePort} > ${formatAddress(destination)}:${destinationPort}`;
 };
 
-export const address = (text: string): number => parseAddress(text)!;
+export const address = (text: string): number => parseAddress(text) as number;

@@ -62,7 +62,7 @@ test('messages name what is allowed, or what was probably meant', () => {
   const table: [string, string, string[]][] = [
     ['loadBalancer.mode: x', '`loadBalancer.mode` must be `snat`, `dsr` or `hybrid`, not `x`.', []],
     ['ipBlockMatchesPods: 1', '`ipBlockMatchesPods` must be `true` or `false`, not `1`.', []],
-    ['podCIDR: x', '`podCIDR` must be an IPv4 prefix such as `10.244.0.0/16`, not `x`.', []],
+    ['podCIDR: x', '`podCIDR` must be a prefix such as `10.244.0.0/16`, or one of each family, not `x`.', []],
     ['maglev: 251', '`maglev` is not a setting itself, it holds `tableSize`.', []],
     ['enigne: cilium', 'There is no setting `enigne`; did you mean `engine`?', ['change to `engine`']],
     [

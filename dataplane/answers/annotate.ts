@@ -1,6 +1,7 @@
 /** Lenses and inlay hints of one file. */
 import { matches, matchesAll } from '../cluster/selectors.js';
 import {
+  countEndpoints,
   namedPort,
   type Cluster,
   type ClusterPod,
@@ -151,16 +152,16 @@ function serviceLenses(state: State, service: ClusterService, lens: MakeLens): L
   const ref = `${service.namespace}/${service.name}`;
   if (service.source.type === 'ExternalName')
     return [lens(`a name for ${service.source.externalName?.value ?? 'nothing'}: no endpoints`, null)];
-  const backends = new Set(service.ports.flatMap((port) => port.backends.map((backend) => `${backend.address}`)));
+  const backends = countEndpoints(service.ports.flatMap((port) => port.backends));
   const by = reachedBy(state, `svc:${ref}`);
   const reached =
     by === null
       ? 'who reaches it is UNKNOWN'
-      : backends.size === 0
+      : backends === 0
         ? 'nobody gets an answer'
         : `reached by ${plural(by.length, 'workload')}`;
   return [
-    lens(`${plural(backends.size, 'endpoint')} · ${reached}`, { kind: 'endpoints', service: ref }),
+    lens(`${plural(backends, 'endpoint')} · ${reached}`, { kind: 'endpoints', service: ref }),
     lens('Trace from…', {
       kind: 'traceFrom',
       to: `svc:${ref}`,

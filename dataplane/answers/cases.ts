@@ -1,20 +1,39 @@
 /** The packets that a question stands for: for each kind of sender and of destination one, and for each kind of backend. */
-import type { ClusterBackend, ClusterNode, ClusterPod, ClusterService } from '../cluster/cluster.js';
+import { familyOf, UNSPECIFIED, type Address } from '../addresses.js';
+import {
+  addressIn,
+  type ClusterBackend,
+  type ClusterNode,
+  type ClusterPod,
+  type ClusterService,
+} from '../cluster/cluster.js';
 import type { Frontend } from '../loader/entries.js';
+import { isIcmp } from '../packet.js';
 import { identityOf, policyOf, type State } from '../state.js';
-import { externalClasses, outsideIn, podAt, run, type Outcome, type Probe, type Sender } from './probe.js';
+import {
+  externalClasses,
+  nodeAt,
+  outsideIn,
+  overlap,
+  podAt,
+  run,
+  type Outcome,
+  type Probe,
+  type Sender,
+} from './probe.js';
 import type { Target } from './refs.js';
+import type { Traffic } from './traffic.js';
 
 /** Source ports tried, at most, until every kind of backend of a Service has been picked. */
 const SOURCE_PORTS = 20000;
 
-/** Pods of which any one answers for all: one identity and one policy, and one node where `byNode` says that it matters. */
+/** Pods of which any one answers for all: one identity, one policy and the same families, and one node where `byNode` says that it matters. */
 export function classes(state: State, pods: readonly ClusterPod[], byNode = false): ClusterPod[] {
   const seen = new Map<string, ClusterPod>();
   for (const pod of pods) {
     const key = pod.hostNetwork
       ? `host ${pod.node.index}`
-      : `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${byNode ? pod.node.index : ''}`;
+      : `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${pod.addresses.map(familyOf).join(' ')} ${byNode ? pod.node.index : ''}`;
     if (!seen.has(key)) seen.set(key, pod);
   }
   return [...seen.values()];
@@ -22,7 +41,8 @@ export function classes(state: State, pods: readonly ClusterPod[], byNode = fals
 
 /** One destination of a question. */
 interface Destination {
-  readonly address: number;
+  readonly address: Address;
+  readonly protocol: number;
   readonly port: number;
   /** The pod it belongs to, where it is one's own address. */
   readonly pod: ClusterPod | null;
@@ -30,10 +50,12 @@ interface Destination {
 }
 
 /** Where clients outside find a port of a Service: its load balancer, else an external address, else each node's port. */
-function outsideOf(state: State, service: ClusterService, port: number): Frontend[] {
-  const open = state.desired.frontends.filter(
-    (one) => one.service === service && one.node === 0 && one.address !== 0 && one.port.source.port.value === port,
-  );
+function outsideOf(state: State, service: ClusterService, traffic: Traffic): Frontend[] {
+  const open = state.desired.frontends.filter((one) => {
+    const asked = traffic[familyOf(one.address)];
+    const isFrontend = one.service === service && one.node === 0 && one.address !== UNSPECIFIED[familyOf(one.address)];
+    return isFrontend && asked && (isIcmp(asked.protocol) || one.port.source.port.value === asked.port);
+  });
   for (const type of ['LoadBalancer', 'ExternalIP', 'NodePort'] as const) {
     const found = open.filter((one) => one.type === type);
     if (found.length > 0) return found;
@@ -41,91 +63,92 @@ function outsideOf(state: State, service: ClusterService, port: number): Fronten
   return [];
 }
 
+/** What a question is for, each thing with its addresses: whoever sends takes those of the families that it has itself. */
 function destinationsOf(
   state: State,
   to: Target,
-  port: number,
+  traffic: Traffic,
   sender: ClusterNode | null,
   outside = false,
   byNode = false,
-): Destination[] {
-  const at = (address: number, service: ClusterService | null = null, own = port): Destination => ({
-    address,
-    port: own,
-    pod: podAt(state, address),
-    service,
-  });
+): Destination[][] {
+  const at = (address: Address, service: ClusterService | null = null, own: number | null = null): Destination[] => {
+    const asked = traffic[familyOf(address)];
+    if (!asked) return [];
+    const port = own === null || isIcmp(asked.protocol) ? asked.port : own;
+    return [{ address, protocol: asked.protocol, port, pod: podAt(state, address), service }];
+  };
+  const all = (addresses: readonly Address[]): Destination[] => addresses.flatMap((address) => at(address));
   switch (to.kind) {
     case 'pods':
-      return classes(state, to.pods, byNode).map((pod) => ({
-        address: pod.address,
-        port,
-        pod: pod.hostNetwork ? null : pod,
-        service: null,
-      }));
+      return classes(state, to.pods, byNode).map((pod) =>
+        all(pod.addresses).map((destination) => ({ ...destination, pod: pod.hostNetwork ? null : pod })),
+      );
     case 'service': {
       const { service } = to;
-      const open = outside ? outsideOf(state, service, port) : [];
-      if (open.length > 0) return open.map(({ address, number }) => at(address, service, number));
-      if (service.clusterIP !== null) return [at(service.clusterIP, service)];
-      if (!service.source.headless) return [];
+      const open = outside ? outsideOf(state, service, traffic) : [];
+      if (open.length > 0) return [open.flatMap(({ address, number }) => at(address, service, number))];
+      if (!service.source.headless) return [service.clusterIPs.flatMap((address) => at(address, service))];
       // A headless Service is only a name: the client gets the pods' own addresses, and the port stays as asked.
-      const backends = service.ports.flatMap((listed) => listed.backends);
-      const pods = new Map(backends.map((backend) => [backend.address, backend]));
-      return [...pods.values()].map((backend) => at(backend.address));
+      const addresses = new Map<ClusterPod | Address, Set<Address>>();
+      for (const { address, pod } of service.ports.flatMap((listed) => listed.backends))
+        addresses.set(pod ?? address, (addresses.get(pod ?? address) ?? new Set()).add(address));
+      return [...addresses.values()].map((own) => all([...own]));
     }
     case 'address':
       return [at(to.address)];
     case 'addresses':
-      return externalClasses(state)
-        .filter(({ first, last }) => first <= to.last && to.first <= last)
-        .flatMap(({ first, last }) =>
-          outsideIn(state, Math.max(first, to.first), Math.min(last, to.last)).map((address) => at(address)),
-        );
+      return [all(outsideWithin(state, to))];
     case 'node':
-      return [at(to.node.address)];
+      return [all(to.node.addresses)];
     case 'host':
-      return sender ? [at(sender.address)] : [];
+      return sender ? [all(sender.addresses)] : [];
     case 'world':
-      return externalClasses(state).map(({ example }) => at(example));
+      return [all(externalClasses(state).map(({ example }) => example))];
     case 'unanswerable':
       return [];
   }
 }
 
-/** The packets that a question stands for: one for each kind of sender and each kind of destination. */
+/** One address of each class outside that a range has a part in. */
+const outsideWithin = (state: State, range: { readonly first: Address; readonly last: Address }): Address[] =>
+  externalClasses(state).flatMap((known) => {
+    const part = overlap(known, range);
+    return part ? outsideIn(state, part.first, part.last) : [];
+  });
+
+/** The packets that a question stands for: one for each kind of sender, each kind of destination and each family that both have. */
 export function casesOf(
   state: State,
   from: Target,
   to: Target,
-  protocol: number,
-  port: number,
+  traffic: Traffic,
   sourcePort: number,
   entry: ClusterNode | null,
 ): Probe[] {
   const probes: Probe[] = [];
-  const add = (sender: Sender, source: number, destination: Destination): void => {
-    if (source === destination.address && destination.service === null) return;
-    probes.push({
-      sender,
-      tuple: { source, destination: destination.address, protocol, sourcePort, destinationPort: destination.port },
-    });
+  const add = (sender: Sender, source: Address, { address, protocol, port, service }: Destination): void => {
+    if (source === address && service === null) return;
+    probes.push({ sender, tuple: { source, destination: address, protocol, sourcePort, destinationPort: port } });
+  };
+  /** A sender without an address of any family of the destination's sends all the same, from no address. */
+  const addFrom = (sender: Sender, own: readonly Address[], destinations: readonly Destination[]): void => {
+    const sourceOf = ({ address }: Destination): Address | null => addressIn({ addresses: own }, familyOf(address));
+    const shared = destinations.filter((destination) => sourceOf(destination) !== null);
+    for (const destination of shared.length > 0 ? shared : destinations)
+      add(sender, sourceOf(destination) ?? UNSPECIFIED[familyOf(destination.address)], destination);
   };
   const fallback = state.cluster.nodes[0]!;
   if (from.kind === 'pods') {
     const byNode = to.kind === 'service' && to.service.source.internalTrafficPolicy === 'Local';
     for (const pod of classes(state, from.pods, byNode)) {
-      for (const destination of destinationsOf(state, to, port, pod.node, false, pod.hostNetwork)) {
+      const others = to.kind === 'pods' ? to.pods.filter((other) => other !== pod && isLike(state, other, pod)) : [];
+      for (const destinations of destinationsOf(state, to, traffic, pod.node, false, pod.hostNetwork)) {
         // A pod of a workload speaks to another of its pods, if there is one, and not to itself.
-        const other =
-          destination.pod === pod && to.kind === 'pods'
-            ? to.pods.find((candidate) => candidate !== pod && identityOf(state, candidate) === identityOf(state, pod))
-            : null;
-        add(
-          { kind: 'pod', pod },
-          pod.address,
-          other ? { ...destination, address: other.address, pod: other } : destination,
+        const asked = destinations.map((destination) =>
+          destination.pod === pod && others[0] ? { ...destination, ...inPlaceOf(destination, others[0]) } : destination,
         );
+        addFrom({ kind: 'pod', pod }, pod.addresses, asked);
       }
     }
     return probes;
@@ -133,25 +156,41 @@ export function casesOf(
   const outside = from.kind === 'world' || from.kind === 'address' || from.kind === 'addresses';
   // A node's own packets are the host's to its own pods, and another node's to all others.
   const asNode = from.kind === 'host' || from.kind === 'node';
-  for (const destination of destinationsOf(state, to, port, null, outside, asNode)) {
-    const home = destination.pod?.node ?? firstBackend(destination.service)?.pod?.node ?? fallback;
+  for (const destinations of destinationsOf(state, to, traffic, null, outside, asNode)) {
+    const [first] = destinations;
+    if (!first) continue;
+    const home = first.pod?.node ?? firstBackend(first.service)?.pod?.node ?? fallback;
     if (from.kind === 'host' || from.kind === 'node') {
       const node = from.kind === 'node' ? from.node : home;
-      add({ kind: 'host', node }, node.address, destination);
+      addFrom({ kind: 'host', node }, node.addresses, destinations);
       continue;
     }
     for (const address of sourcesOf(state, from)) {
       const pod = podAt(state, address);
-      const node = state.cluster.nodes.find((candidate) => candidate.address === address);
-      if (pod) add({ kind: 'pod', pod }, address, destination);
-      else if (node) add({ kind: 'host', node }, address, destination);
-      else
-        for (const at of entriesOf(state, destination, entry, home))
-          add({ kind: 'external', address, node: at }, address, destination);
+      const node = nodeAt(state, address);
+      for (const destination of destinations) {
+        if (familyOf(destination.address) !== familyOf(address)) continue;
+        if (pod) add({ kind: 'pod', pod }, address, destination);
+        else if (node) add({ kind: 'host', node }, address, destination);
+        else
+          for (const at of entriesOf(state, destination, entry, home))
+            add({ kind: 'external', address, node: at }, address, destination);
+      }
     }
   }
   return probes;
 }
+
+/** Whether no policy tells two pods apart, and they have the same families. */
+const isLike = (state: State, a: ClusterPod, b: ClusterPod): boolean =>
+  identityOf(state, a) === identityOf(state, b) &&
+  a.addresses.map(familyOf).join() === b.addresses.map(familyOf).join();
+
+/** The address of the same family that another pod has. */
+const inPlaceOf = ({ address }: Destination, pod: ClusterPod): Pick<Destination, 'address' | 'pod'> => ({
+  address: addressIn(pod, familyOf(address)) ?? address,
+  pod,
+});
 
 /** Nodes at which packets from outside are tried to enter, at most. */
 const MAX_ENTRIES = 16;
@@ -167,7 +206,7 @@ function entriesOf(
   home: ClusterNode,
 ): readonly ClusterNode[] {
   if (entry) return [entry];
-  const own = state.cluster.nodes.find((node) => node.address === address);
+  const own = nodeAt(state, address);
   if (own) return [own];
   const isFrontend = state.desired.frontends.some(
     (frontend) => frontend.address === address && frontend.type !== 'ClusterIP',
@@ -178,14 +217,10 @@ function entriesOf(
 const firstBackend = (service: ClusterService | null): ClusterBackend | undefined =>
   service?.ports.flatMap((port) => port.backends)[0];
 
-function sourcesOf(state: State, from: Target): number[] {
+function sourcesOf(state: State, from: Target): Address[] {
   if (from.kind === 'address') return [from.address];
-  const all = externalClasses(state);
-  if (from.kind === 'addresses')
-    return all
-      .filter(({ first, last }) => first <= from.last && from.first <= last)
-      .flatMap(({ first, last }) => outsideIn(state, Math.max(first, from.first), Math.min(last, from.last)));
-  return from.kind === 'world' ? all.map(({ example }) => example) : [];
+  if (from.kind === 'addresses') return outsideWithin(state, from);
+  return from.kind === 'world' ? externalClasses(state).map(({ example }) => example) : [];
 }
 
 /** What makes two backends of a Service answer differently. */

@@ -1,5 +1,5 @@
 /** What an edit gains and loses: two reachabilities, compared over the finest ranges that either draws. */
-import { formatAddress } from '../addresses.js';
+import { compareAddresses, familyOf, formatAddress, plus, type Address } from '../addresses.js';
 import { compare } from '../hash.js';
 import type { Protocol } from '../manifests/objects.js';
 import type { State } from '../state.js';
@@ -55,27 +55,28 @@ export function diff(before: State, after: State): Diff | { readonly error: stri
 }
 
 /** Where ranges of addresses begin, in either reachability. */
-function cutsOf(connections: readonly Connection[]): number[] {
-  const cuts = new Set<number>();
+function cutsOf(connections: readonly Connection[]): Address[] {
+  const cuts = new Set<Address>();
   for (const { from, to } of connections) {
     for (const end of [from, to]) {
       const range = rangeOf(end);
-      if (range) cuts.add(range[0]).add(range[1] + 1);
+      if (range) cuts.add(range[0]).add(plus(range[1], 1));
     }
   }
-  return [...cuts].sort((a, b) => a - b);
+  return [...cuts].sort(compareAddresses);
 }
 
 /** An end, or the parts of a range that the cuts make. */
-function partsOf(end: string, cuts: readonly number[]): string[] {
+function partsOf(end: string, cuts: readonly Address[]): string[] {
   const range = rangeOf(end);
   if (!range) return [end];
   const [first, last] = range;
-  const starts = cuts.filter((cut) => cut >= first && cut <= last);
-  return starts.map((start, i) => `ip:${formatAddress(start)}-${formatAddress((starts[i + 1] ?? last + 1) - 1)}`);
+  const starts = cuts.filter((cut) => familyOf(cut) === familyOf(first) && cut >= first && cut <= last);
+  const endOf = (i: number): Address => (starts[i + 1] === undefined ? last : plus(starts[i + 1]!, -1));
+  return starts.map((start, i) => `ip:${formatAddress(start)}-${formatAddress(endOf(i))}`);
 }
 
-function openOf({ connections }: Reach, cuts: readonly number[]): Open {
+function openOf({ connections }: Reach, cuts: readonly Address[]): Open {
   const open: Open = new Map();
   for (const { from, to, ports } of connections) {
     for (const source of partsOf(from, cuts)) {

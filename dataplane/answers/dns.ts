@@ -1,6 +1,7 @@
 /** The cluster's DNS, and whether a pod can ask it. */
 import { IpProto } from '../../assembly/abi.js';
-import type { ClusterPod, ClusterService } from '../cluster/cluster.js';
+import { familyOf, type Address } from '../addresses.js';
+import { addressIn, type ClusterPod, type ClusterService } from '../cluster/cluster.js';
 import type { Place } from '../manifests/place.js';
 import type { State } from '../state.js';
 import { run, type Outcome, type Probe } from './probe.js';
@@ -18,9 +19,9 @@ export interface ClusterDns {
   readonly namespace: string;
   readonly at: Place;
   readonly pods: ReadonlySet<ClusterPod>;
-  /** The Service's address; null where only pods are known, or the Service is headless. */
-  readonly address: number | null;
-  readonly listeners: readonly { readonly address: number; readonly port: number }[];
+  /** The Service's addresses; none where only pods are known, or the Service is headless. */
+  readonly addresses: readonly Address[];
+  readonly listeners: readonly { readonly address: Address; readonly port: number }[];
   /** `k8s-app: kube-dns`, what a rule is to select. */
   readonly labels: string;
 }
@@ -46,7 +47,7 @@ export function clusterDns(state: State): ClusterDns | null {
       namespace: service.namespace,
       at: metadata.name.at,
       pods: new Set([...service.selected, ...port.backends.flatMap(({ pod }) => pod ?? [])]),
-      address: service.clusterIP,
+      addresses: service.clusterIPs,
       listeners: port.backends,
       labels: labels || `${key}: ${value}`,
     };
@@ -58,8 +59,8 @@ export function clusterDns(state: State): ClusterDns | null {
     namespace: pods[0].namespace,
     at: pods[0].labelPlaces.get(key)!.at,
     pods: new Set(pods),
-    address: null,
-    listeners: pods.map(({ address }) => ({ address, port: DNS_PORT })),
+    addresses: [],
+    listeners: pods.flatMap(({ addresses }) => addresses.map((address) => ({ address, port: DNS_PORT }))),
     labels: `${key}: ${value}`,
   };
 }
@@ -74,16 +75,23 @@ function rankOf({ namespace, name, source }: ClusterService): number {
 export function askDns(state: State, pod: ClusterPod): Outcome | null {
   const dns = clusterDns(state);
   if (!dns || pod.hostNetwork || dns.pods.has(pod)) return null;
-  const targets = dns.address === null ? dns.listeners : [{ address: dns.address, port: DNS_PORT }];
+  const address = dns.addresses.find((one) => addressIn(pod, familyOf(one)) !== null) ?? dns.addresses[0];
+  const targets = address === undefined ? dns.listeners : [{ address, port: DNS_PORT }];
   const outcomes = run(
     state,
-    targets.map(({ address, port }): Probe => {
-      const ends = { source: pod.address, destination: address };
-      return {
-        sender: { kind: 'pod', pod },
-        tuple: { ...ends, protocol: IpProto.UDP, sourcePort: SOURCE_PORT, destinationPort: port },
-      };
-    }),
+    targets.flatMap((target) => askAt(pod, target, SOURCE_PORT)),
   );
   return outcomes.find(({ allowed }) => allowed) ?? outcomes[0] ?? null;
+}
+
+/** The packet in which a pod asks one of the DNS's addresses; none where it has no address of that family. */
+export function askAt(
+  pod: ClusterPod,
+  { address, port }: { readonly address: Address; readonly port: number },
+  sourcePort: number,
+): Probe[] {
+  const source = addressIn(pod, familyOf(address));
+  if (source === null) return [];
+  const ends = { source, destination: address, protocol: IpProto.UDP };
+  return [{ sender: { kind: 'pod', pod }, tuple: { ...ends, sourcePort, destinationPort: port } }];
 }

@@ -1,5 +1,6 @@
 /** What a person can pick as an end of a trace. */
-import { formatAddress } from '../addresses.js';
+import { formatAddress, type Address } from '../addresses.js';
+import { countEndpoints } from '../cluster/cluster.js';
 import type { State } from '../state.js';
 
 export interface EndChoice {
@@ -12,6 +13,8 @@ export interface EndChoice {
   /** Whether it can send: a Service cannot. */
   readonly sends: boolean;
 }
+
+const addressesText = (addresses: readonly Address[]): string => addresses.map(formatAddress).join(', ');
 
 export function ends(state: State): EndChoice[] {
   const { services, workloads, nodes } = state.cluster;
@@ -29,19 +32,14 @@ export function ends(state: State): EndChoice[] {
         return {
           ref,
           kind: 'workload',
-          detail: pods.length === 1 ? formatAddress(pods[0]!.address) : `${pods.length} pods`,
+          detail: pods.length === 1 ? addressesText(pods[0]!.addresses) : `${pods.length} pods`,
           ports,
           sends: true,
         };
       }),
-    ...services.map(({ namespace, name, clusterIP, source, ports }): EndChoice => {
-      const backends = new Set(ports.flatMap((port) => port.backends.map((backend) => backend.address))).size;
-      const where =
-        clusterIP === null
-          ? source.externalName
-            ? `→ ${source.externalName.value}`
-            : 'headless'
-          : formatAddress(clusterIP);
+    ...services.map(({ namespace, name, clusterIPs, source, ports }): EndChoice => {
+      const backends = countEndpoints(ports.flatMap((port) => port.backends));
+      const where = addressesText(clusterIPs) || (source.externalName ? `→ ${source.externalName.value}` : 'headless');
       const listed = source.ports.map((port) => ({ protocol: port.protocol, port: port.port.value, name: port.name }));
       return {
         ref: `svc:${namespace}/${name}`,
@@ -51,10 +49,10 @@ export function ends(state: State): EndChoice[] {
         sends: false,
       };
     }),
-    ...nodes.map(({ name, address }): EndChoice => ({
+    ...nodes.map(({ name, addresses }): EndChoice => ({
       ref: `node:${name}`,
       kind: 'node',
-      detail: formatAddress(address),
+      detail: addressesText(addresses),
       ports: [],
       sends: true,
     })),

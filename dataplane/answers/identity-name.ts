@@ -9,6 +9,10 @@ export function identityName(state: State, number: number): string {
       return 'host';
     case ReservedIdentity.WORLD:
       return 'world';
+    case ReservedIdentity.WORLD_IPV4:
+      return 'world-ipv4';
+    case ReservedIdentity.WORLD_IPV6:
+      return 'world-ipv6';
     case ReservedIdentity.REMOTE_NODE:
       return 'remote-node';
   }

@@ -68,10 +68,7 @@ function dump(state: State, map: Dumped): MapDump[] {
 const isMaglev = (map: MapId): boolean => map === MapId.LB4_MAGLEV || map === MapId.LB6_MAGLEV;
 
 const isArray = (map: MapId): boolean =>
-  map === MapId.ENDPOINT_CONFIG ||
-  map === MapId.NODE_CONFIG ||
-  map === MapId.RUNTIME_CONFIG ||
-  map === MapId.METRICS;
+  map === MapId.ENDPOINT_CONFIG || map === MapId.NODE_CONFIG || map === MapId.RUNTIME_CONFIG || map === MapId.METRICS;
 
 function keysOf(state: State, map: MapId, keySize: number): Bytes[] {
   const datapath = state.loader.current;

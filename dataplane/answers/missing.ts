@@ -1,10 +1,11 @@
 /** What an answer lacks, which makes it UNKNOWN, and what it takes for granted. */
 import { DropReason } from '../../assembly/abi.js';
-import { contains, formatAddress, parsePrefix } from '../addresses.js';
+import { contains, formatAddress, type Address } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { UnreadDocument } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
+import { prefixesIn } from '../settings.js';
 import { PROTOCOL_NUMBERS } from '../policy/compile.js';
 import { policyOf, type State } from '../state.js';
 import { clusterDns } from './dns.js';
@@ -26,39 +27,41 @@ const BEFORE_POLICY = new Set<number>([DropReason.NO_SERVICE, DropReason.IS_CLUS
 
 const unaddressed = new WeakMap<State, ReadonlyMap<ClusterPod, string>>();
 
-/** Pods that no packet can be sent to for sure, and why: without an IPv4 address, or with one that is another's as well. */
+/** Pods that no packet can be sent to for sure, and why: without an address, or with one that is another's as well. */
 export function withoutAddress(state: State): ReadonlyMap<ClusterPod, string> {
   const known = unaddressed.get(state);
   if (known) return known;
-  const owners = new Map<number, string>();
-  const shared = new Set<number>();
-  for (const { name, address } of state.cluster.nodes) {
-    if (owners.has(address)) shared.add(address);
-    owners.set(address, `node ${name}`);
+  const owners = new Map<Address, string>();
+  const shared = new Set<Address>();
+  for (const { name, addresses } of state.cluster.nodes) {
+    for (const address of addresses) {
+      if (owners.has(address)) shared.add(address);
+      owners.set(address, `node ${name}`);
+    }
   }
   for (const { address, service } of state.desired.frontends) {
-    if (address !== 0 && !owners.has(address)) owners.set(address, `Service ${service.namespace}/${service.name}`);
+    if (address && !owners.has(address)) owners.set(address, `Service ${service.namespace}/${service.name}`);
   }
   const found = new Map<ClusterPod, string>();
   const pods = state.cluster.pods.filter((pod) => !pod.hostNetwork);
-  const first = new Map<number, ClusterPod>();
+  const first = new Map<Address, ClusterPod>();
+  const claim = (pod: ClusterPod, text: string, address: Address): void => {
+    const owner = owners.get(address);
+    const twin = first.get(address);
+    if (owner) found.set(pod, `${text} has the address ${formatAddress(address)}, which is that of ${owner}`);
+    else if (twin) {
+      const both = `pods ${twin.namespace}/${twin.name} and ${pod.namespace}/${pod.name} have the same address ${formatAddress(address)}`;
+      found.set(pod, both).set(twin, found.get(twin) ?? both);
+    } else first.set(address, pod);
+  };
   for (const pod of pods) {
     const text = `pod ${pod.namespace}/${pod.name}`;
-    const owner = owners.get(pod.address);
-    const twin = first.get(pod.address);
-    if (shared.has(pod.node.address))
-      found.set(
-        pod,
-        `${text} is on node ${pod.node.name}, whose address ${formatAddress(pod.node.address)} another node has too`,
-      );
-    else if (pod.ipv6Only)
-      found.set(pod, `${text} has an IPv6 address only, and the dataplane does not carry IPv6 yet`);
-    else if (pod.address === 0) found.set(pod, `${text} has no address: the pod range is used up`);
-    else if (owner) found.set(pod, `${text} has the address ${formatAddress(pod.address)}, which is that of ${owner}`);
-    else if (twin) {
-      const both = `pods ${twin.namespace}/${twin.name} and ${pod.namespace}/${pod.name} have the same address ${formatAddress(pod.address)}`;
-      found.set(pod, both).set(twin, found.get(twin) ?? both);
-    } else first.set(pod.address, pod);
+    const ofNode = pod.node.addresses.find((address) => shared.has(address));
+    if (ofNode !== undefined) {
+      const why = `whose address ${formatAddress(ofNode)} another node has too`;
+      found.set(pod, `${text} is on node ${pod.node.name}, ${why}`);
+    } else if (pod.addresses.length === 0) found.set(pod, `${text} has no address: the pod range is used up`);
+    else for (const address of pod.addresses) claim(pod, text, address);
   }
   unaddressed.set(state, found);
   return found;
@@ -78,12 +81,12 @@ function unclear(state: State, { probe, backend, tuple }: Outcome): string[] {
       `Services ${[...services].map(({ namespace, name }) => `${namespace}/${name}`).join(' and ')} have the same address ${formatAddress(destination)}`,
     );
   }
-  const podRanges = [parsePrefix(state.settings.podCIDR)!, ...state.cluster.nodes.map(({ podRange }) => podRange)];
+  const podRanges = [...prefixesIn(state.settings.podCIDR), ...state.cluster.nodes.flatMap((node) => node.podRanges)];
   if (backend && !backend.pod && podRanges.some((range) => contains(range, backend.address))) {
     lines.push(`the pod at ${formatAddress(backend.address)}, which is behind the Service: it is not in the manifests`);
   }
   for (const pod of state.cluster.pods) {
-    if (pod.hostNetwork || pod.node.address !== tuple.destination) continue;
+    if (pod.hostNetwork || !pod.node.addresses.includes(tuple.destination)) continue;
     const port = pod.spec.containers
       .flatMap((container) => container.ports)
       .find((one) => one.hostPort?.value === destinationPort && PROTOCOL_NUMBERS[one.protocol] === protocol);

@@ -1,6 +1,15 @@
 /** Sends packets of a question through the dataplane, and says what became of each. */
 import { Program, ReservedIdentity } from '../../assembly/abi.js';
-import { contains } from '../addresses.js';
+import {
+  compareAddresses,
+  contains,
+  familyOf,
+  lastOf,
+  plus,
+  UNSPECIFIED,
+  type Address,
+  type Family,
+} from '../addresses.js';
 import type { ClusterBackend, ClusterNode, ClusterPod } from '../cluster/cluster.js';
 import type { Frontend } from '../loader/entries.js';
 import { frameOf, reversed, tupleOf, type Tuple } from '../packet.js';
@@ -13,7 +22,7 @@ import type { PacketIn, PacketOut } from '../wasm.js';
 export type Sender =
   | { readonly kind: 'pod'; readonly pod: ClusterPod }
   | { readonly kind: 'host'; readonly node: ClusterNode }
-  | { readonly kind: 'external'; readonly address: number; readonly node: ClusterNode };
+  | { readonly kind: 'external'; readonly address: Address; readonly node: ClusterNode };
 
 /** One packet of a question. */
 export interface Probe {
@@ -38,9 +47,6 @@ export interface Outcome {
   readonly backend: ClusterBackend | null;
   readonly out: PacketOut;
 }
-
-export const addressOf = (sender: Sender): number =>
-  sender.kind === 'pod' ? sender.pod.address : sender.kind === 'host' ? sender.node.address : sender.address;
 
 /** The packet as it goes into the dataplane. A pod on the host's network sends as its node does. */
 export function packetOf(state: State, { sender, tuple }: Probe, reply = false): PacketIn {
@@ -87,17 +93,22 @@ const directionOf = (program: number): Direction =>
     ? 'egress'
     : 'ingress';
 
-const podsByAddress = new WeakMap<State, Map<number, ClusterPod>>();
+const podsByAddress = new WeakMap<State, Map<Address, ClusterPod>>();
 
 /** The pod with an address of its own; null for none. */
-export function podAt(state: State, address: number): ClusterPod | null {
+export function podAt(state: State, address: Address): ClusterPod | null {
   let pods = podsByAddress.get(state);
   if (!pods) {
-    pods = new Map(state.cluster.pods.filter((pod) => !pod.hostNetwork).map((pod) => [pod.address, pod]));
+    const own = state.cluster.pods.filter((pod) => !pod.hostNetwork);
+    pods = new Map(own.flatMap((pod) => pod.addresses.map((address) => [address, pod] as const)));
     podsByAddress.set(state, pods);
   }
   return pods.get(address) ?? null;
 }
+
+/** The node that has an address; null for none. */
+export const nodeAt = (state: State, address: Address): ClusterNode | null =>
+  state.cluster.nodes.find(({ addresses }) => addresses.includes(address)) ?? null;
 
 /**
  * Each packet as if it were alone. As many as can go in one call: a batch has one source address, so that no packet in it can be
@@ -128,10 +139,10 @@ export function runTraced(state: State, probe: Probe, reply = false): { outcome:
   return { outcome: outcomeOf(state, probe, out), events };
 }
 
-/** The packet back from wherever the first one arrived; null when it was dropped. */
+/** The packet back from wherever the first one arrived; null when it was dropped, or is one that nothing answers. */
 export function replyTo(state: State, { allowed, probe, receiver, tuple, out }: Outcome): Probe | null {
-  if (!allowed) return null;
   const back = reversed(tuple);
+  if (!allowed || back === null) return null;
   const node = state.cluster.nodes.find(({ index }) => index === out.node)!;
   if (out.program === Program.DELIVERED && receiver) return { sender: { kind: 'pod', pod: receiver }, tuple: back };
   if (out.program === Program.HOST) return { sender: { kind: 'host', node }, tuple: back };
@@ -141,66 +152,89 @@ export function replyTo(state: State, { allowed, probe, receiver, tuple, out }: 
 
 /** Addresses outside the cluster that no policy tells apart: from `first` to `last`, all with one identity. */
 export interface ExternalClass {
-  readonly first: number;
-  readonly last: number;
+  readonly first: Address;
+  readonly last: Address;
   readonly identity: number;
   /** One of them that is no pod's, node's or Service's. */
-  readonly example: number;
+  readonly example: Address;
 }
 
-const insides = new WeakMap<State, ReadonlySet<number>>();
+const insides = new WeakMap<State, ReadonlySet<Address>>();
 
 /** Addresses of the cluster's own: pods', nodes' and Services'. */
-function insideOf(state: State): ReadonlySet<number> {
+function insideOf(state: State): ReadonlySet<Address> {
   let inside = insides.get(state);
   if (!inside) {
-    const own = [...state.cluster.pods, ...state.cluster.nodes].map(({ address }) => address);
+    const own = [...state.cluster.pods, ...state.cluster.nodes].flatMap(({ addresses }) => addresses);
     inside = new Set([...own, ...state.desired.frontends.map(({ address }) => address)]);
     insides.set(state, inside);
   }
   return inside;
 }
 
-/** The first address of a range that is not the cluster's own; none where all are. 0.0.0.0 is nobody's. */
-export function outsideIn(state: State, first: number, last: number): number[] {
+/** What is nobody's outside: 0.0.0.0, :: and ::1. RFC 1122, section 3.2.1.3; RFC 4291, section 2.5. */
+const isNobodys = (address: Address): boolean => address === 0 || address === 0n || address === 1n;
+
+/** The first address of a range that is not the cluster's own; none where all are. A range of nobody's addresses alone has its last. */
+export function outsideIn(state: State, first: Address, last: Address): Address[] {
   const inside = insideOf(state);
-  let address = first === 0 && last > 0 ? 1 : first;
-  while (address <= last && inside.has(address)) address++;
+  let address = first;
+  while (address < last && isNobodys(address)) address = plus(address, 1);
+  while (address <= last && inside.has(address)) address = plus(address, 1);
   return address <= last ? [address] : [];
+}
+
+/** What two ranges of addresses of one family have in common; null for nothing. */
+export function overlap(
+  a: { readonly first: Address; readonly last: Address },
+  b: { readonly first: Address; readonly last: Address },
+): { readonly first: Address; readonly last: Address } | null {
+  if (familyOf(a.first) !== familyOf(b.first)) return null;
+  const first = a.first < b.first ? b.first : a.first;
+  const last = a.last < b.last ? a.last : b.last;
+  return first <= last ? { first, last } : null;
 }
 
 const classesOf = new WeakMap<State, ExternalClass[]>();
 
 /**
- * The whole IPv4 space, cut where the policies' prefixes begin and end. Addresses of the cluster's own lie in these ranges
- * too, and are never the example of one.
+ * The whole space of each family that the cluster has, cut where the policies' prefixes begin and end. Addresses of the
+ * cluster's own lie in these ranges too, and are never the example of one.
  */
 export function externalClasses(state: State): ExternalClass[] {
-  const known = classesOf.get(state);
-  if (known) return known;
-  const cuts = new Set<number>([0, 2 ** 32]);
-  for (const { prefix } of state.identities.prefixes)
-    cuts.add(prefix.address).add(prefix.address + 2 ** (32 - prefix.length));
-  const sorted = [...cuts].sort((a, b) => a - b);
+  let classes = classesOf.get(state);
+  if (!classes) {
+    classes = state.cluster.families.flatMap((family) => externalIn(state, family));
+    classesOf.set(state, classes);
+  }
+  return classes;
+}
+
+function externalIn(state: State, family: Family): ExternalClass[] {
+  const whole = { address: UNSPECIFIED[family], length: 0 };
+  const prefixes = state.identities.prefixes.filter(({ prefix }) => familyOf(prefix.address) === family);
+  const cuts = new Set(
+    [whole, ...prefixes.map(({ prefix }) => prefix)].flatMap((prefix) => [prefix.address, plus(lastOf(prefix), 1)]),
+  );
+  const sorted = [...cuts].sort(compareAddresses);
   const classes: ExternalClass[] = [];
   for (let i = 0; i + 1 < sorted.length; i++) {
     const first = sorted[i]!;
-    const last = sorted[i + 1]! - 1;
+    const last = plus(sorted[i + 1]!, -1);
     const [example] = outsideIn(state, first, last);
     if (example === undefined) continue;
     const identity = identityAt(state, first);
     const before = classes.at(-1);
-    if (before && before.identity === identity && before.last + 1 === first)
+    if (before && before.identity === identity && plus(before.last, 1) === first)
       classes[classes.length - 1] = { ...before, last };
     else classes.push({ first, last, identity, example });
   }
-  classesOf.set(state, classes);
   return classes;
 }
 
 /** The identity of the longest prefix that holds an address: what the ipcache would say of an outside address. */
-export function identityAt(state: State, address: number): number {
-  let identity: number = ReservedIdentity.WORLD;
+export function identityAt(state: State, address: Address): number {
+  let identity = state.identities.world[familyOf(address)] ?? ReservedIdentity.WORLD;
   let longest = -1;
   for (const { number, prefix } of state.identities.prefixes) {
     if (prefix.length > longest && contains(prefix, address)) {

@@ -1,8 +1,6 @@
 /** One question about one flow, answered by as many packets as it stands for. */
-import { formatAddress } from '../addresses.js';
+import { FAMILIES, familyOf, formatAddress, type Family } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
-import type { Protocol } from '../manifests/objects.js';
-import { PROTOCOL_NUMBERS } from '../policy/compile.js';
 import type { Direction } from '../policy/rules.js';
 import type { Reason } from '../reasons.js';
 import type { State } from '../state.js';
@@ -12,8 +10,9 @@ import { dependsOn } from './depends.js';
 import { askDns, clusterDns } from './dns.js';
 import { hintsOf } from './hints.js';
 import { assumptions, missingFor, withoutAddress } from './missing.js';
-import type { Outcome } from './probe.js';
-import { resolveRef, type Target } from './refs.js';
+import { nodeAt, type Outcome } from './probe.js';
+import { familiesOf, resolveRef, type Target } from './refs.js';
+import { hasPorts, isKnown, trafficOf, type Traffic } from './traffic.js';
 
 export type Verdict = 'ALLOWED' | 'DENIED' | 'CONDITIONAL' | 'UNKNOWN';
 
@@ -24,7 +23,11 @@ export interface Question {
   readonly from: string;
   readonly to: string;
   readonly protocol: string;
+  /** Of protocols that have ports; unless given, the only one that the destination has. */
   readonly port: number | null;
+  /** The type of an ICMP or ICMPv6 message: echo request unless given. */
+  readonly icmpType?: number | null;
+  /** Of ICMP, the identifier of an echo. */
   readonly sourcePort: number | null;
   /** Where a packet from outside enters; the destination's node unless set. */
   readonly node: string | null;
@@ -66,20 +69,23 @@ export function query(state: State, question: Question): Answered | { readonly e
   const to = resolveRef(state, question.to, namespace);
   if ('error' in to) return to;
   if (from.kind === 'service') return { error: `${question.from} cannot send: a Service is only ever addressed` };
-  const port = question.port ?? onlyPort(to, protocol);
-  if (!(protocol in PROTOCOL_NUMBERS))
-    return { answer: unknown([`${protocol}: the dataplane carries TCP, UDP and SCTP so far`]), outcomes: [] };
+  const port = hasPorts(protocol) ? (question.port ?? onlyPort(to, protocol)) : 0;
+  const icmpType = question.icmpType ?? null;
+  if (!isKnown(protocol))
+    return { answer: unknown([`${protocol}: the dataplane carries TCP, UDP, SCTP and ICMP so far`]), outcomes: [] };
   if (question.http) return { answer: unknown(['http: layer 7 is not evaluated yet']), outcomes: [] };
   for (const end of [from, to]) if (end.kind === 'unanswerable') return { answer: unknown([end.why]), outcomes: [] };
   if (port === null) return { error: `${question.to}: which port?` };
   if (!Number.isInteger(port) || port < 0 || port > 65535) return { error: `${port} is no port` };
+  if (icmpType !== null && !(Number.isInteger(icmpType) && icmpType >= 0 && icmpType <= 255))
+    return { error: `${icmpType} is no ICMP type` };
 
   const node =
     question.node === null ? null : (state.cluster.nodes.find(({ name }) => name === question.node) ?? undefined);
   if (node === undefined) return { error: `there is no node ${question.node}` };
-  const number = PROTOCOL_NUMBERS[protocol as Protocol];
-  const cases = casesOf(state, from, to, number, port, question.sourcePort ?? SOURCE_PORT, node);
-  if (cases.length === 0) return { answer: isItself(from, to) ? ITSELF : unknown(unsendable(state, to)), outcomes: [] };
+  const traffic = trafficOf(protocol, port, icmpType);
+  const cases = casesOf(state, from, to, traffic, question.sourcePort ?? SOURCE_PORT, node);
+  if (cases.length === 0) return { answer: withoutPacket(state, from, to, traffic), outcomes: [] };
   const nameless = from.kind === 'pods' && to.label.startsWith('dns:') ? refusedNames(state, from.pods) : [];
   if (nameless.length > 0) {
     const answer = combine(state, to, nameless);
@@ -118,6 +124,27 @@ const ITSELF: Answer = {
 
 const isItself = (from: Target, to: Target): boolean =>
   from.kind === 'pods' && to.kind === 'pods' && to.pods.every((pod) => from.pods.includes(pod));
+
+/** The answer where no packet can be made. */
+function withoutPacket(state: State, from: Target, to: Target, traffic: Traffic): Answer {
+  if (isItself(from, to)) return ITSELF;
+  const [own, others] = [familiesOf(state, from), familiesOf(state, to)];
+  const asked = FAMILIES.filter((family) => traffic[family]);
+  if (
+    own.length === 0 ||
+    others.length === 0 ||
+    asked.some((family) => own.includes(family) && others.includes(family))
+  )
+    return unknown(unsendable(state, to));
+  const has = (target: Target, families: readonly Family[]): string => `${target.label} has ${families.join(' and ')}`;
+  const needs = asked.length === 1 ? `, and this is of ${asked[0]} alone` : '';
+  return {
+    ...unknown([]),
+    verdict: 'DENIED',
+    assumes: singleStack(state, [...own, ...others]),
+    hints: [`no packet can go: ${has(from, own)}, ${has(to, others)}${needs}`],
+  };
+}
 
 /** Why there is nothing to send a packet to. */
 function unsendable(state: State, to: Target): string[] {
@@ -183,7 +210,7 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
     snat: masqueradedAs(state, allowed[0] ?? telling),
     http: null,
     depends: verdict === 'UNKNOWN' ? missing : mixed ? dependsOn(state, outcomes) : [],
-    assumes: assumptions(state, to, outcomes),
+    assumes: [...assumptions(state, to, outcomes), ...singleStack(state, familiesAsked(outcomes))],
     hints: [...new Set(denied.flatMap((outcome) => hintsOf(state, outcome)))].slice(0, MAX_HINTS),
   };
 }
@@ -191,8 +218,17 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
 /** The node's address that the receiver sees in the sender's place; null where it sees the sender. */
 function masqueradedAs(state: State, { probe, tuple }: Outcome): string | null {
   if (tuple.source === probe.tuple.source) return null;
-  return state.cluster.nodes.some(({ address }) => address === tuple.source) ? formatAddress(tuple.source) : null;
+  return nodeAt(state, tuple.source) ? formatAddress(tuple.source) : null;
 }
+
+const familiesAsked = (outcomes: readonly Outcome[]): Family[] =>
+  outcomes.map(({ probe }) => familyOf(probe.tuple.destination));
+
+/** What is taken for granted about a family that was asked about and that nothing shows the cluster to have. */
+const singleStack = ({ cluster }: State, asked: readonly Family[]): string[] =>
+  FAMILIES.filter((family) => asked.includes(family) && !cluster.families.includes(family)).map(
+    (family) => `the cluster has no ${family}: neither the manifests nor the settings show any`,
+  );
 
 function unique(deciders: readonly Decider[]): Decider[] {
   const seen = new Map(deciders.map((decider) => [JSON.stringify(decider), decider]));

@@ -1,11 +1,11 @@
 /** Ranges of addresses as ends of flows: `ip:FIRST-LAST`. */
-import { parseAddress } from '../addresses.js';
+import { compareAddresses, parseAddress, plus, type Address } from '../addresses.js';
 import { compare } from '../hash.js';
 
-const RANGE = /^ip:([\d.]+)-([\d.]+)$/;
+const RANGE = /^ip:([\da-f.:]+)-([\da-f.:]+)$/;
 
 /** First and last address of an end; null for one that is no range. */
-export function rangeOf(end: string): readonly [number, number] | null {
+export function rangeOf(end: string): readonly [Address, Address] | null {
   const [, first, last] = RANGE.exec(end) ?? [];
   return first === undefined || last === undefined ? null : [parseAddress(first)!, parseAddress(last)!];
 }
@@ -13,14 +13,14 @@ export function rangeOf(end: string): readonly [number, number] | null {
 /** Workloads by name, then ranges by address. */
 export function compareEnds(a: string, b: string): number {
   const [x, y] = [rangeOf(a), rangeOf(b)];
-  if (x && y) return x[0] - y[0];
+  if (x && y) return compareAddresses(x[0], y[0]);
   return x ? 1 : y ? -1 : compare(a, b);
 }
 
 /** The end that two ranges make together, where the second follows upon the first. */
 function joined(a: string, b: string): string | null {
   const [x, y] = [rangeOf(a), rangeOf(b)];
-  return x && y && x[1] + 1 === y[0] ? `${a.slice(0, a.indexOf('-'))}${b.slice(b.indexOf('-'))}` : null;
+  return x && y && plus(x[1], 1) === y[0] ? `${a.slice(0, a.indexOf('-'))}${b.slice(b.indexOf('-'))}` : null;
 }
 
 /** Flows whose ranges touch, and that are alike otherwise, as one; in the order of their ends. */

@@ -1,11 +1,12 @@
 /** Who can talk to whom: exact, by one packet of each class of traffic through the dataplane. */
-import { formatAddress } from '../addresses.js';
-import type { ClusterPod } from '../cluster/cluster.js';
+import { familyOf, formatAddress, type Address } from '../addresses.js';
+import { addressIn, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { Protocol } from '../manifests/objects.js';
 import { PROTOCOL_NUMBERS, type CompiledPolicy } from '../policy/compile.js';
 import { identityOf, policyOf, type State } from '../state.js';
-import { externalClasses, podAt, run, type ExternalClass, type Probe, type Sender } from './probe.js';
+import { externalClasses, overlap, podAt, run, type ExternalClass, type Probe, type Sender } from './probe.js';
+import { classes } from './cases.js';
 import { unreadPolicies, withoutAddress } from './missing.js';
 import { resolveRef } from './refs.js';
 
@@ -59,8 +60,7 @@ function endsOf(state: State): End[] {
   for (const { ref, pods } of state.cluster.workloads) {
     const own = pods.filter((pod) => !pod.hostNetwork);
     if (own.length === 0) continue;
-    const kinds = new Set(own.map((pod) => `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id}`));
-    if (kinds.size === 1) ends.push({ ref, pods: own, external: null });
+    if (classes(state, own).length === 1) ends.push({ ref, pods: own, external: null });
     else for (const pod of own) ends.push({ ref: `${pod.namespace}/${pod.name}[Pod]`, pods: [pod], external: null });
   }
   ends.sort((a, b) => compare(a.ref, b.ref));
@@ -174,15 +174,11 @@ function filter(
       const holds = ({ external, pods }: End): boolean =>
         pod
           ? pods.includes(pod)
-          : external !== null && external.first <= target.address && target.address <= external.last;
+          : external !== null && overlap(external, { first: target.address, last: target.address }) !== null;
       return all(ends.filter(holds));
     }
     case 'addresses':
-      return all(
-        ends.filter(
-          ({ external }) => external !== null && external.first <= target.last && target.first <= external.last,
-        ),
-      );
+      return all(ends.filter(({ external }) => external !== null && overlap(external, target) !== null));
     case 'unanswerable':
       return { error: target.why };
     default:
@@ -207,32 +203,28 @@ function endpointOf(state: State, { ref, pods, external }: End): ReachEndpoint {
   };
 }
 
-/** Runs one packet for each destination, protocol and stretch of ports, all in as few calls as the batch allows. */
+/**
+ * Runs one packet for each destination, protocol, stretch of ports and family that both ends have, all in as few calls as
+ * the batch allows. What is open is so in each of these families.
+ */
 function connectionsFrom(state: State, from: End, targets: readonly End[], only: Protocol | null): Connection[] {
-  const questions: { to: End; protocol: Protocol; first: number; last: number; probe: Probe }[] = [];
+  const questions: { to: End; protocol: Protocol; first: number; last: number; probes: readonly Probe[] }[] = [];
   for (const to of targets) {
     const policies = [from, to].map(({ pods }) => (pods[0] ? policyOf(state, pods[0]) : null));
     for (const protocol of PROTOCOLS) {
       if (only !== null && protocol !== only) continue;
       const starts = stretches(policies, protocol);
       starts.forEach((first, i) => {
-        questions.push({
-          to,
-          protocol,
-          first,
-          last: (starts[i + 1] ?? LAST_PORT + 1) - 1,
-          probe: probeOf(from, to, protocol, first),
-        });
+        const last = (starts[i + 1] ?? LAST_PORT + 1) - 1;
+        questions.push({ to, protocol, first, last, probes: probesOf(from, to, protocol, first) });
       });
     }
   }
-  const outcomes = run(
-    state,
-    questions.map(({ probe }) => probe),
-  );
+  const asked = questions.flatMap(({ probes }) => probes);
+  const outcomes = new Map(run(state, asked).map((outcome) => [outcome.probe, outcome]));
   const open = new Map<End, Map<Protocol, [number, number][]>>();
-  questions.forEach(({ to, protocol, first, last }, i) => {
-    if (!outcomes[i]!.allowed) return;
+  for (const { to, protocol, first, last, probes } of questions) {
+    if (probes.length === 0 || !probes.every((probe) => outcomes.get(probe)!.allowed)) continue;
     const protocols = open.get(to) ?? new Map<Protocol, [number, number][]>();
     open.set(to, protocols);
     const ranges = protocols.get(protocol) ?? [];
@@ -240,7 +232,7 @@ function connectionsFrom(state: State, from: End, targets: readonly End[], only:
     const before = ranges.at(-1);
     if (before && before[1] + 1 === first) before[1] = last;
     else ranges.push([first, last]);
-  });
+  }
   return [...open].map(([to, protocols]) => ({
     from: from.ref,
     to: to.ref,
@@ -248,16 +240,18 @@ function connectionsFrom(state: State, from: End, targets: readonly End[], only:
   }));
 }
 
-function probeOf(from: End, to: End, protocol: Protocol, destinationPort: number): Probe {
-  const receiver = to.pods[0] ?? null;
-  const destination = receiver?.address ?? to.external!.example;
-  const pod = from.pods[0] ?? null;
-  const sender: Sender = pod
-    ? { kind: 'pod', pod }
-    : { kind: 'external', address: from.external!.example, node: receiver!.node };
-  const source = pod ? pod.address : from.external!.example;
-  return {
-    sender,
-    tuple: { source, destination, protocol: PROTOCOL_NUMBERS[protocol], sourcePort: SOURCE_PORT, destinationPort },
-  };
+/** One packet for each family that both ends have. */
+function probesOf(from: End, to: End, protocol: Protocol, destinationPort: number): Probe[] {
+  const traffic = { protocol: PROTOCOL_NUMBERS[protocol], sourcePort: SOURCE_PORT, destinationPort };
+  return addressesOf(to).flatMap((destination): Probe[] => {
+    const source = addressIn({ addresses: addressesOf(from) }, familyOf(destination));
+    if (source === null) return [];
+    const [pod] = from.pods;
+    const sender: Sender = pod ? { kind: 'pod', pod } : { kind: 'external', address: source, node: to.pods[0]!.node };
+    return [{ sender, tuple: { source, destination, ...traffic } }];
+  });
 }
+
+/** Addresses that stand for all of an end. */
+const addressesOf = ({ pods, external }: End): readonly Address[] =>
+  external ? [external.example] : pods[0]!.addresses;

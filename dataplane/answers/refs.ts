@@ -1,5 +1,5 @@
 /** References: what people write for an end of a flow, and what of the cluster it stands for. */
-import { isIpv6, parseAddress } from '../addresses.js';
+import { FAMILIES, familyOf, parseAddress, type Address, type Family } from '../addresses.js';
 import type { ClusterNode, ClusterPod, ClusterService, ClusterWorkload } from '../cluster/cluster.js';
 import { nearest } from '../nearest.js';
 import type { State } from '../state.js';
@@ -13,8 +13,8 @@ export type Target =
       readonly service: ClusterService;
       readonly viaName: string | null;
     }
-  | { readonly kind: 'address'; readonly label: string; readonly address: number }
-  | { readonly kind: 'addresses'; readonly label: string; readonly first: number; readonly last: number }
+  | { readonly kind: 'address'; readonly label: string; readonly address: Address }
+  | { readonly kind: 'addresses'; readonly label: string; readonly first: Address; readonly last: Address }
   | { readonly kind: 'node'; readonly label: string; readonly node: ClusterNode }
   /** The node of the other end. */
   | { readonly kind: 'host'; readonly label: string }
@@ -114,19 +114,17 @@ function resolveService(state: State, path: string, viaName: string | null = nul
   return { kind: 'service', label: viaName ? `dns:${viaName}` : `svc:${path}`, service, viaName };
 }
 
-const RANGE = /^([\d.]+)-([\d.]+)$/;
+const RANGE = /^([\da-fA-F.:]+)-([\da-fA-F.:]+)$/;
 
 function resolveAddress(text: string): Resolved {
   const [, first, last] = RANGE.exec(text) ?? [];
   const low = parseAddress(first ?? text);
   const high = parseAddress(last ?? text);
-  if (low !== null && high !== null && low <= high) {
+  if (low !== null && high !== null && familyOf(low) === familyOf(high) && low <= high) {
     return low === high
       ? { kind: 'address', label: `ip:${text}`, address: low }
       : { kind: 'addresses', label: `ip:${text}`, first: low, last: high };
   }
-  if (isIpv6(text))
-    return { kind: 'unanswerable', label: `ip:${text}`, why: `ip:${text}: the dataplane does not carry IPv6 yet` };
   return { error: `${text} is no address` };
 }
 
@@ -197,7 +195,8 @@ function lookUp(state: State, name: string, domain: string, typed: string, depth
   const kind = labels.pop();
   const namespace = labels.pop();
   if (kind === 'pod' && labels.length === 1) {
-    const address = parseAddress(labels[0]!.replaceAll('-', '.'));
+    // Dashes stand for the dots of IPv4, and for the colons of IPv6.
+    const address = parseAddress(labels[0]!.replaceAll('-', '.')) ?? parseAddress(labels[0]!.replaceAll('-', ':'));
     return address === null ? null : { kind: 'address', label: `dns:${typed}`, address };
   }
   if (kind !== 'svc') return null;
@@ -212,4 +211,28 @@ function lookUp(state: State, name: string, domain: string, typed: string, depth
   }
   const pods = service.selected.filter((pod) => (pod.spec.hostname ?? pod.name) === labels.join('.'));
   return service.source.headless && pods.length > 0 ? { kind: 'pods', label: `dns:${typed}`, pods } : null;
+}
+
+/** The families of the addresses that a target stands for. */
+export function familiesOf({ cluster }: State, target: Target): Family[] {
+  const among = (addresses: readonly Address[]): Family[] =>
+    FAMILIES.filter((family) => addresses.some((address) => familyOf(address) === family));
+  switch (target.kind) {
+    case 'pods':
+      return among(target.pods.flatMap(({ addresses }) => addresses));
+    case 'service': {
+      const { clusterIPs, ports } = target.service;
+      return among([...clusterIPs, ...ports.flatMap(({ backends }) => backends.map(({ address }) => address))]);
+    }
+    case 'address':
+      return [familyOf(target.address)];
+    case 'addresses':
+      return [familyOf(target.first)];
+    case 'node':
+    case 'host':
+    case 'world':
+      return [...cluster.families];
+    case 'unanswerable':
+      return [];
+  }
 }

@@ -3,6 +3,7 @@ import {
   CtDirection,
   CtStatus,
   EventType,
+  Family,
   IPV4_LOOPBACK_WORD,
   MapId,
   Program,
@@ -10,7 +11,7 @@ import {
   VXLAN_PORT,
 } from '../../assembly/abi.js';
 import { LookupNotify, TraceNotify } from '../../pkg/structs.js';
-import { formatAddress } from '../addresses.js';
+import { formatAddress, type Address } from '../addresses.js';
 import { SCHEMAS, type Presented } from '../loader/present.js';
 import { PROTOCOL_NAMES, type Tuple } from '../packet.js';
 import { MAP_NAMES, POINT_NAMES, PROGRAM_NAMES, reasonOf, type Reason } from '../reasons.js';
@@ -151,8 +152,11 @@ function capturesOf(state: State, events: readonly Uint8Array[]): Capture[] {
   });
 }
 
-/** The datapath's loopback address, in host order as records are read. */
-const LOOPBACK = new DataView(Uint32Array.of(IPV4_LOOPBACK_WORD).buffer).getUint32(0);
+/** The datapath's loopback addresses, one a family. */
+const LOOPBACKS: ReadonlySet<Address> = new Set([
+  new DataView(Uint32Array.of(IPV4_LOOPBACK_WORD).buffer).getUint32(0),
+  (0xfe80n << 112n) | 1n,
+]);
 
 /** How the sender comes by the address of a name: it asks the cluster's DNS, by a packet that was run as well. */
 function nameHops(state: State, { to }: Question, { probe }: Outcome): Hop[] {
@@ -188,7 +192,17 @@ const textOfTuple = ({ source, destination, protocol, sourcePort, destinationPor
   destinationPort,
 });
 
-type TraceRecord = { [Field in keyof TraceNotify]: TraceNotify[Field] };
+/** A record with its addresses in host order. */
+type TraceRecord = { [Field in keyof TraceNotify]: Field extends 'saddr' | 'daddr' ? Address : TraceNotify[Field] };
+
+/** An address as it lies in a record: an IPv4 one in the first four of its bytes. */
+const addressOf = (family: number, bytes: bigint): Address => (family === Family.IPV6 ? bytes : Number(bytes >> 96n));
+
+function decodeRecord(event: Uint8Array): TraceRecord {
+  const record = decode(TraceNotify, event);
+  const { family, saddr, daddr } = record;
+  return { ...record, saddr: addressOf(family, saddr), daddr: addressOf(family, daddr) };
+}
 
 /** A record with the look-ups that led to it. */
 interface Recorded {
@@ -205,7 +219,7 @@ function recordsOf(events: readonly Uint8Array[]): Recorded[] {
   let lookups: Recorded['lookups'][number][] = [];
   for (const event of events) {
     if (event[0] !== EventType.LOOKUP) {
-      records.push({ record: decode(TraceNotify, event), lookups });
+      records.push({ record: decodeRecord(event), lookups });
       lookups = [];
       continue;
     }
@@ -294,10 +308,10 @@ function originsOf(state: State, outcome: Outcome, { record, lookups }: Recorded
 }
 
 /** Who an address is, in words. */
-function nameOf(state: State, text: string, address: number): string {
+function nameOf(state: State, text: string, address: Address): string {
   const pod = podAt(state, address);
   if (pod) return `${pod.namespace}/${pod.name}`;
-  const node = state.cluster.nodes.find((candidate) => candidate.address === address);
+  const node = state.cluster.nodes.find((candidate) => candidate.addresses.includes(address));
   if (node) return `node ${node.name}`;
   const service = state.cluster.services.find((candidate) => candidate.clusterIP === address);
   return service ? `Service ${service.namespace}/${service.name}` : text;
@@ -321,13 +335,13 @@ function textOf(state: State, outcome: Outcome, record: TraceRecord): string {
         ? `Service ${frontend.service.namespace}/${frontend.service.name}:${frontend.port.source.port.value}`
         : 'the Service';
       const how = state.settings['loadBalancer.algorithm'] === 'maglev' ? 'Maglev' : 'a hash of the flow';
-      const itself = saddr === LOOPBACK ? ', which is the sender itself' : '';
+      const itself = LOOPBACKS.has(saddr) ? ', which is the sender itself' : '';
       return `${service} picks backend ${backend?.pod ? `${backend.pod.namespace}/${backend.pod.name} ` : ''}${formatAddress(daddr)}:${dport}${itself} (${how}, one of ${count})`;
     }
     case Step.REVERSE_LB:
       return `the source becomes the Service's address again: ${formatAddress(saddr)}:${sport}`;
     case Step.CT:
-      return conntrackText(record.ctStatus, info, saddr === LOOPBACK || daddr === LOOPBACK);
+      return conntrackText(record.ctStatus, info, LOOPBACKS.has(saddr) || LOOPBACKS.has(daddr));
     case Step.POLICY:
       return policyText(state, outcome, record);
     case Step.ENCAP:

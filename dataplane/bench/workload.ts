@@ -1,6 +1,7 @@
 /** What a benchmark's dataplane holds and is sent: two nodes, clients on the first, and Services before their backends. */
 import { EndpointFlag, IpProto, LbAlgorithm, MapId, Program, ReservedIdentity } from '../../assembly/abi.js';
 import {
+  Capacities,
   EndpointConfig,
   EndpointInfo,
   EndpointKey4,
@@ -116,24 +117,28 @@ function shuffled(count: number): Uint32Array {
   return order;
 }
 
+/** Maps that a workload does not use. */
+const NONE = Object.fromEntries(Capacities.fields.map((field) => [field, 0])) as Sizes;
+
 export function workloadOf(traffic: Traffic): Workload {
   const { services, flows, peers, connections, maglevTableSize, frameLength } = traffic;
   const backends = services * BACKENDS_PER_SERVICE;
   const stride = (Packet.size + frameLength + 63) & ~63;
   const sizes: Sizes = {
-    services: services * (BACKENDS_PER_SERVICE + 2),
-    backends,
-    reverseNat: services,
-    maglev: services,
-    conntrack: connections,
-    ipcache: CLIENTS + backends + 4,
+    ...NONE,
+    services4: services * (BACKENDS_PER_SERVICE + 2),
+    backends4: backends,
+    reverseNat4: services,
+    maglev4: services,
+    conntrack4: connections,
+    ipcache4: CLIENTS + backends + 4,
     policy: 2 * peers + 2,
-    lxc: CLIENTS + backends + 2,
+    lxc4: CLIENTS + backends + 2,
     endpointConfig: CLIENTS + backends + 1,
     nodeConfig: 4,
-    nodes: 2,
-    snat: 64,
-    sourceRange: 16,
+    nodes4: 2,
+    runtimeConfig: 1,
+    metrics: 512,
     events: 16,
     maglevTableSize,
     maglevBackends: BACKENDS_PER_SERVICE,
@@ -178,7 +183,7 @@ function nodeEntries(): Entry[] {
   const nodes = [1, 2].flatMap((node): Entry[] => {
     const address = NODE_BASE + node;
     return [
-      { map: MapId.NODE_CONFIG, key: word(node), value: encode(NodeConfig, { address, mac: macOf(1, node) }) },
+      { map: MapId.NODE_CONFIG, key: word(node), value: encode(NodeConfig, { ipv4: address, mac: macOf(1, node) }) },
       { map: MapId.NODES4, key: encode(NodeKey4, { address }), value: encode(NodeValue, { node }) },
       {
         map: MapId.LXC4,
@@ -201,7 +206,14 @@ function podEntries({ services, peers, local }: Traffic): Entry[] {
     {
       map: MapId.ENDPOINT_CONFIG,
       key: word(lxcId),
-      value: encode(EndpointConfig, { mac: macOf(2, lxcId), nodeMac: macOf(1, node), address, secId, policyId, node }),
+      value: encode(EndpointConfig, {
+        mac: macOf(2, lxcId),
+        nodeMac: macOf(1, node),
+        ipv4: address,
+        secId,
+        policyId,
+        node,
+      }),
     },
     {
       map: MapId.IPCACHE4,

@@ -8,7 +8,7 @@ const REFERENCES: readonly (readonly [form: string, meaning: string])[] = [
   ['ns/name[Kind]', 'the one of that kind, where several have the name'],
   ['svc:ns/name', 'a Service'],
   ['dns:NAME', 'what the sender gets when it looks NAME up'],
-  ['ip:ADDRESS', 'an IPv4 address'],
+  ['ip:ADDRESS', 'an address, or the addresses ip:FIRST-LAST'],
   ['node:NAME', 'a node'],
   ['host', 'the node that the other end is on'],
   ['world', 'any address outside of the cluster'],
@@ -58,7 +58,7 @@ const settings = (): string[][] =>
     if (key === 'nodes') return [key, 'names with addresses: --set nodes=n1=10.0.0.1,n2=10.0.0.2'];
     const words: unknown = schema['type'] === 'boolean' ? [false, true] : schema['enum'];
     if (!Array.isArray(words)) {
-      const kind = 'pattern' in schema ? 'IPv4 prefix' : 'DNS name';
+      const kind = 'pattern' in schema ? 'prefix, or one of each family: 10.0.0.0/16,fd00::/56' : 'DNS name';
       return [key, `${typeof unlessSet === 'string' ? unlessSet : ''} (default), or another ${kind}`];
     }
     return [key, words.map((word) => `${String(word)}${word === unlessSet ? ' (default)' : ''}`).join(', ')];

@@ -1,5 +1,5 @@
 /** From what was read to the cluster. */
-import { parseAddress } from '../addresses.js';
+import { parseAddress, type Address } from '../addresses.js';
 import type {
   Endpoints,
   ManifestObject,
@@ -14,6 +14,7 @@ import type {
 import { WORKLOAD_KINDS } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
 import type { Cluster, ClusterNamespace } from './cluster.js';
+import { familiesOf } from './families.js';
 import { buildNodes } from './nodes.js';
 import { buildServices } from './services.js';
 import { buildWorkloads } from './workloads.js';
@@ -34,15 +35,20 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
   for (const pod of pods) if (pod.spec.nodeName) mentioned.add(pod.spec.nodeName.value);
   for (const { template } of workloads) if (template.spec.nodeName) mentioned.add(template.spec.nodeName.value);
   const taken = new Set(
-    pods.filter((pod) => !pod.spec.hostNetwork).flatMap((pod) => pod.podIPs.map((ip) => parseAddress(ip.value) ?? 0)),
+    pods
+      .filter((pod) => !pod.spec.hostNetwork)
+      .flatMap((pod) => pod.podIPs.map((ip): Address => parseAddress(ip.value)!)),
   );
-  const nodes = buildNodes(of<Node>('Node'), mentioned, taken, settings);
-  const built = buildWorkloads(pods, workloads, nodes, settings);
+  const declared = of<Node>('Node');
+  const families = familiesOf(declared, pods, services, settings);
+  const nodes = buildNodes(declared, mentioned, taken, families, settings);
+  const built = buildWorkloads(pods, workloads, nodes, families, settings);
   return {
+    families,
     nodes,
     namespaces: buildNamespaces(of<Namespace>('Namespace'), objects),
     ...built,
-    services: buildServices(services, endpoints, built.pods, settings),
+    services: buildServices(services, endpoints, built.pods, families, settings),
     policies,
     endpoints,
     objects,

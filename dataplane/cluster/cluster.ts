@@ -1,4 +1,5 @@
 /** The cluster that the manifests describe: what runs where, under which address, behind which Service. */
+import { familyOf, type Address, type Family, type Prefix } from '../addresses.js';
 import type {
   ContainerPort,
   Endpoints,
@@ -17,9 +18,12 @@ export interface ClusterNode {
   /** From 1 on, in order of names: the node's number in the datapath. */
   readonly index: number;
   readonly name: string;
-  readonly address: number;
-  /** The range its pods get addresses from. */
-  readonly podRange: { readonly address: number; readonly length: number };
+  /** One of each family of the cluster, primary first. */
+  readonly addresses: readonly Address[];
+  /** The primary one. */
+  readonly address: Address;
+  /** The ranges its pods get addresses from: one of each family of the cluster, primary first. */
+  readonly podRanges: readonly Prefix[];
   /** null for a node that is assumed or comes from the settings. */
   readonly source: Place | null;
 }
@@ -52,9 +56,10 @@ export interface ClusterPod {
   readonly labelPlaces: ReadonlyMap<string, Located<string>>;
   readonly spec: PodSpec;
   readonly node: ClusterNode;
-  readonly address: number;
-  /** The manifests give it IPv6 addresses and no IPv4 one; `address` is made up. */
-  readonly ipv6Only: boolean;
+  /** Those that the manifests report, else one of each family of the cluster, primary first; none where a range is used up. */
+  readonly addresses: readonly Address[];
+  /** The primary one; 0 for none. */
+  readonly address: Address;
   /** Shares the node's address, and no policy holds for it. */
   readonly hostNetwork: boolean;
   /** null: not reported. */
@@ -64,8 +69,9 @@ export interface ClusterPod {
   readonly source: Place;
 }
 
+/** One address of an endpoint: a pod with two is two backends. */
 export interface ClusterBackend {
-  readonly address: number;
+  readonly address: Address;
   readonly port: number;
   readonly pod: ClusterPod | null;
   readonly terminating: boolean;
@@ -83,14 +89,18 @@ export interface ClusterService {
   readonly source: Service;
   readonly namespace: string;
   readonly name: string;
-  /** null for a headless Service, an ExternalName, and one whose address is IPv6 only. */
-  readonly clusterIP: number | null;
+  /** One of each of its families, primary first; none for a headless Service and an ExternalName. */
+  readonly clusterIPs: readonly Address[];
+  /** The primary one. */
+  readonly clusterIP: Address | null;
   /** Pods that the selector matches, ready or not; empty without a selector. */
   readonly selected: readonly ClusterPod[];
   readonly ports: readonly ClusterServicePort[];
 }
 
 export interface Cluster {
+  /** One, or both in a dual-stack cluster; primary first. */
+  readonly families: readonly Family[];
   readonly nodes: readonly ClusterNode[];
   readonly namespaces: ReadonlyMap<string, ClusterNamespace>;
   readonly workloads: readonly ClusterWorkload[];
@@ -100,6 +110,14 @@ export interface Cluster {
   readonly endpoints: readonly Endpoints[];
   readonly objects: readonly ManifestObject[];
 }
+
+/** How many endpoints some backends are: a pod with two addresses, or behind two ports, is one. */
+export const countEndpoints = (backends: readonly ClusterBackend[]): number =>
+  new Set(backends.map(({ pod, address }) => pod ?? address)).size;
+
+/** The first address of a family; null for none. */
+export const addressIn = ({ addresses }: { readonly addresses: readonly Address[] }, family: Family): Address | null =>
+  addresses.find((address) => familyOf(address) === family) ?? null;
 
 /** The container ports of a pod that have this name. Names are unique in a pod; Kubernetes takes the first. */
 export function namedPort(spec: PodSpec, name: string, protocol: Protocol): ContainerPort | null {

@@ -1,58 +1,93 @@
 /** The nodes: those of the manifests, else those of the settings, else two assumed ones. */
-import { parseAddress, parsePrefix, type Prefix } from '../addresses.js';
+import {
+  BITS,
+  familyOf,
+  parseAddress,
+  parsePrefix,
+  plus,
+  type Address,
+  type Family,
+  type Prefix,
+} from '../addresses.js';
 import { compare } from '../hash.js';
 import type { Node } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
 import type { ClusterNode } from './cluster.js';
+import { rangeOf } from './families.js';
 
-const ASSUMED: Settings['nodes'] = [
-  { name: 'worker-1', address: '10.0.0.1' },
-  { name: 'worker-2', address: '10.0.0.2' },
-];
+const ASSUMED = ['worker-1', 'worker-2'];
 
-/** Nodes without an address get one here, after the assumed nodes'. */
-const ASSUMED_NETWORK = 0x0a000000;
+/** Nodes without an address get one here, 10.0.0.1 and fd00:10::1 on, after the assumed nodes'. */
+const NETWORK: Readonly<Record<Family, Address>> = { IPv4: 0x0a000000, IPv6: 0xfd00_0010n << 96n };
+
+/** Prefix lengths of a node's part of the pod range: Kubernetes has a /64 of IPv6 unless the range itself is as small. */
+const PART: Readonly<Record<Family, { readonly least: number; readonly most: number }>> = {
+  IPv4: { least: 0, most: 30 },
+  IPv6: { least: 64, most: 126 },
+};
+
+/** What is known of a node by its name. */
+interface Given {
+  readonly addresses: readonly Address[];
+  readonly ranges: readonly Prefix[];
+  readonly source: Node['at'] | null;
+}
 
 /**
  * Names that pods or slices give as their node are nodes too, also without a Node object. Each node's pods live in its
- * podCIDR; without one, the pod range is cut into equal parts.
+ * podCIDRs; without one, the pod range of the family is cut into equal parts.
  */
 export function buildNodes(
   declared: readonly Node[],
   mentioned: Iterable<string>,
-  taken: ReadonlySet<number>,
+  taken: ReadonlySet<Address>,
+  families: readonly Family[],
   settings: Settings,
 ): ClusterNode[] {
-  const given = new Map<string, { address: number | null; range: Prefix | null; source: Node['at'] | null }>();
+  const given = new Map<string, Given>();
   for (const node of declared) {
-    const ranges = node.podCIDRs.map((cidr) => parsePrefix(cidr.value)).filter((prefix) => prefix !== null);
-    const addresses = node.internalIPs.map((ip) => parseAddress(ip.value)).filter((address) => address !== null);
-    given.set(node.metadata.name.value, { address: addresses[0] ?? null, range: ranges[0] ?? null, source: node.at });
+    const ranges = node.podCIDRs.map((cidr) => parsePrefix(cidr.value)!);
+    const addresses = node.internalIPs.flatMap((ip) => parseAddress(ip.value) ?? []);
+    given.set(node.metadata.name.value, { addresses, ranges, source: node.at });
   }
-  const others = settings.nodes.length > 0 ? settings.nodes : given.size === 0 ? ASSUMED : [];
-  for (const { name, address } of others) {
-    const own = parseAddress(address);
-    // An assumed node makes way for what the manifests say.
-    const free = others === ASSUMED && own !== null && taken.has(own) ? null : own;
-    if (!given.has(name)) given.set(name, { address: free, range: null, source: null });
+  for (const { name, address } of settings.nodes)
+    if (!given.has(name)) given.set(name, { addresses: [parseAddress(address)!], ranges: [], source: null });
+  if (given.size === 0) {
+    ASSUMED.forEach((name, i) => {
+      // An assumed node makes way for what the manifests say.
+      const addresses = families.map((family) => plus(NETWORK[family], i + 1)).filter((address) => !taken.has(address));
+      given.set(name, { addresses, ranges: [], source: null });
+    });
   }
-  for (const name of mentioned) if (!given.has(name)) given.set(name, { address: null, range: null, source: null });
+  for (const name of mentioned) if (!given.has(name)) given.set(name, { addresses: [], ranges: [], source: null });
 
   const names = [...given.keys()].sort(compare);
-  const used = new Set([...taken, ...[...given.values()].map((node) => node.address)]);
-  const pods = parsePrefix(settings.podCIDR)!;
-  // Equal parts, and as large as can be: the more addresses there are, the fewer pods' names ask for the same one.
-  const length = Math.min(pods.length + Math.ceil(Math.log2(Math.max(1, names.length))), 30);
-  let next = ASSUMED_NETWORK;
+  const used = new Set([...taken, ...[...given.values()].flatMap(({ addresses }) => addresses)]);
+  const last = new Map<Family, Address>();
+  /** The next address that nobody has. */
+  const free = (family: Family): Address => {
+    let next = last.get(family) ?? NETWORK[family];
+    do next = plus(next, 1);
+    while (used.has(next));
+    last.set(family, next);
+    return next;
+  };
   return names.map((name, i) => {
-    const { address, range, source } = given.get(name)!;
-    let chosen = address;
-    if (chosen === null) {
-      do next++;
-      while (used.has(next));
-      chosen = next;
-    }
-    const part = { address: pods.address + (i % 2 ** (length - pods.length)) * 2 ** (32 - length), length };
-    return { index: i + 1, name, address: chosen, podRange: range ?? part, source };
+    const { addresses, ranges, source } = given.get(name)!;
+    const own = families.map((family) => addresses.find((address) => familyOf(address) === family) ?? free(family));
+    const podRanges = families.map(
+      (family) =>
+        ranges.find(({ address }) => familyOf(address) === family) ??
+        partOf(rangeOf(settings, 'podCIDR', family), i, names.length),
+    );
+    return { index: i + 1, name, addresses: own, address: own[0]!, podRanges, source };
   });
+}
+
+/** One of `count` equal parts, as large as can be: the more addresses there are, the fewer pods' names ask for the same one. */
+function partOf({ address, length: whole }: Prefix, index: number, count: number): Prefix {
+  const family = familyOf(address);
+  const { least, most } = PART[family];
+  const length = Math.min(Math.max(whole + Math.ceil(Math.log2(Math.max(1, count))), least), most);
+  return { address: plus(address, (index % 2 ** (length - whole)) * 2 ** (BITS[family] - length)), length };
 }

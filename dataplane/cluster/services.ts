@@ -1,35 +1,42 @@
 /** Services and their backends. */
-import { parseAddress, parsePrefix } from '../addresses.js';
-import { compare, spread } from '../hash.js';
+import { familyOf, parseAddress, sizeOf, type Address, type Family } from '../addresses.js';
+import { compare } from '../hash.js';
 import type { Endpoints, Service, ServicePort } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
+import { allocate } from './allocate.js';
 import {
+  addressIn,
   namedPort,
   type ClusterBackend,
   type ClusterPod,
   type ClusterService,
   type ClusterServicePort,
 } from './cluster.js';
+import { rangeOf } from './families.js';
 
 export function buildServices(
   sources: readonly Service[],
   endpoints: readonly Endpoints[],
   pods: readonly ClusterPod[],
+  families: readonly Family[],
   settings: Settings,
 ): ClusterService[] {
   const byNamespace = groupByNamespace(pods);
-  const byAddress = new Map(pods.filter((pod) => !pod.hostNetwork).map((pod) => [pod.address, pod]));
-  const addresses = allocate(sources, settings);
+  const byAddress = new Map(
+    pods.filter((pod) => !pod.hostNetwork).flatMap((pod) => pod.addresses.map((address) => [address, pod] as const)),
+  );
+  const addresses = clusterIPsOf(sources, families, settings);
   const services = sources.map((source): ClusterService => {
     const { namespace, name } = source.metadata;
     const selected = selectedBy(source, byNamespace.get(namespace) ?? []);
     const slices = endpoints.filter((slice) => slice.metadata.namespace === namespace && slice.service === name.value);
     const ports = source.ports.map((port) =>
       source.selector !== null && slices.length === 0
-        ? selectedBackends(source, port, selected)
+        ? selectedBackends(source, port, selected, familiesOf(source, families))
         : listedBackends(source, port, slices, byAddress),
     );
-    return { source, namespace, name: name.value, clusterIP: addresses.get(source) ?? null, selected, ports };
+    const clusterIPs = addresses.get(source) ?? [];
+    return { source, namespace, name: name.value, clusterIPs, clusterIP: clusterIPs[0] ?? null, selected, ports };
   });
   return services.sort((a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name));
 }
@@ -44,28 +51,50 @@ function groupByNamespace(pods: readonly ClusterPod[]): Map<string, ClusterPod[]
   return groups;
 }
 
-/** The clusterIP of each Service: its own, else one that depends on its name alone. */
-function allocate(sources: readonly Service[], settings: Settings): Map<Service, number> {
-  const addresses = new Map<Service, number>();
-  const wanting = new Map<string, Service>();
+/** The families of a Service, primary first. Service v1: spec.ipFamilies, spec.ipFamilyPolicy, spec.clusterIPs. */
+function familiesOf(source: Service, cluster: readonly Family[]): readonly Family[] {
+  const given =
+    source.ipFamilies.length > 0
+      ? source.ipFamilies
+      : source.clusterIPs.flatMap(({ value }) => familyOf(parseAddress(value)!));
+  const own = [...new Set([...given, ...cluster])];
+  switch (source.ipFamilyPolicy) {
+    case 'RequireDualStack':
+    case 'PreferDualStack':
+      return own;
+    case 'SingleStack':
+      return own.slice(0, 1);
+    case null:
+      // What the API server fills in: both for whoever names both, and for a headless Service whose endpoints others list.
+      return new Set(given).size > 1 || (source.headless && source.selector === null) ? own : own.slice(0, 1);
+  }
+}
+
+/** The clusterIPs of each Service: its own, else for each of its families one that depends on its name alone. */
+function clusterIPsOf(
+  sources: readonly Service[],
+  cluster: readonly Family[],
+  settings: Settings,
+): Map<Service, Address[]> {
+  const addresses = new Map<Service, Address[]>();
+  const wanting = new Map<Family, Map<string, Service>>(cluster.map((family) => [family, new Map()]));
   for (const source of sources) {
     if (source.headless || source.type === 'ExternalName') continue;
-    const own = source.clusterIPs.map((ip) => parseAddress(ip.value)).find((address) => address !== null);
-    if (own !== undefined) addresses.set(source, own);
-    else if (source.clusterIPs.length === 0)
-      wanting.set(`${source.metadata.namespace}/${source.metadata.name.value}`, source);
+    const own = source.clusterIPs.flatMap((ip) => parseAddress(ip.value) ?? []);
+    addresses.set(source, own);
+    for (const family of familiesOf(source, cluster)) {
+      if (!own.some((address) => familyOf(address) === family))
+        wanting.get(family)?.set(`${source.metadata.namespace}/${source.metadata.name.value}`, source);
+    }
   }
-  const range = parsePrefix(settings.serviceCIDR)!;
-  const size = 2 ** (32 - range.length);
-  // The lowest addresses are where Kubernetes puts its own (…1 the API, …10 DNS), and are left to those who ask for them.
-  const reserved = size > 512 ? 256 : 1;
-  const taken = new Set(
-    [...addresses.values()].filter(
-      (address) => address >= range.address + reserved && address < range.address + size - 1,
-    ),
-  );
-  for (const [name, address] of spread(wanting.keys(), range.address + reserved, size - reserved - 1, taken))
-    addresses.set(wanting.get(name)!, address);
+  const taken = [...addresses.values()].flat();
+  for (const [family, services] of wanting) {
+    const range = rangeOf(settings, 'serviceCIDR', family);
+    // The lowest addresses are where Kubernetes puts its own (…1 the API, …10 DNS), and are left to those who ask for them.
+    const reserved = sizeOf(range) > 512 ? 256 : 1;
+    for (const [name, address] of allocate(services.keys(), range, reserved, taken))
+      addresses.get(services.get(name)!)!.push(address);
+  }
   return addresses;
 }
 
@@ -83,7 +112,12 @@ export function targetPortOf(port: ServicePort, pod: ClusterPod): number | null 
 }
 
 /** What the endpoints controller would list: the selected pods that are ready, or, while none is, those still serving as they end. */
-function selectedBackends(service: Service, port: ServicePort, selected: readonly ClusterPod[]): ClusterServicePort {
+function selectedBackends(
+  service: Service,
+  port: ServicePort,
+  selected: readonly ClusterPod[],
+  families: readonly Family[],
+): ClusterServicePort {
   const unresolved: ClusterPod[] = [];
   const backends: ClusterBackend[] = [];
   for (const pod of selected) {
@@ -93,7 +127,11 @@ function selectedBackends(service: Service, port: ServicePort, selected: readonl
       continue;
     }
     if (pod.ready === false && !service.publishNotReadyAddresses) continue;
-    backends.push({ address: pod.address, port: target, pod, terminating: pod.terminating, source: pod.source });
+    for (const family of families) {
+      const address = addressIn(pod, family);
+      const { terminating, source } = pod;
+      if (address !== null) backends.push({ address, port: target, pod, terminating, source });
+    }
   }
   return { source: port, backends: prefer(backends), unresolved };
 }
@@ -103,7 +141,7 @@ function listedBackends(
   service: Service,
   port: ServicePort,
   slices: readonly Endpoints[],
-  byAddress: ReadonlyMap<number, ClusterPod>,
+  byAddress: ReadonlyMap<Address, ClusterPod>,
 ): ClusterServicePort {
   const backends: ClusterBackend[] = [];
   for (const { subsets } of slices) {

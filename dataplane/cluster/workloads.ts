@@ -1,10 +1,12 @@
 /** The pods: those of the manifests, and those that workloads would make. */
-import { contains, lastOf, parseAddress, parsePrefix } from '../addresses.js';
-import { compare, hashOf, spread } from '../hash.js';
+import { contains, familyOf, parseAddress, sizeOf, type Address, type Family, type Prefix } from '../addresses.js';
+import { compare, hashOf } from '../hash.js';
 import type { Pod, PodSpec, Workload, WorkloadKind } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
 import type { Settings } from '../settings.js';
+import { allocate } from './allocate.js';
 import type { ClusterNode, ClusterPod, ClusterWorkload } from './cluster.js';
+import { rangeOf } from './families.js';
 
 /** One pod before it has a node and an address. */
 interface Draft {
@@ -14,8 +16,10 @@ interface Draft {
   readonly labelPlaces: ReadonlyMap<string, Located<string>>;
   readonly spec: PodSpec;
   readonly nodeName: string | null;
-  readonly address: number | null;
-  readonly ipv6Only: boolean;
+  /** Those that the manifest reports. */
+  readonly addresses: readonly Address[];
+  /** Families of which it has none, and gets one. */
+  readonly wanting: readonly Family[];
   readonly ready: boolean | null;
   readonly terminating: boolean;
   readonly source: Place;
@@ -42,7 +46,12 @@ function workloadOf(kind: string, namespace: string, name: string, source: Workl
 const MAX_REPLICAS = 10_000;
 
 /** Pods that a workload makes where the manifests hold none of them; DaemonSets put one on every node. */
-function templatePods(workload: ClusterWorkload, source: Workload, nodes: readonly ClusterNode[]): Draft[] {
+function templatePods(
+  workload: ClusterWorkload,
+  source: Workload,
+  nodes: readonly ClusterNode[],
+  families: readonly Family[],
+): Draft[] {
   const { namespace, name } = workload;
   const count = source.kind === 'DaemonSet' ? nodes.length : (source.replicas?.value ?? 1);
   return Array.from({ length: Math.min(Math.max(0, count), MAX_REPLICAS) }, (_, ordinal) => ({
@@ -52,8 +61,8 @@ function templatePods(workload: ClusterWorkload, source: Workload, nodes: readon
     labelPlaces: new Map([...source.template.labels, ...madeLabels(source, name, ordinal)]),
     spec: source.template.spec,
     nodeName: source.kind === 'DaemonSet' ? nodes[ordinal]!.name : (source.template.spec.nodeName?.value ?? null),
-    address: null,
-    ipv6Only: false,
+    addresses: [],
+    wanting: source.template.spec.hostNetwork ? [] : families,
     ready: null,
     terminating: false,
     source: source.template.at,
@@ -121,6 +130,7 @@ export function buildWorkloads(
   pods: readonly Pod[],
   declared: readonly Workload[],
   nodes: readonly ClusterNode[],
+  families: readonly Family[],
   settings: Settings,
 ): Workloads {
   const byKey = new Map(
@@ -150,12 +160,8 @@ export function buildWorkloads(
       labelPlaces: pod.metadata.labels,
       spec: pod.spec,
       nodeName: pod.spec.nodeName?.value ?? null,
-      // Its address may be another's by now.
-      address: hasEnded(pod)
-        ? null
-        : (pod.podIPs.map((ip) => parseAddress(ip.value)).find((address) => address !== null) ?? null),
+      ...addressesOf(pod, families),
       // A pod that has ended may be asked about, as what its workload runs next will be, but serves nobody.
-      ipv6Only: pod.podIPs.length > 0 && pod.podIPs.every((ip) => parseAddress(ip.value) === null),
       ready: hasEnded(pod) ? false : pod.ready,
       terminating: pod.terminating,
       source: pod.at,
@@ -166,13 +172,25 @@ export function buildWorkloads(
     if (withPods.has(key) || ownedByDeclared(source, byKey)) continue;
     const workload = workloadOf(source.kind, source.metadata.namespace, source.metadata.name.value, source);
     workloads.set(key, workload);
-    drafts.push(...templatePods(workload, source, nodes));
+    drafts.push(...templatePods(workload, source, nodes, families));
   }
 
   const built = place(drafts, nodes, settings);
   for (const pod of built) pod.workload.pods.push(pod);
   const sorted = [...workloads.values()].sort((a, b) => compare(a.ref, b.ref));
   return { workloads: sorted, pods: built };
+}
+
+/** What a pod's status reports. `podIP` alone is one address of as many as the cluster has families; `podIPs` are all. */
+function addressesOf(pod: Pod, families: readonly Family[]): Pick<Draft, 'addresses' | 'wanting'> {
+  if (pod.spec.hostNetwork) return { addresses: [], wanting: [] };
+  // The address of a pod that has ended may be another's by now.
+  const addresses = hasEnded(pod) ? [] : pod.podIPs.flatMap((ip) => parseAddress(ip.value) ?? []);
+  const isWhole = pod.reportsPodIPs && addresses.length > 0;
+  return {
+    addresses,
+    wanting: isWhole ? [] : families.filter((family) => !addresses.some((address) => familyOf(address) === family)),
+  };
 }
 
 /** A ReplicaSet of a Deployment makes no pods of its own beside it. */
@@ -187,35 +205,33 @@ const nameOf = ({ namespace, name, workload }: Draft): string => `${namespace}/$
 /** Gives each draft its node and its address: what the manifests say, else the same for the same pod, whatever else is there. */
 function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings: Settings): ClusterPod[] {
   const byName = new Map(nodes.map((node) => [node.name, node]));
-  const taken = new Set<number>(nodes.map((node) => node.address));
-  for (const draft of drafts) if (draft.address !== null) taken.add(draft.address);
+  const taken = new Set([...nodes, ...drafts].flatMap(({ addresses }) => addresses));
 
   const nodeOf = (draft: Draft): ClusterNode => {
     if (draft.nodeName !== null) return byName.get(draft.nodeName) ?? nodes[0]!;
-    const home = draft.address === null ? undefined : nodes.find((node) => contains(node.podRange, draft.address!));
-    return home ?? nodes[(hashOf(draft.workload.ref) + draft.ordinal) % nodes.length]!;
+    const isHome = ({ podRanges }: ClusterNode): boolean =>
+      draft.addresses.some((address) => podRanges.some((range) => contains(range, address)));
+    return nodes.find(isHome) ?? nodes[(hashOf(draft.workload.ref) + draft.ordinal) % nodes.length]!;
   };
 
-  const wanting = new Map<ClusterNode, string[]>();
+  const wanting = new Map<Prefix, string[]>();
   for (const draft of drafts) {
-    if (draft.address !== null || draft.spec.hostNetwork) continue;
-    const node = nodeOf(draft);
-    const names = wanting.get(node);
-    if (names) names.push(nameOf(draft));
-    else wanting.set(node, [nameOf(draft)]);
+    for (const family of draft.wanting) {
+      const range = nodeOf(draft).podRanges.find(({ address }) => familyOf(address) === family)!;
+      const names = wanting.get(range);
+      if (names) names.push(nameOf(draft));
+      else wanting.set(range, [nameOf(draft)]);
+    }
   }
-  const addresses = new Map<string, number>();
-  const whole = parsePrefix(settings.podCIDR)!;
-  for (const node of nodes) {
-    const names = wanting.get(node);
-    if (!names) continue;
+  const made = new Map<string, Address[]>();
+  for (const part of nodes.flatMap(({ podRanges }) => podRanges)) {
+    const names = wanting.get(part) ?? [];
     // The network, its broadcast and the first address, which is the node's own end, are nobody's. A node with more pods
     // than its part has addresses takes from the whole range.
-    const usable = 2 ** (32 - node.podRange.length) - 3;
-    const range = names.length <= usable * 0.75 ? node.podRange : whole;
-    const within = new Set([...taken].filter((address) => address > range.address + 1 && address < lastOf(range)));
-    for (const [name, address] of spread(names, range.address + 2, 2 ** (32 - range.length) - 3, within)) {
-      addresses.set(name, address);
+    const isEnough = names.length <= (sizeOf(part) - 3) * 0.75;
+    const range = isEnough ? part : rangeOf(settings, 'podCIDR', familyOf(part.address));
+    for (const [name, address] of allocate(names, range, 2, taken)) {
+      made.set(name, [...(made.get(name) ?? []), address]);
       taken.add(address);
     }
   }
@@ -223,6 +239,7 @@ function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings
   const built = drafts.map((draft): ClusterPod => {
     const node = nodeOf(draft);
     const { namespace, name, workload, labelPlaces, spec, ready, terminating, source } = draft;
+    const addresses = spec.hostNetwork ? node.addresses : [...draft.addresses, ...(made.get(nameOf(draft)) ?? [])];
     return {
       namespace,
       name,
@@ -231,8 +248,8 @@ function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings
       labelPlaces,
       spec,
       node,
-      address: spec.hostNetwork ? node.address : (draft.address ?? addresses.get(nameOf(draft)) ?? 0),
-      ipv6Only: draft.ipv6Only,
+      addresses,
+      address: addresses[0] ?? 0,
       hostNetwork: spec.hostNetwork,
       ready,
       terminating,

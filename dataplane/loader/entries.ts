@@ -1,7 +1,14 @@
 /** From the cluster and its policies to what the datapath's maps must hold. */
 import {
   ConfigFlag,
-  EndpointFlag, LbAlgorithm, LbScope, MapId, ReservedIdentity, SvcFlag, SvcFlag2 } from '../../assembly/abi.js';
+  EndpointFlag,
+  LbAlgorithm,
+  LbScope,
+  MapId,
+  ReservedIdentity,
+  SvcFlag,
+  SvcFlag2,
+} from '../../assembly/abi.js';
 import {
   EndpointConfig,
   EndpointInfo,
@@ -18,8 +25,27 @@ import {
   RemoteEndpointInfo,
   RuntimeConfig,
 } from '../../pkg/structs.js';
-import { formatAddress, parseAddress, parsePrefix, type Address } from '../addresses.js';
-import type { Cluster, ClusterBackend, ClusterPod, ClusterService, ClusterServicePort } from '../cluster/cluster.js';
+import {
+  BITS,
+  familyOf,
+  formatAddress,
+  formatEndpoint,
+  parseAddress,
+  parsePrefix,
+  prefixOf,
+  UNSPECIFIED,
+  type Address,
+  type Prefix,
+} from '../addresses.js';
+import { addressIn } from '../cluster/cluster.js';
+import type {
+  Cluster,
+  ClusterBackend,
+  ClusterNode,
+  ClusterPod,
+  ClusterService,
+  ClusterServicePort,
+} from '../cluster/cluster.js';
 import { hashOf, Numbers } from '../hash.js';
 import type { Place } from '../manifests/place.js';
 import { PROTOCOL_NUMBERS, type CompiledPolicies } from '../policy/compile.js';
@@ -27,7 +53,7 @@ import type { Identities } from '../policy/identities.js';
 import type { RuleOrigin } from '../policy/rules.js';
 import type { Settings } from '../settings.js';
 import { encode, type Bytes } from '../wasm.js';
-import { familyOf, IPV4 } from './families.js';
+import { MAPS, mapsOf } from './families.js';
 
 /** One entry that a map must hold, and what in the manifests put it there. */
 export interface MapEntry {
@@ -56,7 +82,7 @@ export interface Frontend {
   readonly type: FrontendType;
   readonly service: ClusterService;
   readonly port: ClusterServicePort;
-  readonly address: number;
+  readonly address: Address;
   /** The port that clients ask for: the Service's, or the node port. */
   readonly number: number;
   readonly protocol: number;
@@ -84,8 +110,8 @@ const macOf = (role: number, number: number): bigint => {
 };
 
 /** Cilium's text of a backend, as its Maglev hashes it. `pkg/maglev`, `setHashString`. */
-const maglevName = (address: number, port: number, protocol: string): string =>
-  `[${formatAddress(address)}:${port}/${protocol},State:active]`;
+const maglevName = (address: Address, port: number, protocol: string): string =>
+  `[${formatEndpoint(address, port)}/${protocol},State:active]`;
 
 /** Ids of frontends, backends and endpoints stay while those do. */
 export class Desirer {
@@ -155,17 +181,21 @@ type Listening = Omit<Frontend, 'protocol' | 'revNatIndex' | 'backends'> & {
 
 /** Every address at which one port of a Service listens, and for which clients. Service v1: type, externalIPs, status, policies. */
 function listening(cluster: Cluster, service: ClusterService, port: ClusterServicePort): Listening[] {
-  const { source, clusterIP } = service;
+  const { source, clusterIP, clusterIPs } = service;
   const whole = { service, port, scope: LbScope.EXTERNAL, node: 0, backends: port.backends };
-  const at = (type: FrontendType, address: number | null, number = port.source.port.value): Listening[] =>
-    address === null ? [] : [{ ...whole, type, address, number }];
-  const found = at('ClusterIP', clusterIP);
+  const at = (type: FrontendType, address: Address | null, number = port.source.port.value): Listening[] => {
+    if (address === null) return [];
+    const backends = port.backends.filter((backend) => familyOf(backend.address) === familyOf(address));
+    return [{ ...whole, backends, type, address, number }];
+  };
+  const found = clusterIPs.flatMap((address) => at('ClusterIP', address));
   if (clusterIP === null) return found;
   const nodePort = source.type === 'ClusterIP' ? null : port.source.nodePort;
   // Cilium keeps the node port once for no address and once for each node's.
   if (nodePort)
-    for (const address of [0, ...cluster.nodes.map((node) => node.address)])
-      found.push(...at('NodePort', address, nodePort.value));
+    for (const family of clusterIPs.map(familyOf))
+      for (const address of [UNSPECIFIED[family], ...cluster.nodes.map((node) => addressIn(node, family))])
+        found.push(...at('NodePort', address, nodePort.value));
   const given =
     source.ingressIPs.length > 0
       ? source.ingressIPs.filter(({ ipMode }) => ipMode !== 'Proxy').map(({ ip }) => ip)
@@ -218,7 +248,7 @@ function frontendEntries(frontend: Frontend, settings: Settings): MapEntry[] {
   const algorithm = settings['loadBalancer.algorithm'] === 'maglev' ? LbAlgorithm.MAGLEV : LbAlgorithm.RANDOM;
   const flags = flagsOf(frontend);
   const origin = [port.source.at];
-  const family = familyOf(address);
+  const family = mapsOf(address);
   const slot = (backendSlot: number, value: Partial<LbService>, from: readonly Place[]): MapEntry => ({
     map: family.map(MapId.LB4_SERVICES),
     key: encode(family.LbKey, { address, dport: number, backendSlot, proto: protocol, scope, node }),
@@ -246,9 +276,11 @@ function frontendEntries(frontend: Frontend, settings: Settings): MapEntry[] {
   for (const range of loadBalancerSourceRanges) {
     const prefix = parsePrefix(range.value);
     if (prefix === null) continue;
-    const of = familyOf(prefix.address);
-    const key = encode(of.LbSourceRangeKey, { revNatIndex, prefixLength: prefix.length, address: prefix.address });
-    entries.push({ map: of.map(MapId.LB4_SOURCE_RANGE), key, value: encode(LbSourceRange, { present: 1 }), origin: [range.at] });
+    const { address: start, length: prefixLength } = prefix;
+    if (familyOf(start) !== familyOf(address)) continue;
+    const key = encode(family.LbSourceRangeKey, { revNatIndex, prefixLength, address: start });
+    const value = encode(LbSourceRange, { present: 1 });
+    entries.push({ map: family.map(MapId.LB4_SOURCE_RANGE), key, value, origin: [range.at] });
   }
   return entries;
 }
@@ -273,8 +305,8 @@ function wildcardEntries(frontends: readonly Frontend[]): MapEntry[] {
     frontends.filter(({ type }) => type !== 'NodePort').map((frontend) => [frontend.address, frontend]),
   );
   return [...byAddress].map(([address, { service, type }]) => ({
-    map: familyOf(address).map(MapId.LB4_SERVICES),
-    key: encode(familyOf(address).LbKey, { address }),
+    map: mapsOf(address).map(MapId.LB4_SERVICES),
+    key: encode(mapsOf(address).LbKey, { address }),
     value: encode(LbService, { flags: TYPE_FLAGS[type] }),
     origin: [service.source.at],
   }));
@@ -282,9 +314,9 @@ function wildcardEntries(frontends: readonly Frontend[]): MapEntry[] {
 
 function backendEntry(backendId: number, { address, port, source }: ClusterBackend, proto: number): MapEntry {
   return {
-    map: familyOf(address).map(MapId.LB4_BACKENDS),
+    map: mapsOf(address).map(MapId.LB4_BACKENDS),
     key: encode(LbBackendKey, { backendId }),
-    value: encode(familyOf(address).LbBackend, { address, port, proto, weight: 1 }),
+    value: encode(mapsOf(address).LbBackend, { address, port, proto, weight: 1 }),
     origin: [source],
   };
 }
@@ -297,26 +329,47 @@ function maglevEntry({ service, address, revNatIndex, protocol, backends }: Fron
     weight: 1,
     name: maglevName(backend.address, backend.port, name),
   }));
-  return { map: familyOf(address).map(MapId.LB4_MAGLEV), revNatIndex, backends: named.sort((a, b) => (a.name < b.name ? -1 : 1)), origin: [service.source.at] };
+  return {
+    map: mapsOf(address).map(MapId.LB4_MAGLEV),
+    revNatIndex,
+    backends: named.sort((a, b) => (a.name < b.name ? -1 : 1)),
+    origin: [service.source.at],
+  };
 }
 
+/** The node's end of tunnels. They run over IPv4; a node without such an address has a link-local one, which is nobody else's. */
+const tunnelEndpointOf = (node: ClusterNode): number => Number(addressIn(node, 'IPv4') ?? 0xa9fe0000 + node.index);
+
 function nodeEntries(cluster: Cluster): MapEntry[] {
-  return cluster.nodes.flatMap(({ index, address, source }) => {
+  return cluster.nodes.flatMap((node): MapEntry[] => {
+    const { index, addresses, source } = node;
     const origin = source ? [source] : [];
+    const ipv6 = BigInt(addressIn(node, 'IPv6') ?? 0);
+    const own = new Set<Address>([tunnelEndpointOf(node), ...addresses]);
     return [
       {
         map: MapId.NODE_CONFIG,
         key: word(index),
-        value: encode(NodeConfig, { ipv4: address, mac: macOf(1, index) }),
+        value: encode(NodeConfig, { ipv4: tunnelEndpointOf(node), ipv6, mac: macOf(1, index) }),
         origin,
       },
-      { map: IPV4.map(MapId.NODES4), key: encode(IPV4.NodeKey, { address }), value: encode(NodeValue, { node: index }), origin },
-      {
-        map: IPV4.map(MapId.LXC4),
-        key: encode(IPV4.EndpointKey, { address, node: index }),
-        value: encode(EndpointInfo, { secId: ReservedIdentity.HOST, flags: EndpointFlag.HOST }),
-        origin,
-      },
+      ...[...own].flatMap((address): MapEntry[] => {
+        const { map, NodeKey, EndpointKey } = mapsOf(address);
+        return [
+          {
+            map: map(MapId.NODES4),
+            key: encode(NodeKey, { address }),
+            value: encode(NodeValue, { node: index }),
+            origin,
+          },
+          {
+            map: map(MapId.LXC4),
+            key: encode(EndpointKey, { address, node: index }),
+            value: encode(EndpointInfo, { secId: ReservedIdentity.HOST, flags: EndpointFlag.HOST }),
+            origin,
+          },
+        ];
+      }),
     ];
   });
 }
@@ -328,64 +381,68 @@ const word = (index: number): Bytes =>
 function podEntries(pod: ClusterPod, lxcId: number, identities: Identities, policies: CompiledPolicies): MapEntry[] {
   const identity = identities.ofPod.get(pod)!;
   const policyId = policies.ofIdentity.get(identity)!.id;
-  const { address, node, source } = pod;
-  const mac = macOf(2, hashOf(`${pod.namespace}/${pod.name}`));
+  const { addresses, node, source } = pod;
   const origin = [source];
   return [
-    {
-      map: IPV4.map(MapId.LXC4),
-      key: encode(IPV4.EndpointKey, { address, node: node.index }),
-      value: encode(EndpointInfo, { lxcId, secId: identity.number }),
-      origin,
-    },
     {
       map: MapId.ENDPOINT_CONFIG,
       key: word(lxcId),
       value: encode(EndpointConfig, {
-        mac,
+        mac: macOf(2, hashOf(`${pod.namespace}/${pod.name}`)),
         nodeMac: macOf(1, node.index),
-        ipv4: address,
+        ipv4: Number(addressIn(pod, 'IPv4') ?? 0),
+        ipv6: BigInt(addressIn(pod, 'IPv6') ?? 0),
         secId: identity.number,
         policyId,
         node: node.index,
       }),
       origin,
     },
-    {
-      map: IPV4.map(MapId.IPCACHE4),
-      key: encode(IPV4.IpcacheKey, { prefixLength: 32, address }),
-      value: encode(RemoteEndpointInfo, { secIdentity: identity.number, tunnelEndpoint: node.address }),
-      origin,
-    },
+    ...addresses.flatMap((address): MapEntry[] => [
+      {
+        map: mapsOf(address).map(MapId.LXC4),
+        key: encode(mapsOf(address).EndpointKey, { address, node: node.index }),
+        value: encode(EndpointInfo, { lxcId, secId: identity.number }),
+        origin,
+      },
+      ipcacheEntry(prefixOf(address), identity.number, tunnelEndpointOf(node), origin),
+    ]),
   ];
 }
 
+const ipcacheEntry = (
+  { address, length }: Prefix,
+  secIdentity: number,
+  tunnelEndpoint: number,
+  origin: readonly Place[],
+): MapEntry => ({
+  map: mapsOf(address).map(MapId.IPCACHE4),
+  key: encode(mapsOf(address).IpcacheKey, { prefixLength: length, address }),
+  value: encode(RemoteEndpointInfo, { secIdentity, tunnelEndpoint }),
+  origin,
+});
+
+/** The world, the prefixes that policies name, and the nodes. */
 function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
-  const cache = (
-    address: number,
-    prefixLength: number,
-    secIdentity: number,
-    tunnelEndpoint: number,
-    origin: readonly Place[],
-  ): MapEntry => ({
-    map: familyOf(address).map(MapId.IPCACHE4),
-    key: encode(familyOf(address).IpcacheKey, { prefixLength, address }),
-    value: encode(RemoteEndpointInfo, { secIdentity, tunnelEndpoint }),
-    origin,
-  });
-  const pods = new Set(cluster.pods.filter((pod) => !pod.hostNetwork).map((pod) => pod.address));
+  const taken = new Set<Address>([
+    ...cluster.pods.filter((pod) => !pod.hostNetwork).flatMap((pod) => pod.addresses),
+    ...cluster.nodes.flatMap((node) => node.addresses),
+  ]);
+  const isOneTaken = ({ address, length }: Prefix): boolean => length === BITS[familyOf(address)] && taken.has(address);
   return [
-    cache(0, 0, ReservedIdentity.WORLD, 0, []),
+    ...Object.keys(MAPS).flatMap((family) => {
+      const number = identities.world[family as keyof typeof MAPS];
+      const all = { address: UNSPECIFIED[family as keyof typeof MAPS], length: 0 };
+      return number === undefined ? [] : ipcacheEntry(all, number, 0, []);
+    }),
+    // A pod's own address stays the pod's, also where a policy names it.
     ...identities.prefixes
-      // A pod's own address stays the pod's, also where a policy names it.
-      .filter(
-        ({ prefix }) =>
-          prefix.length < 32 ||
-          !(pods.has(prefix.address) || cluster.nodes.some((node) => node.address === prefix.address)),
-      )
-      .map(({ number, prefix }) => cache(prefix.address, prefix.length, number, 0, [])),
-    ...cluster.nodes.map((node) =>
-      cache(node.address, 32, ReservedIdentity.REMOTE_NODE, 0, node.source ? [node.source] : []),
+      .filter(({ prefix }) => !isOneTaken(prefix))
+      .map(({ number, prefix }) => ipcacheEntry(prefix, number, 0, [])),
+    ...cluster.nodes.flatMap((node) =>
+      node.addresses.map((address) =>
+        ipcacheEntry(prefixOf(address), ReservedIdentity.REMOTE_NODE, 0, node.source ? [node.source] : []),
+      ),
     ),
   ];
 }

@@ -24,7 +24,7 @@ import {
   NodeKey4,
   NodeKey6,
 } from '../../pkg/structs.js';
-import type { Address } from '../addresses.js';
+import { familyOf, type Address, type Family } from '../addresses.js';
 import type { StructType } from '../wasm.js';
 
 /** A struct whose addresses are of either family. */
@@ -32,11 +32,9 @@ export type Dual<Struct> = {
   [Field in keyof Struct]: Field extends 'address' | 'daddr' | 'saddr' ? Address : Struct[Field];
 };
 
-export interface Family {
+export interface FamilyMaps {
   /** This family's map of a pair; `map` is that of IPv4. */
   readonly map: (map: MapId) => MapId;
-  /** Bits of an address. */
-  readonly bits: number;
   readonly CtTuple: StructType<Dual<CtTuple4>>;
   readonly EndpointKey: StructType<Dual<EndpointKey4>>;
   readonly FragmentKey: StructType<Dual<FragmentKey4>>;
@@ -50,9 +48,8 @@ export interface Family {
   readonly NodeKey: StructType<Dual<NodeKey4>>;
 }
 
-export const IPV4: Family = {
+const IPV4: FamilyMaps = {
   map: (map) => map,
-  bits: 32,
   CtTuple: CtTuple4,
   EndpointKey: EndpointKey4,
   FragmentKey: FragmentKey4,
@@ -66,9 +63,8 @@ export const IPV4: Family = {
   NodeKey: NodeKey4,
 };
 
-export const IPV6: Family = {
+const IPV6: FamilyMaps = {
   map: (map) => map + 1,
-  bits: 128,
   CtTuple: CtTuple6,
   EndpointKey: EndpointKey6,
   FragmentKey: FragmentKey6,
@@ -82,4 +78,7 @@ export const IPV6: Family = {
   NodeKey: NodeKey6,
 };
 
-export const familyOf = (address: Address): Family => (typeof address === 'bigint' ? IPV6 : IPV4);
+export const MAPS: Readonly<Record<Family, FamilyMaps>> = { IPv4: IPV4, IPv6: IPV6 };
+
+/** The maps and structs that an address belongs in. */
+export const mapsOf = (address: Address): FamilyMaps => MAPS[familyOf(address)];

@@ -179,7 +179,10 @@ function sizesFor(desired: Desired, maglevTableSize: number): Sizes {
     Object.entries(needs(desired)).map(([name, count]) => [name, 64 + Math.ceil(count * 1.5)]),
   ) as Needs;
   // Tables are large: none is made in store for a family without any.
-  for (const [name, map] of [['maglev4', MapId.LB4_MAGLEV], ['maglev6', MapId.LB6_MAGLEV]] as const) {
+  for (const [name, map] of [
+    ['maglev4', MapId.LB4_MAGLEV],
+    ['maglev6', MapId.LB6_MAGLEV],
+  ] as const) {
     const tables = desired.maglev.filter((entry) => entry.map === map).length;
     roomy[name] = tables === 0 ? 0 : 16 + Math.ceil(tables * 1.25);
   }

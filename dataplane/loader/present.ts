@@ -25,7 +25,7 @@ import {
 } from '../../pkg/structs.js';
 import { formatAddress } from '../addresses.js';
 import { decode, type Bytes, type StructType } from '../wasm.js';
-import { IPV4, IPV6, type Dual, type Family } from './families.js';
+import { MAPS, type Dual, type FamilyMaps } from './families.js';
 
 export type Presented = Readonly<Record<string, unknown>>;
 
@@ -129,7 +129,7 @@ const tuple = ({ daddr, saddr, sport, dport, nexthdr, flags, node }: Dual<CtTupl
 });
 
 /** The maps of one family, numbered as IPv4's. */
-const schemasOf = (family: Family) => ({
+const schemasOf = (family: FamilyMaps) => ({
   [MapId.LB4_SERVICES]: schema(
     family.LbKey,
     LbService,
@@ -235,10 +235,10 @@ const schemasOf = (family: Family) => ({
 });
 
 /** The same, numbered as IPv6's. */
-const SIX = schemasOf(IPV6);
+const SIX = schemasOf(MAPS.IPv6);
 
 export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>, Schema>> = {
-  ...schemasOf(IPV4),
+  ...schemasOf(MAPS.IPv4),
   [MapId.LB6_SERVICES]: SIX[MapId.LB4_SERVICES],
   [MapId.LB6_BACKENDS]: SIX[MapId.LB4_BACKENDS],
   [MapId.LB6_REVERSE_NAT]: SIX[MapId.LB4_REVERSE_NAT],

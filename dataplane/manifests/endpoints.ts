@@ -1,5 +1,7 @@
+import { familyOf, parseAddress, type Family } from '../addresses.js';
+import { problem } from '../problems.js';
 import { readAddress } from './addresses.js';
-import type { Fields } from './fields.js';
+import { quote, type Fields } from './fields.js';
 import type { Header } from './kinds.js';
 import type { EndpointAddress, Endpoints, EndpointSubset } from './objects.js';
 import { readProtocol } from './pods.js';
@@ -35,16 +37,31 @@ export function readEndpointSlice(object: Fields, header: Header): Endpoints {
     ...header,
     kind: 'EndpointSlice',
     service: header.metadata.labels.get(SERVICE_NAME_LABEL)?.value ?? null,
-    subsets: [{ endpoints: object.each('endpoints').map(readEndpoint), ports: readPorts(object) }],
+    subsets: [{ endpoints: readSliceEndpoints(object), ports: readPorts(object) }],
   };
 }
 
-function readEndpoint(endpoint: Fields): EndpointAddress {
+const ADDRESS_TYPES = ['IPv4', 'IPv6', 'FQDN'] as const;
+
+/** Endpoints of the slice's `addressType`. Names, its type FQDN, are for others than Services to read. */
+function readSliceEndpoints(slice: Fields): EndpointAddress[] {
+  const type = slice.oneOf('addressType', ADDRESS_TYPES)?.value ?? null;
+  if (type === 'FQDN') return [];
+  return slice.each('endpoints').map((endpoint) => readEndpoint(endpoint, type));
+}
+
+function readEndpoint(endpoint: Fields, type: Family | null): EndpointAddress {
   const conditions = endpoint.within('conditions');
   const ready = !conditions.has('ready') || conditions.boolean('ready');
   return {
     at: endpoint.at,
-    addresses: endpoint.strings('addresses').map(({ value }) => value),
+    addresses: endpoint.strings('addresses').flatMap((found) => {
+      const address = parseAddress(found.value);
+      if (address !== null && (type === null || familyOf(address) === type)) return found.value;
+      const message = `${quote(found.value)} is not ${type === null ? 'an IP address' : `an ${type} address`}.`;
+      endpoint.problems.push(problem('HS1010', found.at, message));
+      return [];
+    }),
     nodeName: endpoint.text('nodeName'),
     ready,
     serving: conditions.has('serving') ? conditions.boolean('serving') : ready,

@@ -1,4 +1,5 @@
 /** What is read from manifests: only the fields that decide about traffic, each with its place. */
+import type { Family } from '../addresses.js';
 import type { Located, Place } from './place.js';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
@@ -80,6 +81,8 @@ export interface Pod extends ObjectOf<'Pod'> {
   readonly phase: string | null;
   /** status.podIPs, else status.podIP. */
   readonly podIPs: readonly Located<string>[];
+  /** There is status.podIPs: it has no other address. */
+  readonly reportsPodIPs: boolean;
   readonly hostIP: string | null;
   /** The Ready condition; null where the manifest reports none. */
   readonly ready: boolean | null;
@@ -127,6 +130,8 @@ export interface Service extends ObjectOf<'Service'> {
   /** spec.clusterIPs, else spec.clusterIP; `None` (in any case) makes it headless. */
   readonly clusterIPs: readonly Located<string>[];
   readonly headless: boolean;
+  readonly ipFamilies: readonly Family[];
+  readonly ipFamilyPolicy: 'SingleStack' | 'PreferDualStack' | 'RequireDualStack' | null;
   readonly ports: readonly ServicePort[];
   readonly externalName: Located<string> | null;
   readonly externalIPs: readonly Located<string>[];

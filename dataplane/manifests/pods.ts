@@ -21,6 +21,7 @@ export function readPod(object: Fields, header: Header): Pod {
     spec: readPodSpec(object.within('spec')),
     phase: status.text('phase'),
     podIPs: readPodIPs(status),
+    reportsPodIPs: status.has('podIPs'),
     hostIP: readAddress(status, 'hostIP')?.value ?? null,
     ready: ready ? ready.text('status') === 'True' : null,
     terminating: object.within('metadata').has('deletionTimestamp'),

@@ -1,3 +1,4 @@
+import { FAMILIES } from '../addresses.js';
 import { isAddress, parseCidr, readAddress } from './addresses.js';
 import { quote, type Fields } from './fields.js';
 import type { Header } from './kinds.js';
@@ -8,6 +9,7 @@ import { problem } from '../problems.js';
 import { readProtocol } from './pods.js';
 
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
+const FAMILY_POLICIES = ['SingleStack', 'PreferDualStack', 'RequireDualStack'] as const;
 const TRAFFIC_POLICIES = ['Cluster', 'Local'] as const;
 
 /** corev1.DefaultClientIPServiceAffinitySeconds and the most that Kubernetes accepts. */
@@ -31,6 +33,8 @@ export function readService(object: Fields, header: Header): Service | undefined
     selector: selector.size > 0 ? { at: spec.placeOf('selector'), labels: selector } : null,
     clusterIPs: headless ? [] : assigned,
     headless,
+    ipFamilies: readFamilies(spec),
+    ipFamilyPolicy: spec.oneOf('ipFamilyPolicy', FAMILY_POLICIES)?.value ?? null,
     ports: spec.each('ports').flatMap((port) => readServicePort(port) ?? []),
     externalName: spec.string('externalName') ?? null,
     externalIPs: spec.strings('externalIPs').filter((ip) => checked(spec, ip, isAddress, 'an IP address')),
@@ -68,6 +72,15 @@ function readClusterIPs(spec: Fields): readonly Located<string>[] {
   return written
     .filter(({ value }) => value !== '')
     .filter((ip) => isNone(ip) || checked(spec, ip, isAddress, 'an IP address or None'));
+}
+
+function readFamilies(spec: Fields): Service['ipFamilies'] {
+  return spec.strings('ipFamilies').flatMap((found) => {
+    const family = FAMILIES.find((one) => one === found.value);
+    if (!family)
+      spec.problems.push(problem('HS1010', found.at, `ipFamilies are IPv4 and IPv6, not ${quote(found.value)}.`));
+    return family ?? [];
+  });
 }
 
 /** Ranges that are none stay in the list: without them it could be empty, and an empty list admits every source. */

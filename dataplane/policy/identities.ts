@@ -1,6 +1,16 @@
 /** Security identities: numbers for sets of labels and for prefixes, as Cilium gives them. `pkg/identity`. */
 import { ReservedIdentity } from '../../assembly/abi.js';
-import { contains, covers, formatPrefix, parsePrefix, type Prefix } from '../addresses.js';
+import {
+  comparePrefixes,
+  contains,
+  covers,
+  familyOf,
+  formatPrefix,
+  parsePrefix,
+  prefixOf,
+  type Family,
+  type Prefix,
+} from '../addresses.js';
 import type { Cluster, ClusterPod } from '../cluster/cluster.js';
 import { compare, spread } from '../hash.js';
 import type { NetworkPolicy } from '../manifests/objects.js';
@@ -33,25 +43,34 @@ export interface PrefixIdentity {
 }
 
 export interface Identities {
+  /** The reserved identity of all addresses outside that no prefix holds: one for each family of the cluster. */
+  readonly world: Readonly<Partial<Record<Family, number>>>;
   readonly pods: readonly PodIdentity[];
   readonly prefixes: readonly PrefixIdentity[];
   readonly ofPod: ReadonlyMap<ClusterPod, PodIdentity>;
 }
 
-/** Every prefix that a policy names, `cidr` or `except`, once. */
-function prefixesOf(policies: readonly NetworkPolicy[]): Prefix[] {
+/** One number where the cluster has one family, else one for each. Cilium `pkg/labels/cidr`, `AddWorldLabel`. */
+function worldOf(families: readonly Family[]): Identities['world'] {
+  const [first, ...others] = families;
+  if (first && others.length === 0) return { [first]: ReservedIdentity.WORLD };
+  return { IPv4: ReservedIdentity.WORLD_IPV4, IPv6: ReservedIdentity.WORLD_IPV6 };
+}
+
+/** Every prefix of the cluster's families that a policy names, `cidr` or `except`, once. */
+function prefixesOf({ policies, families }: Cluster): Prefix[] {
   const found = new Map<string, Prefix>();
   for (const policy of policies) {
     for (const rule of [...(policy.ingress?.rules ?? []), ...(policy.egress?.rules ?? [])]) {
       for (const { ipBlock } of rule.peers ?? []) {
         for (const text of ipBlock ? [ipBlock.cidr, ...ipBlock.except] : []) {
           const prefix = parsePrefix(text.value);
-          if (prefix !== null) found.set(formatPrefix(prefix), prefix);
+          if (prefix && families.includes(familyOf(prefix.address))) found.set(formatPrefix(prefix), prefix);
         }
       }
     }
   }
-  return [...found.values()].sort((a, b) => a.address - b.address || a.length - b.length);
+  return [...found.values()].sort(comparePrefixes);
 }
 
 /** The label keys that policies ask pods for. */
@@ -83,7 +102,9 @@ function keyOf(pod: ClusterPod, asked: ReadonlySet<string>, prefixes: readonly P
   return JSON.stringify([
     pod.namespace,
     ...labels.sort(compare),
-    ...(matchesPods ? prefixes.filter((prefix) => contains(prefix, pod.address)).map(formatPrefix) : []),
+    ...(matchesPods
+      ? prefixes.filter((prefix) => pod.addresses.some((one) => contains(prefix, one))).map(formatPrefix)
+      : []),
   ]);
 }
 
@@ -98,7 +119,7 @@ const portsOf = (pod: ClusterPod): string =>
     .join(',');
 
 export function buildIdentities(cluster: Cluster, settings: Settings): Identities {
-  const prefixes = prefixesOf(cluster.policies);
+  const prefixes = prefixesOf(cluster);
   const asked = keysAskedFor(cluster.policies);
   const groups = new Map<string, Map<string, ClusterPod[]>>();
   for (const pod of cluster.pods) {
@@ -122,12 +143,13 @@ export function buildIdentities(cluster: Cluster, settings: Settings): Identitie
       pods: group,
       example: group[0]!,
     }));
-  // 0.0.0.0/0 is the world, whose number is reserved.
+  // 0.0.0.0/0 and ::/0 are the world, whose numbers are reserved.
   const local = spread(prefixes.filter((prefix) => prefix.length > 0).map(formatPrefix), LOCAL_SCOPE + 1, 2 ** 20);
   const prefixIdentities = prefixes
     .filter((prefix) => prefix.length > 0)
     .map((prefix) => ({ number: local.get(formatPrefix(prefix))!, prefix }));
   return {
+    world: worldOf(cluster.families),
     pods,
     prefixes: prefixIdentities,
     ofPod: new Map(pods.flatMap((identity) => identity.pods.map((pod) => [pod, identity] as const))),
@@ -143,10 +165,11 @@ export function selectPrefix(
 ): number[] {
   const within = (prefix: Prefix): boolean => covers(cidr, prefix) && !except.some((hole) => covers(hole, prefix));
   const numbers = identities.prefixes.filter(({ prefix }) => within(prefix)).map(({ number }) => number);
-  if (cidr.length === 0 && !except.some((hole) => hole.length === 0)) numbers.push(ReservedIdentity.WORLD);
+  const world = identities.world[familyOf(cidr.address)];
+  if (world !== undefined && cidr.length === 0 && !except.some((hole) => hole.length === 0)) numbers.push(world);
   if (matchesPods) {
     for (const { number, example } of identities.pods)
-      if (within({ address: example.address, length: 32 })) numbers.push(number);
+      if (example.addresses.some((address) => within(prefixOf(address)))) numbers.push(number);
   }
   return numbers;
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { formatAddress } from '../../dataplane/addresses.js';
+import { distance, formatAddress, plus } from '../../dataplane/addresses.js';
 import { query } from '../../dataplane/answers/query.js';
 import { rangeOf } from '../../dataplane/answers/ranges.js';
 import { reach, type Reach } from '../../dataplane/answers/reach.js';
@@ -24,7 +24,7 @@ function reached(state: State, from: string | null = null, to: string | null = n
 /** An address that a range of a reachability's ends holds, at its start, its end, or between. */
 function addressIn(end: string, pick: number): string {
   const [first, last] = rangeOf(end)!;
-  const at = [first === 0 ? 1 : first, last, Math.floor((first + last) / 2)][pick % 3]!;
+  const at = [first === 0 ? 1 : first, last, plus(first, Math.floor(distance(first, last) / 2))][pick % 3]!;
   return `ip:${formatAddress(at)}`;
 }
 

@@ -190,7 +190,7 @@ const WRONG: readonly (readonly [what: string, args: readonly string[], says: Re
   [
     'a range that is none',
     ['reach', 'app', '--set', 'podCIDR=banana'],
-    /podCIDR cannot be banana: it must be an IPv4 prefix such as `10\.244\.0\.0\/16`\. The range that pods /,
+    /podCIDR cannot be banana: it must be a prefix such as `10\.244\.0\.0\/16`, or one of each family\. The range that pods /,
   ],
   ['nodes without addresses', ['reach', 'app', '--set', 'nodes=n1'], /such as n1=10\.0\.0\.1,n2=10\.0\.0\.2/],
   ['a folder without manifests', ['show', 'empty'], /empty: there are no manifests there/],

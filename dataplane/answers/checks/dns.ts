@@ -1,5 +1,5 @@
 /** HS3005: pods that may talk to somebody, and cannot ask the cluster DNS for anybody's address. */
-import { DropReason, IpProto } from '../../../assembly/abi.js';
+import { DropReason } from '../../../assembly/abi.js';
 import { covers, parsePrefix } from '../../addresses.js';
 import type { ClusterPod } from '../../cluster/cluster.js';
 import { compare } from '../../hash.js';
@@ -7,10 +7,11 @@ import type { NetworkPolicy, NetworkPolicyPort } from '../../manifests/objects.j
 import type { Place } from '../../manifests/place.js';
 import type { CompiledPolicy } from '../../policy/compile.js';
 import { problem, type Problem } from '../../problems.js';
+import { prefixesIn } from '../../settings.js';
 import type { State } from '../../state.js';
 import { list, named } from '../../words.js';
-import { clusterDns, DNS, DNS_PORT, type ClusterDns } from '../dns.js';
-import { run, type Probe } from '../probe.js';
+import { askAt, clusterDns, DNS, DNS_PORT, type ClusterDns } from '../dns.js';
+import { run } from '../probe.js';
 import { unreadPolicies } from '../missing.js';
 import { SOURCE_PORT } from '../query.js';
 import { meansDns, NAME_LABEL, rulesOf, selectedBy, shapesOfPeer, type Rule } from './peers.js';
@@ -81,22 +82,12 @@ const egressRules = (policies: readonly NetworkPolicy[]): Rule[] =>
 /** The groups of which no packet for the DNS leaves the pod. One policy decides for all its pods alike, so one is asked. */
 function refusedBy(state: State, { listeners }: ClusterDns, groups: readonly Group[]): Group[] {
   const asked = listeners.slice(0, MOST_LISTENERS);
-  const outcomes = run(
-    state,
-    groups.flatMap(({ pods }) =>
-      asked.map(({ address, port }): Probe => {
-        const pod = pods[0]!;
-        const ends = { source: pod.address, destination: address };
-        const tuple = { ...ends, protocol: IpProto.UDP, sourcePort: SOURCE_PORT, destinationPort: port };
-        return { sender: { kind: 'pod', pod }, tuple };
-      }),
-    ),
-  );
-  return groups.filter((_, i) =>
-    outcomes
-      .slice(i * asked.length, (i + 1) * asked.length)
-      .every(({ direction, reason }) => direction === 'egress' && reason?.code === DropReason.POLICY),
-  );
+  return groups.filter(({ pods }) => {
+    const probes = asked.flatMap((listener) => askAt(pods[0]!, listener, SOURCE_PORT));
+    return run(state, probes).every(
+      ({ direction, reason }) => direction === 'egress' && reason?.code === DropReason.POLICY,
+    );
+  });
 }
 
 function isDnsPort({ protocol, port, endPort }: NetworkPolicyPort): boolean {
@@ -109,7 +100,8 @@ function isDnsPort({ protocol, port, endPort }: NetworkPolicyPort): boolean {
 /** A rule for UDP 53 to addresses that are neither pods' nor Services': the pods have another DNS, and are let to it. */
 function namesOwnResolver(state: State, { rule }: Rule): boolean {
   if (!rule.ports?.some(isDnsPort)) return false;
-  const cluster = [state.settings.podCIDR, state.settings.serviceCIDR].map((cidr) => parsePrefix(cidr)!);
+  const { podCIDR, serviceCIDR } = state.settings;
+  const cluster = [...prefixesIn(podCIDR), ...prefixesIn(serviceCIDR)];
   return (rule.peers ?? []).some(({ ipBlock }) => {
     if (!ipBlock) return false;
     const block = parsePrefix(ipBlock.cidr.value);
@@ -130,7 +122,7 @@ function allowsUnseenDns(state: State, { policy, rule }: Rule, shapes: Shapes): 
 
 function coversPods(state: State, cidr: string): boolean {
   const block = parsePrefix(cidr);
-  return block !== null && covers(block, parsePrefix(state.settings.podCIDR)!);
+  return block !== null && prefixesIn(state.settings.podCIDR).some((range) => covers(block, range));
 }
 
 function describe(

@@ -43,6 +43,7 @@ export function configMapHostCard(state: State, configMap: ConfigMap, host: Host
 function serviceLine({ name }: Host, target: Resolved): Line[] {
   if ('error' in target || target.kind !== 'service') return [];
   const { service } = target;
-  const where = service.clusterIP === null ? ', headless' : ` at ${formatAddress(service.clusterIP)}`;
+  const addresses = service.clusterIPs.map(formatAddress).join(' and ');
+  const where = addresses === '' ? ', headless' : ` at ${addresses}`;
   return [[text(`${name} is Service ${service.namespace}/${service.name}${where}`)]];
 }

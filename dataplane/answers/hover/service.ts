@@ -1,5 +1,6 @@
 /** Hovering a Service: a call from the client that tells most, its endpoints, and who reaches it. */
-import { formatAddress } from '../../addresses.js';
+import { formatAddress, formatEndpoint } from '../../addresses.js';
+import { countEndpoints } from '../../cluster/cluster.js';
 import type { Service } from '../../manifests/objects.js';
 import type { State } from '../../state.js';
 import { plural, reachedBy, serviceOf } from '../annotate.js';
@@ -41,12 +42,12 @@ export function serviceCard(state: State, source: Service, offset: number): Card
     : [[strong(ref), text(': no workload that could call it')]];
   const frontend = service.ports.find((candidate) => candidate.source === asked);
   const where =
-    service.clusterIP === null
-      ? 'no address of its own'
-      : `${formatAddress(service.clusterIP)}${asked ? `:${asked.port.value}` : ''}`;
+    service.clusterIPs
+      .map((address) => (asked ? formatEndpoint(address, asked.port.value) : formatAddress(address)))
+      .join(' and ') || 'no address of its own';
   lines.push([
     text(
-      `${where} → ${plural(frontend?.backends.length ?? 0, 'endpoint')}${frontend?.backends[0] ? ` on port ${[...new Set(frontend.backends.map((backend) => backend.port))].join(', ')}` : ''}`,
+      `${where} → ${plural(countEndpoints(frontend?.backends ?? []), 'endpoint')}${frontend?.backends[0] ? ` on port ${[...new Set(frontend.backends.map((backend) => backend.port))].join(', ')}` : ''}`,
     ),
   ]);
   lines.push(refsLine('reached by', reachedBy(state, ref)));

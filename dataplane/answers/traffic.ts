@@ -1,0 +1,40 @@
+/** What a question asks for, in the terms of each address family. */
+import { FAMILIES, type Family } from '../addresses.js';
+import type { Protocol } from '../manifests/objects.js';
+import { ICMP, ICMPV6 } from '../packet.js';
+import { PROTOCOL_NUMBERS } from '../policy/compile.js';
+
+/** An IP protocol number and a port, or the type of an ICMP message; no entry for a family that has no such traffic. */
+export type Traffic = Readonly<Partial<Record<Family, { readonly protocol: number; readonly port: number }>>>;
+
+/** Echo request. RFC 792; RFC 4443, section 4.1. */
+const ECHO = { ICMP: 8, ICMPV6: 128 } as const;
+
+/** The ICMPv6 messages that stand for those of ICMP. RFC 7915, section 4.2. */
+const COUNTERPARTS: ReadonlyMap<number, number> = new Map([
+  [0, 129],
+  [3, 1],
+  [8, 128],
+  [11, 3],
+  [12, 4],
+]);
+
+export const hasPorts = (protocol: string): protocol is Protocol => protocol in PROTOCOL_NUMBERS;
+
+export const isKnown = (protocol: string): boolean =>
+  hasPorts(protocol) || protocol === 'ICMP' || protocol === 'ICMPV6';
+
+/** `protocol` is one that is known, in capitals. ICMP is asked of IPv6 too, where it has a message of that meaning. */
+export function trafficOf(protocol: string, port: number, icmpType: number | null): Traffic {
+  if (hasPorts(protocol)) {
+    const traffic = { protocol: PROTOCOL_NUMBERS[protocol], port };
+    return Object.fromEntries(FAMILIES.map((family) => [family, traffic]));
+  }
+  if (protocol === 'ICMPV6') return { IPv6: { protocol: ICMPV6, port: icmpType ?? ECHO.ICMPV6 } };
+  const type = icmpType ?? ECHO.ICMP;
+  const counterpart = COUNTERPARTS.get(type);
+  return {
+    IPv4: { protocol: ICMP, port: type },
+    ...(counterpart === undefined ? {} : { IPv6: { protocol: ICMPV6, port: counterpart } }),
+  };
+}
