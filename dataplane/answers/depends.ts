@@ -1,9 +1,9 @@
 /** What a CONDITIONAL answer depends on: each kind of packet with its fate. */
-import { compareAddresses, familyOf, formatAddress, plus, type Address } from '../addresses.js';
+import { compareAddresses, familyOf, formatAddress, formatEndpoint, plus, type Address } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { State } from '../state.js';
-import { externalClasses, nodeAt, overlap, podAt, type ExternalClass, type Outcome } from './probe.js';
+import { externalClasses, isInside, overlap, podAt, type ExternalClass, type Outcome } from './probe.js';
 
 const sentence = ({ allowed, reason, direction }: Outcome): string =>
   allowed ? 'ALLOWED' : `DENIED (${reason?.text}, ${direction})`;
@@ -12,7 +12,7 @@ const podName = ({ namespace, name }: ClusterPod): string => `pod ${namespace}/$
 
 /** An address outside stands for all that no policy tells from it, and is named with them. */
 function externalOf(state: State, address: Address): ExternalClass | null {
-  if (podAt(state, address) || nodeAt(state, address)) return null;
+  if (isInside(state, address)) return null;
   return externalClasses(state).find((known) => overlap(known, { first: address, last: address })) ?? null;
 }
 
@@ -32,7 +32,7 @@ function distinction(state: State, outcome: Outcome, outcomes: readonly Outcome[
   const parts: string[] = [];
   if (outcome.backend && differ(({ backend }) => backend?.pod ?? backend?.address)) {
     const { pod, address, port } = outcome.backend;
-    parts.push(`on backend ${pod ? podName(pod) : formatAddress(address)}:${port}`);
+    parts.push(`on backend ${pod ? `${podName(pod)}:${port}` : formatEndpoint(address, port)}`);
   }
   if (
     sender.kind === 'external' &&

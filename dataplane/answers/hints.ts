@@ -1,9 +1,10 @@
 /** What a refusal means for these manifests, and what would have had to be there. */
 import { DropReason } from '../../assembly/abi.js';
+import { familyOf, UNSPECIFIED } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { locate } from '../manifests/place.js';
-import { PROTOCOL_NAMES, type Tuple } from '../packet.js';
+import { PROTOCOL_NAMES, trafficName, type Tuple } from '../packet.js';
 import type { CompiledEntry } from '../policy/compile.js';
 import type { RuleOrigin } from '../policy/rules.js';
 import { policyOf, type State } from '../state.js';
@@ -17,9 +18,24 @@ const MOST = 3;
 export function hintsOf(state: State, outcome: Outcome): string[] {
   const { reason } = outcome;
   if (!reason) return [];
+  const addressless = withoutSource(outcome);
+  if (addressless !== null) return [addressless];
   if (reason.code === DropReason.POLICY) return nearMisses(state, outcome);
   const why = whyDropped(state, reason.code, outcome.tuple);
   return why === null ? [] : [why];
+}
+
+/** Who sent from no address, since it has none of the destination's family; null for a packet with a source. */
+function withoutSource({ probe: { sender, tuple } }: Outcome): string | null {
+  const family = familyOf(tuple.source);
+  if (tuple.source !== UNSPECIFIED[family]) return null;
+  const name =
+    sender.kind === 'pod'
+      ? `pod ${sender.pod.namespace}/${sender.pod.name}`
+      : sender.kind === 'host'
+        ? `node ${sender.node.name}`
+        : null;
+  return name && `${name} has no ${family} address`;
 }
 
 /** Why a drop that no policy made was made, where the reason's own text does not say. */
@@ -32,7 +48,7 @@ export function whyDropped(
   const service = frontends[0]?.service;
   if (!service) return null;
   const name = `Service ${service.namespace}/${service.name}`;
-  const asked = `${PROTOCOL_NAMES[protocol] ?? protocol} ${destinationPort}`;
+  const asked = trafficName(protocol, destinationPort);
   switch (reason as DropReason) {
     case DropReason.IS_CLUSTER_IP:
       return `${name} has an address for the cluster only`;
@@ -45,7 +61,7 @@ export function whyDropped(
   }
   const listening = frontends.filter(({ number, protocol: own }) => number === destinationPort && own === protocol);
   if (listening.length === 0) {
-    const ports = new Set(frontends.map(({ number, protocol: own }) => `${PROTOCOL_NAMES[own] ?? own} ${number}`));
+    const ports = new Set(frontends.map(({ number, protocol: own }) => trafficName(own, number)));
     return `${name} has no port ${asked}, only ${[...ports].join(', ')}`;
   }
   if (service.source.selector && service.selected.length === 0) return `the selector of ${name} matches no pod`;
@@ -64,7 +80,7 @@ function nearMisses(state: State, outcome: Outcome): string[] {
   if (!policy) return [];
   const identity = egress ? outcome.destinationIdentity : outcome.sourceIdentity;
   const peer = identityName(state, identity);
-  const traffic = `${PROTOCOL_NAMES[tuple.protocol] ?? tuple.protocol} ${tuple.destinationPort}`;
+  const traffic = trafficName(tuple.protocol, tuple.destinationPort);
   const verb = egress ? 'out to' : 'in from';
   const [known, open] = [new Map<RuleOrigin, CompiledEntry[]>(), new Set<RuleOrigin>()];
   for (const entry of policy.entries) {

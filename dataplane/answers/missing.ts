@@ -1,10 +1,11 @@
 /** What an answer lacks, which makes it UNKNOWN, and what it takes for granted. */
 import { DropReason } from '../../assembly/abi.js';
 import { contains, formatAddress, type Address } from '../addresses.js';
-import type { ClusterPod } from '../cluster/cluster.js';
+import type { ClusterPod, ClusterService } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
-import type { UnreadDocument } from '../manifests/objects.js';
+import type { NetworkPolicy, NetworkPolicyRule, UnreadDocument } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
+import { isIcmp } from '../packet.js';
 import { prefixesIn } from '../settings.js';
 import { PROTOCOL_NUMBERS } from '../policy/compile.js';
 import { policyOf, type State } from '../state.js';
@@ -81,6 +82,12 @@ function unclear(state: State, { probe, backend, tuple }: Outcome): string[] {
       `Services ${[...services].map(({ namespace, name }) => `${namespace}/${name}`).join(' and ')} have the same address ${formatAddress(destination)}`,
     );
   }
+  if (services.size > 0 && isIcmp(protocol)) {
+    const [{ namespace, name }] = [...services] as [ClusterService];
+    lines.push(
+      `whether ${formatAddress(destination)} answers ICMP: Service ${namespace}/${name} stands for its ports alone`,
+    );
+  }
   const podRanges = [...prefixesIn(state.settings.podCIDR), ...state.cluster.nodes.flatMap((node) => node.podRanges)];
   if (backend && !backend.pod && podRanges.some((range) => contains(range, backend.address))) {
     lines.push(`the pod at ${formatAddress(backend.address)}, which is behind the Service: it is not in the manifests`);
@@ -103,6 +110,7 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
   const missing = [
     ...outcomes.flatMap((outcome) => unclear(state, outcome)),
     ...pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []),
+    ...pods.flatMap((pod) => halfMatched(state, pod)),
     ...unreadPolicies(state, namespaces),
   ];
   for (const document of state.manifests.unread) {
@@ -125,6 +133,28 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
         missing.push(`whether pod ${backend.pod.namespace}/${backend.pod.name} is ready: not reported`);
   }
   return [...new Set(missing)];
+}
+
+/** A pod has one identity, and of a pod with addresses of both families an `ipBlock` matches one alone. */
+export function halfMatched(state: State, pod: ClusterPod): string[] {
+  const asks = state.settings.ipBlockMatchesPods && policiesOf(state, pod).some(hasIpBlock);
+  return asks && state.cluster.families.length > 1
+    ? [`which of a pod's two addresses an ipBlock matches: a policy of pod ${pod.namespace}/${pod.name} has one`]
+    : [];
+}
+
+const rulesOf = ({ ingress, egress }: NetworkPolicy): NetworkPolicyRule[] => [
+  ...(ingress?.rules ?? []),
+  ...(egress?.rules ?? []),
+];
+
+const hasIpBlock = (policy: NetworkPolicy): boolean =>
+  rulesOf(policy).some(({ peers }) => peers?.some(({ ipBlock }) => ipBlock !== null));
+
+/** The policies that isolate a pod. */
+function policiesOf(state: State, pod: ClusterPod): NetworkPolicy[] {
+  const policy = policyOf(state, pod);
+  return policy ? [...policy.isolatedBy.ingress, ...policy.isolatedBy.egress] : [];
 }
 
 /** Kinds that may hold a policy, as far as the text of an unread document shows. */
@@ -157,21 +187,17 @@ export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): s
 
 /** Whether a policy of these pods asks for namespace labels beyond the name. */
 function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): boolean {
-  return pods.some((pod) => {
-    const policy = policyOf(state, pod);
-    const applied = policy ? [...policy.isolatedBy.ingress, ...policy.isolatedBy.egress] : [];
-    return applied.some((source) =>
-      [...(source.ingress?.rules ?? []), ...(source.egress?.rules ?? [])].some((rule) =>
-        (rule.peers ?? []).some(
-          ({ namespaceSelector }) =>
-            namespaceSelector &&
-            [...namespaceSelector.matchLabels.keys(), ...namespaceSelector.matchExpressions.map(({ key }) => key)].some(
-              (key) => key !== 'kubernetes.io/metadata.name',
-            ),
-        ),
+  const asks = (source: NetworkPolicy): boolean =>
+    rulesOf(source).some((rule) =>
+      (rule.peers ?? []).some(
+        ({ namespaceSelector }) =>
+          namespaceSelector &&
+          [...namespaceSelector.matchLabels.keys(), ...namespaceSelector.matchExpressions.map(({ key }) => key)].some(
+            (key) => key !== 'kubernetes.io/metadata.name',
+          ),
       ),
     );
-  });
+  return pods.some((pod) => policiesOf(state, pod).some(asks));
 }
 
 /** What the verdict takes for granted. */

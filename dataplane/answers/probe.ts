@@ -172,6 +172,9 @@ function insideOf(state: State): ReadonlySet<Address> {
   return inside;
 }
 
+/** Whether an address is a pod's, a node's or a Service's. */
+export const isInside = (state: State, address: Address): boolean => insideOf(state).has(address);
+
 /** What is nobody's outside: 0.0.0.0, :: and ::1. RFC 1122, section 3.2.1.3; RFC 4291, section 2.5. */
 const isNobodys = (address: Address): boolean => address === 0 || address === 0n || address === 1n;
 

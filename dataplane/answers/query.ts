@@ -1,6 +1,7 @@
 /** One question about one flow, answered by as many packets as it stands for. */
 import { FAMILIES, familyOf, formatAddress, type Family } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
+import { isIcmp } from '../packet.js';
 import type { Direction } from '../policy/rules.js';
 import type { Reason } from '../reasons.js';
 import type { State } from '../state.js';
@@ -204,7 +205,7 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
     },
     service: frontend
       ? { namespace: frontend.service.namespace, name: frontend.service.name, port: frontend.port.source.port.value }
-      : to.kind === 'service'
+      : to.kind === 'service' && !isIcmp(telling.probe.tuple.protocol)
         ? { namespace: to.service.namespace, name: to.service.name, port: telling.probe.tuple.destinationPort }
         : null,
     snat: masqueradedAs(state, allowed[0] ?? telling),

@@ -7,7 +7,7 @@ import { PROTOCOL_NUMBERS, type CompiledPolicy } from '../policy/compile.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { externalClasses, overlap, podAt, run, type ExternalClass, type Probe, type Sender } from './probe.js';
 import { classes } from './cases.js';
-import { unreadPolicies, withoutAddress } from './missing.js';
+import { halfMatched, unreadPolicies, withoutAddress } from './missing.js';
 import { resolveRef } from './refs.js';
 
 export interface ReachEndpoint {
@@ -99,10 +99,12 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
   for (const end of ends) {
     if (end.pods.length === 0) continue;
     const unaddressed = end.pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []);
-    const depends = [...unaddressed, ...unreadPolicies(state, new Set(end.pods.map((pod) => pod.namespace)))].slice(
-      0,
-      MOST_DEPENDS,
-    );
+    const matched = end.pods.flatMap((pod) => halfMatched(state, pod));
+    const depends = [
+      ...unaddressed,
+      ...matched,
+      ...unreadPolicies(state, new Set(end.pods.map((pod) => pod.namespace))),
+    ].slice(0, MOST_DEPENDS);
     if (depends.length > 0) unread.set(end, depends);
   }
   const connections: Connection[] = [];

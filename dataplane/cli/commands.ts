@@ -1,5 +1,4 @@
 /** The commands: what each takes, does and prints. */
-import type { Protocol } from '../manifests/objects.js';
 import { annotationsText } from '../format/annotations-text.js';
 import { diff } from '../answers/diff.js';
 import { checkJson } from '../format/check-json.js';
@@ -13,6 +12,7 @@ import { reachCsv, reachDot, reachJson, reachMarkdown, reachTable } from '../for
 import { tracePcapng } from '../format/trace-pcapng.js';
 import { traceText } from '../format/trace-text.js';
 import type { Question } from '../answers/query.js';
+import { PROTOCOLS } from '../manifests/pods.js';
 import type { Severity } from '../problems.js';
 import { runBench } from './bench.js';
 import {
@@ -38,7 +38,6 @@ const formats = (...words: readonly string[]): Option =>
   option(words.join('|'), `how it is written: ${words[0]} unless given`);
 
 const set: Option = { ...option('KEY=VALUE', 'overrides a setting; may be given again for another'), multiple: true };
-const protocol = option('TCP|UDP|SCTP', 'of the packet: TCP unless given');
 
 const done = (text: string | Uint8Array): Output => ({ text, exit: Exit.DONE });
 
@@ -48,13 +47,12 @@ function must<T extends object>(result: T | { readonly error: string }): T {
   return result;
 }
 
-const PROTOCOLS = ['TCP', 'UDP', 'SCTP'] as const;
-
-function protocolOf(call: Call): Protocol | null {
-  const value = call.options['protocol']?.toUpperCase();
+/** One of these protocols, in any case; null where none is given. */
+function protocolOf<T extends string>(call: Call, protocols: readonly T[]): T | null {
+  const value = call.options['protocol'];
   if (value === undefined) return null;
-  const found = PROTOCOLS.find((protocol) => protocol === value);
-  if (!found) throw new CallError(`--protocol ${value}: expected ${PROTOCOLS.join(', ')}`);
+  const found = protocols.find((protocol) => protocol.toUpperCase() === value.toUpperCase());
+  if (!found) throw new CallError(`--protocol ${value}: expected ${protocols.join(', ')}`);
   return found;
 }
 
@@ -62,7 +60,11 @@ function runReach(call: Call): Output {
   const format = choice(call, 'format', ['table', 'json', 'csv', 'md', 'dot'], 'table');
   const session = call.session();
   const found = must(
-    session.reach({ from: call.options['from'] ?? null, to: call.options['to'] ?? null, protocol: protocolOf(call) }),
+    session.reach({
+      from: call.options['from'] ?? null,
+      to: call.options['to'] ?? null,
+      protocol: protocolOf(call, PROTOCOLS),
+    }),
   );
   return done({ table: reachTable, json: reachJson, csv: reachCsv, md: reachMarkdown, dot: reachDot }[format](found));
 }
@@ -71,8 +73,9 @@ function questionOf(call: Call): Question {
   return {
     from: required(call, 'from'),
     to: required(call, 'to'),
-    protocol: protocolOf(call) ?? 'TCP',
+    protocol: protocolOf(call, [...PROTOCOLS, 'ICMP', 'ICMPv6']) ?? 'TCP',
     port: number(call, 'port', 0, 65535),
+    icmpType: number(call, 'icmp-type', 0, 255),
     sourcePort: number(call, 'source-port', 0, 65535),
     node: call.options['node'] ?? null,
     http: call.options['http'] ?? null,
@@ -176,7 +179,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   query: {
     summary: 'many questions, one line each',
     usage: 'hopscope query PATH... --queries FILE|- [--set key=value]',
-    help: 'Answers JSON Lines of {"id", "from", "to", "protocol", "port"} with one JSON line each, in the same order.',
+    help: 'Answers JSON Lines of {"id", "from", "to", "protocol", "port"}, of ICMP "icmpType", with one JSON line each, in the same order.',
     example: `echo '{"id": 1, "from": "shop/frontend", "to": "svc:shop/cart", "port": 7070}' | hopscope query examples/shop --queries -`,
     options: { queries: option('FILE', 'the questions; - for standard input'), set },
     takesReferences: true,
@@ -185,14 +188,18 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   trace: {
     summary: 'one packet, hop by hop, and back',
     usage:
-      'hopscope trace PATH... --from REF --to REF [--port N] [--protocol TCP] [--source-port N] [--node NAME] [--format text|json|pcapng]',
+      'hopscope trace PATH... --from REF --to REF [--port N] [--protocol TCP] [--icmp-type N] [--source-port N] [--node NAME] [--format text|json|pcapng]',
     help: 'Sends one packet through the dataplane and tells what each program did with it, and who decided, there and back.',
     example: 'hopscope trace examples/echo --from default/busybox --to dns:echo --port 5678',
     options: {
       from: option('REF', 'who sends the packet'),
       to: option('REF', 'whom it is for'),
       port: option('N', 'its destination port; where the destination has only one, that one unless given'),
-      protocol,
+      protocol: option(
+        'TCP|UDP|SCTP|ICMP|ICMPv6',
+        'of the packet: TCP unless given; ICMP is ICMPv6 between IPv6 addresses',
+      ),
+      'icmp-type': option('N', 'the type of an ICMP message: echo request unless given'),
       'source-port': option('N', 'its source port'),
       http: option('JSON', 'a request of layer 7, which is not evaluated yet'),
       node: option('NAME', 'where a packet from outside enters: the node of its destination unless given'),

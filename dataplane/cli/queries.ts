@@ -25,12 +25,14 @@ export function readQuestion(line: string): Asked {
   if (from === null || to === null) return { id, error: '"from" and "to" are needed, each a reference' };
   const port = fields['port'] ?? null;
   const sourcePort = fields['sourcePort'] ?? null;
-  for (const [name, number] of [
-    ['port', port],
-    ['sourcePort', sourcePort],
+  const icmpType = fields['icmpType'] ?? null;
+  for (const [name, number, last, what] of [
+    ['port', port, 65535, 'a port'],
+    ['sourcePort', sourcePort, 65535, 'a port'],
+    ['icmpType', icmpType, 255, 'an ICMP type'],
   ] as const) {
-    if (number !== null && (typeof number !== 'number' || !Number.isInteger(number) || number < 0 || number > 65535))
-      return { id, error: `"${name}" is not a port` };
+    if (number !== null && (typeof number !== 'number' || !Number.isInteger(number) || number < 0 || number > last))
+      return { id, error: `"${name}" is not ${what}` };
   }
   const question = {
     from,
@@ -38,6 +40,7 @@ export function readQuestion(line: string): Asked {
     protocol: text(fields['protocol']) ?? 'TCP',
     port: port as number | null,
     sourcePort: sourcePort as number | null,
+    icmpType: icmpType as number | null,
     node: text(fields['node']),
     http: fields['http'] ?? null,
   };

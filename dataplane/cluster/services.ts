@@ -70,32 +70,36 @@ function familiesOf(source: Service, cluster: readonly Family[]): readonly Famil
   }
 }
 
-/** The clusterIPs of each Service: its own, else for each of its families one that depends on its name alone. */
+/** The clusterIPs of each Service: its own, and for each of its families without one, one that depends on its name alone. */
 function clusterIPsOf(
   sources: readonly Service[],
   cluster: readonly Family[],
   settings: Settings,
-): Map<Service, Address[]> {
-  const addresses = new Map<Service, Address[]>();
-  const wanting = new Map<Family, Map<string, Service>>(cluster.map((family) => [family, new Map()]));
-  for (const source of sources) {
-    if (source.headless || source.type === 'ExternalName') continue;
-    const own = source.clusterIPs.flatMap((ip) => parseAddress(ip.value) ?? []);
-    addresses.set(source, own);
-    for (const family of familiesOf(source, cluster)) {
-      if (!own.some((address) => familyOf(address) === family))
-        wanting.get(family)?.set(`${source.metadata.namespace}/${source.metadata.name.value}`, source);
-    }
-  }
-  const taken = [...addresses.values()].flat();
-  for (const [family, services] of wanting) {
+): Map<Service, readonly Address[]> {
+  const addressed = sources.filter(({ headless, type }) => !headless && type !== 'ExternalName');
+  const ownOf = ({ clusterIPs }: Service): Address[] => clusterIPs.flatMap((ip) => parseAddress(ip.value) ?? []);
+  const taken = addressed.flatMap(ownOf);
+  const found = new Map(addressed.map((source) => [source, ownOf(source)]));
+  for (const family of cluster) {
     const range = rangeOf(settings, 'serviceCIDR', family);
     // The lowest addresses are where Kubernetes puts its own (…1 the API, …10 DNS), and are left to those who ask for them.
     const reserved = sizeOf(range) > 512 ? 256 : 1;
-    for (const [name, address] of allocate(services.keys(), range, reserved, taken))
-      addresses.get(services.get(name)!)!.push(address);
+    const wanting = new Map(
+      addressed
+        .filter(
+          (source) =>
+            familiesOf(source, cluster).includes(family) && addressIn({ addresses: ownOf(source) }, family) === null,
+        )
+        .map((source) => [`${source.metadata.namespace}/${source.metadata.name.value}`, source]),
+    );
+    for (const [name, address] of allocate(wanting.keys(), range, reserved, taken))
+      found.get(wanting.get(name)!)!.push(address);
   }
-  return addresses;
+  for (const [source, addresses] of found) {
+    const order = familiesOf(source, cluster);
+    addresses.sort((a, b) => order.indexOf(familyOf(a)) - order.indexOf(familyOf(b)));
+  }
+  return found;
 }
 
 function selectedBy(source: Service, pods: readonly ClusterPod[]): ClusterPod[] {

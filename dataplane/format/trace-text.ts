@@ -2,8 +2,15 @@
 import type { Hop, Trace, TupleText } from '../answers/trace.js';
 import type { Decider } from '../answers/decide.js';
 
+/** `10.0.0.1:80`, `[fd00::1]:80`. */
+const end = (address: string, port: number): string =>
+  address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+
+/** An ICMP message has a type where others have a destination port. */
 const tuple = ({ source, sourcePort, destination, destinationPort, protocol }: TupleText): string =>
-  `${source}:${sourcePort} → ${destination}:${destinationPort} ${protocol}`;
+  protocol.startsWith('ICMP')
+    ? `${source} → ${destination} ${protocol} type ${destinationPort}`
+    : `${end(source, sourcePort)} → ${end(destination, destinationPort)} ${protocol}`;
 
 const same = (a: TupleText, b: TupleText): boolean => tuple(a) === tuple(b);
 
@@ -26,7 +33,7 @@ export function traceText(trace: Trace): string {
   const lines = [`${verdict}${reason ? `  ${reason.text} (${reason.code}, ${direction})` : ''}`];
   if (service && backend)
     lines.push(
-      `  Service ${service.namespace}/${service.name}:${service.port} → ${backend.pod ?? backend.ip} ${backend.ip}:${backend.port}`,
+      `  Service ${service.namespace}/${service.name}:${service.port} → ${backend.pod ?? backend.ip} ${end(backend.ip, backend.port)}`,
     );
   for (const hint of hints) lines.push(`  ${hint}`);
   for (const decider of deciders) lines.push(`  ${deciderText(decider)}`);
