@@ -15,7 +15,7 @@ import * as trace from './lib/trace';
 import * as arena from './maps/arena';
 import { Capacities } from './maps/capacities';
 import { setSeed } from './maps/hash';
-import { MapOp, onMap } from './maps/table';
+import { MapOp, onMap } from './registry';
 import { run } from './run';
 import { mapOf } from './wire/address';
 import { copy, copyFrame } from './wire/records';

@@ -20,7 +20,8 @@ import * as ipcache from './lib/ipcache';
 import * as lb from './lib/lb';
 import { LbService } from './lib/lb';
 import * as nat from './lib/nat';
-import { Context, parse } from './lib/packet';
+import { Context } from './lib/packet';
+import { parse } from './lib/parse';
 import * as service from './lib/service';
 import * as trace from './lib/trace';
 

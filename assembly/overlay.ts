@@ -3,7 +3,8 @@ import { DropReason, Family, ReservedIdentity, Step, TracePoint } from './abi';
 import * as delivery from './lib/delivery';
 import * as encap from './lib/encap';
 import * as endpoint from './lib/endpoint';
-import { Context, familyOf, parse } from './lib/packet';
+import { Context } from './lib/packet';
+import { familyOf, parse } from './lib/parse';
 import * as trace from './lib/trace';
 
 /**

@@ -1,7 +1,8 @@
 /** Carries a packet from program to program, as tail calls and devices do, until it is delivered, gone or dropped. */
 import { DropReason, Family, MAX_PROGRAMS, Program } from './abi';
 import * as metrics from './lib/metrics';
-import { Context, context, familyOf, Packet } from './lib/packet';
+import { Context, context, Packet } from './lib/packet';
+import { familyOf } from './lib/parse';
 import * as trace from './lib/trace';
 import * as lxc from './lxc';
 import * as netdev from './netdev';
@@ -61,10 +62,10 @@ export function run(packet: Packet): void {
   packet.data = <u32>ctx.data;
   packet.length = length;
   packet.node = <u16>ctx.node;
-  packet.program = <u16>(next < 0 ? program : next);
+  packet.program = <u16>(next < 0 ? program : answered != 0 ? ctx.answeredBy : next);
   packet.endpoint = next == Program.DELIVERED ? ctx.endpoint : 0;
   packet.verdict = -reason;
-  packet.answered = answered != 0 && next >= 0 ? 1 : 0;
+  packet.answered = answered != 0 && next >= 0 ? next : 0;
   packet.sourceIdentity = ctx.sourceIdentity;
   packet.destinationIdentity = ctx.destinationIdentity;
   packet.backendId = ctx.backendId;

@@ -64,8 +64,8 @@ export interface PacketOut {
   readonly revNatIndex: number;
   readonly sourceIdentity: number;
   readonly destinationIdentity: number;
-  /** The packet was dropped, and `frame` is the ICMP error that told its sender, which ended at `program`. */
-  readonly answered: boolean;
+  /** Where the ICMP error ended that told the sender of the drop, a `Program`; `frame` then is that error. 0 for none. */
+  readonly answered: number;
   readonly frame: Uint8Array;
 }
 
@@ -192,7 +192,7 @@ export class Datapath {
         revNatIndex,
         sourceIdentity,
         destinationIdentity,
-        answered: answered !== 0,
+        answered,
         frame,
       };
     });

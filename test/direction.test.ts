@@ -47,6 +47,7 @@ const RULES: readonly (readonly [from: RegExp, allowed: RegExp])[] = [
   [/^assembly\/maps\//, /^assembly\/(abi\.ts|wire\/|maps\/)/],
   [/^assembly\/lib\//, /^assembly\/(abi\.ts|wire\/|maps\/|lib\/)/],
   [/^assembly\/(lxc|netdev|overlay)\.ts$/, /^assembly\/(abi\.ts|wire\/|maps\/|lib\/)/],
+  [/^assembly\/registry\.ts$/, /^assembly\/(abi\.ts|maps\/|lib\/)/],
   [/^assembly\/run\.ts$/, /^assembly\/(abi\.ts|wire\/|lib\/|lxc\.ts|netdev\.ts|overlay\.ts)/],
   // Within lib: endpoint, ipcache < conntrack < nat < lb; rewriting knows of no map.
   [/^assembly\/lib\/(endpoint|ipcache)\.ts$/, /^(?!assembly\/lib\/(conntrack|nat|lb|policy)\.ts)/],

@@ -3,7 +3,6 @@ import { MapId } from '../abi';
 import { HashMap, LruHashMap } from '../maps/hash';
 import { mapOf } from '../wire/address';
 import * as ct from './conntrack';
-import { LbService } from './lb';
 import * as trace from './trace';
 
 /** Cilium `struct lb4_affinity_key`, `lb6_affinity_key`, of clients known by their address. */
@@ -50,24 +49,24 @@ function scratch<A>(): LbAffinityKey<A> {
 
 const match = changetype<LbAffinityMatch>(memory.data(offsetof<LbAffinityMatch>(), 16));
 
-/** The backend that a client had within the Service's timeout, if the Service still has it (`lb4_affinity_backend_id`); 0 for none. */
-export function recall<A>(client: A, service: LbService): u32 {
+/** The backend that a client had within the Service's timeout, in seconds, if the Service still has it (`lb4_affinity_backend_id`); 0 for none. */
+export function recall<A>(client: A, revNatIndex: u32, timeout: u32): u32 {
   const key = scratch<A>();
   key.address = client;
-  key.revNatIndex = service.revNatIndex;
+  key.revNatIndex = revNatIndex;
   const value = clients<A>().touch(key);
   trace.lookup<LbAffinityKey<A>, LbAffinityValue>(mapOf<A>(MapId.LB4_AFFINITY), key, value);
-  if (value === null || value.lastUsed + service.affinityTimeout <= ct.now) return 0;
+  if (value === null || value.lastUsed + timeout <= ct.now) return 0;
   match.backendId = value.backendId;
-  match.revNatIndex = service.revNatIndex;
+  match.revNatIndex = revNatIndex;
   return matches.lookup(match) === null ? 0 : value.backendId;
 }
 
 /** Notes that a client has a backend now (`lb4_update_affinity`). */
-export function remember<A>(client: A, service: LbService, backendId: u32): void {
+export function remember<A>(client: A, revNatIndex: u32, backendId: u32): void {
   const key = scratch<A>();
   key.address = client;
-  key.revNatIndex = service.revNatIndex;
+  key.revNatIndex = revNatIndex;
   const at = clients<A>().admit(key);
   if (at == 0) return;
   const value = changetype<LbAffinityValue>(at);

@@ -39,6 +39,7 @@ export function tooBig<A>(ctx: Context<A>, mtu: u32): void {
 function answer<A>(ctx: Context<A>, reason: DropReason, type: u32, code: u32, rest: u32): void {
   trace.drop<A>(ctx, reason);
   ctx.answered = reason;
+  ctx.answeredBy = ctx.program;
   const ipLength = isVector<A>() ? IPV6_LENGTH : IPV4_LENGTH;
   const quote = min<u32>(<u32>(ctx.ipEnd - ctx.ip), isVector<A>() ? QUOTE6 : QUOTE4);
   const total = ipLength + ICMP_LENGTH + quote;

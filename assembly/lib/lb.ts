@@ -219,7 +219,7 @@ function keptBackend<A>(ctx: Context<A>, revNatIndex: u32): LbBackend<A> {
 /** A backend for a new flow: the client's own, where the Service keeps clients to one, else one that is picked; null for none. */
 function newBackend<A>(ctx: Context<A>, service: LbService): LbBackend<A> {
   const sticky = (service.flags & SvcFlag.AFFINITY) != 0;
-  let backendId = sticky ? affinity.recall<A>(ctx.saddr, service) : 0;
+  let backendId = sticky ? affinity.recall<A>(ctx.saddr, service.revNatIndex, service.affinityTimeout) : 0;
   let backend = changetype<LbBackend<A>>(0);
   if (backendId != 0) {
     backend = lookupBackend<A>(backendId);
@@ -229,7 +229,7 @@ function newBackend<A>(ctx: Context<A>, service: LbService): LbBackend<A> {
     backendId = selectBackend<A>(ctx, service);
     backend = lookupBackend<A>(backendId);
   }
-  if (backend !== null && sticky) affinity.remember<A>(ctx.saddr, service, backendId);
+  if (backend !== null && sticky) affinity.remember<A>(ctx.saddr, service.revNatIndex, backendId);
   ctx.backendId = backendId;
   return backend;
 }

@@ -70,7 +70,8 @@ export function packetOf(state: State, { sender, tuple }: Probe, reply = false):
 
 /** Reads the record that came back. */
 export function outcomeOf(state: State, probe: Probe, out: PacketOut): Outcome {
-  const tuple = tupleOf(out.frame) ?? probe.tuple;
+  // What a sender is told in an ICMP error tells nothing of where its packet would have gone.
+  const tuple = out.answered !== 0 ? probe.tuple : (tupleOf(out.frame) ?? probe.tuple);
   const allowed = out.verdict === 0;
   const receiver = state.podsByEndpoint.get(out.endpoint) ?? podAt(state, tuple.destination);
   return {

@@ -100,7 +100,7 @@ test('the maps spread keys that differ in few bits: one long chain would hold th
   const profile = PROFILES.find(({ name }) => name === 'established-1k')!;
   const { datapath } = Lane.open(modules.fast, profile);
   const parts = {
-    ipcache: descents(datapath, MapId.IPCACHE4, IpcacheKey4.size, (key) => key.getUint32(4)),
+    ipcache: descents(datapath, MapId.IPCACHE4, IpcacheKey4.size, (key) => key.getUint32(0)),
     lxc: descents(datapath, MapId.LXC4, EndpointKey4.size, (key) => key.getUint32(0)),
     services: descents(datapath, MapId.LB4_SERVICES, LbKey4.size, (key) => key.getUint32(0)),
     backends: descents(datapath, MapId.LB4_BACKENDS, LbBackendKey.size, (key) => key.getUint32(0, true)),

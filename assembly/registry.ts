@@ -1,8 +1,8 @@
 /** All maps by number, as the host reaches them: one line a map. */
-import { MapError, MapId } from '../abi';
-import { clients, LbAffinityKey, LbAffinityMatch, LbAffinityMatched, LbAffinityValue, matches } from '../lib/affinity';
-import { config, RuntimeConfig } from '../lib/config';
-import { connections, CtEntry, CtTuple } from '../lib/conntrack';
+import { MapError, MapId } from './abi';
+import { clients, LbAffinityKey, LbAffinityMatch, LbAffinityMatched, LbAffinityValue, matches } from './lib/affinity';
+import { config, RuntimeConfig } from './lib/config';
+import { connections, CtEntry, CtTuple } from './lib/conntrack';
 import {
   configs,
   EndpointConfig,
@@ -14,9 +14,9 @@ import {
   NodeKey,
   nodes,
   NodeValue,
-} from '../lib/endpoint';
-import { FragmentKey, FragmentPorts, fragments } from '../lib/fragments';
-import { ipcache, IpcacheKey, RemoteEndpointInfo } from '../lib/ipcache';
+} from './lib/endpoint';
+import { FragmentKey, FragmentPorts, fragments } from './lib/fragments';
+import { ipcache, IpcacheKey, RemoteEndpointInfo } from './lib/ipcache';
 import {
   backends,
   LbBackend,
@@ -30,14 +30,14 @@ import {
   reverseNats,
   services,
   sourceRanges,
-} from '../lib/lb';
-import { MaglevKey, MaglevTable, remove, tables } from '../lib/maglev';
-import { metrics, MetricsValue } from '../lib/metrics';
-import { mappings, NatEntry } from '../lib/nat';
-import { policies, PolicyEntry, PolicyKey } from '../lib/policy';
-import { ArrayMap } from './array';
-import { HashMap, LruHashMap } from './hash';
-import { LpmMap } from './lpm';
+} from './lib/lb';
+import { MaglevKey, MaglevTable, remove, tables } from './lib/maglev';
+import { metrics, MetricsValue } from './lib/metrics';
+import { mappings, NatEntry } from './lib/nat';
+import { policies, PolicyEntry, PolicyKey } from './lib/policy';
+import { ArrayMap } from './maps/array';
+import { HashMap, LruHashMap } from './maps/hash';
+import { LpmMap } from './maps/lpm';
 
 /** What the host does with a map. */
 export const enum MapOp {
