@@ -18,8 +18,9 @@ interface Scenario {
   readonly traces: readonly {
     readonly from: string;
     readonly to: string;
-    readonly port: number;
+    readonly port?: number;
     readonly protocol?: string;
+    readonly icmpType?: number;
     readonly sourcePort?: number;
   }[];
 }
@@ -40,10 +41,13 @@ for (const name of readdirSync(ROOT).sort()) {
   test(`${name}: ${scenario.about}`, () => {
     const session = new Session(modules.trace, scenario.settings);
     load(session, scenario.manifests ?? folder);
-    const told = scenario.traces.map(({ from, to, port, protocol = 'TCP', sourcePort = null }) => {
-      const trace = session.trace({ from, to, port, protocol, sourcePort, node: null, http: null });
-      return `# ${from} → ${to}:${port} ${protocol}\n${'error' in trace ? trace.error : traceText(trace)}`;
-    });
+    const told = scenario.traces.map(
+      ({ from, to, port = null, icmpType = null, protocol = 'TCP', sourcePort = null }) => {
+        const trace = session.trace({ from, to, port, protocol, icmpType, sourcePort, node: null, http: null });
+        const asked = `${to}${port === null ? '' : `:${port}`} ${protocol}${icmpType === null ? '' : ` type ${icmpType}`}`;
+        return `# ${from} → ${asked}\n${'error' in trace ? trace.error : traceText(trace)}`;
+      },
+    );
     const expected = join(folder, 'trace.txt');
     if (process.env['HOPSCOPE_UPDATE']) writeFileSync(expected, told.join('\n'));
     assert.ok(existsSync(expected), 'HOPSCOPE_UPDATE=1 writes it');

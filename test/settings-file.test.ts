@@ -31,6 +31,18 @@ test('keys are dotted or nested, and values as YAML has them', () => {
     ['ipBlockMatchesPods: yes', { ipBlockMatchesPods: true }],
     ['podCIDR: 10.0.0.0/8\ncni: bridge', { podCIDR: '10.0.0.0/8', cni: 'bridge' }],
     ['nodes:\n- {name: a, address: 10.0.0.1}\n', { nodes: [{ name: 'a', address: '10.0.0.1' }] }],
+    ['podCIDR: 10.0.0.0/8, fd00::/56', { podCIDR: '10.0.0.0/8,fd00::/56' }],
+    ['serviceCIDR: ["fd00::/112"]', { serviceCIDR: 'fd00::/112' }],
+    ['nodes: {a: "fd00::1"}', { nodes: [{ name: 'a', address: 'fd00::1' }] }],
+    [
+      'nodes: a=fd00::1,b=10.0.0.2',
+      {
+        nodes: [
+          { name: 'a', address: 'fd00::1' },
+          { name: 'b', address: '10.0.0.2' },
+        ],
+      },
+    ],
     ['nodes: {a: 10.0.0.1}', { nodes: [{ name: 'a', address: '10.0.0.1' }] }],
     ['{"maglev": {"tableSize": 509}}', { 'maglev.tableSize': 509 }],
     ['engine:\nmaglev:\n', {}],
@@ -46,6 +58,8 @@ test('a bad value is reported where it stands and keeps its default; the others 
     ['engine: {cilium: true}', {}, ['HS4001 1:9 {cilium: true}']],
     ['ipBlockMatchesPods: perhaps', {}, ['HS4001 1:21 perhaps']],
     ['podCIDR: 10.0.0.0/33', {}, ['HS4001 1:10 10.0.0.0/33']],
+    ['podCIDR: 10.0.0.0/8,10.1.0.0/16', {}, ['HS4001 1:10 10.0.0.0/8,10.1.0.0/16']],
+    ['podCIDR: [10.0.0.0/8, "fd00::/129"]', {}, ['HS4001 1:10 [10.0.0.0/8, "fd00::/129"]']],
     ['nodes: {a: here}', {}, ['HS4001 1:8 {a: here}']],
     ['engin: cilium', {}, ['HS4002 1:1 engin']],
     ['maglev: {tablesize: 251, x: 1}', {}, ['HS4002 1:10 tablesize', 'HS4002 1:26 x']],

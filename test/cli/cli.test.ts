@@ -175,6 +175,21 @@ test('check exits 1 when it finds something, 0 below the threshold', () => {
   );
 });
 
+test('ICMP is asked without a port, by its type', () => {
+  const asked = { from: 'default/a', to: 'default/b', protocol: 'ICMP' };
+  const { status, stdout } = hopscope(
+    ['query', 'app', '--queries', '-'],
+    ask({ id: 1, ...asked }, { id: 2, ...asked, icmpType: 3 }, { id: 3, ...asked, icmpType: 'echo' }),
+  );
+  const [one, two, three] = answers(stdout);
+  assert.equal(status, 2);
+  assert.deepEqual([one!['id'], two!['id']], [1, 2]);
+  assert.ok(one!['verdict'] && two!['verdict']);
+  assert.deepEqual(three, { id: 3, error: '"icmpType" is not an ICMP type' });
+  const traced = hopscope(['trace', 'app', '--from', 'default/a', '--to', 'default/b', '--protocol', 'icmp']);
+  assert.match(traced.stdout, /^(ALLOWED|DENIED)\b/);
+});
+
 const WRONG: readonly (readonly [what: string, args: readonly string[], says: RegExp])[] = [
   ['no command', ['nope'], /there is no command nope/],
   ['no path', ['reach'], /which manifests/],
@@ -195,6 +210,16 @@ const WRONG: readonly (readonly [what: string, args: readonly string[], says: Re
   ['nodes without addresses', ['reach', 'app', '--set', 'nodes=n1'], /such as n1=10\.0\.0\.1,n2=10\.0\.0\.2/],
   ['a folder without manifests', ['show', 'empty'], /empty: there are no manifests there/],
   ['a file that is not there', ['show', 'app', '--file', 'z.yaml'], /--file z\.yaml: no manifest of that name/],
+  [
+    'an ICMP type that is none',
+    ['trace', 'app', '--from', 'default/a', '--to', 'default/b', '--protocol', 'icmp', '--icmp-type', '256'],
+    /--icmp-type 256: expected a number from 0 to 255/,
+  ],
+  [
+    'ICMP, which has no ports to reach',
+    ['reach', 'app', '--protocol', 'icmp'],
+    /--protocol icmp: expected TCP, UDP, SCTP/,
+  ],
   ['no end', ['trace', 'app', '--to', 'default/b'], /--from is needed/],
   [
     'a port that is none',
