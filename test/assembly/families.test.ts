@@ -135,7 +135,10 @@ for (const [family, at] of Object.entries(FAMILIES)) {
   test(`${family}: no Service on that port, and the sender is told`, () => {
     const lab = new Lab(CLUSTER);
     const out = lab.send('client', ip(at.client, at.service).tcp(40000, 81).bytes());
-    assert.deepEqual([out.verdict, out.answered, out.program], [-DropReason.NO_SERVICE, Program.DELIVERED, Program.FROM_CONTAINER]);
+    assert.deepEqual(
+      [out.verdict, out.answered, out.program],
+      [-DropReason.NO_SERVICE, Program.DELIVERED, Program.FROM_CONTAINER],
+    );
     const header = six ? 54 : 34;
     assert.deepEqual([out.frame[header], out.frame[header + 1]], six ? [1, 4] : [3, 3]);
     assert.ok(checksumsHold(out.frame));
