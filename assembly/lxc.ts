@@ -12,7 +12,7 @@ import { parse } from './lib/parse';
 import * as policy from './lib/policy';
 import * as service from './lib/service';
 import * as trace from './lib/trace';
-import { loopback } from './wire/address';
+import { loopback, unspecified } from './wire/address';
 import { Icmp6Type } from './wire/icmp';
 
 /**
@@ -34,7 +34,8 @@ export function fromContainer<A>(ctx: Context<A>): i32 {
   let result = parse<A>(ctx);
   trace.step<A>(ctx, Step.RECEIVE, TracePoint.FROM_LXC, 0);
   if (result < 0) return result;
-  if (ctx.saddr != config.address<A>()) return -DropReason.INVALID_SIP;
+  // A pod without an address of this family has nothing to send from.
+  if (ctx.saddr != config.address<A>() || ctx.saddr == unspecified<A>()) return -DropReason.INVALID_SIP;
   if (isSolicitation<A>(ctx)) return solicited<A>(ctx);
 
   result = translate<A>(ctx);
