@@ -17,3 +17,16 @@ export function identityName(state: State, number: number): string {
   const prefix = state.identities.prefixes.find((identity) => identity.number === number);
   return prefix ? formatPrefix(prefix.prefix) : `${number}`;
 }
+
+/** Names of reserved identities. Cilium `pkg/identity`, `reservedIdentities`. */
+export const RESERVED_NAMES: Readonly<Record<ReservedIdentity, string>> = {
+  [ReservedIdentity.UNKNOWN]: 'unknown',
+  [ReservedIdentity.HOST]: 'host',
+  [ReservedIdentity.WORLD]: 'world',
+  [ReservedIdentity.UNMANAGED]: 'unmanaged',
+  [ReservedIdentity.HEALTH]: 'health',
+  [ReservedIdentity.INIT]: 'init',
+  [ReservedIdentity.REMOTE_NODE]: 'remote-node',
+  [ReservedIdentity.KUBE_APISERVER]: 'kube-apiserver',
+  [ReservedIdentity.INGRESS]: 'ingress',
+};

@@ -16,12 +16,13 @@ import { PROTOCOL_NAMES, type Tuple } from '../packet.js';
 import { MAP_NAMES, POINT_NAMES, PROGRAM_NAMES, reasonOf, type Reason } from '../reasons.js';
 import type { State } from '../state.js';
 import { decode, type Bytes } from '../wasm.js';
+import { count } from '../words.js';
 import { decidersOf, isolating, type Decider } from './decide.js';
 import { askDns, clusterDns, DNS_PORT } from './dns.js';
 import { whyDropped } from './hints.js';
 import { identityName } from './identity-name.js';
 import { originOf, type Origin } from './maps.js';
-import { podAt, replyTo, runTraced, type Outcome } from './probe.js';
+import { podAt, replyTo, runTraced, type Outcome, type Recording } from './probe.js';
 import { query, type Answer, type Question, type Verdict } from './query.js';
 
 export interface TupleText {
@@ -96,11 +97,15 @@ export function trace(state: State, question: Question): Trace | { readonly erro
   return 'error' in traced ? traced : traced.trace;
 }
 
-/** The same, with the frames that were seen on the way. */
-export function capture(
-  state: State,
-  question: Question,
-): { readonly trace: Trace; readonly captures: readonly Capture[] } | { readonly error: string } {
+/** A trace with what it was told from: all that the datapath recorded, the packet there first. */
+export interface Captured {
+  readonly trace: Trace;
+  /** The frames that were seen on the way. */
+  readonly captures: readonly Capture[];
+  readonly recordings: readonly Recording[];
+}
+
+export function capture(state: State, question: Question): Captured | { readonly error: string } {
   const answered = query(state, question);
   if ('error' in answered) return answered;
   const { verdict, direction, reason, deciders, backend, service, depends, assumes, hints } = answered.answer;
@@ -117,20 +122,31 @@ export function capture(
     hints,
   } as const;
   const telling = answered.outcomes.find((outcome) => !outcome.allowed) ?? answered.outcomes[0];
-  if (!telling) return { trace: { ...head, forward: [], reply: null }, captures: [] };
+  if (!telling) return { trace: { ...head, forward: [], reply: null }, captures: [], recordings: [] };
   const names = nameHops(state, question, telling);
   state.loader.current.flushConnections();
   const forward = runTraced(state, telling.probe);
   const back = replyTo(state, forward.outcome);
   const reply = back && runTraced(state, back, true);
+  const recordings = reply ? [forward, reply] : [forward];
   return {
     trace: {
       ...head,
+      hints: [...hints, ...lossesOf(recordings)],
       forward: [...names, ...hopsOf(state, forward.outcome, forward.events)],
       reply: reply && hopsOf(state, reply.outcome, reply.events),
     },
-    captures: [...capturesOf(state, forward.events), ...(reply ? capturesOf(state, reply.events) : [])],
+    captures: recordings.flatMap(({ events }) => capturesOf(state, events)),
+    recordings,
   };
+}
+
+/** That the ring had no more room is said: the packet went on after the last hop that is told. */
+export function lossesOf(recordings: readonly Recording[]): string[] {
+  const lost = recordings.reduce((sum, recording) => sum + recording.lost, 0);
+  return lost === 0
+    ? []
+    : [`${count(lost, 'record')} of the datapath did not fit into cilium_events: hops are missing here`];
 }
 
 function capturesOf(state: State, events: readonly Uint8Array[]): Capture[] {
@@ -188,11 +204,12 @@ const textOfTuple = ({ source, destination, protocol, sourcePort, destinationPor
   destinationPort,
 });
 
-type TraceRecord = { [Field in keyof TraceNotify]: TraceNotify[Field] };
+export type TraceRecord = { [Field in keyof TraceNotify]: TraceNotify[Field] };
 
-/** A record with the look-ups that led to it. */
-interface Recorded {
+/** A record with the look-ups that led to it, and as much of the frame as was kept. */
+export interface Recorded {
   readonly record: TraceRecord;
+  readonly frame: Uint8Array;
   readonly lookups: readonly {
     readonly map: keyof typeof SCHEMAS;
     readonly key: Bytes;
@@ -200,12 +217,14 @@ interface Recorded {
   }[];
 }
 
-function recordsOf(events: readonly Uint8Array[]): Recorded[] {
+export function recordsOf(events: readonly Uint8Array[]): Recorded[] {
   const records: Recorded[] = [];
   let lookups: Recorded['lookups'][number][] = [];
   for (const event of events) {
     if (event[0] !== EventType.LOOKUP) {
-      records.push({ record: decode(TraceNotify, event), lookups });
+      const record = decode(TraceNotify, event);
+      const frame = event.subarray(TraceNotify.size, TraceNotify.size + record.captured);
+      records.push({ record, frame, lookups });
       lookups = [];
       continue;
     }
@@ -221,7 +240,7 @@ function recordsOf(events: readonly Uint8Array[]): Recorded[] {
 
 const protocolName = (protocol: number): string => PROTOCOL_NAMES[protocol] ?? `${protocol}`;
 
-function tupleText({ saddr, daddr, protocol, sport, dport }: TraceRecord): TupleText {
+export function tupleText({ saddr, daddr, protocol, sport, dport }: TraceRecord): TupleText {
   return {
     source: formatAddress(saddr),
     destination: formatAddress(daddr),

@@ -23,6 +23,7 @@ export interface LoadReport {
 
 /** Connections that the answers' own dataplane keeps at once; each answer starts with none. */
 const CONNECTIONS = 4096;
+/** Records that one packet may leave. */
 const EVENTS = 1024;
 
 const keyOf = (entry: { readonly map: MapId; readonly key: Bytes }): string =>
@@ -33,7 +34,10 @@ export class Loader {
   private loaded = new Map<string, MapEntry>();
   private tables = new Map<number, { signature: string; entry: MaglevEntry }>();
 
-  constructor(private readonly module: WebAssembly.Module) {}
+  constructor(
+    private readonly module: WebAssembly.Module,
+    private readonly events = EVENTS,
+  ) {}
 
   /** The dataplane with what was loaded last. */
   get current(): Datapath {
@@ -58,7 +62,7 @@ export class Loader {
     const wanted = new Map(desired.entries.map((entry) => [keyOf(entry), entry]));
     const rebuilt = !this.datapath || !fits(this.datapath.sizes, desired, maglevTableSize);
     if (rebuilt) {
-      this.datapath = Datapath.create(this.module, sizesFor(desired, maglevTableSize));
+      this.datapath = Datapath.create(this.module, { ...sizesFor(desired, maglevTableSize), events: this.events });
       this.loaded = new Map();
       this.tables = new Map();
     }
@@ -146,7 +150,7 @@ function fits(sizes: Readonly<Sizes>, desired: Desired, maglevTableSize: number)
 }
 
 /** Half as much again as is needed, so that the edits to come find room. */
-function sizesFor(desired: Desired, maglevTableSize: number): Sizes {
+function sizesFor(desired: Desired, maglevTableSize: number): Omit<Sizes, 'events'> {
   const roomy = Object.fromEntries(
     Object.entries(needs(desired)).map(([name, count]) => [name, 64 + Math.ceil(count * 1.5)]),
   ) as Needs;
@@ -156,7 +160,6 @@ function sizesFor(desired: Desired, maglevTableSize: number): Sizes {
     ...roomy,
     conntrack: CONNECTIONS,
     snat: CONNECTIONS,
-    events: EVENTS,
     maglevTableSize,
     scratch: Math.max(widest * 16, roomy.maglevBackends * 128) + 1024,
     templates: 64,
