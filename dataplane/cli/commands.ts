@@ -152,7 +152,8 @@ function runMaps(call: Call): Output {
   const format = choice(call, 'format', ['text', 'json'], 'text');
   const session = call.session();
   const maps = must(session.maps(call.options['map'] ?? null, call.options['node'] ?? null));
-  return done(format === 'json' ? `${JSON.stringify(maps)}\n` : mapsText(maps));
+  if (format === 'json') return done(`${JSON.stringify(maps)}\n`);
+  return done(mapsText(maps, (map) => must(session.maps(map, null)).maps[map] ?? []));
 }
 
 function runShow(call: Call): Output {
@@ -248,7 +249,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   maps: {
     summary: "the dataplane's maps, as loaded",
     usage: 'hopscope maps PATH... [--map NAME] [--node NAME] [--format text|json]',
-    help: 'Reads the maps back from the dataplane, each entry with the manifest lines that put it there.',
+    help: 'Reads the maps back from the dataplane, each entry with the manifest lines that put it there. As text, in the words of the `cilium bpf … list` commands.',
     example: 'hopscope maps examples/echo --map cilium_lb4_maglev',
     options: {
       map: option('NAME', 'only the map of this name'),
