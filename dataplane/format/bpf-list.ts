@@ -112,7 +112,7 @@ function each(cells: (key: Presented, value: Presented) => readonly string[]): L
   return (entries) => entries.map((entry) => ({ cells: cells(entry.key, entry.value), entry }));
 }
 
-const text = (value: unknown): string => `${value as string}`;
+const text = (value: unknown): string => String(value);
 
 const PROTOCOLS: Readonly<Record<number, string>> = {
   0: 'ANY',

@@ -2,21 +2,29 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { MapError, MapId } from '../../assembly/abi.js';
+import { MapError, MapId, Program } from '../../assembly/abi.js';
 import { formatAddress, maskOf } from '../../dataplane/addresses.js';
-import { decode, encode, type Bytes } from '../../dataplane/wasm.js';
+import { MAP_NAMES } from '../../dataplane/reasons.js';
+import { decode, encode, type Bytes, type Datapath } from '../../dataplane/wasm.js';
 import {
   CtEntry,
+  EndpointConfig,
   EndpointInfo,
   EndpointKey,
   IpcacheKey,
   Ipv4CtTuple,
+  Ipv4NatEntry,
   Lb4Backend,
   Lb4BackendKey,
   Lb4Key,
   Lb4ReverseNat,
   Lb4ReverseNatKey,
   Lb4Service,
+  Lb4SourceRange,
+  Lb4SourceRangeKey,
+  MaglevKey,
+  MetricsValue,
+  NodeConfig,
   NodeKey,
   NodeValue,
   PolicyEntry,
@@ -27,80 +35,151 @@ import { datapath, SMALL } from '../datapath.js';
 
 const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 1);
 
-interface Filled {
-  readonly name: string;
-  readonly map: MapId;
+/** A map as the host fills it: entry by entry, from 1 on. */
+interface Container {
   readonly capacity: number;
-  readonly key: (i: number) => Bytes;
-  readonly value: Bytes;
+  /** 0, or why there is no room. */
+  readonly add: (dataplane: Datapath, i: number) => number;
+  readonly remove: (dataplane: Datapath, i: number) => number;
+  /** What one more than fits is answered: 0 from a map that makes room for itself. */
+  readonly full: number;
+  /** What a second removal is answered. */
+  readonly gone: number;
+  /** The entry that fits once the first is removed. */
+  readonly next: number;
 }
 
-const FILLED: readonly Filled[] = [
-  {
-    name: 'lb4_services',
-    map: MapId.LB4_SERVICES,
-    capacity: SMALL.services,
-    key: (i) => encode(Lb4Key, { address: i, dport: 80 }),
-    value: encode(Lb4Service, { count: 1 }),
-  },
-  {
-    name: 'lb4_backends',
-    map: MapId.LB4_BACKENDS,
-    capacity: SMALL.backends,
-    key: (backendId) => encode(Lb4BackendKey, { backendId }),
-    value: encode(Lb4Backend, { port: 80 }),
-  },
-  {
-    name: 'lb4_reverse_nat',
-    map: MapId.LB4_REVERSE_NAT,
-    capacity: SMALL.reverseNat,
-    key: (revNatIndex) => encode(Lb4ReverseNatKey, { revNatIndex }),
-    value: encode(Lb4ReverseNat, { port: 80 }),
-  },
-  {
-    name: 'ipcache',
-    map: MapId.IPCACHE,
-    capacity: SMALL.ipcache,
-    key: (address) => encode(IpcacheKey, { prefixLength: 32, address }),
-    value: encode(RemoteEndpointInfo, { secIdentity: 2 }),
-  },
-  {
-    name: 'policy',
-    map: MapId.POLICY,
-    capacity: SMALL.policy,
-    key: (secLabel) => encode(PolicyKey, { policyId: 1, secLabel }),
-    value: encode(PolicyEntry, {}),
-  },
-  {
-    name: 'lxc',
-    map: MapId.LXC,
-    capacity: SMALL.lxc,
-    key: (address) => encode(EndpointKey, { address, node: 1 }),
-    value: encode(EndpointInfo, { lxcId: 1 }),
-  },
-  {
-    name: 'nodes',
-    map: MapId.NODES,
-    capacity: SMALL.nodes,
-    key: (address) => encode(NodeKey, { address }),
-    value: encode(NodeValue, { node: 1 }),
-  },
-];
+function keyed(map: MapId, capacity: number, key: (i: number) => Bytes, value: Bytes): Container {
+  return {
+    capacity,
+    add: (dataplane, i) => dataplane.update(map, key(i), value),
+    remove: (dataplane, i) => dataplane.delete(map, key(i)),
+    full: MapError.E2BIG,
+    gone: MapError.ENOENT,
+    next: capacity + 1,
+  };
+}
 
-for (const { name, map, capacity, key, value } of FILLED) {
-  test(`${name}: refuses at capacity + 1 and at twice capacity, and works again after a delete`, () => {
+/** Makes room by taking the entry that was not looked at for longest. */
+const lru = (...of: Parameters<typeof keyed>): Container => ({ ...keyed(...of), full: 0 });
+
+/** Has each index from the start, so that what is taken out leaves zeros, and only it fits in there again. */
+function array(map: MapId, capacity: number, value: Bytes): Container {
+  const index = (i: number): Bytes => String.fromCharCode((i - 1) & 255, (i - 1) >> 8, 0, 0);
+  return { ...keyed(map, capacity, index, value), gone: 0, next: 1 };
+}
+
+/** Every map that the host fills; the compiler misses one that is not here. */
+const CONTAINERS: Readonly<Record<Exclude<MapId, MapId.METRICS | MapId.EVENTS | MapId.COUNT>, Container>> = {
+  [MapId.LB4_SERVICES]: keyed(
+    MapId.LB4_SERVICES,
+    SMALL.services,
+    (i) => encode(Lb4Key, { address: i, dport: 80 }),
+    encode(Lb4Service, { count: 1 }),
+  ),
+  [MapId.LB4_BACKENDS]: keyed(
+    MapId.LB4_BACKENDS,
+    SMALL.backends,
+    (backendId) => encode(Lb4BackendKey, { backendId }),
+    encode(Lb4Backend, { port: 80 }),
+  ),
+  [MapId.LB4_REVERSE_NAT]: keyed(
+    MapId.LB4_REVERSE_NAT,
+    SMALL.reverseNat,
+    (revNatIndex) => encode(Lb4ReverseNatKey, { revNatIndex }),
+    encode(Lb4ReverseNat, { port: 80 }),
+  ),
+  [MapId.LB4_MAGLEV]: {
+    capacity: SMALL.maglev,
+    add: (dataplane, i) =>
+      dataplane.buildMaglev(i, [{ backendId: i, weight: 1, name: `[10.0.0.${i}:80/TCP,State:active]` }]),
+    remove: (dataplane, revNatIndex) => dataplane.delete(MapId.LB4_MAGLEV, encode(MaglevKey, { revNatIndex })),
+    full: MapError.E2BIG,
+    gone: MapError.ENOENT,
+    next: SMALL.maglev + 1,
+  },
+  [MapId.CT4]: lru(
+    MapId.CT4,
+    SMALL.conntrack,
+    (daddr) => encode(Ipv4CtTuple, { daddr, sport: 1, dport: 2 }),
+    encode(CtEntry, { packets: 1n }),
+  ),
+  [MapId.IPCACHE]: keyed(
+    MapId.IPCACHE,
+    SMALL.ipcache,
+    (address) => encode(IpcacheKey, { prefixLength: 32, address }),
+    encode(RemoteEndpointInfo, { secIdentity: 2 }),
+  ),
+  [MapId.POLICY]: keyed(
+    MapId.POLICY,
+    SMALL.policy,
+    (secLabel) => encode(PolicyKey, { policyId: 1, secLabel }),
+    encode(PolicyEntry, {}),
+  ),
+  [MapId.LXC]: keyed(
+    MapId.LXC,
+    SMALL.lxc,
+    (address) => encode(EndpointKey, { address, node: 1 }),
+    encode(EndpointInfo, { lxcId: 1 }),
+  ),
+  [MapId.ENDPOINT_CONFIG]: array(MapId.ENDPOINT_CONFIG, SMALL.endpointConfig, encode(EndpointConfig, { policyId: 1 })),
+  [MapId.NODE_CONFIG]: array(MapId.NODE_CONFIG, SMALL.nodeConfig, encode(NodeConfig, { address: 1 })),
+  [MapId.NODES]: keyed(
+    MapId.NODES,
+    SMALL.nodes,
+    (address) => encode(NodeKey, { address }),
+    encode(NodeValue, { node: 1 }),
+  ),
+  [MapId.SNAT]: lru(
+    MapId.SNAT,
+    SMALL.snat,
+    (daddr) => encode(Ipv4CtTuple, { daddr, sport: 1, dport: 2 }),
+    encode(Ipv4NatEntry, { port: 3 }),
+  ),
+  [MapId.SOURCE_RANGE]: keyed(
+    MapId.SOURCE_RANGE,
+    SMALL.sourceRange,
+    (address) => encode(Lb4SourceRangeKey, { revNatIndex: 1, prefixLength: 32, address }),
+    encode(Lb4SourceRange, { present: 1 }),
+  ),
+};
+
+for (const [id, { capacity, add, remove, full, gone, next }] of Object.entries(CONTAINERS)) {
+  const map = Number(id) as keyof typeof CONTAINERS;
+  test(`${MAP_NAMES[map]}: at capacity, one beyond and at twice capacity, and again after a delete`, () => {
     const dataplane = datapath();
-    for (let i = 1; i <= capacity; i++) assert.equal(dataplane.update(map, key(i), value), 0);
-    assert.equal(dataplane.wasm.mapCount(map), dataplane.wasm.mapCapacity(map));
-    for (let i = capacity + 1; i <= 2 * capacity; i++)
-      assert.equal(dataplane.update(map, key(i), value), MapError.E2BIG);
-    assert.equal(dataplane.update(map, key(1), value), 0, 'an entry that is there can be updated');
-    assert.equal(dataplane.delete(map, key(1)), 0);
-    assert.equal(dataplane.delete(map, key(1)), MapError.ENOENT);
-    assert.equal(dataplane.update(map, key(capacity + 1), value), 0);
+    for (let i = 1; i <= capacity; i++) assert.equal(add(dataplane, i), 0);
+    assert.equal(dataplane.wasm.mapCount(map), capacity);
+    assert.equal(dataplane.wasm.mapCapacity(map), capacity);
+    for (let i = capacity + 1; i <= 2 * capacity; i++) assert.equal(add(dataplane, i), full);
+    assert.equal(dataplane.wasm.mapCount(map), capacity);
+    const [held, room] = full === 0 ? [2 * capacity, 2 * capacity + 1] : [1, next];
+    assert.equal(add(dataplane, held), 0, 'an entry that is there can be updated');
+    assert.equal(remove(dataplane, held), 0);
+    assert.equal(remove(dataplane, held), gone);
+    assert.equal(add(dataplane, room), 0);
     assert.equal(dataplane.wasm.mapCount(map), capacity);
   });
 }
+
+test('cilium_metrics is counted by packets alone', () => {
+  const dataplane = datapath();
+  assert.equal(dataplane.update(MapId.METRICS, '\0\0\0\0', encode(MetricsValue, { count: 1n })), MapError.EINVAL);
+  assert.equal(dataplane.delete(MapId.METRICS, '\0\0\0\0'), MapError.EINVAL);
+});
+
+test('cilium_events: at capacity nothing is missed, beyond it is counted, and there is room again once it is read', () => {
+  const packet = { frame: new Uint8Array(4), node: 1, program: Program.FROM_NETDEV, endpoint: 0 };
+  const { events } = datapath().traced(packet);
+  assert.ok(events.length > 1, 'the packet leaves more than one record');
+  const fitting = datapath({ events: events.length }).traced(packet);
+  assert.deepEqual([fitting.events, fitting.lost], [events, 0]);
+  const small = datapath({ events: events.length - 1 });
+  for (let again = 0; again < 3; again++) {
+    const cut = small.traced(packet);
+    assert.deepEqual([cut.events, cut.lost], [events.slice(0, -1), 1]);
+  }
+});
 
 test('ct4 makes room for itself, and keeps what is looked up', () => {
   const dataplane = datapath({ conntrack: 64 });

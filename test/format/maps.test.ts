@@ -47,7 +47,7 @@ function listed(lab: Lab, map: string): string[] {
     .trim()
     .split('\n')
     .map((line) => line.replace(/ +(lab\.yaml:\d+ ?)*$| +ORIGIN$/, '').trim())
-    .map((line) => line.replace(/(?<== ?|  )(\d{3,5})(?= )/g, (number) => nameOf(lab, Number(number))));
+    .map((line) => line.replace(/(?<== ?| {2})(\d{3,5})(?= )/g, (number) => nameOf(lab, Number(number))));
 }
 
 const nameOf = (lab: Lab, number: number): string =>
