@@ -56,6 +56,8 @@ const IPV4 = 0x0800;
 const IPV6 = 0x86dd;
 const ETHERNET_LENGTH = 14;
 const VXLAN_LENGTH = 8;
+/** Set where the header has a valid VNI. RFC 7348 section 5. */
+const VXLAN_VALID = 0x08;
 
 const hex = (byte: number): string => byte.toString(16).padStart(2, '0');
 
@@ -82,15 +84,12 @@ class Reader {
 
 const word = (bytes: Uint8Array, at: number): number => (bytes[at]! << 8) | bytes[at + 1]!;
 
-/**
- * `overlay`: at this place a frame with the tunnel's port is the tunnel's, and what is looked for is inside. A datagram of
- * a pod's own to that port is none.
- */
+/** `overlay`: at this place a frame may be the tunnel's, and what is looked for is inside of it. */
 export function dissect(frame: Uint8Array, overlay: boolean): Dissected {
   const { payload, ...layers } = dissectFrame(frame);
   const { ip, l4 } = layers;
-  if (!overlay || l4?.kind !== 'UDP' || l4.destinationPort !== VXLAN_PORT || payload.length < VXLAN_LENGTH)
-    return { ...layers, tunnel: null };
+  const isVxlan = l4?.kind === 'UDP' && l4.destinationPort === VXLAN_PORT && ((payload[0] ?? 0) & VXLAN_VALID) !== 0;
+  if (!overlay || !isVxlan || payload.length < VXLAN_LENGTH) return { ...layers, tunnel: null };
   const vni = (payload[4]! << 16) | word(payload, 5);
   const { ethernet, ...packet } = dissectFrame(payload.subarray(VXLAN_LENGTH));
   return { ethernet, ip: packet.ip, l4: packet.l4, tunnel: { ip, l4, vni } };

@@ -1,6 +1,7 @@
 /** What Hubble and the monitor would show of a packet: every format from the same notifications. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import type { Flow } from '../../dataplane/answers/flows.js';
 import { notificationsOf } from '../../dataplane/answers/notifications.js';
 import { capture } from '../../dataplane/answers/trace.js';
@@ -229,6 +230,47 @@ test('a pod that leaves in its node’s name: to-network tells both addresses', 
   const { flows } = observed(CLUSTER, 'default/web', 'ip:203.0.113.9', 443);
   const { IP, traffic_direction: direction, trace_reason: reason } = flowAt(flows, 'TO_NETWORK');
   assert.deepEqual([IP?.source, IP?.source_xlated, direction, reason], ['10.1.0.2', '192.168.0.1', 'EGRESS', 'NEW']);
+});
+
+test('every record that Cilium would tell of becomes a notification, a flow and a line, whatever is asked', () => {
+  const session = sessionOf(CLUSTER);
+  const ends = [
+    'default/web',
+    'default/other',
+    'default/db',
+    'svc:default/db',
+    'node:n1',
+    'ip:203.0.113.9',
+    'ip:10.2.0.99',
+  ];
+  fc.assert(
+    fc.property(
+      fc.constantFrom(...ends),
+      fc.constantFrom(...ends),
+      fc.constantFrom('TCP', 'UDP', 'SCTP'),
+      fc.constantFrom(80, 8080, 9, 8472),
+      (from, to, protocol, port) => {
+        const captured = session.capture({ from, to, port, protocol, sourcePort: null, node: null, http: null });
+        if ('error' in captured) return;
+        const { notifications, flows } = session.observe(captured);
+        const hops = [...captured.trace.forward, ...(captured.trace.reply ?? [])];
+        const told = hops.filter(({ point, action }) => point !== null || action === 'drop').length;
+        const verdicts = flows.filter(({ event_type: { type } }) => type === 5);
+        assert.equal(flows.length, told + verdicts.length);
+        const dropped = hops.some(({ action }) => action === 'drop');
+        assert.equal(
+          flows.some(({ verdict }) => verdict === 'DROPPED'),
+          dropped,
+        );
+        for (const text of [hubbleCompact(flows), monitorText(notifications)]) {
+          assert.ok(text.split('\n').filter((line) => line !== '' && !line.startsWith('#')).length === flows.length);
+          assert.doesNotMatch(text, /undefined|null|NaN/);
+        }
+        for (const flow of flows) assert.ok(flow.IP && flow.l4 && flow.node_name !== '');
+      },
+    ),
+    { numRuns: 150, seed: Number(process.env['HOPSCOPE_SEED'] ?? 1) },
+  );
 });
 
 test('each flow of a trace has a uuid of its own, and the same question gives the same bytes', () => {
