@@ -2,11 +2,7 @@
 import { IpProto } from '../assembly/abi.js';
 import { isIpv6, type Address } from './addresses.js';
 
-/** Protocol numbers of ICMP and ICMPv6. IANA protocol-numbers. */
-export const ICMP = 1;
-export const ICMPV6 = 58;
-
-export const isIcmp = (protocol: number): boolean => protocol === ICMP || protocol === ICMPV6;
+export const isIcmp = (protocol: number): boolean => protocol === IpProto.ICMP || protocol === IpProto.ICMPV6;
 
 /** Addresses and ports in host order. */
 export interface Tuple {
@@ -25,24 +21,26 @@ export const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
   [IpProto.TCP]: 'TCP',
   [IpProto.UDP]: 'UDP',
   [IpProto.SCTP]: 'SCTP',
-  [ICMP]: 'ICMP',
-  [ICMPV6]: 'ICMPv6',
+  [IpProto.ICMP]: 'ICMP',
+  [IpProto.ICMPV6]: 'ICMPv6',
 };
+
+export const protocolName = (protocol: number): string => PROTOCOL_NAMES[protocol] ?? `${protocol}`;
 
 /** `TCP 80`, `ICMP type 8`. */
 export function trafficName(protocol: number, destinationPort: number): string {
-  const name = PROTOCOL_NAMES[protocol] ?? `${protocol}`;
+  const name = protocolName(protocol);
   return isIcmp(protocol) ? `${name} type ${destinationPort}` : `${name} ${destinationPort}`;
 }
 
 /** Messages that carry an identifier, and the type of what answers each. RFC 792, RFC 4443. */
 const ECHOES: Readonly<Record<number, ReadonlyMap<number, number>>> = {
-  [ICMP]: new Map([
+  [IpProto.ICMP]: new Map([
     [8, 0],
     [13, 14],
     [15, 16],
   ]),
-  [ICMPV6]: new Map([[128, 129]]),
+  [IpProto.ICMPV6]: new Map([[128, 129]]),
 };
 
 function hasIdentifier(protocol: number, type: number): boolean {
@@ -57,8 +55,8 @@ const TRANSPORT: Readonly<Record<number, number>> = {
   [IpProto.TCP]: 20,
   [IpProto.UDP]: 8 + 18,
   [IpProto.SCTP]: 12 + 20,
-  [ICMP]: 8 + 32,
-  [ICMPV6]: 8 + 32,
+  [IpProto.ICMP]: 8 + 32,
+  [IpProto.ICMPV6]: 8 + 32,
 };
 /** Bytes of an ICMP header, and of a UDP one. */
 const HEADER = 8;
@@ -134,7 +132,7 @@ function writeTransport(segment: Uint8Array, tuple: Tuple, reply: boolean): void
       view.setUint16(4, sourcePort);
       view.setUint16(6, 1);
     }
-    view.setUint16(2, checksum(segment, protocol === ICMPV6 ? pseudoSum(tuple, segment.length) : 0));
+    view.setUint16(2, checksum(segment, protocol === IpProto.ICMPV6 ? pseudoSum(tuple, segment.length) : 0));
     return;
   }
   view.setUint16(0, sourcePort);
@@ -163,7 +161,7 @@ function wordSum(address: Address): number {
 
 /** Types that tell of an error, and quote the packet that it is about: unreachable, too big, time exceeded and the like. */
 const isError = (protocol: number, type: number): boolean =>
-  protocol === ICMPV6 ? type < 128 : protocol === ICMP && [3, 4, 5, 11, 12].includes(type);
+  protocol === IpProto.ICMPV6 ? type < 128 : protocol === IpProto.ICMP && [3, 4, 5, 11, 12].includes(type);
 
 /** What an error message quotes: a packet of the destination's to the source, its header and eight bytes more. null for other messages. */
 function causeOf({ source, destination, protocol, destinationPort }: Tuple): Uint8Array | null {

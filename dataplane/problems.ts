@@ -35,6 +35,9 @@ export const PROBLEMS = {
   // HS4xxx: the settings.
   HS4001: ['error', 'The setting has a value that is not allowed.'],
   HS4002: ['warning', 'There is no setting of that name.'],
+  // HS5xxx: the cluster's own Cilium.
+  HS5001: ['warning', 'A map of Cilium would be nearly full: nine tenths of its capacity or more.'],
+  HS5002: ['error', 'A map of Cilium would need more entries than it has room for.'],
 } as const satisfies Record<string, readonly [Severity, string]>;
 
 export type ProblemCode = keyof typeof PROBLEMS;

@@ -1,5 +1,5 @@
 /** The names and texts of drop reasons and trace points. Cilium `pkg/monitor/api/drop.go`, `types.go`, `api/v1/flow/flow.proto`. */
-import { DropReason, MapId, Program, TracePoint } from '../assembly/abi.js';
+import { DropReason, MapId, PolicyMatch, Program, TracePoint } from '../assembly/abi.js';
 
 export interface Reason {
   readonly code: number;
@@ -64,6 +64,17 @@ export const POINT_NAMES: Readonly<Record<TracePoint, string>> = {
   [TracePoint.FROM_OVERLAY]: 'from-overlay',
   [TracePoint.FROM_NETWORK]: 'from-network',
   [TracePoint.TO_NETWORK]: 'to-network',
+};
+
+/** Cilium `pkg/monitor/api/types.go`, `PolicyMatchType`. */
+export const MATCH_NAMES: Readonly<Record<PolicyMatch, string>> = {
+  [PolicyMatch.NONE]: 'none',
+  [PolicyMatch.L3_ONLY]: 'L3-Only',
+  [PolicyMatch.L3_L4]: 'L3-L4',
+  [PolicyMatch.L4_ONLY]: 'L4-Only',
+  [PolicyMatch.ALL]: 'all',
+  [PolicyMatch.L3_PROTO]: 'L3-Proto',
+  [PolicyMatch.PROTO_ONLY]: 'Proto-Only',
 };
 
 export const PROGRAM_NAMES: Readonly<Record<Program, string>> = {

@@ -7,7 +7,9 @@ import { hover } from './answers/hover.js';
 import { maps, type Maps } from './answers/maps.js';
 import { query, type Answered, type Question } from './answers/query.js';
 import { reach, type Reach, type ReachOptions } from './answers/reach.js';
-import { capture, trace, type Capture, type Trace } from './answers/trace.js';
+import { flowsOf, type Flow } from './answers/flows.js';
+import { notificationsOf, type Notification } from './answers/notifications.js';
+import { capture, trace, type Captured, type Trace } from './answers/trace.js';
 import type { Position } from './manifests/place.js';
 import type { Problem, ProblemReport } from './problems.js';
 import { report } from './problems.js';
@@ -78,10 +80,17 @@ export class Session {
   }
 
   /** A trace with the frames that were seen on the way. */
-  capture(
-    question: Question,
-  ): { readonly trace: Trace; readonly captures: readonly Capture[] } | { readonly error: string } {
+  capture(question: Question): Captured | { readonly error: string } {
     return capture(this.state, question);
+  }
+
+  /** What Cilium's monitor, and from it Hubble, would tell of the packets of a trace. */
+  observe({ recordings }: Captured): {
+    readonly notifications: readonly Notification[];
+    readonly flows: readonly Flow[];
+  } {
+    const notifications = recordings.flatMap((recording) => notificationsOf(this.state, recording));
+    return { notifications, flows: flowsOf(this.state, notifications) };
   }
 
   reach(options: ReachOptions): Reach | { readonly error: string } {

@@ -203,8 +203,8 @@ export class Datapath {
     return this.process(packets).map((packet) => packet.verdict);
   }
 
-  /** Runs one packet and hands over all that was recorded of it: copies of the ring's records. */
-  traced(packet: PacketIn): { out: PacketOut; events: Uint8Array[] } {
+  /** Runs one packet and hands over all that was recorded of it: copies of the ring's records, and how many had no room in it. */
+  traced(packet: PacketIn): { out: PacketOut; events: Uint8Array[]; lost: number } {
     this.wasm.drainEvents();
     this.wasm.setTracing(true);
     const [out] = this.process([packet]);
@@ -213,7 +213,7 @@ export class Datapath {
     const events = Array.from({ length: this.wasm.eventCount() }, (_, i) =>
       this.bytes.slice(first + i * EVENT_SIZE, first + (i + 1) * EVENT_SIZE),
     );
-    return { out: out!, events };
+    return { out: out!, events, lost: this.wasm.eventsLost() };
   }
 
   flushConnections(): void {

@@ -1,7 +1,8 @@
 /** Traces: two ends are picked, and a page shows the packet's way from one to the other and back, as long as it is open. */
 import * as vscode from 'vscode';
 import type { TraceRequest } from '../dataplane/answers/annotations.js';
-import type { Hop, Trace, TupleText } from '../dataplane/answers/trace.js';
+import type { TupleText } from '../dataplane/answers/records.js';
+import type { Hop, Trace } from '../dataplane/answers/trace.js';
 import { traceText } from '../dataplane/format/trace-text.js';
 import { readTraceRequest, reveal } from './actions.js';
 import { registerCommand } from './commands.js';

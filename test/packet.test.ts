@@ -2,21 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { IpProto } from '../assembly/abi.js';
 import { parseAddress, type Address } from '../dataplane/addresses.js';
-import {
-  checksum,
-  frameOf,
-  ICMP,
-  ICMPV6,
-  isIcmp,
-  reversed,
-  trafficName,
-  tupleOf,
-  type Tuple,
-} from '../dataplane/packet.js';
+import { checksum, frameOf, isIcmp, reversed, trafficName, tupleOf, type Tuple } from '../dataplane/packet.js';
 
 const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 7);
-const [TCP, UDP, SCTP] = [6, 17, 132];
+const [TCP, UDP, SCTP, ICMP, ICMPV6] = [IpProto.TCP, IpProto.UDP, IpProto.SCTP, IpProto.ICMP, IpProto.ICMPV6];
 
 const tuple = (
   source: string,

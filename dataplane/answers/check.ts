@@ -6,6 +6,7 @@ import type { State } from '../state.js';
 import { checkDns } from './checks/dns.js';
 import { checkPolicies } from './checks/policies.js';
 import { checkPorts } from './checks/ports.js';
+import { checkPressure } from './checks/pressure.js';
 import { checkServices } from './checks/services.js';
 import { Shapes } from './checks/shapes.js';
 import { checkComments, withoutIgnored } from './checks/suppress.js';
@@ -27,6 +28,7 @@ function analyse(state: State): Problem[] {
     ...checkPolicies(state, shapes),
     ...checkPorts(state, shapes),
     ...checkDns(state, shapes),
+    ...checkPressure(state),
   ];
 }
 

@@ -4,7 +4,7 @@ import { familyOf, UNSPECIFIED } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { locate } from '../manifests/place.js';
-import { PROTOCOL_NAMES, trafficName, type Tuple } from '../packet.js';
+import { isIcmp, PROTOCOL_NAMES, trafficName, type Tuple } from '../packet.js';
 import type { CompiledEntry } from '../policy/compile.js';
 import type { RuleOrigin } from '../policy/rules.js';
 import { policyOf, type State } from '../state.js';
@@ -62,7 +62,8 @@ export function whyDropped(
   const listening = frontends.filter(({ number, protocol: own }) => number === destinationPort && own === protocol);
   if (listening.length === 0) {
     const ports = new Set(frontends.map(({ number, protocol: own }) => trafficName(own, number)));
-    return `${name} has no port ${asked}, only ${[...ports].join(', ')}`;
+    const open = [...ports].join(', ');
+    return isIcmp(protocol) ? `${name} answers ${open}, and no ICMP` : `${name} has no port ${asked}, only ${open}`;
   }
   if (service.source.selector && service.selected.length === 0) return `the selector of ${name} matches no pod`;
   const ready = listening.some(({ backends }) => backends.length > 0);

@@ -1,11 +1,10 @@
 /** What an answer lacks, which makes it UNKNOWN, and what it takes for granted. */
 import { DropReason } from '../../assembly/abi.js';
 import { contains, formatAddress, type Address } from '../addresses.js';
-import type { ClusterPod, ClusterService } from '../cluster/cluster.js';
+import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { NetworkPolicy, NetworkPolicyRule, UnreadDocument } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
-import { isIcmp } from '../packet.js';
 import { prefixesIn } from '../settings.js';
 import { PROTOCOL_NUMBERS } from '../policy/compile.js';
 import { policyOf, type State } from '../state.js';
@@ -80,12 +79,6 @@ function unclear(state: State, { probe, backend, tuple }: Outcome): string[] {
   if (services.size > 1) {
     lines.push(
       `Services ${[...services].map(({ namespace, name }) => `${namespace}/${name}`).join(' and ')} have the same address ${formatAddress(destination)}`,
-    );
-  }
-  if (services.size > 0 && isIcmp(protocol)) {
-    const [{ namespace, name }] = [...services] as [ClusterService];
-    lines.push(
-      `whether ${formatAddress(destination)} answers ICMP: Service ${namespace}/${name} stands for its ports alone`,
     );
   }
   const podRanges = [...prefixesIn(state.settings.podCIDR), ...state.cluster.nodes.flatMap((node) => node.podRanges)];

@@ -134,10 +134,18 @@ export function run(state: State, probes: readonly Probe[]): Outcome[] {
 /** Small enough that a batch's connections fit many times over. */
 const BATCH = 256;
 
-/** Runs one packet and returns all that the dataplane recorded of it. Connections stay, so that a reply can follow. */
-export function runTraced(state: State, probe: Probe, reply = false): { outcome: Outcome; events: Uint8Array[] } {
-  const { out, events } = state.loader.current.traced(packetOf(state, probe, reply));
-  return { outcome: outcomeOf(state, probe, out), events };
+/** All that the datapath recorded of one packet. */
+export interface Recording {
+  readonly outcome: Outcome;
+  readonly events: readonly Uint8Array[];
+  /** Records for which the events ring had no more room. */
+  readonly lost: number;
+}
+
+/** Runs one packet with recording on. Connections stay, so that a reply can follow. */
+export function runTraced(state: State, probe: Probe, reply = false): Recording {
+  const { out, events, lost } = state.loader.current.traced(packetOf(state, probe, reply));
+  return { outcome: outcomeOf(state, probe, out), events, lost };
 }
 
 /** The packet back from wherever the first one arrived; null when it was dropped, or is one that nothing answers. */

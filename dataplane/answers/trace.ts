@@ -1,37 +1,20 @@
 /** One packet, hop by hop, there and back: the dataplane's own records, told in words. */
-import {
-  CtDirection,
-  CtStatus,
-  EventType,
-  Family,
-  IPV4_LOOPBACK_WORD,
-  MapId,
-  Program,
-  Step,
-  VXLAN_PORT,
-} from '../../assembly/abi.js';
-import { LookupNotify, TraceNotify } from '../../pkg/structs.js';
-import { formatAddress, type Address } from '../addresses.js';
+import { EventType, MapId, Step } from '../../assembly/abi.js';
+import { TraceNotify } from '../../pkg/structs.js';
+import { formatAddress } from '../addresses.js';
+import { pairOf } from '../loader/families.js';
 import { SCHEMAS, type Presented } from '../loader/present.js';
-import { PROTOCOL_NAMES, type Tuple } from '../packet.js';
-import { MAP_NAMES, POINT_NAMES, PROGRAM_NAMES, reasonOf, type Reason } from '../reasons.js';
+import { MAP_NAMES, POINT_NAMES, PROGRAM_NAMES, type Reason } from '../reasons.js';
 import type { State } from '../state.js';
-import { decode, type Bytes } from '../wasm.js';
-import { decidersOf, isolating, type Decider } from './decide.js';
+import { decode } from '../wasm.js';
+import { count } from '../words.js';
+import { decidersOf, type Decider } from './decide.js';
 import { askDns, clusterDns, DNS_PORT } from './dns.js';
-import { whyDropped } from './hints.js';
-import { identityName } from './identity-name.js';
+import { hopText } from './hop-text.js';
 import { originOf, type Origin } from './maps.js';
-import { podAt, replyTo, runTraced, type Outcome } from './probe.js';
+import { replyTo, runTraced, type Outcome, type Recording } from './probe.js';
 import { query, type Answer, type Question, type Verdict } from './query.js';
-
-export interface TupleText {
-  readonly source: string;
-  readonly destination: string;
-  readonly protocol: string;
-  readonly sourcePort: number;
-  readonly destinationPort: number;
-}
+import { outerText, recordsOf, textOfTuple, tupleText, type Recorded, type TupleText } from './records.js';
 
 export interface Lookup {
   readonly map: string;
@@ -97,11 +80,15 @@ export function trace(state: State, question: Question): Trace | { readonly erro
   return 'error' in traced ? traced : traced.trace;
 }
 
-/** The same, with the frames that were seen on the way. */
-export function capture(
-  state: State,
-  question: Question,
-): { readonly trace: Trace; readonly captures: readonly Capture[] } | { readonly error: string } {
+/** A trace with what it was told from: all that the datapath recorded, the packet there first. */
+export interface Captured {
+  readonly trace: Trace;
+  /** The frames that were seen on the way. */
+  readonly captures: readonly Capture[];
+  readonly recordings: readonly Recording[];
+}
+
+export function capture(state: State, question: Question): Captured | { readonly error: string } {
   const answered = query(state, question);
   if ('error' in answered) return answered;
   const { verdict, direction, reason, deciders, backend, service, depends, assumes, hints } = answered.answer;
@@ -118,20 +105,31 @@ export function capture(
     hints,
   } as const;
   const telling = answered.outcomes.find((outcome) => !outcome.allowed) ?? answered.outcomes[0];
-  if (!telling) return { trace: { ...head, forward: [], reply: null }, captures: [] };
+  if (!telling) return { trace: { ...head, forward: [], reply: null }, captures: [], recordings: [] };
   const names = nameHops(state, question, telling);
   state.loader.current.flushConnections();
   const forward = runTraced(state, telling.probe);
   const back = replyTo(state, forward.outcome);
   const reply = back && runTraced(state, back, true);
+  const recordings = reply ? [forward, reply] : [forward];
   return {
     trace: {
       ...head,
+      hints: [...hints, ...lossesOf(recordings)],
       forward: [...names, ...hopsOf(state, forward.outcome, forward.events)],
       reply: reply && hopsOf(state, reply.outcome, reply.events),
     },
-    captures: [...capturesOf(state, forward.events), ...(reply ? capturesOf(state, reply.events) : [])],
+    captures: recordings.flatMap(({ events }) => capturesOf(state, events)),
+    recordings,
   };
+}
+
+/** That the ring had no more room is said: the packet went on after the last hop that is told. */
+export function lossesOf(recordings: readonly Recording[]): string[] {
+  const lost = recordings.reduce((sum, recording) => sum + recording.lost, 0);
+  return lost === 0
+    ? []
+    : [`${count(lost, 'record')} of the datapath did not fit into cilium_events: hops are missing here`];
 }
 
 function capturesOf(state: State, events: readonly Uint8Array[]): Capture[] {
@@ -151,12 +149,6 @@ function capturesOf(state: State, events: readonly Uint8Array[]): Capture[] {
     ];
   });
 }
-
-/** The datapath's loopback addresses, one a family. */
-const LOOPBACKS: ReadonlySet<Address> = new Set([
-  new DataView(Uint32Array.of(IPV4_LOOPBACK_WORD).buffer).getUint32(0),
-  (0xfe80n << 112n) | 1n,
-]);
 
 /** How the sender comes by the address of a name: it asks the cluster's DNS, by a packet that was run as well. */
 function nameHops(state: State, { to }: Question, { probe }: Outcome): Hop[] {
@@ -184,79 +176,6 @@ function nameHops(state: State, { to }: Question, { probe }: Outcome): Hop[] {
   ];
 }
 
-const textOfTuple = ({ source, destination, protocol, sourcePort, destinationPort }: Tuple): TupleText => ({
-  source: formatAddress(source),
-  destination: formatAddress(destination),
-  protocol: protocolName(protocol),
-  sourcePort,
-  destinationPort,
-});
-
-/** A record with its addresses in host order. */
-type TraceRecord = { [Field in keyof TraceNotify]: Field extends 'saddr' | 'daddr' ? Address : TraceNotify[Field] };
-
-/** An address as it lies in a record: an IPv4 one in the first four of its bytes. */
-const addressOf = (family: number, bytes: bigint): Address => (family === Family.IPV6 ? bytes : Number(bytes >> 96n));
-
-function decodeRecord(event: Uint8Array): TraceRecord {
-  const record = decode(TraceNotify, event);
-  const { family, saddr, daddr } = record;
-  return { ...record, saddr: addressOf(family, saddr), daddr: addressOf(family, daddr) };
-}
-
-/** A record with the look-ups that led to it. */
-interface Recorded {
-  readonly record: TraceRecord;
-  readonly lookups: readonly {
-    readonly map: keyof typeof SCHEMAS;
-    readonly key: Bytes;
-    readonly value: Bytes | null;
-  }[];
-}
-
-function recordsOf(events: readonly Uint8Array[]): Recorded[] {
-  const records: Recorded[] = [];
-  let lookups: Recorded['lookups'][number][] = [];
-  for (const event of events) {
-    if (event[0] !== EventType.LOOKUP) {
-      records.push({ record: decodeRecord(event), lookups });
-      lookups = [];
-      continue;
-    }
-    const { map, keyLength, valueLength } = decode(LookupNotify, event);
-    const at = LookupNotify.size;
-    const key = String.fromCharCode(...event.subarray(at, at + keyLength));
-    const value =
-      valueLength === 0 ? null : String.fromCharCode(...event.subarray(at + keyLength, at + keyLength + valueLength));
-    lookups.push({ map: map, key, value });
-  }
-  return records;
-}
-
-const protocolName = (protocol: number): string => PROTOCOL_NAMES[protocol] ?? `${protocol}`;
-
-function tupleText({ saddr, daddr, protocol, sport, dport }: TraceRecord): TupleText {
-  return {
-    source: formatAddress(saddr),
-    destination: formatAddress(daddr),
-    protocol: protocolName(protocol),
-    sourcePort: sport,
-    destinationPort: dport,
-  };
-}
-
-/** The tunnel's own tuple; null while the packet is in none. */
-const outerText = ({ outerSaddr, outerDaddr, outerSport }: TraceRecord): TupleText | null =>
-  outerDaddr === 0
-    ? null
-    : {
-        source: formatAddress(outerSaddr),
-        destination: formatAddress(outerDaddr),
-        protocol: 'UDP',
-        sourcePort: outerSport,
-        destinationPort: VXLAN_PORT,
-      };
-
 function hopsOf(state: State, outcome: Outcome, events: readonly Uint8Array[]): Hop[] {
   const nodes = new Map(state.cluster.nodes.map((node) => [node.index, node.name]));
   let before: TupleText | null = null;
@@ -265,7 +184,7 @@ function hopsOf(state: State, outcome: Outcome, events: readonly Uint8Array[]): 
     const after = tupleText(record);
     const hop: Hop = {
       node: nodes.get(record.node) ?? null,
-      program: PROGRAM_NAMES[record.program as Program] ?? `${record.program}`,
+      program: PROGRAM_NAMES[record.program as keyof typeof PROGRAM_NAMES] ?? `${record.program}`,
       point: POINT_NAMES[record.point as keyof typeof POINT_NAMES] ?? null,
       action: ACTIONS[record.step as Step] ?? `${record.step}`,
       before: before ?? after,
@@ -277,7 +196,7 @@ function hopsOf(state: State, outcome: Outcome, events: readonly Uint8Array[]): 
         value: value === null ? null : SCHEMAS[map].value(value),
       })),
       identity: { source: record.sourceIdentity, destination: record.destinationIdentity },
-      text: textOf(state, outcome, record),
+      text: hopText(state, outcome, record),
       origin: originsOf(state, outcome, recorded),
     };
     before = after;
@@ -285,7 +204,7 @@ function hopsOf(state: State, outcome: Outcome, events: readonly Uint8Array[]): 
   });
 }
 
-/** Maps whose entries say where a packet goes or whether it may; of the others a hit tells nothing of the manifests. */
+/** Maps, as IPv4's, whose entries say where a packet goes or whether it may; of the others a hit tells nothing of the manifests. */
 const TELLING: Readonly<Record<number, readonly MapId[]>> = {
   [Step.LB]: [MapId.LB4_SERVICES, MapId.LB4_BACKENDS],
   [Step.REVERSE_LB]: [MapId.LB4_REVERSE_NAT],
@@ -302,102 +221,7 @@ function originsOf(state: State, outcome: Outcome, { record, lookups }: Recorded
   }
   const telling = TELLING[record.step] ?? [];
   const origins = lookups
-    .filter(({ map, value }) => value !== null && telling.includes(map))
+    .filter(({ map, value }) => value !== null && telling.includes(pairOf(map)))
     .flatMap(({ map, key }) => originOf(state, map, key));
   return [...new Map(origins.map((origin) => [JSON.stringify(origin), origin])).values()];
-}
-
-/** Who an address is, in words. */
-function nameOf(state: State, text: string, address: Address): string {
-  const pod = podAt(state, address);
-  if (pod) return `${pod.namespace}/${pod.name}`;
-  const node = state.cluster.nodes.find((candidate) => candidate.addresses.includes(address));
-  if (node) return `node ${node.name}`;
-  const service = state.cluster.services.find((candidate) => candidate.clusterIP === address);
-  return service ? `Service ${service.namespace}/${service.name}` : text;
-}
-
-function textOf(state: State, outcome: Outcome, record: TraceRecord): string {
-  const { saddr, daddr, sport, dport, info } = record;
-  const source = nameOf(state, formatAddress(saddr), saddr);
-  const destination = nameOf(state, formatAddress(daddr), daddr);
-  const node = state.cluster.nodes.find(({ index }) => index === record.node)?.name ?? 'the node';
-  const traffic = `${protocolName(record.protocol)} ${dport}`;
-  switch (record.step as Step) {
-    case Step.RECEIVE:
-      if (record.program === Program.FROM_NETDEV)
-        return record.outerDaddr ? `the tunnel's packet arrives at ${node}` : `${source} arrives at ${node}`;
-      return `${source} sends ${traffic} to ${destination}`;
-    case Step.LB: {
-      const { frontend, backend } = outcome;
-      const count = frontend?.backends.length ?? 0;
-      const service = frontend
-        ? `Service ${frontend.service.namespace}/${frontend.service.name}:${frontend.port.source.port.value}`
-        : 'the Service';
-      const how = state.settings['loadBalancer.algorithm'] === 'maglev' ? 'Maglev' : 'a hash of the flow';
-      const itself = LOOPBACKS.has(saddr) ? ', which is the sender itself' : '';
-      return `${service} picks backend ${backend?.pod ? `${backend.pod.namespace}/${backend.pod.name} ` : ''}${formatAddress(daddr)}:${dport}${itself} (${how}, one of ${count})`;
-    }
-    case Step.REVERSE_LB:
-      return `the source becomes the Service's address again: ${formatAddress(saddr)}:${sport}`;
-    case Step.CT:
-      return conntrackText(record.ctStatus, info, LOOPBACKS.has(saddr) || LOOPBACKS.has(daddr));
-    case Step.POLICY:
-      return policyText(state, outcome, record);
-    case Step.ENCAP:
-      return `into the VXLAN tunnel from ${formatAddress(record.outerSaddr)} to ${nameOf(state, formatAddress(record.outerDaddr), record.outerDaddr)} (${formatAddress(record.outerDaddr)}), VNI ${info}: the identity of ${identityName(state, info)}`;
-    case Step.DECAP:
-      return `out of the tunnel at ${node}: VNI ${info} is the identity of ${identityName(state, info)}`;
-    case Step.ROUTE:
-      if (record.program === Program.TO_NETDEV) return `leaves ${node} by its network device`;
-      return `not an address of the cluster: routed out by ${node}`;
-    case Step.DELIVER:
-      return record.program === Program.LXC_POLICY
-        ? `delivered to ${destination}:${dport}`
-        : `delivered to ${node} itself, port ${dport}`;
-    case Step.NAT:
-      return `leaves in the name of ${node}: the source becomes ${formatAddress(saddr)}:${sport}`;
-    case Step.REVERSE_NAT:
-      return `a reply to what ${node} sent in its own name: the destination becomes ${destination}:${dport} again`;
-    case Step.DROP: {
-      const { text, code } = reasonOf(info);
-      const why = whyDropped(state, info, { destination: daddr, destinationPort: dport, protocol: record.protocol });
-      return `dropped: ${text} (${code})${why ? `: ${why}` : ''}`;
-    }
-  }
-}
-
-function conntrackText(status: number, direction: CtDirection, itself: boolean): string {
-  const side = direction === CtDirection.EGRESS ? "at the sender's egress" : "at the receiver's ingress";
-  if (itself) return `a pod to itself through a Service, ${side}: no policy is asked`;
-  if (status === CtStatus.REPLY) return `a reply to a known connection ${side}: no policy is asked`;
-  return status === CtStatus.NEW ? `a new connection ${side}` : `an established connection ${side}`;
-}
-
-/** `info`: the match in the low byte, the direction in the next, a drop reason above. */
-function policyText(
-  state: State,
-  outcome: Outcome,
-  { info, sourceIdentity, destinationIdentity, protocol, dport }: TraceRecord,
-): string {
-  const egress = ((info >>> 8) & 0xff) === CtDirection.EGRESS;
-  const direction = egress ? 'egress' : 'ingress';
-  const peer = egress
-    ? `to ${identityName(state, destinationIdentity)}`
-    : `from ${identityName(state, sourceIdentity)}`;
-  const { sender } = outcome.probe;
-  const pod = egress ? (sender.kind === 'pod' ? sender.pod : null) : outcome.receiver;
-  const isolatedBy = pod ? isolating(state, pod, direction) : [];
-  const names = isolatedBy.map(({ namespace, name }) => `${namespace}/${name}`).join(', ');
-  const traffic = `${protocolName(protocol)} ${dport}`;
-  const reason = info >>> 16;
-  if (reason !== 0)
-    return `${direction} refused: ${names || 'a policy'} isolate${isolatedBy.length === 1 ? 's' : ''} the pod, and no rule lets ${traffic} ${peer} through`;
-  if (isolatedBy.length === 0) return `${direction} allowed: no policy isolates the pod`;
-  const rules = decidersOf(state, { ...outcome, allowed: true })
-    .filter(({ rule }) => rule?.startsWith(direction))
-    .map(({ namespace, name, rule }) => `${namespace}/${name} ${rule}`);
-  return rules.length > 0
-    ? `${direction} allowed by ${rules.join(', ')}`
-    : `${direction} allowed: a pod's own node always reaches it`;
 }

@@ -1,7 +1,7 @@
 /** What a question asks for, in the terms of each address family. */
+import { IpProto } from '../../assembly/abi.js';
 import { FAMILIES, type Family } from '../addresses.js';
 import type { Protocol } from '../manifests/objects.js';
-import { ICMP, ICMPV6 } from '../packet.js';
 import { PROTOCOL_NUMBERS } from '../policy/compile.js';
 
 /** An IP protocol number and a port, or the type of an ICMP message; no entry for a family that has no such traffic. */
@@ -30,11 +30,11 @@ export function trafficOf(protocol: string, port: number, icmpType: number | nul
     const traffic = { protocol: PROTOCOL_NUMBERS[protocol], port };
     return Object.fromEntries(FAMILIES.map((family) => [family, traffic]));
   }
-  if (protocol === 'ICMPV6') return { IPv6: { protocol: ICMPV6, port: icmpType ?? ECHO.ICMPV6 } };
+  if (protocol === 'ICMPV6') return { IPv6: { protocol: IpProto.ICMPV6, port: icmpType ?? ECHO.ICMPV6 } };
   const type = icmpType ?? ECHO.ICMP;
   const counterpart = COUNTERPARTS.get(type);
   return {
-    IPv4: { protocol: ICMP, port: type },
-    ...(counterpart === undefined ? {} : { IPv6: { protocol: ICMPV6, port: counterpart } }),
+    IPv4: { protocol: IpProto.ICMP, port: type },
+    ...(counterpart === undefined ? {} : { IPv6: { protocol: IpProto.ICMPV6, port: counterpart } }),
   };
 }

@@ -7,11 +7,15 @@ import { checkMarkdown } from '../format/check-md.js';
 import { checkSarif } from '../format/check-sarif.js';
 import { checkText } from '../format/check-text.js';
 import { diffJson, diffMarkdown, diffText } from '../format/diff.js';
+import { hubbleCompact } from '../format/hubble-compact.js';
+import { hubbleJson } from '../format/hubble-json.js';
 import { mapsText } from '../format/maps-text.js';
+import { monitorText } from '../format/monitor.js';
 import { reachCsv, reachDot, reachJson, reachMarkdown, reachTable } from '../format/reach.js';
 import { tracePcapng } from '../format/trace-pcapng.js';
 import { traceText } from '../format/trace-text.js';
 import type { Question } from '../answers/query.js';
+import { lossesOf } from '../answers/trace.js';
 import { PROTOCOLS } from '../manifests/pods.js';
 import type { Severity } from '../problems.js';
 import { runBench } from './bench.js';
@@ -82,12 +86,28 @@ function questionOf(call: Call): Question {
   };
 }
 
+const TRACE_FORMATS = ['text', 'json', 'pcapng', 'hubble-json', 'hubble-compact', 'monitor'] as const;
+
 function runTrace(call: Call): Output {
-  const format = choice(call, 'format', ['text', 'json', 'pcapng'], 'text');
+  const format = choice(call, 'format', TRACE_FORMATS, 'text');
   const session = call.session();
-  const { trace, captures } = must(session.capture(questionOf(call)));
-  if (format === 'pcapng') return done(tracePcapng(captures));
-  return done(format === 'json' ? `${JSON.stringify(trace, null, 1)}\n` : traceText(trace));
+  const captured = must(session.capture(questionOf(call)));
+  // The text and JSON hold it themselves.
+  if (format !== 'text' && format !== 'json') lossesOf(captured.recordings).forEach(call.tell);
+  switch (format) {
+    case 'text':
+      return done(traceText(captured.trace));
+    case 'json':
+      return done(`${JSON.stringify(captured.trace, null, 1)}\n`);
+    case 'pcapng':
+      return done(tracePcapng(captured.captures));
+    case 'hubble-json':
+      return done(hubbleJson(session.observe(captured).flows));
+    case 'hubble-compact':
+      return done(hubbleCompact(session.observe(captured).flows));
+    case 'monitor':
+      return done(monitorText(session.observe(captured).notifications));
+  }
 }
 
 const SEVERITIES: readonly Severity[] = ['error', 'warning', 'info'];
@@ -135,7 +155,8 @@ function runMaps(call: Call): Output {
   const format = choice(call, 'format', ['text', 'json'], 'text');
   const session = call.session();
   const maps = must(session.maps(call.options['map'] ?? null, call.options['node'] ?? null));
-  return done(format === 'json' ? `${JSON.stringify(maps)}\n` : mapsText(maps));
+  if (format === 'json') return done(`${JSON.stringify(maps)}\n`);
+  return done(mapsText(maps, (map) => must(session.maps(map, null)).maps[map] ?? []));
 }
 
 function runShow(call: Call): Output {
@@ -188,8 +209,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   trace: {
     summary: 'one packet, hop by hop, and back',
     usage:
-      'hopscope trace PATH... --from REF --to REF [--port N] [--protocol TCP] [--icmp-type N] [--source-port N] [--node NAME] [--format text|json|pcapng]',
-    help: 'Sends one packet through the dataplane and tells what each program did with it, and who decided, there and back.',
+      'hopscope trace PATH... --from REF --to REF [--port N] [--protocol TCP] [--icmp-type N] [--source-port N] [--node NAME] [--format text|json|pcapng|hubble-json|hubble-compact|monitor]',
+    help: 'Sends one packet through the dataplane and tells what each program did with it, and who decided, there and back. The last three formats are what `hubble observe -o json`, `hubble observe -o compact` and `cilium monitor` would show of it.',
     example: 'hopscope trace examples/echo --from default/busybox --to dns:echo --port 5678',
     options: {
       from: option('REF', 'who sends the packet'),
@@ -203,7 +224,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       'source-port': option('N', 'its source port'),
       http: option('JSON', 'a request of layer 7, which is not evaluated yet'),
       node: option('NAME', 'where a packet from outside enters: the node of its destination unless given'),
-      format: formats('text', 'json', 'pcapng'),
+      format: formats(...TRACE_FORMATS),
       set,
     },
     takesReferences: true,
@@ -235,7 +256,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   maps: {
     summary: "the dataplane's maps, as loaded",
     usage: 'hopscope maps PATH... [--map NAME] [--node NAME] [--format text|json]',
-    help: 'Reads the maps back from the dataplane, each entry with the manifest lines that put it there.',
+    help: 'Reads the maps back from the dataplane, each entry with the manifest lines that put it there. As text, in the words of the `cilium bpf … list` commands.',
     example: 'hopscope maps examples/echo --map cilium_lb4_maglev',
     options: {
       map: option('NAME', 'only the map of this name'),

@@ -1,5 +1,6 @@
 /** A trace for people: the verdict first, then each hop with what changed, then the way back. */
-import type { Hop, Trace, TupleText } from '../answers/trace.js';
+import type { TupleText } from '../answers/records.js';
+import type { Hop, Trace } from '../answers/trace.js';
 import type { Decider } from '../answers/decide.js';
 
 /** `10.0.0.1:80`, `[fd00::1]:80`. */

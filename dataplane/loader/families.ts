@@ -1,5 +1,5 @@
 /** The maps and structs of either family, so that what is written for one serves both. */
-import type { MapId } from '../../assembly/abi.js';
+import { MapId } from '../../assembly/abi.js';
 import {
   CtTuple4,
   CtTuple6,
@@ -82,3 +82,6 @@ export const MAPS: Readonly<Record<Family, FamilyMaps>> = { IPv4: IPV4, IPv6: IP
 
 /** The maps and structs that an address belongs in. */
 export const mapsOf = (address: Address): FamilyMaps => MAPS[familyOf(address)];
+
+/** Of a pair of maps, one a family, IPv4's; any other map is itself. */
+export const pairOf = (map: MapId): MapId => (map < MapId.AFFINITY_MATCH ? map & ~1 : map);

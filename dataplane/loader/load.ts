@@ -23,6 +23,7 @@ export interface LoadReport {
 
 /** Connections that the answers' own dataplane keeps at once. */
 const CONNECTIONS = 4096;
+/** Records that one packet may leave. */
 const EVENTS = 1024;
 /** A count for each drop reason and direction. */
 const METRICS = 512;
@@ -37,7 +38,10 @@ export class Loader {
   private loaded = new Map<string, MapEntry>();
   private tables = new Map<number, { signature: string; entry: MaglevEntry }>();
 
-  constructor(private readonly module: WebAssembly.Module) {}
+  constructor(
+    private readonly module: WebAssembly.Module,
+    private readonly events = EVENTS,
+  ) {}
 
   /** The dataplane with what was loaded last. */
   get current(): Datapath {
@@ -62,7 +66,7 @@ export class Loader {
     const wanted = new Map(desired.entries.map((entry) => [keyOf(entry), entry]));
     const rebuilt = !this.datapath || !fits(this.datapath.sizes, desired, maglevTableSize);
     if (rebuilt) {
-      this.datapath = Datapath.create(this.module, sizesFor(desired, maglevTableSize));
+      this.datapath = Datapath.create(this.module, { ...sizesFor(desired, maglevTableSize), events: this.events });
       this.loaded = new Map();
       this.tables = new Map();
     }
@@ -174,7 +178,7 @@ function fits(sizes: Readonly<Sizes>, desired: Desired, maglevTableSize: number)
 }
 
 /** Half as much again as is needed, so that the edits to come find room. */
-function sizesFor(desired: Desired, maglevTableSize: number): Sizes {
+function sizesFor(desired: Desired, maglevTableSize: number): Omit<Sizes, 'events'> {
   const roomy = Object.fromEntries(
     Object.entries(needs(desired)).map(([name, count]) => [name, 64 + Math.ceil(count * 1.5)]),
   ) as Needs;
@@ -193,7 +197,6 @@ function sizesFor(desired: Desired, maglevTableSize: number): Sizes {
     ...flows,
     runtimeConfig: 1,
     metrics: METRICS,
-    events: EVENTS,
     maglevTableSize,
     scratch: Math.max(widest * KEY_ROOM, roomy.maglevBackends * 128) + 1024,
     templates: 64,

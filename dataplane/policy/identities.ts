@@ -26,6 +26,9 @@ export const LOCAL_SCOPE = 1 << 24;
 const IGNORED =
   /^(pod-template-hash|pod-template-generation|controller-revision-hash|controller-uid|statefulset\.kubernetes\.io\/pod-name|batch\.kubernetes\.io\/.*|job-name|apps\.kubernetes\.io\/pod-index)$/;
 
+/** Whether a pod's label is one of its identity's, without any policy that asks for it. */
+export const isIdentityLabel = (key: string): boolean => !IGNORED.test(key);
+
 /** Pods that no policy can tell apart. */
 export interface PodIdentity {
   readonly number: number;

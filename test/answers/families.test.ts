@@ -131,12 +131,12 @@ test('in a cluster of IPv4, nothing goes to or comes from an address of IPv6', (
   );
 });
 
-test('UNKNOWN: what a Service says to ICMP, and an ipBlock that is to match pods of two addresses', () => {
+test('a Service answers no ICMP; UNKNOWN: an ipBlock that is to match pods of two addresses', () => {
   const state = stateOf(both('a', 5) + both('b', 6) + service('b', '10.96.0.9', 80, 8080));
   const ping = ask(state, 'default/a', 'svc:default/b', { protocol: 'ICMP', port: null }).answer;
   assert.deepEqual(
-    [ping.verdict, ping.depends, ping.service],
-    ['UNKNOWN', ['whether 10.96.0.9 answers ICMP: Service default/b stands for its ports alone'], null],
+    [ping.verdict, ping.reason?.code, ping.hints],
+    ['DENIED', 158, ['Service default/b answers TCP 80, and no ICMP']],
   );
   const blocked = stateOf(both('a', 5) + both('b', 6) + policy('ingress: [{from: [{ipBlock: {cidr: 10.1.0.0/16}}]}]'), {
     ...DUAL,

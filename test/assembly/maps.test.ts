@@ -2,22 +2,29 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { MapError, MapId } from '../../assembly/abi.js';
-import { formatAddress, maskOf } from '../../dataplane/addresses.js';
-import { decode, encode, type Bytes } from '../../dataplane/wasm.js';
+import { MapError, MapId, Program } from '../../assembly/abi.js';
+import { formatAddress, maskOf, type Address } from '../../dataplane/addresses.js';
+import { MAPS, type FamilyMaps } from '../../dataplane/loader/families.js';
+import { MAP_NAMES } from '../../dataplane/reasons.js';
+import { decode, encode, type Bytes, type Datapath } from '../../dataplane/wasm.js';
 import {
   CtEntry,
-  EndpointInfo,
-  EndpointKey4,
-  IpcacheKey4,
   CtTuple4,
+  EndpointConfig,
+  EndpointInfo,
+  FragmentPorts,
+  IpcacheKey4,
+  LbAffinityMatch,
+  LbAffinityMatched,
+  LbAffinityValue,
   LbBackend4,
   LbBackendKey,
-  LbKey4,
-  LbReverseNat4,
   LbReverseNatKey,
   LbService,
-  NodeKey4,
+  LbSourceRange,
+  MaglevKey,
+  MetricsValue,
+  NodeConfig,
   NodeValue,
   PolicyEntry,
   PolicyKey,
@@ -27,80 +34,197 @@ import { datapath, SMALL } from '../datapath.js';
 
 const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 1);
 
-interface Filled {
-  readonly name: string;
-  readonly map: MapId;
+/** A map as the host fills it: entry by entry, from 1 on. */
+interface Container {
   readonly capacity: number;
-  readonly key: (i: number) => Bytes;
-  readonly value: Bytes;
+  /** 0, or why there is no room. */
+  readonly add: (dataplane: Datapath, i: number) => number;
+  readonly remove: (dataplane: Datapath, i: number) => number;
+  /** What one more than fits is answered: 0 from a map that makes room for itself. */
+  readonly full: number;
+  /** What a second removal is answered. */
+  readonly gone: number;
+  /** The entry that fits once the first is removed. */
+  readonly next: number;
 }
 
-const FILLED: readonly Filled[] = [
-  {
-    name: 'lb4_services',
-    map: MapId.LB4_SERVICES,
-    capacity: SMALL.services4,
-    key: (i) => encode(LbKey4, { address: i, dport: 80 }),
-    value: encode(LbService, { count: 1 }),
-  },
-  {
-    name: 'lb4_backends',
-    map: MapId.LB4_BACKENDS,
-    capacity: SMALL.backends4,
-    key: (backendId) => encode(LbBackendKey, { backendId }),
-    value: encode(LbBackend4, { port: 80 }),
-  },
-  {
-    name: 'lb4_reverse_nat',
-    map: MapId.LB4_REVERSE_NAT,
-    capacity: SMALL.reverseNat4,
-    key: (revNatIndex) => encode(LbReverseNatKey, { revNatIndex }),
-    value: encode(LbReverseNat4, { port: 80 }),
-  },
-  {
-    name: 'ipcache',
-    map: MapId.IPCACHE4,
-    capacity: SMALL.ipcache4,
-    key: (address) => encode(IpcacheKey4, { prefixLength: 32, address }),
-    value: encode(RemoteEndpointInfo, { secIdentity: 2 }),
-  },
-  {
-    name: 'policy',
-    map: MapId.POLICY,
-    capacity: SMALL.policy,
-    key: (secLabel) => encode(PolicyKey, { policyId: 1, secLabel }),
-    value: encode(PolicyEntry, {}),
-  },
-  {
-    name: 'lxc',
-    map: MapId.LXC4,
-    capacity: SMALL.lxc4,
-    key: (address) => encode(EndpointKey4, { address, node: 1 }),
-    value: encode(EndpointInfo, { lxcId: 1 }),
-  },
-  {
-    name: 'nodes',
-    map: MapId.NODES4,
-    capacity: SMALL.nodes4,
-    key: (address) => encode(NodeKey4, { address }),
-    value: encode(NodeValue, { node: 1 }),
-  },
-];
+function keyed(map: MapId, capacity: number, key: (i: number) => Bytes, value: Bytes): Container {
+  return {
+    capacity,
+    add: (dataplane, i) => dataplane.update(map, key(i), value),
+    remove: (dataplane, i) => dataplane.delete(map, key(i)),
+    full: MapError.E2BIG,
+    gone: MapError.ENOENT,
+    next: capacity + 1,
+  };
+}
 
-for (const { name, map, capacity, key, value } of FILLED) {
-  test(`${name}: refuses at capacity + 1 and at twice capacity, and works again after a delete`, () => {
+/** Makes room by taking the entry that was not looked at for longest. */
+const lru = (...of: Parameters<typeof keyed>): Container => ({ ...keyed(...of), full: 0 });
+
+/** Has each index from the start, so that what is taken out leaves zeros, and only it fits in there again. */
+function array(map: MapId, capacity: number, value: Bytes): Container {
+  const index = (i: number): Bytes => String.fromCharCode((i - 1) & 255, (i - 1) >> 8, 0, 0);
+  return { ...keyed(map, capacity, index, value), gone: 0, next: 1 };
+}
+
+/** The maps of one family, numbered as IPv4's. `at` makes addresses. */
+const ofFamily = (name: '4' | '6', maps: FamilyMaps, at: (i: number) => Address) => ({
+  [MapId.LB4_SERVICES]: keyed(
+    maps.map(MapId.LB4_SERVICES),
+    SMALL[`services${name}`],
+    (i) => encode(maps.LbKey, { address: at(i), dport: 80 }),
+    encode(LbService, { count: 1 }),
+  ),
+  [MapId.LB4_BACKENDS]: keyed(
+    maps.map(MapId.LB4_BACKENDS),
+    SMALL[`backends${name}`],
+    (backendId) => encode(LbBackendKey, { backendId }),
+    encode(maps.LbBackend, { port: 80 }),
+  ),
+  [MapId.LB4_REVERSE_NAT]: keyed(
+    maps.map(MapId.LB4_REVERSE_NAT),
+    SMALL[`reverseNat${name}`],
+    (revNatIndex) => encode(LbReverseNatKey, { revNatIndex }),
+    encode(maps.LbReverseNat, { port: 80 }),
+  ),
+  [MapId.LB4_MAGLEV]: {
+    capacity: SMALL[`maglev${name}`],
+    add: (dataplane: Datapath, i: number) =>
+      dataplane.buildMaglev(
+        i,
+        [{ backendId: i, weight: 1, name: `[10.0.0.${i}:80/TCP,State:active]` }],
+        maps.map(MapId.LB4_MAGLEV),
+      ),
+    remove: (dataplane: Datapath, revNatIndex: number) =>
+      dataplane.delete(maps.map(MapId.LB4_MAGLEV), encode(MaglevKey, { revNatIndex })),
+    full: MapError.E2BIG,
+    gone: MapError.ENOENT,
+    next: SMALL[`maglev${name}`] + 1,
+  },
+  [MapId.LB4_AFFINITY]: lru(
+    maps.map(MapId.LB4_AFFINITY),
+    SMALL[`affinity${name}`],
+    (i) => encode(maps.LbAffinityKey, { address: at(i), revNatIndex: 1 }),
+    encode(LbAffinityValue, { backendId: 1 }),
+  ),
+  [MapId.LB4_SOURCE_RANGE]: keyed(
+    maps.map(MapId.LB4_SOURCE_RANGE),
+    SMALL[`sourceRange${name}`],
+    (i) => encode(maps.LbSourceRangeKey, { revNatIndex: 1, prefixLength: 32, address: at(i) }),
+    encode(LbSourceRange, { present: 1 }),
+  ),
+  [MapId.CT4]: lru(
+    maps.map(MapId.CT4),
+    SMALL[`conntrack${name}`],
+    (i) => encode(maps.CtTuple, { daddr: at(i), sport: 1, dport: 2 }),
+    encode(CtEntry, { packets: 1n }),
+  ),
+  [MapId.SNAT4]: lru(
+    maps.map(MapId.SNAT4),
+    SMALL[`snat${name}`],
+    (i) => encode(maps.CtTuple, { daddr: at(i), sport: 1, dport: 2 }),
+    encode(maps.NatEntry, { port: 3 }),
+  ),
+  [MapId.FRAGMENTS4]: lru(
+    maps.map(MapId.FRAGMENTS4),
+    SMALL[`fragments${name}`],
+    (i) => encode(maps.FragmentKey, { daddr: at(i), id: 1 }),
+    encode(FragmentPorts, { sport: 1 }),
+  ),
+  [MapId.IPCACHE4]: keyed(
+    maps.map(MapId.IPCACHE4),
+    SMALL[`ipcache${name}`],
+    (i) => encode(maps.IpcacheKey, { prefixLength: 32, address: at(i) }),
+    encode(RemoteEndpointInfo, { secIdentity: 2 }),
+  ),
+  [MapId.LXC4]: keyed(
+    maps.map(MapId.LXC4),
+    SMALL[`lxc${name}`],
+    (i) => encode(maps.EndpointKey, { address: at(i), node: 1 }),
+    encode(EndpointInfo, { lxcId: 1 }),
+  ),
+  [MapId.NODES4]: keyed(
+    maps.map(MapId.NODES4),
+    SMALL[`nodes${name}`],
+    (i) => encode(maps.NodeKey, { address: at(i) }),
+    encode(NodeValue, { node: 1 }),
+  ),
+});
+
+const FOUR = ofFamily('4', MAPS.IPv4, (i) => i);
+const SIX = ofFamily('6', MAPS.IPv6, (i) => BigInt(i) << 96n);
+
+/** What no test of this kind fits: counters, records, and the one configuration. */
+type Other = MapId.METRICS | MapId.EVENTS | MapId.RUNTIME_CONFIG | MapId.COUNT;
+
+/** Every map that the host fills; the compiler misses one that is not here. */
+const CONTAINERS: Readonly<Record<Exclude<MapId, Other>, Container>> = {
+  ...FOUR,
+  [MapId.LB6_SERVICES]: SIX[MapId.LB4_SERVICES],
+  [MapId.LB6_BACKENDS]: SIX[MapId.LB4_BACKENDS],
+  [MapId.LB6_REVERSE_NAT]: SIX[MapId.LB4_REVERSE_NAT],
+  [MapId.LB6_MAGLEV]: SIX[MapId.LB4_MAGLEV],
+  [MapId.LB6_AFFINITY]: SIX[MapId.LB4_AFFINITY],
+  [MapId.LB6_SOURCE_RANGE]: SIX[MapId.LB4_SOURCE_RANGE],
+  [MapId.CT6]: SIX[MapId.CT4],
+  [MapId.SNAT6]: SIX[MapId.SNAT4],
+  [MapId.FRAGMENTS6]: SIX[MapId.FRAGMENTS4],
+  [MapId.IPCACHE6]: SIX[MapId.IPCACHE4],
+  [MapId.LXC6]: SIX[MapId.LXC4],
+  [MapId.NODES6]: SIX[MapId.NODES4],
+  [MapId.AFFINITY_MATCH]: keyed(
+    MapId.AFFINITY_MATCH,
+    SMALL.affinityMatch,
+    (backendId) => encode(LbAffinityMatch, { backendId, revNatIndex: 1 }),
+    encode(LbAffinityMatched, { present: 1 }),
+  ),
+  [MapId.POLICY]: keyed(
+    MapId.POLICY,
+    SMALL.policy,
+    (secLabel) => encode(PolicyKey, { policyId: 1, secLabel }),
+    encode(PolicyEntry, {}),
+  ),
+  [MapId.ENDPOINT_CONFIG]: array(MapId.ENDPOINT_CONFIG, SMALL.endpointConfig, encode(EndpointConfig, { policyId: 1 })),
+  [MapId.NODE_CONFIG]: array(MapId.NODE_CONFIG, SMALL.nodeConfig, encode(NodeConfig, { ipv4: 1 })),
+};
+
+for (const [id, { capacity, add, remove, full, gone, next }] of Object.entries(CONTAINERS)) {
+  const map = Number(id) as keyof typeof CONTAINERS;
+  test(`${MAP_NAMES[map]}: at capacity, one beyond and at twice capacity, and again after a delete`, () => {
     const dataplane = datapath();
-    for (let i = 1; i <= capacity; i++) assert.equal(dataplane.update(map, key(i), value), 0);
-    assert.equal(dataplane.wasm.mapCount(map), dataplane.wasm.mapCapacity(map));
-    for (let i = capacity + 1; i <= 2 * capacity; i++)
-      assert.equal(dataplane.update(map, key(i), value), MapError.E2BIG);
-    assert.equal(dataplane.update(map, key(1), value), 0, 'an entry that is there can be updated');
-    assert.equal(dataplane.delete(map, key(1)), 0);
-    assert.equal(dataplane.delete(map, key(1)), MapError.ENOENT);
-    assert.equal(dataplane.update(map, key(capacity + 1), value), 0);
+    for (let i = 1; i <= capacity; i++) assert.equal(add(dataplane, i), 0);
+    assert.equal(dataplane.wasm.mapCount(map), capacity);
+    assert.equal(dataplane.wasm.mapCapacity(map), capacity);
+    for (let i = capacity + 1; i <= 2 * capacity; i++) assert.equal(add(dataplane, i), full);
+    assert.equal(dataplane.wasm.mapCount(map), capacity);
+    const [held, room] = full === 0 ? [2 * capacity, 2 * capacity + 1] : [1, next];
+    assert.equal(add(dataplane, held), 0, 'an entry that is there can be updated');
+    assert.equal(remove(dataplane, held), 0);
+    assert.equal(remove(dataplane, held), gone);
+    assert.equal(add(dataplane, room), 0);
     assert.equal(dataplane.wasm.mapCount(map), capacity);
   });
 }
+
+test('cilium_metrics is counted by packets alone', () => {
+  const dataplane = datapath();
+  assert.equal(dataplane.update(MapId.METRICS, '\0\0\0\0', encode(MetricsValue, { count: 1n })), MapError.EINVAL);
+  assert.equal(dataplane.delete(MapId.METRICS, '\0\0\0\0'), MapError.EINVAL);
+});
+
+test('cilium_events: at capacity nothing is missed, beyond it is counted, and there is room again once it is read', () => {
+  const packet = { frame: new Uint8Array(4), node: 1, program: Program.FROM_NETDEV, endpoint: 0 };
+  const { events } = datapath().traced(packet);
+  assert.ok(events.length > 1, 'the packet leaves more than one record');
+  const fitting = datapath({ events: events.length }).traced(packet);
+  assert.deepEqual([fitting.events, fitting.lost], [events, 0]);
+  const small = datapath({ events: events.length - 1 });
+  for (let again = 0; again < 3; again++) {
+    const cut = small.traced(packet);
+    assert.deepEqual([cut.events, cut.lost], [events.slice(0, -1), 1]);
+  }
+});
 
 test('ct4 makes room for itself', () => {
   const dataplane = datapath({ conntrack4: 64 });

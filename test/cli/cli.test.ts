@@ -159,6 +159,35 @@ test('trace as JSON: forward and reply, each hop with its look-ups', () => {
   assert.equal(trace.reply.at(-2)!.action, 'lb');
 });
 
+test('trace as Cilium shows it: flows as JSON Lines and compact, and the monitor’s lines', () => {
+  const as = (format: string): string[] => {
+    const asked = ['trace', 'app', '--from', 'default/b', '--to', 'default/a', '--port', '80', '--format', format];
+    return hopscope(asked).stdout.trim().split('\n');
+  };
+  const flows = as('hubble-json').map((line) => JSON.parse(line) as { flow: { verdict: string }; node_name: string });
+  assert.deepEqual(Object.keys(flows[0]!), ['flow', 'node_name', 'time']);
+  assert.ok(flows.every(({ flow, node_name: node }) => flow.verdict === 'FORWARDED' && node.startsWith('worker-')));
+  assert.match(
+    as('hubble-compact')[0]!,
+    /^Jan {2}1 00:00:00\.001: default\/b:40000 \(ID:\d+\) <> default\/a:80 \(ID:\d+\) from-endpoint FORWARDED \(TCP Flags: SYN\)$/,
+  );
+  assert.match(
+    as('monitor').slice(0, 2).join('\n'),
+    /^# worker-\d\n<- endpoint \d+ flow 0x[0-9a-f]+ , identity \d+->unknown state unknown ifindex 0 orig-ip 0\.0\.0\.0: .* tcp SYN$/,
+  );
+  assert.equal(as('hubble-json').length, as('hubble-compact').length);
+});
+
+test('maps as text: under the command that would list them, with their lines', () => {
+  const { stdout, status } = hopscope(['maps', 'app', '--map', 'cilium_lb4_services_v2']);
+  assert.equal(status, 0);
+  assert.match(
+    stdout,
+    /^cilium_lb4_services_v2 \(3\): cilium bpf lb list\n {2}SERVICE ADDRESS +BACKEND ADDRESS \(REVNAT_ID\) \(SLOT\) +ORIGIN\n/,
+  );
+  assert.match(stdout, /:80\/TCP \(1\) +[\d.]+:8080\/TCP \(1\) \(1\) +app\/a\.yaml:\d+ app\/nested\/svc\.json:\d+\n/);
+});
+
 test('check exits 1 when it finds something, 0 below the threshold', () => {
   write(
     'bad/svc.yaml',

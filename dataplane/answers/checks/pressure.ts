@@ -1,0 +1,200 @@
+/**
+ * How full the manifests would make Cilium's maps: the datapath here takes as much memory as it needs, but a cluster's own
+ * Cilium refuses what goes beyond its maps' capacities. Maps that packets fill (conntrack, NAT, affinity) make room for
+ * themselves, and no manifest says how full they get.
+ */
+import { parsePrefix, formatPrefix } from '../../addresses.js';
+import type { ClusterService } from '../../cluster/cluster.js';
+import type { Frontend } from '../../loader/entries.js';
+import type { Place } from '../../manifests/place.js';
+import { problem, type Problem } from '../../problems.js';
+import type { State } from '../../state.js';
+import { named } from '../../words.js';
+
+/** Capacities as Cilium's agent creates its maps, and the option that raises each. Cilium docs, "eBPF Maps"; `pkg/option`, `pkg/maps`. */
+const MAPS = {
+  cilium_lb4_services_v2: { capacity: 65536, option: '--bpf-lb-service-map-max' },
+  cilium_lb4_backends_v3: { capacity: 65536, option: '--bpf-lb-service-backend-map-max' },
+  cilium_lb4_reverse_nat: { capacity: 65536, option: '--bpf-lb-rev-nat-map-max' },
+  cilium_lb_affinity_match: { capacity: 65536, option: '--bpf-lb-affinity-map-max' },
+  cilium_lb4_source_range: { capacity: 65536, option: '--bpf-lb-source-range-map-max' },
+  cilium_lb4_maglev: { capacity: 65536, option: '--bpf-lb-maglev-map-max' },
+  /** One an endpoint. */
+  cilium_policy_v2: { capacity: 16384, option: '--bpf-policy-map-max' },
+  cilium_ipcache_v2: { capacity: 512000, option: null },
+  /** One a node. */
+  cilium_lxc: { capacity: 65535, option: null },
+} as const satisfies Record<string, { readonly capacity: number; readonly option: string | null }>;
+
+export type MapName = keyof typeof MAPS;
+export type Capacities = Readonly<Record<MapName, number>>;
+
+export const CAPACITIES = Object.fromEntries(
+  Object.entries(MAPS).map(([name, { capacity }]) => [name, capacity]),
+) as Capacities;
+
+/** From here on a map counts as nearly full. Cilium's own metric cilium_bpf_map_pressure is watched for this share. */
+const NEARLY_FULL = 0.9;
+
+/** What puts entries into a map, and how many. */
+interface Share {
+  /** With its kind: Service `shop/cart`. */
+  readonly what: string;
+  /** null for what no manifest names. */
+  readonly at: Place | null;
+  readonly entries: number;
+}
+
+interface Filling {
+  readonly map: MapName;
+  /** Whose map it is, where there are several: ` of node …`. */
+  readonly whose: string;
+  readonly shares: readonly Share[];
+}
+
+export function checkPressure(state: State, capacities: Capacities = CAPACITIES): Problem[] {
+  return [
+    ...serviceFillings(state),
+    ipcacheFilling(state),
+    ...endpointFillings(state),
+    ...policyFillings(state),
+  ].flatMap((filling) => pressure(filling, capacities[filling.map]));
+}
+
+/** Said where most of the entries come from. */
+function pressure({ map, whose, shares }: Filling, capacity: number): Problem[] {
+  const total = shares.reduce((sum, { entries }) => sum + entries, 0);
+  if (total < capacity * NEARLY_FULL) return [];
+  const placed = [...shares].sort((a, b) => b.entries - a.entries).filter(({ at }) => at !== null);
+  const [most, ...others] = placed;
+  if (!most) return [];
+  const level =
+    total > capacity
+      ? `needs ${digits(total)} entries, and Cilium's has room for ${digits(capacity)}: what comes last would be refused`
+      : `holds ${digits(total)} of at most ${digits(capacity)} entries`;
+  const { option } = MAPS[map];
+  return [
+    problem(
+      total > capacity ? 'HS5002' : 'HS5001',
+      most.at!,
+      `The map ${map}${whose} ${level}; ${most.what} puts ${digits(most.entries)} there.`,
+      {
+        related: others
+          .slice(0, 3)
+          .map(({ at, what, entries }) => ({ at: at!, message: `${what} puts ${digits(entries)} there.` })),
+        fixes: option === null ? [] : [`start cilium-agent with a larger ${option}`],
+      },
+    ),
+  ];
+}
+
+const digits = (number: number): string => `${number}`.replace(/\B(?=(\d{3})+$)/g, ',');
+
+/** Shares with the same text become one. */
+class Shares {
+  private readonly byText = new Map<string, Share>();
+
+  add(what: string, at: Place | null, entries = 1): void {
+    const known = this.byText.get(what);
+    this.byText.set(what, { what, at: known?.at ?? at, entries: (known?.entries ?? 0) + entries });
+  }
+
+  get list(): Share[] {
+    return [...this.byText.values()];
+  }
+}
+
+const nameOf = ({ namespace, name }: ClusterService): string => `Service ${named(`${namespace}/${name}`)}`;
+
+function serviceFillings(state: State): Filling[] {
+  const { frontends } = state.desired;
+  const everywhere = frontends.filter(({ node }) => node === 0);
+  const filling = (map: MapName, some: readonly Frontend[], entriesOf: (frontend: Frontend) => number): Filling => {
+    const shares = new Shares();
+    for (const frontend of some) {
+      const entries = entriesOf(frontend);
+      if (entries > 0) shares.add(nameOf(frontend.service), frontend.service.source.metadata.name.at, entries);
+    }
+    return { map, whose: '', shares: shares.list };
+  };
+  const known = new Set<number | string>();
+  const first = (key: number | string): boolean => !known.has(key) && known.add(key).has(key);
+  return [
+    // A master and a slot a backend, and each address once more for its other ports.
+    filling(
+      'cilium_lb4_services_v2',
+      onFullestNode(frontends),
+      ({ backends, type, address }) =>
+        1 + backends.length + (type !== 'NodePort' && first(`address ${address}`) ? 1 : 0),
+    ),
+    filling('cilium_lb4_backends_v3', everywhere, ({ backends }) => backends.filter(({ id }) => first(id)).length),
+    filling('cilium_lb4_reverse_nat', everywhere, () => 1),
+    filling('cilium_lb_affinity_match', everywhere, ({ service, backends }) =>
+      service.source.affinitySeconds === null ? 0 : backends.length,
+    ),
+    filling('cilium_lb4_source_range', everywhere, ({ type, service }) =>
+      type === 'LoadBalancer' ? service.source.loadBalancerSourceRanges.length : 0,
+    ),
+    // Cilium picks by Maglev only for clients outside.
+    filling('cilium_lb4_maglev', everywhere, ({ type, backends }) =>
+      state.settings['loadBalancer.algorithm'] === 'maglev' && type !== 'ClusterIP' && backends.length > 0 ? 1 : 0,
+    ),
+  ];
+}
+
+/** Frontends that one node's map holds: all, and of those that keep clients to their node, its own. */
+function onFullestNode(frontends: readonly Frontend[]): Frontend[] {
+  const entriesOn = new Map<number, number>([[0, 0]]);
+  for (const { node, backends } of frontends)
+    if (node !== 0) entriesOn.set(node, (entriesOn.get(node) ?? 0) + 1 + backends.length);
+  const [fullest] = [...entriesOn].reduce((most, one) => (one[1] > most[1] ? one : most));
+  return frontends.filter(({ node }) => node === 0 || node === fullest);
+}
+
+function ipcacheFilling({ cluster }: State): Filling {
+  const shares = new Shares();
+  shares.add('the whole world', null);
+  for (const { workload, hostNetwork, source } of cluster.pods)
+    if (!hostNetwork) shares.add(named(workload.ref), source);
+  for (const { source } of cluster.nodes) shares.add('the nodes', source);
+  const known = new Set<string>();
+  for (const { metadata, ingress, egress } of cluster.policies) {
+    const peers = [...(ingress?.rules ?? []), ...(egress?.rules ?? [])].flatMap((rule) => rule.peers ?? []);
+    for (const { value } of peers.flatMap(({ ipBlock }) => (ipBlock ? [ipBlock.cidr, ...ipBlock.except] : []))) {
+      const prefix = parsePrefix(value);
+      if (prefix === null || known.has(formatPrefix(prefix))) continue;
+      known.add(formatPrefix(prefix));
+      shares.add(`NetworkPolicy ${named(`${metadata.namespace}/${metadata.name.value}`)}`, metadata.name.at);
+    }
+  }
+  return { map: 'cilium_ipcache_v2', whose: '', shares: shares.list };
+}
+
+/** Each node's pods, and its own address. */
+function endpointFillings({ cluster }: State): Filling[] {
+  const byNode = new Map(cluster.nodes.map((node) => [node, new Shares()]));
+  for (const [node, shares] of byNode) shares.add('the node', node.source);
+  for (const { node, workload, hostNetwork, source } of cluster.pods)
+    if (!hostNetwork) byNode.get(node)?.add(named(workload.ref), source);
+  return [...byNode].map(([node, shares]) => ({
+    map: 'cilium_lxc',
+    whose: ` of node ${named(node.name)}`,
+    shares: shares.list,
+  }));
+}
+
+/** Pods to which the same policies apply have maps alike: one of them is named. */
+function policyFillings({ policies, identities }: State): Filling[] {
+  return policies.policies.map(({ id, entries }): Filling => {
+    const shares = new Shares();
+    for (const { origins } of entries) {
+      const [rule] = origins;
+      if (rule)
+        shares.add(`${rule.kind} ${named(`${rule.namespace}/${rule.name}`)} ${rule.direction}[${rule.index}]`, rule.at);
+      else shares.add('no policy', null);
+    }
+    const member = identities.pods.find((identity) => policies.ofIdentity.get(identity)?.id === id);
+    const ref = member ? ` of ${named(member.example.workload.ref)}` : '';
+    return { map: 'cilium_policy_v2', whose: ref, shares: shares.list };
+  });
+}
