@@ -69,10 +69,8 @@ class Walker {
   claimed: f64;
 }
 
-/** Takes memory for `capacity` tables of `tableSize` slots, built from at most `backends` backends each. */
+/** Takes memory for the pool of `capacity` tables of `tableSize` slots, built from at most `backends` backends each. */
 export function create(capacity: u32, tableSize: u32, backends: u32): void {
-  tables<u32>().create(capacity);
-  tables<v128>().create(capacity);
   size = tableSize;
   spare = take((<usize>capacity) << 2);
   const pool = take((<usize>capacity * tableSize) << 2);
