@@ -38,14 +38,14 @@ else {
     },
   });
   const [what, ...words] = positionals;
-  const seed = Number(values.seed);
+  const seed = whole(values.seed);
   await buildDatapath();
   await bundle();
   const harness = await import(pathToFileURL(resolve(BUNDLE)).href);
   if (what !== 'memory' && what !== 'broken') throw new Error('fuzz.mjs memory, or fuzz.mjs broken');
   if (what === 'broken') process.exitCode = await broken(harness, seed, words.join(' '));
-  else if (values.packet) process.exitCode = showPacket(harness, seed, values.build ?? 'fast', Number(values.packet));
-  else process.exitCode = memory(harness, seed, Number(values.packets));
+  else if (values.packet) process.exitCode = showPacket(harness, seed, values.build ?? 'fast', whole(values.packet));
+  else process.exitCode = memory(harness, seed, whole(values.packets));
 }
 
 async function bundle() {
@@ -76,6 +76,12 @@ async function bundle() {
 /** A build as `npm run build` makes it, instrumented. */
 function shipped({ instrument }, build) {
   return instrument(readFileSync(build === 'trace' ? 'pkg/dataplane.trace.wasm' : 'pkg/dataplane.wasm'), true);
+}
+
+/** Nothing less than a number, or no packet would run and none would be found guilty. */
+function whole(text) {
+  if (!/^\d+$/.test(text)) throw new Error(`${text} is no number`);
+  return Number(text);
 }
 
 function thousands(number) {
@@ -179,9 +185,12 @@ async function serve() {
       const module = instrument(await compile(broken.build, broken), false);
       const run = { seed, from: 0, packets: BROKEN_PACKETS, recording: broken.build === 'trace', once: true };
       const [found] = fuzz(module, all, run).found;
-      parentPort.postMessage({ found, text: found ? `packet ${found.packet}, ${found.text}` : 'nothing was found' });
+      parentPort.postMessage({
+        found: found?.memory,
+        text: found ? `packet ${found.packet}, ${found.text}` : 'nothing was found',
+      });
     } catch (error) {
-      parentPort.postMessage({ found: null, text: error.message });
+      parentPort.postMessage({ found: false, text: error.message });
     }
   });
 }

@@ -22,6 +22,8 @@ export interface Found {
   /** The packet that did it; the first of its epoch when it was not a packet but the maps' host. */
   readonly packet: number;
   readonly text: string;
+  /** Whether it is a Violation; else another trap. */
+  readonly memory: boolean;
 }
 
 export interface Report {
@@ -145,7 +147,8 @@ export function fuzz(module: WebAssembly.Module, clusters: readonly Loaded[], ru
       for (; batch < last; batch += size) lane.batch(guarded, batch, Math.min(size, last - batch));
     } catch (error) {
       if (!(error instanceof Violation || error instanceof WebAssembly.RuntimeError)) throw error;
-      found.push({ packet: Math.min(batch + lane.current, last - 1), text: error.message });
+      const packet = Math.min(batch + lane.current, last - 1);
+      found.push({ packet, text: error.message, memory: error instanceof Violation });
       lane.reset();
     }
     packet = last;

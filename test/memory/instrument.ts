@@ -11,7 +11,7 @@
  *   +--------+-------------+-------+----------+-------+----------+-----+-------------+---------------------+
  *
  * The regions are those that `arena.take` hands out, known by its writes to the arena's top, to the byte and with a guard
- * behind each. The packet in hand is known by its record: the datapath takes the batch's records in order, so that the first
+ * behind each; only where static data ends is known to 64 bytes. The packet in hand is known by its record: the datapath takes the batch's records in order, so that the first
  * touch of the next record closes the last packet's bytes and opens the next one's.
  */
 import binaryen from 'binaryen';
@@ -31,7 +31,7 @@ export const enum May {
 /** Where the shadow begins, and so how far the datapath's own memory may reach. */
 export const SHADOW = 32 << 20;
 /** The harness's words, right below the shadow. */
-export const CONTROL = SHADOW - 65536;
+export const CONTROL = SHADOW - (1 << 17);
 /** AssemblyScript puts static data from here on, so that small addresses are null ones. */
 export const STATIC_BASE = 1024;
 /** Bytes behind each region that belong to nobody. */
@@ -171,7 +171,7 @@ ${wideHook('store')}
   ${open('(local.get $start)', `(i32.sub ${limit(4)} (local.get $start))`, May.ALL)}
   (i32.const 1))`;
 
-/** \`arena.take\` moves its top to \`(end + 63) & ~63\`: what lies between is a region. */
+/** `arena.take` moves its top to `(end + 63) & ~63`: what lies between the old top and `end` is a region. */
 const take = (top: string): string => `
 (func $take (param $end i32) (param $mask i32) (result i32)
   (local $start i32)
