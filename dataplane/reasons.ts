@@ -14,7 +14,8 @@ const REASONS: Readonly<Record<DropReason, readonly [name: string, text: string]
   [DropReason.POLICY]: ['POLICY_DENIED', 'Policy denied'],
   [DropReason.INVALID]: ['INVALID_PACKET_DROPPED', 'Invalid packet'],
   [DropReason.CT_INVALID_HDR]: ['CT_TRUNCATED_OR_INVALID_HEADER', 'CT: Truncated or invalid header'],
-  [DropReason.FRAG_NEEDED]: ['FRAGMENTATION_NEEDED', 'Fragmentation needed'],
+  // Hubble's name is that of the reason that had this number before.
+  [DropReason.FRAG_NEEDED]: ['CT_MISSING_TCP_ACK_FLAG', 'Fragmentation needed'],
   [DropReason.CT_UNKNOWN_PROTO]: ['CT_UNKNOWN_L4_PROTOCOL', 'CT: Unknown L4 protocol'],
   [DropReason.UNKNOWN_L3]: ['UNSUPPORTED_L3_PROTOCOL', 'Unsupported L3 protocol'],
   [DropReason.UNKNOWN_L4]: ['UNKNOWN_L4_PROTOCOL', 'Unknown L4 protocol'],

@@ -85,3 +85,39 @@ export const mapsOf = (address: Address): FamilyMaps => MAPS[familyOf(address)];
 
 /** Of a pair of maps, one a family, IPv4's; any other map is itself. */
 export const pairOf = (map: MapId): MapId => (map < MapId.AFFINITY_MATCH ? map & ~1 : map);
+
+/** The maps of which each family has one, by IPv4's numbers, and by IPv6's. */
+type Four =
+  | MapId.LB4_SERVICES
+  | MapId.LB4_BACKENDS
+  | MapId.LB4_REVERSE_NAT
+  | MapId.LB4_MAGLEV
+  | MapId.LB4_AFFINITY
+  | MapId.LB4_SOURCE_RANGE
+  | MapId.CT4
+  | MapId.SNAT4
+  | MapId.FRAGMENTS4
+  | MapId.IPCACHE4
+  | MapId.LXC4
+  | MapId.NODES4;
+type Six =
+  | MapId.LB6_SERVICES
+  | MapId.LB6_BACKENDS
+  | MapId.LB6_REVERSE_NAT
+  | MapId.LB6_MAGLEV
+  | MapId.LB6_AFFINITY
+  | MapId.LB6_SOURCE_RANGE
+  | MapId.CT6
+  | MapId.SNAT6
+  | MapId.FRAGMENTS6
+  | MapId.IPCACHE6
+  | MapId.LXC6
+  | MapId.NODES6;
+
+/** Something for each map of both families, from what makes it for one family's by IPv4's numbers. */
+export function ofBoth<Value>(
+  of: (maps: FamilyMaps, family: Family) => Record<Four, Value>,
+): Record<Four | Six, Value> {
+  const six = Object.entries(of(IPV6, 'IPv6')).map(([map, value]) => [IPV6.map(Number(map)), value] as const);
+  return { ...of(IPV4, 'IPv4'), ...(Object.fromEntries(six) as Record<Six, Value>) };
+}

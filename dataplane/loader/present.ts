@@ -25,7 +25,7 @@ import {
 } from '../../pkg/structs.js';
 import { formatAddress } from '../addresses.js';
 import { decode, type Bytes, type StructType } from '../wasm.js';
-import { MAPS, type Dual, type FamilyMaps } from './families.js';
+import { ofBoth, type Dual, type FamilyMaps } from './families.js';
 
 export type Presented = Readonly<Record<string, unknown>>;
 
@@ -234,23 +234,8 @@ const schemasOf = (family: FamilyMaps) => ({
   ),
 });
 
-/** The same, numbered as IPv6's. */
-const SIX = schemasOf(MAPS.IPv6);
-
 export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>, Schema>> = {
-  ...schemasOf(MAPS.IPv4),
-  [MapId.LB6_SERVICES]: SIX[MapId.LB4_SERVICES],
-  [MapId.LB6_BACKENDS]: SIX[MapId.LB4_BACKENDS],
-  [MapId.LB6_REVERSE_NAT]: SIX[MapId.LB4_REVERSE_NAT],
-  [MapId.LB6_MAGLEV]: SIX[MapId.LB4_MAGLEV],
-  [MapId.LB6_AFFINITY]: SIX[MapId.LB4_AFFINITY],
-  [MapId.LB6_SOURCE_RANGE]: SIX[MapId.LB4_SOURCE_RANGE],
-  [MapId.CT6]: SIX[MapId.CT4],
-  [MapId.SNAT6]: SIX[MapId.SNAT4],
-  [MapId.FRAGMENTS6]: SIX[MapId.FRAGMENTS4],
-  [MapId.IPCACHE6]: SIX[MapId.IPCACHE4],
-  [MapId.LXC6]: SIX[MapId.LXC4],
-  [MapId.NODES6]: SIX[MapId.NODES4],
+  ...ofBoth<Schema>(schemasOf),
   [MapId.AFFINITY_MATCH]: schema(
     LbAffinityMatch,
     LbAffinityMatched,

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { MapError, MapId, Program } from '../../assembly/abi.js';
 import { formatAddress, maskOf, type Address } from '../../dataplane/addresses.js';
-import { MAPS, type FamilyMaps } from '../../dataplane/loader/families.js';
+import { ofBoth, type FamilyMaps } from '../../dataplane/loader/families.js';
 import { MAP_NAMES } from '../../dataplane/reasons.js';
 import { decode, encode, type Bytes, type Datapath } from '../../dataplane/wasm.js';
 import {
@@ -152,27 +152,14 @@ const ofFamily = (name: '4' | '6', maps: FamilyMaps, at: (i: number) => Address)
   ),
 });
 
-const FOUR = ofFamily('4', MAPS.IPv4, (i) => i);
-const SIX = ofFamily('6', MAPS.IPv6, (i) => BigInt(i) << 96n);
-
 /** What no test of this kind fits: counters, records, and the one configuration. */
 type Other = MapId.METRICS | MapId.EVENTS | MapId.RUNTIME_CONFIG | MapId.COUNT;
 
 /** Every map that the host fills; the compiler misses one that is not here. */
 const CONTAINERS: Readonly<Record<Exclude<MapId, Other>, Container>> = {
-  ...FOUR,
-  [MapId.LB6_SERVICES]: SIX[MapId.LB4_SERVICES],
-  [MapId.LB6_BACKENDS]: SIX[MapId.LB4_BACKENDS],
-  [MapId.LB6_REVERSE_NAT]: SIX[MapId.LB4_REVERSE_NAT],
-  [MapId.LB6_MAGLEV]: SIX[MapId.LB4_MAGLEV],
-  [MapId.LB6_AFFINITY]: SIX[MapId.LB4_AFFINITY],
-  [MapId.LB6_SOURCE_RANGE]: SIX[MapId.LB4_SOURCE_RANGE],
-  [MapId.CT6]: SIX[MapId.CT4],
-  [MapId.SNAT6]: SIX[MapId.SNAT4],
-  [MapId.FRAGMENTS6]: SIX[MapId.FRAGMENTS4],
-  [MapId.IPCACHE6]: SIX[MapId.IPCACHE4],
-  [MapId.LXC6]: SIX[MapId.LXC4],
-  [MapId.NODES6]: SIX[MapId.NODES4],
+  ...ofBoth<Container>((maps, family) =>
+    family === 'IPv4' ? ofFamily('4', maps, (i) => i) : ofFamily('6', maps, (i) => BigInt(i) << 96n),
+  ),
   [MapId.AFFINITY_MATCH]: keyed(
     MapId.AFFINITY_MATCH,
     SMALL.affinityMatch,
