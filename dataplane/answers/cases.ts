@@ -1,7 +1,11 @@
 /** The packets that a question stands for: for each kind of sender and of destination one, and for each kind of backend. */
+import { contains } from '../addresses.js';
 import type { ClusterBackend, ClusterNode, ClusterPod, ClusterService } from '../cluster/cluster.js';
-import type { Frontend } from '../loader/entries.js';
+import { inPodRange, type Frontend } from '../loader/entries.js';
+import { isExternal } from '../loader/scopes.js';
+import { isKubeProxy } from '../settings.js';
 import { identityOf, policyOf, type State } from '../state.js';
+import { isUnallocated } from './kube-proxy.js';
 import { externalClasses, outsideIn, podAt, run, type Outcome, type Probe, type Sender } from './probe.js';
 import type { Target } from './refs.js';
 
@@ -105,7 +109,7 @@ export function casesOf(
 ): Probe[] {
   const probes: Probe[] = [];
   const add = (sender: Sender, source: number, destination: Destination): void => {
-    if (source === destination.address && destination.service === null) return;
+    if (source === destination.address && destination.service === null && !listens(state, destination)) return;
     probes.push({
       sender,
       tuple: { source, destination: destination.address, protocol, sourcePort, destinationPort: destination.port },
@@ -142,15 +146,41 @@ export function casesOf(
     }
     for (const address of sourcesOf(state, from)) {
       const pod = podAt(state, address);
-      const node = state.cluster.nodes.find((candidate) => candidate.address === address);
+      const node = nodeAt(state, address);
+      const forwarder = from.kind === 'address' ? forwarderOf(state, address, destination) : null;
       if (pod) add({ kind: 'pod', pod }, address, destination);
       else if (node) add({ kind: 'host', node }, address, destination);
+      else if (forwarder) add({ kind: 'unlisted', address, node: entry ?? forwarder }, address, destination);
       else
         for (const at of entriesOf(state, destination, entry, home))
           add({ kind: 'external', address, node: at }, address, destination);
     }
   }
   return probes;
+}
+
+/** Whether a Service, or a hostPort, has that address and port. */
+const listens = (state: State, { address, port }: Destination): boolean =>
+  state.desired.frontends.some((one) => one.address === address && one.number === port);
+
+const nodeAt = (state: State, address: number): ClusterNode | undefined =>
+  state.cluster.nodes.find((node) => node.address === address || node.others.includes(address));
+
+/**
+ * The node whose stack forwards what an address sends to a Service, where that is no client outside; else null:
+ *
+ * 1. a pod that the manifests do not hold, known by its range; with kube-proxy, where that has a local detector
+ * 2. whoever asks for a ClusterIP of a kube-proxy without one: all are alike to it
+ */
+function forwarderOf(state: State, address: number, destination: Destination): ClusterNode | null {
+  const { cluster, settings, desired } = state;
+  const asked = desired.frontends.find((one) => one.address === destination.address);
+  if (!asked && !isUnallocated(state, destination.address)) return null;
+  const alike = isKubeProxy(settings) && !settings.localDetector;
+  if (alike ? !asked || isExternal(asked.type) : !inPodRange(cluster, settings, address)) return null;
+  const behind = desired.frontends.flatMap(({ backends }) => backends.map(({ backend }) => backend));
+  const listed = behind.find((backend) => backend.address === address)?.node;
+  return listed ?? cluster.nodes.find(({ podRange }) => contains(podRange, address)) ?? cluster.nodes[0]!;
 }
 
 /** Nodes at which packets from outside are tried to enter, at most. */
@@ -167,10 +197,10 @@ function entriesOf(
   home: ClusterNode,
 ): readonly ClusterNode[] {
   if (entry) return [entry];
-  const own = state.cluster.nodes.find((node) => node.address === address);
+  const own = nodeAt(state, address);
   if (own) return [own];
   const isFrontend = state.desired.frontends.some(
-    (frontend) => frontend.address === address && frontend.type !== 'ClusterIP',
+    (frontend) => frontend.address === address && (frontend.type !== 'ClusterIP' || isKubeProxy(state.settings)),
   );
   return isFrontend ? state.cluster.nodes.slice(0, MAX_ENTRIES) : [home];
 }
@@ -208,7 +238,7 @@ export function settle(state: State, cases: readonly Probe[], fixed: boolean): O
     const byNode = probe.sender.kind === 'host' || (probe.sender.kind === 'pod' && probe.sender.pod.hostNetwork);
     const kinds = new Map(frontend.backends.map((one) => [backendClass(state, one.backend, byNode), one.backend]));
     kinds.delete(backendClass(state, backend, byNode));
-    const tries = frontend.service.source.affinitySeconds === null ? SOURCE_PORTS : 0;
+    const tries = frontend.service?.source.affinitySeconds == null ? SOURCE_PORTS : 0;
     for (let tried = 1; tried < tries && kinds.size > 0; tried += 64) {
       const more = Array.from({ length: 64 }, (_, i) =>
         withSourcePort(probe, 20000 + ((probe.tuple.sourcePort + tried + i) % 40000)),

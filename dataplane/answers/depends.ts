@@ -44,7 +44,9 @@ function distinction(state: State, outcome: Outcome, outcomes: readonly Outcome[
   if (destination && parts.length === 0 && differ(({ probe }) => probe.tuple.destination))
     parts.push(`to ${podName(destination)}`);
   if (sender.kind !== 'external' && differ(({ probe }) => probe.tuple.source)) {
-    parts.unshift(`from ${sender.kind === 'pod' ? podName(sender.pod) : `node ${sender.node.name}`}`);
+    parts.unshift(
+      `from ${sender.kind === 'pod' ? podName(sender.pod) : sender.kind === 'host' ? `node ${sender.node.name}` : formatAddress(sender.address)}`,
+    );
   }
   if (sender.kind === 'external' && differ(({ probe }) => probe.tuple.source)) {
     return { before: 'from ', range: externalOf(state, tuple.source), after: parts.map((part) => ` ${part}`).join('') };

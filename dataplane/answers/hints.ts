@@ -2,12 +2,15 @@
 import { DropReason } from '../../assembly/abi.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
+import type { Frontend } from '../loader/entries.js';
 import { locate } from '../manifests/place.js';
 import { PROTOCOL_NAMES, type Tuple } from '../packet.js';
 import type { CompiledEntry } from '../policy/compile.js';
 import type { RuleOrigin } from '../policy/rules.js';
+import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
 import { identityName } from './identity-name.js';
+import { isUnallocated } from './kube-proxy.js';
 import type { Outcome } from './probe.js';
 
 /** Rules told of, at most. */
@@ -22,22 +25,37 @@ export function hintsOf(state: State, outcome: Outcome): string[] {
   return why === null ? [] : [why];
 }
 
+/** A frontend in words. */
+export function frontendName({ service, port }: Frontend): string {
+  const number = port.source.port.value;
+  const pod = port.endpoints[0]?.pod;
+  return service
+    ? `Service ${service.namespace}/${service.name}:${number}`
+    : `hostPort ${number} of ${pod ? `${pod.namespace}/${pod.name}` : 'a pod'}`;
+}
+
 /** Why a drop that no policy made was made, where the reason's own text does not say. */
 export function whyDropped(
   state: State,
   reason: number,
-  { destination, destinationPort, protocol }: Pick<Tuple, 'destination' | 'destinationPort' | 'protocol'>,
+  tuple: Pick<Tuple, 'destination' | 'destinationPort' | 'protocol'>,
 ): string | null {
+  const { destination, destinationPort, protocol } = tuple;
   const frontends = state.desired.frontends.filter(({ address }) => address === destination);
-  const service = frontends[0]?.service;
-  if (!service) return null;
+  const service = frontends.find((one) => one.service)?.service;
+  if (!service) {
+    const unallocated = isUnallocated(state, destination);
+    return unallocated ? 'kube-proxy drops it: no Service has this address of their range' : null;
+  }
   const name = `Service ${service.namespace}/${service.name}`;
   const asked = `${PROTOCOL_NAMES[protocol] ?? protocol} ${destinationPort}`;
+  const drops = isKubeProxy(state.settings) ? 'kube-proxy drops it: ' : '';
+  const rejects = isKubeProxy(state.settings) ? 'kube-proxy rejects it: ' : '';
   switch (reason as DropReason) {
     case DropReason.IS_CLUSTER_IP:
       return `${name} has an address for the cluster only`;
     case DropReason.NOT_IN_SRC_RANGE:
-      return `${name} takes clients from ${service.source.loadBalancerSourceRanges.map(({ value }) => value).join(', ')} only`;
+      return `${drops}${name} takes clients from ${service.source.loadBalancerSourceRanges.map(({ value }) => value).join(', ')} only`;
     case DropReason.NO_SERVICE:
       break;
     default:
@@ -46,13 +64,13 @@ export function whyDropped(
   const listening = frontends.filter(({ number, protocol: own }) => number === destinationPort && own === protocol);
   if (listening.length === 0) {
     const ports = new Set(frontends.map(({ number, protocol: own }) => `${PROTOCOL_NAMES[own] ?? own} ${number}`));
-    return `${name} has no port ${asked}, only ${[...ports].join(', ')}`;
+    return `${rejects}${name} has no port ${asked}, only ${[...ports].join(', ')}`;
   }
-  if (service.source.selector && service.selected.length === 0) return `the selector of ${name} matches no pod`;
-  const ready = listening.some(({ backends }) => backends.length > 0);
-  return ready
-    ? `${name} keeps its clients to the endpoints of their node, and this node has none`
-    : `${name} has no endpoint that is ready`;
+  if (listening.some(({ backends }) => backends.length > 0))
+    return `${drops}${name} keeps its clients to the endpoints of their node, and this node has none`;
+  return service.source.selector && service.selected.length === 0
+    ? `${rejects}the selector of ${name} matches no pod`
+    : `${rejects}${name} has no endpoint that is ready`;
 }
 
 /** Rules that nearly let the packet: those that know the peer but not the port, then those that know the port but not the peer. */

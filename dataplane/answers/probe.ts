@@ -1,17 +1,23 @@
 /** Sends packets of a question through the dataplane, and says what became of each. */
-import { Program, ReservedIdentity } from '../../assembly/abi.js';
+import { DropReason, Program, ReservedIdentity } from '../../assembly/abi.js';
 import { contains } from '../addresses.js';
 import type { ClusterBackend, ClusterNode, ClusterPod } from '../cluster/cluster.js';
-import type { Frontend } from '../loader/entries.js';
+import { wildcardEntry, type Frontend } from '../loader/entries.js';
 import { frameOf, reversed, tupleOf, type Tuple } from '../packet.js';
 import type { Direction } from '../policy/rules.js';
 import { reasonOf, type Reason } from '../reasons.js';
+import { isKubeProxy } from '../settings.js';
 import type { State } from '../state.js';
 import type { PacketIn, PacketOut } from '../wasm.js';
+import { isUnallocated, masquerades } from './kube-proxy.js';
 
-/** Who sends: a pod, a node's own processes, or an address outside, whose packet enters at a node. */
+/**
+ * Who sends: a pod, a client that is no pod of the manifests and that its node forwards like one, a node's own processes, or
+ * an address outside, whose packet enters at a node.
+ */
 export type Sender =
   | { readonly kind: 'pod'; readonly pod: ClusterPod }
+  | { readonly kind: 'unlisted'; readonly address: number; readonly node: ClusterNode }
   | { readonly kind: 'host'; readonly node: ClusterNode }
   | { readonly kind: 'external'; readonly address: number; readonly node: ClusterNode };
 
@@ -37,6 +43,8 @@ export interface Outcome {
   readonly frontend: Frontend | null;
   readonly backend: ClusterBackend | null;
   readonly out: PacketOut;
+  /** The packet as kube-proxy sent it on in its node's name; null where it did not. */
+  readonly masqueraded: Outcome | null;
 }
 
 export const addressOf = (sender: Sender): number =>
@@ -79,6 +87,7 @@ export function outcomeOf(state: State, probe: Probe, out: PacketOut): Outcome {
     frontend: out.backendId === 0 ? null : (state.desired.frontendsByIndex.get(out.revNatIndex) ?? null),
     backend: state.desired.backendsById.get(out.backendId) ?? null,
     out,
+    masqueraded: null,
   };
 }
 
@@ -103,7 +112,7 @@ export function podAt(state: State, address: number): ClusterPod | null {
  * Each packet as if it were alone. As many as can go in one call: a batch has one source address, so that no packet in it can be
  * taken for the reply to another, and connections of other batches are forgotten first.
  */
-export function run(state: State, probes: readonly Probe[]): Outcome[] {
+function send(state: State, probes: readonly Probe[]): Outcome[] {
   const datapath = state.loader.current;
   const outcomes: Outcome[] = [];
   for (let first = 0; first < probes.length;) {
@@ -117,6 +126,48 @@ export function run(state: State, probes: readonly Probe[]): Outcome[] {
     outs.forEach((out, i) => outcomes.push(outcomeOf(state, batch[i]!, out)));
   }
   return outcomes;
+}
+
+/** Packets of a question, as the engine treats them: Cilium's dataplane alone, or with what kube-proxy does besides. */
+export function run(state: State, probes: readonly Probe[]): Outcome[] {
+  if (!isKubeProxy(state.settings)) return send(state, probes);
+  return reserved(state, probes, () => send(state, probes)).map((outcome) => {
+    const refused = firewalled(state, outcome);
+    if (refused) return refused;
+    return masquerades(state, outcome) ? sentOn(state, outcome) : outcome;
+  });
+}
+
+/** The whole range of ClusterIPs is kube-proxy's; the map takes single addresses, so those asked for stand in it meanwhile. */
+function reserved(state: State, probes: readonly Probe[], sendAll: () => Outcome[]): Outcome[] {
+  const datapath = state.loader.current;
+  const asked = new Set(probes.map(({ tuple }) => tuple.destination).filter((one) => isUnallocated(state, one)));
+  const entries = [...asked].map((address) => wildcardEntry(address));
+  for (const { map, key, value } of entries) datapath.update(map, key, value);
+  const outcomes = sendAll();
+  for (const { map, key } of entries) datapath.delete(map, key);
+  return outcomes;
+}
+
+/** kube-proxy asks for source ranges before it translates, of pods and nodes too: the packet as one that comes in, where that is refused. */
+function firewalled(state: State, { probe, frontend }: Outcome): Outcome | null {
+  const { sender, tuple } = probe;
+  if (sender.kind === 'external' || !frontend?.service?.source.loadBalancerSourceRanges.length) return null;
+  const node = sender.kind === 'pod' ? sender.pod.node : sender.node;
+  const [asked] = send(state, [{ sender: { kind: 'external', address: tuple.source, node }, tuple }]);
+  const refused = asked!.reason?.code === DropReason.NOT_IN_SRC_RANGE;
+  return refused ? { ...asked!, probe, direction: 'egress' } : null;
+}
+
+/** The packet in its node's name to the backend that was picked; it passes where both pass. */
+function sentOn(state: State, outcome: Outcome): Outcome {
+  const { probe, backend, direction } = outcome;
+  if (!backend || direction === 'egress') return outcome;
+  const { sender, tuple } = probe;
+  const node = sender.kind === 'pod' ? sender.pod.node : sender.node;
+  const ends = { source: node.address, destination: backend.address, destinationPort: backend.port };
+  const [masqueraded] = send(state, [{ sender: { kind: 'host', node }, tuple: { ...tuple, ...ends } }]);
+  return { ...outcome, masqueraded: masqueraded! };
 }
 
 /** Small enough that a batch's connections fit many times over. */
@@ -155,7 +206,8 @@ function insideOf(state: State): ReadonlySet<number> {
   let inside = insides.get(state);
   if (!inside) {
     const own = [...state.cluster.pods, ...state.cluster.nodes].map(({ address }) => address);
-    inside = new Set([...own, ...state.desired.frontends.map(({ address }) => address)]);
+    const others = state.cluster.nodes.flatMap((node) => node.others);
+    inside = new Set([...own, ...others, ...state.desired.frontends.map(({ address }) => address)]);
     insides.set(state, inside);
   }
   return inside;

@@ -11,6 +11,7 @@ import {
 } from '../../assembly/abi.js';
 import { LookupNotify, TraceNotify } from '../../pkg/structs.js';
 import { formatAddress } from '../addresses.js';
+import { algorithmOf } from '../loader/entries.js';
 import { SCHEMAS, type Presented } from '../loader/present.js';
 import { PROTOCOL_NAMES, type Tuple } from '../packet.js';
 import { MAP_NAMES, POINT_NAMES, PROGRAM_NAMES, reasonOf, type Reason } from '../reasons.js';
@@ -18,7 +19,7 @@ import type { State } from '../state.js';
 import { decode, type Bytes } from '../wasm.js';
 import { decidersOf, isolating, type Decider } from './decide.js';
 import { askDns, clusterDns, DNS_PORT } from './dns.js';
-import { whyDropped } from './hints.js';
+import { frontendName, whyDropped } from './hints.js';
 import { identityName } from './identity-name.js';
 import { originOf, type Origin } from './maps.js';
 import { podAt, replyTo, runTraced, type Outcome } from './probe.js';
@@ -297,7 +298,9 @@ function originsOf(state: State, outcome: Outcome, { record, lookups }: Recorded
 function nameOf(state: State, text: string, address: number): string {
   const pod = podAt(state, address);
   if (pod) return `${pod.namespace}/${pod.name}`;
-  const node = state.cluster.nodes.find((candidate) => candidate.address === address);
+  const node = state.cluster.nodes.find(
+    (candidate) => candidate.address === address || candidate.others.includes(address),
+  );
   if (node) return `node ${node.name}`;
   const service = state.cluster.services.find((candidate) => candidate.clusterIP === address);
   return service ? `Service ${service.namespace}/${service.name}` : text;
@@ -317,10 +320,8 @@ function textOf(state: State, outcome: Outcome, record: TraceRecord): string {
     case Step.LB: {
       const { frontend, backend } = outcome;
       const count = frontend?.backends.length ?? 0;
-      const service = frontend
-        ? `Service ${frontend.service.namespace}/${frontend.service.name}:${frontend.port.source.port.value}`
-        : 'the Service';
-      const how = state.settings['loadBalancer.algorithm'] === 'maglev' ? 'Maglev' : 'a hash of the flow';
+      const service = frontend ? frontendName(frontend) : 'the Service';
+      const how = frontend && algorithmOf(frontend, state.settings) === 'maglev' ? 'Maglev' : 'a hash of the flow';
       const itself = saddr === LOOPBACK ? ', which is the sender itself' : '';
       return `${service} picks backend ${backend?.pod ? `${backend.pod.namespace}/${backend.pod.name} ` : ''}${formatAddress(daddr)}:${dport}${itself} (${how}, one of ${count})`;
     }

@@ -42,7 +42,7 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
     nodes,
     namespaces: buildNamespaces(of<Namespace>('Namespace'), objects),
     ...built,
-    services: buildServices(services, endpoints, built.pods, settings),
+    services: buildServices(services, endpoints, built.pods, nodes, settings),
     policies,
     endpoints,
     objects,

@@ -18,6 +18,10 @@ export interface ClusterNode {
   readonly index: number;
   readonly name: string;
   readonly address: number;
+  /** Its further addresses. */
+  readonly others: readonly number[];
+  /** Its label topology.kubernetes.io/zone. */
+  readonly zone: string | null;
   /** The range its pods get addresses from. */
   readonly podRange: { readonly address: number; readonly length: number };
   /** null for a node that is assumed or comes from the settings. */
@@ -68,12 +72,23 @@ export interface ClusterBackend {
   readonly address: number;
   readonly port: number;
   readonly pod: ClusterPod | null;
+  /** Where it runs; null where that is not told, or a node that is not known. */
+  readonly node: ClusterNode | null;
+  /** It is ending, and serves on while it does. */
   readonly terminating: boolean;
+  /** For clients in which zones, and on which nodes, it is meant; empty: all. */
+  readonly forZones: readonly string[];
+  readonly forNodes: readonly string[];
+  /** What `service.cilium.io/weight` of its slice says; 0 takes no new connections. */
+  readonly weight: number;
   readonly source: Place;
 }
 
 export interface ClusterServicePort {
   readonly source: ServicePort;
+  /** All that can serve: those that are ready, and those that serve on while they end. */
+  readonly endpoints: readonly ClusterBackend[];
+  /** Those of them that new connections go to, from wherever it does not matter. */
   readonly backends: readonly ClusterBackend[];
   /** Selected pods that have no container port of the name that `targetPort` asks for. */
   readonly unresolved: readonly ClusterPod[];
@@ -99,6 +114,12 @@ export interface Cluster {
   readonly policies: readonly NetworkPolicy[];
   readonly endpoints: readonly Endpoints[];
   readonly objects: readonly ManifestObject[];
+}
+
+/** Backends that are ending serve only while there is no other. */
+export function serving(endpoints: readonly ClusterBackend[]): readonly ClusterBackend[] {
+  const staying = endpoints.filter((backend) => !backend.terminating && backend.weight > 0);
+  return staying.length > 0 ? staying : endpoints.filter((backend) => backend.terminating);
 }
 
 /** The container ports of a pod that have this name. Names are unique in a pod; Kubernetes takes the first. */

@@ -23,20 +23,36 @@ export function buildNodes(
   taken: ReadonlySet<number>,
   settings: Settings,
 ): ClusterNode[] {
-  const given = new Map<string, { address: number | null; range: Prefix | null; source: Node['at'] | null }>();
+  interface Given {
+    readonly address: number | null;
+    readonly others: readonly number[];
+    readonly zone: string | null;
+    readonly range: Prefix | null;
+    readonly source: Node['at'] | null;
+  }
+  const plain = { others: [], zone: null, range: null, source: null };
+  const given = new Map<string, Given>();
   for (const node of declared) {
     const ranges = node.podCIDRs.map((cidr) => parsePrefix(cidr.value)).filter((prefix) => prefix !== null);
     const addresses = node.internalIPs.map((ip) => parseAddress(ip.value)).filter((address) => address !== null);
-    given.set(node.metadata.name.value, { address: addresses[0] ?? null, range: ranges[0] ?? null, source: node.at });
+    const [address = null, ...others] = addresses;
+    given.set(node.metadata.name.value, {
+      address,
+      others,
+      zone: node.zone,
+      range: ranges[0] ?? null,
+      source: node.at,
+    });
   }
   const others = settings.nodes.length > 0 ? settings.nodes : given.size === 0 ? ASSUMED : [];
-  for (const { name, address } of others) {
+  for (const { name, address, addresses } of others) {
     const own = parseAddress(address);
     // An assumed node makes way for what the manifests say.
     const free = others === ASSUMED && own !== null && taken.has(own) ? null : own;
-    if (!given.has(name)) given.set(name, { address: free, range: null, source: null });
+    const more = (addresses ?? []).flatMap((text) => parseAddress(text) ?? []);
+    if (!given.has(name)) given.set(name, { ...plain, address: free, others: more });
   }
-  for (const name of mentioned) if (!given.has(name)) given.set(name, { address: null, range: null, source: null });
+  for (const name of mentioned) if (!given.has(name)) given.set(name, { ...plain, address: null });
 
   const names = [...given.keys()].sort(compare);
   const used = new Set([...taken, ...[...given.values()].map((node) => node.address)]);
@@ -45,7 +61,7 @@ export function buildNodes(
   const length = Math.min(pods.length + Math.ceil(Math.log2(Math.max(1, names.length))), 30);
   let next = ASSUMED_NETWORK;
   return names.map((name, i) => {
-    const { address, range, source } = given.get(name)!;
+    const { address, others, zone, range, source } = given.get(name)!;
     let chosen = address;
     if (chosen === null) {
       do next++;
@@ -53,6 +69,6 @@ export function buildNodes(
       chosen = next;
     }
     const part = { address: pods.address + (i % 2 ** (length - pods.length)) * 2 ** (32 - length), length };
-    return { index: i + 1, name, address: chosen, podRange: range ?? part, source };
+    return { index: i + 1, name, address: chosen, others, zone, podRange: range ?? part, source };
   });
 }

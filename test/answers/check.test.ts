@@ -406,7 +406,7 @@ spec:
     [`${IGNORE} HS2001\n  # which an operator makes`, '', true],
     [`${IGNORE} HS2003`, '', false],
     [`${IGNORE} HS2001\n  type: ClusterIP\n`, '', false],
-    [`x: "a#hopscope-ignore: HS2001"`, '', false],
+    [`externalName: "a#hopscope-ignore: HS2001"`, '', false],
   ];
   for (const [before, after, silent] of table) {
     assert.deepEqual(
