@@ -1,4 +1,5 @@
 /** The packets that a question stands for: for each kind of sender and of destination one, and for each kind of backend. */
+import { LbScope } from '../../assembly/abi.js';
 import { contains } from '../addresses.js';
 import type { ClusterBackend, ClusterNode, ClusterPod, ClusterService } from '../cluster/cluster.js';
 import { inPodRange, type Frontend } from '../loader/entries.js';
@@ -117,7 +118,7 @@ export function casesOf(
   };
   const fallback = state.cluster.nodes[0]!;
   if (from.kind === 'pods') {
-    const byNode = to.kind === 'service' && to.service.source.internalTrafficPolicy === 'Local';
+    const byNode = differsByNode(state, to);
     for (const pod of classes(state, from.pods, byNode)) {
       for (const destination of destinationsOf(state, to, port, pod.node, false, pod.hostNetwork)) {
         // A pod of a workload speaks to another of its pods, if there is one, and not to itself.
@@ -157,6 +158,15 @@ export function casesOf(
     }
   }
   return probes;
+}
+
+/** Whether clients within the cluster find other backends at the destination from each node. */
+function differsByNode({ desired }: State, to: Target): boolean {
+  const address = to.kind === 'address' ? to.address : to.kind === 'node' ? to.node.address : null;
+  return desired.frontends.some(
+    (one) =>
+      one.scope === LbScope.INTERNAL && (to.kind === 'service' ? one.service === to.service : one.address === address),
+  );
 }
 
 /** Whether a Service, or a hostPort, has that address and port. */

@@ -7,6 +7,7 @@ import { inPodRange } from '../loader/entries.js';
 import { isExternal } from '../loader/scopes.js';
 import type { UnreadDocument } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
+import { PROTOCOL_NUMBERS } from '../policy/compile.js';
 import type { Direction } from '../policy/rules.js';
 import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
@@ -254,13 +255,31 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
   ]);
   for (const address of [...new Set(unlisted)].sort((a, b) => a - b))
     lines.push(`no policy is about ${formatAddress(address)}, which is no pod of the manifests`);
+  for (const outcome of outcomes) lines.push(...closedPorts(state, outcome));
+  const inName = outcomes.flatMap(({ masqueraded }) => masqueraded?.tuple.source ?? []);
+  for (const address of [...new Set(inName)].sort((a, b) => a - b))
+    lines.push(`kube-proxy sends the packet on in the name of ${formatAddress(address)}`);
   lines.push(...topologyAssumed(state, outcomes), ...forwardingAssumed(state, outcomes));
   if (state.settings.cni !== 'cilium-vxlan')
     lines.push(`cni ${state.settings.cni}: packets between nodes take Cilium's VXLAN tunnel`);
   if (to.kind === 'world' && to.label.startsWith('dns:')) lines.push(`${to.label} is an address outside the cluster`);
   if (to.label.startsWith('dns:') && !clusterDns(state))
     lines.push('names are looked up: the manifests hold no cluster DNS');
-  return lines;
+  return [...new Set(lines)];
+}
+
+/** A hostPort that the packet does not find, since `hostIP` keeps it to another address. */
+function closedPorts({ cluster }: State, { probe, tuple, frontend }: Outcome): string[] {
+  const { destination, destinationPort, protocol } = probe.tuple;
+  const node = cluster.nodes.find((one) => one.address === destination || one.others.includes(destination));
+  if (frontend || !node || tuple.destination !== destination) return [];
+  return cluster.pods
+    .filter((pod) => pod.node === node && !pod.hostNetwork)
+    .flatMap((pod) => pod.spec.containers.flatMap(({ ports }) => ports.map((port) => ({ pod, port }))))
+    .filter(({ port }) => port.hostPort?.value === destinationPort && PROTOCOL_NUMBERS[port.protocol] === protocol)
+    .map(
+      ({ pod, port }) => `hostPort ${destinationPort} of ${pod.namespace}/${pod.name} is open on ${port.hostIP} only`,
+    );
 }
 
 /** Hints of topology that are not kept to, since Cilium does not unless told. */

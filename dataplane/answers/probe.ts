@@ -139,14 +139,14 @@ export function run(state: State, probes: readonly Probe[]): Outcome[] {
 }
 
 /** The whole range of ClusterIPs is kube-proxy's; the map takes single addresses, so those asked for stand in it meanwhile. */
-function reserved(state: State, probes: readonly Probe[], sendAll: () => Outcome[]): Outcome[] {
+function reserved<Result>(state: State, probes: readonly Probe[], sendAll: () => Result): Result {
   const datapath = state.loader.current;
   const asked = new Set(probes.map(({ tuple }) => tuple.destination).filter((one) => isUnallocated(state, one)));
   const entries = [...asked].map((address) => wildcardEntry(address));
   for (const { map, key, value } of entries) datapath.update(map, key, value);
-  const outcomes = sendAll();
+  const result = sendAll();
   for (const { map, key } of entries) datapath.delete(map, key);
-  return outcomes;
+  return result;
 }
 
 /** kube-proxy asks for source ranges before it translates, of pods and nodes too: the packet as one that comes in, where that is refused. */
@@ -155,8 +155,7 @@ function firewalled(state: State, { probe, frontend }: Outcome): Outcome | null 
   if (sender.kind === 'external' || !frontend?.service?.source.loadBalancerSourceRanges.length) return null;
   const node = sender.kind === 'pod' ? sender.pod.node : sender.node;
   const [asked] = send(state, [{ sender: { kind: 'external', address: tuple.source, node }, tuple }]);
-  const refused = asked!.reason?.code === DropReason.NOT_IN_SRC_RANGE;
-  return refused ? { ...asked!, probe, direction: 'egress' } : null;
+  return asked!.reason?.code === DropReason.NOT_IN_SRC_RANGE ? asked! : null;
 }
 
 /** The packet in its node's name to the backend that was picked; it passes where both pass. */
@@ -175,7 +174,7 @@ const BATCH = 256;
 
 /** Runs one packet and returns all that the dataplane recorded of it. Connections stay, so that a reply can follow. */
 export function runTraced(state: State, probe: Probe, reply = false): { outcome: Outcome; events: Uint8Array[] } {
-  const { out, events } = state.loader.current.traced(packetOf(state, probe, reply));
+  const { out, events } = reserved(state, [probe], () => state.loader.current.traced(packetOf(state, probe, reply)));
   return { outcome: outcomeOf(state, probe, out), events };
 }
 

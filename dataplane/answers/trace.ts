@@ -121,17 +121,25 @@ export function capture(
   if (!telling) return { trace: { ...head, forward: [], reply: null }, captures: [] };
   const names = nameHops(state, question, telling);
   state.loader.current.flushConnections();
-  const forward = runTraced(state, telling.probe);
+  const asked = runTraced(state, telling.probe);
+  const lent = telling.masqueraded ? untilLent(state, asked) : [];
+  const forward = telling.masqueraded ? runTraced(state, telling.masqueraded.probe) : asked;
   const back = replyTo(state, forward.outcome);
   const reply = back && runTraced(state, back, true);
   return {
     trace: {
       ...head,
-      forward: [...names, ...hopsOf(state, forward.outcome, forward.events)],
+      forward: [...names, ...lent, ...hopsOf(state, forward.outcome, forward.events)],
       reply: reply && hopsOf(state, reply.outcome, reply.events),
     },
     captures: [...capturesOf(state, forward.events), ...(reply ? capturesOf(state, reply.events) : [])],
   };
+}
+
+/** What comes before kube-proxy sends a packet on in its node's name: until it has its backend. */
+function untilLent(state: State, { outcome, events }: ReturnType<typeof runTraced>): Hop[] {
+  const hops = hopsOf(state, outcome, events);
+  return hops.slice(0, hops.findIndex(({ action }) => action === 'lb') + 1);
 }
 
 function capturesOf(state: State, events: readonly Uint8Array[]): Capture[] {

@@ -237,10 +237,12 @@ const typeFlags = (type: FrontendType, settings: Settings): number =>
 function flagsOf(frontend: Frontend, settings: Settings): Pick<Lb4Service, 'flags' | 'flags2'> {
   const source = frontend.service?.source;
   const ranges = frontend.type === 'LoadBalancer' && (source?.loadBalancerSourceRanges.length ?? 0) > 0;
+  // Ranges that are refused rather than taken need a flag that the datapath does not have: it asks for none.
+  const takes = isKubeProxy(settings) || source?.cilium.sourceRangesPolicy === 'allow';
   const flags =
     typeFlags(frontend.type, settings) |
     (source?.affinitySeconds == null ? 0 : SvcFlag.AFFINITY) |
-    (ranges ? SvcFlag.SOURCE_RANGE : 0) |
+    (ranges && takes ? SvcFlag.SOURCE_RANGE : 0) |
     (keeping(frontend, LbScope.EXTERNAL, settings) === null ? 0 : SvcFlag.EXT_LOCAL_SCOPE);
   const internal = keeping(frontend, LbScope.INTERNAL, settings) === null ? 0 : SvcFlag2.INT_LOCAL_SCOPE;
   return { flags, flags2: internal };

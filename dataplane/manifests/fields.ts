@@ -4,6 +4,9 @@ import type { Located, Place } from './place.js';
 import type { ScalarValue } from './scalars.js';
 import type { Entry, Mapping, Tree } from './tree.js';
 
+/** More names than a message can list. */
+const MANY = 8;
+
 /**
  * The fields of one mapping, read by type. Nothing here throws: a field is
  * - a value with its place,
@@ -63,7 +66,8 @@ export class Fields {
       .filter((name) => !names.includes(name))
       .map((name) => {
         const meant = nearest(name, names);
-        const message = `There is no field ${quote(name)} here; there are ${names.join(', ')}.`;
+        const others = names.length > MANY ? '' : `; there are ${names.join(', ')}`;
+        const message = `There is no field ${quote(name)} here${others}.`;
         const at = this.keyAt(name);
         this.problems.push(problem('HS1010', at, message, { fixes: meant === null ? [] : [`change to ${meant}`] }));
         return { value: name, at };

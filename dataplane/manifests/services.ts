@@ -93,10 +93,13 @@ const PREFIX = 'service.cilium.io/';
 /** Annotations that are read here, and those that ask for something only with other clusters, where there are none. */
 const ANNOTATIONS = ['type', 'lb-algorithm', 'forwarding-mode', 'src-ranges-policy', 'affinity', 'shared'];
 
+/** The older name of `service.cilium.io/global`. */
+const GLOBAL = 'io.cilium/global-service';
+
 function unknownAnnotations(object: Fields): Located<string>[] {
   const annotations = object.within('metadata').within('annotations');
   return [...annotations.names]
-    .filter((name) => name.startsWith(PREFIX) && !ANNOTATIONS.includes(name.slice(PREFIX.length)))
+    .filter((name) => (name.startsWith(PREFIX) && !ANNOTATIONS.includes(name.slice(PREFIX.length))) || name === GLOBAL)
     .map((name) => {
       const at = annotations.keyAt(name);
       object.problems.push(
@@ -160,7 +163,11 @@ function readTargetPort(port: Fields): Located<number | string> | null | undefin
 }
 
 function readAffinity(spec: Fields): number | null {
-  if (spec.oneOf('sessionAffinity', ['None', 'ClientIP'])?.value !== 'ClientIP') return null;
+  if (spec.oneOf('sessionAffinity', ['None', 'ClientIP'])?.value !== 'ClientIP') {
+    if (spec.has('sessionAffinityConfig'))
+      spec.refuse('HS1010', 'sessionAffinityConfig', 'sessionAffinityConfig is for sessionAffinity: ClientIP only.');
+    return null;
+  }
   const clientIP = spec.within('sessionAffinityConfig').within('clientIP');
   return clientIP.integer('timeoutSeconds', 1, MAX_AFFINITY_SECONDS)?.value ?? DEFAULT_AFFINITY_SECONDS;
 }
