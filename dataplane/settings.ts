@@ -89,7 +89,8 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
   engine: {
     default: 'cilium',
-    description: 'What translates Services. Answers are those of Cilium’s dataplane; with another engine they say so.',
+    description:
+      'What translates Services. With kube-proxy, its rules about masquerade, endpoints and refused addresses hold.',
     ...oneOf('cilium', 'kube-proxy-iptables', 'kube-proxy-nftables', 'kube-proxy-ipvs'),
   },
   cni: {

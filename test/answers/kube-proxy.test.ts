@@ -220,3 +220,33 @@ spec: {podSelector: {}, policyTypes: [Ingress]}
 `;
   assert.equal(flow(load({}, service(1), slice(1), policy), POD, '172.30.0.1', 80), 'UNKNOWN');
 });
+
+test('where a policy takes the node but not the client, in whose name kube-proxy sends on, the answer is UNKNOWN', () => {
+  const pod = (name: string, address: string, node: string): string => `apiVersion: v1
+kind: Pod
+metadata: {name: ${name}, labels: {app: ${name}}}
+spec: {nodeName: ${node}, containers: [{name: c}]}
+status: {podIP: ${address}, conditions: [{type: Ready, status: "True"}]}
+`;
+  const policy = (from: string): string => `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: p}
+spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {matchLabels: {app: ${from}}}}]}]}
+`;
+  const web = service(1).replace('spec:', 'spec:\n  selector: {app: web}');
+  const pods = [pod('web', '10.0.1.1', 'here'), pod('client', '10.0.1.2', 'here'), web];
+  const table: [string, string, string][] = [
+    // Through the node port, which kube-proxy masquerades, and the ClusterIP, which it does not.
+    ['client', 'ALLOWED', 'ALLOWED'],
+    ['nobody', 'UNKNOWN', 'DENIED'],
+  ];
+  for (const [from, nodePort, clusterIP] of table) {
+    const state = load({}, ...pods, policy(from));
+    const verdicts = [['192.168.0.2', 3001] as const, ['172.30.0.1', 80] as const].map(([to, port]) => {
+      const question = { from: 'default/client', to: `ip:${to}`, protocol: 'TCP', port, sourcePort: null, node: null };
+      const answered = query(state, { ...question, http: null });
+      return 'error' in answered ? answered.error : answered.answer.verdict;
+    });
+    assert.deepEqual(verdicts, [nodePort, clusterIP], from);
+  }
+});
