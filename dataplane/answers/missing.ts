@@ -282,16 +282,19 @@ function closedPorts({ cluster }: State, { probe, tuple, frontend }: Outcome): s
     );
 }
 
-/** Hints of topology that are not kept to, since Cilium does not unless told. */
+/** Hints of topology that are not kept to, since Cilium does not unless told, or that nobody has written yet. */
 function topologyAssumed({ settings }: State, outcomes: readonly Outcome[]): string[] {
-  if (isKubeProxy(settings) || settings.serviceTopology) return [];
-  const asking = outcomes.flatMap(({ frontend }) => {
-    const hinted = frontend?.port.endpoints.some(({ forZones, forNodes }) => forZones.length + forNodes.length > 0);
-    return hinted && frontend?.service ? [`${frontend.service.namespace}/${frontend.service.name}`] : [];
+  const keeps = isKubeProxy(settings) || settings.serviceTopology;
+  const lines = outcomes.flatMap(({ frontend }) => {
+    if (!frontend?.service) return [];
+    const { namespace, name, source } = frontend.service;
+    const leads = `Service ${namespace}/${name} leads to every zone`;
+    const hinted = frontend.port.endpoints.some(({ forZones, forNodes }) => forZones.length + forNodes.length > 0);
+    if (hinted) return keeps ? [] : [`${leads}: serviceTopology is off`];
+    const mode = source.metadata.annotations.get('service.kubernetes.io/topology-mode')?.value ?? 'Disabled';
+    return keeps && /^auto$/i.test(mode) ? [`${leads}: its EndpointSlices have no hints yet`] : [];
   });
-  return [...new Set(asking)]
-    .sort(compare)
-    .map((name) => `Service ${name} leads to every zone: serviceTopology is off`);
+  return [...new Set(lines)].sort(compare);
 }
 
 /** Forwarding that keeps the client's address, where the dataplane gave the packet the node's. */

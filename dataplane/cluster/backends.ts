@@ -1,6 +1,7 @@
 /** Who is behind a Service's port: the pods that it selects, or what Endpoints and EndpointSlices list. */
 import { parseAddress } from '../addresses.js';
 import type { EndpointAddress, Endpoints, Service, ServicePort } from '../manifests/objects.js';
+import { isKubeProxy, type Settings } from '../settings.js';
 import {
   namedPort,
   serving,
@@ -60,7 +61,7 @@ function hintsFor(
 
 const WEIGHT = 'service.cilium.io/weight';
 
-/** The weight of all backends of a slice; 1 where none is given, or none that can be read. */
+/** The weight of all backends of a slice, as Cilium takes it; 1 where none is given, or none that can be read. */
 function weightOf({ metadata }: Endpoints): number {
   const text = metadata.annotations.get(WEIGHT)?.value ?? '1';
   return /^\d{1,5}$/.test(text) && Number(text) <= 65535 ? Number(text) : 1;
@@ -72,6 +73,7 @@ export function listedBackends(
   slices: readonly Endpoints[],
   pods: ReadonlyMap<number, ClusterPod>,
   nodes: ReadonlyMap<string, ClusterNode>,
+  settings: Settings,
 ): ClusterServicePort {
   const endpoints = new Map<string, ClusterBackend>();
   const kinds = ['EndpointSlice', 'Endpoints'];
@@ -93,7 +95,7 @@ export function listedBackends(
             terminating: !endpoint.ready,
             forZones: endpoint.forZones,
             forNodes: endpoint.forNodes,
-            weight: weightOf(slice),
+            weight: isKubeProxy(settings) ? 1 : weightOf(slice),
             source: endpoint.at,
           });
         }

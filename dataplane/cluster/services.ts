@@ -24,7 +24,7 @@ export function buildServices(
     const ports = source.ports.map((port) =>
       source.selector !== null && slices.length === 0
         ? selectedBackends(source, port, selected)
-        : listedBackends(port, slices, byAddress, nodesByName),
+        : listedBackends(port, slices, byAddress, nodesByName, settings),
     );
     return { source, namespace, name: name.value, clusterIP: addresses.get(source) ?? null, selected, ports };
   });

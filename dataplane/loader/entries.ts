@@ -157,6 +157,7 @@ export class Desirer {
       wanted.flatMap((one) => one.port.endpoints.map((backend) => backendName(one, backend))),
     );
     return wanted.map((one) => {
+      const taking = new Set(one.backends);
       const numbered = (backend: ClusterBackend): Frontend['backends'][number] => ({
         id: ids.get(backendName(one, backend))!,
         backend,
@@ -166,7 +167,7 @@ export class Desirer {
         protocol: PROTOCOL_NUMBERS[one.port.source.protocol],
         revNatIndex: indexes.get(nameOf(one))!,
         backends: one.backends.map(numbered),
-        draining: one.port.endpoints.filter((backend) => !one.backends.includes(backend)).map(numbered),
+        draining: one.port.endpoints.filter((backend) => !taking.has(backend)).map(numbered),
       };
     });
   }
