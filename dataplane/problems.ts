@@ -24,6 +24,7 @@ export const PROBLEMS = {
   HS2001: ['warning', 'The Service selects no pod.'],
   HS2003: ['warning', 'No matched container declares the targetPort.'],
   HS2004: ['error', 'No matched container has a port of that name.'],
+  HS2005: ['error', 'The selector of a workload does not match the labels of its own pods.'],
   // HS3xxx: policies.
   HS3001: ['warning', 'The policy selects no pod.'],
   HS3002: ['warning', 'The peer matches nothing.'],

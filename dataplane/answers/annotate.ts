@@ -8,7 +8,7 @@ import {
   type ClusterService,
   type ClusterWorkload,
 } from '../cluster/cluster.js';
-import { targetPortOf } from '../cluster/services.js';
+import { targetPortOf } from '../cluster/backends.js';
 import {
   WORKLOAD_KINDS,
   type LabelSelector,

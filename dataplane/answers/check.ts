@@ -10,6 +10,7 @@ import { checkPressure } from './checks/pressure.js';
 import { checkServices } from './checks/services.js';
 import { Shapes } from './checks/shapes.js';
 import { checkComments, withoutIgnored } from './checks/suppress.js';
+import { checkWorkloads } from './checks/workloads.js';
 
 const analysed = new WeakMap<State, readonly Problem[]>();
 
@@ -25,6 +26,7 @@ function analyse(state: State): Problem[] {
   const shapes = new Shapes(state);
   return [
     ...checkServices(state, shapes),
+    ...checkWorkloads(state),
     ...checkPolicies(state, shapes),
     ...checkPorts(state, shapes),
     ...checkDns(state, shapes),

@@ -3,12 +3,15 @@ import { DropReason } from '../../assembly/abi.js';
 import { familyOf, UNSPECIFIED } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
+import type { Frontend } from '../loader/entries.js';
 import { locate } from '../manifests/place.js';
 import { isIcmp, PROTOCOL_NAMES, trafficName, type Tuple } from '../packet.js';
 import type { CompiledEntry } from '../policy/compile.js';
 import type { RuleOrigin } from '../policy/rules.js';
+import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
 import { identityName } from './identity-name.js';
+import { isUnallocated } from './kube-proxy.js';
 import type { Outcome } from './probe.js';
 
 /** Rules told of, at most. */
@@ -23,6 +26,15 @@ export function hintsOf(state: State, outcome: Outcome): string[] {
   if (reason.code === DropReason.POLICY) return nearMisses(state, outcome);
   const why = whyDropped(state, reason.code, outcome.tuple);
   return why === null ? [] : [why];
+}
+
+/** A frontend in words. */
+export function frontendName({ service, port }: Frontend): string {
+  const number = port.source.port.value;
+  const pod = port.endpoints[0]?.pod;
+  return service
+    ? `Service ${service.namespace}/${service.name}:${number}`
+    : `hostPort ${number} of ${pod ? `${pod.namespace}/${pod.name}` : 'a pod'}`;
 }
 
 /** Who sent from no address, since it has none of the destination's family; null for a packet with a source. */
@@ -42,18 +54,28 @@ function withoutSource({ probe: { sender, tuple } }: Outcome): string | null {
 export function whyDropped(
   state: State,
   reason: number,
-  { destination, destinationPort, protocol }: Pick<Tuple, 'destination' | 'destinationPort' | 'protocol'>,
+  tuple: Pick<Tuple, 'destination' | 'destinationPort' | 'protocol'>,
 ): string | null {
+  const { destination, destinationPort, protocol } = tuple;
   const frontends = state.desired.frontends.filter(({ address }) => address === destination);
-  const service = frontends[0]?.service;
-  if (!service) return null;
+  const service = frontends.find((one) => one.service)?.service;
+  if (!service) {
+    const unallocated = isUnallocated(state, destination);
+    return unallocated ? 'kube-proxy drops it: no Service has this address of their range' : null;
+  }
   const name = `Service ${service.namespace}/${service.name}`;
   const asked = trafficName(protocol, destinationPort);
+  const drops = isKubeProxy(state.settings) ? 'kube-proxy drops it: ' : '';
+  const rejects = isKubeProxy(state.settings) ? 'kube-proxy rejects it: ' : '';
   switch (reason as DropReason) {
     case DropReason.IS_CLUSTER_IP:
       return `${name} has an address for the cluster only`;
-    case DropReason.NOT_IN_SRC_RANGE:
-      return `${name} takes clients from ${service.source.loadBalancerSourceRanges.map(({ value }) => value).join(', ')} only`;
+    case DropReason.NOT_IN_SRC_RANGE: {
+      const { loadBalancerSourceRanges, cilium } = service.source;
+      const ranges = loadBalancerSourceRanges.map(({ value }) => value).join(', ');
+      const denies = cilium.sourceRangesPolicy === 'deny' && !isKubeProxy(state.settings);
+      return denies ? `${name} refuses clients from ${ranges}` : `${drops}${name} takes clients from ${ranges} only`;
+    }
     case DropReason.NO_SERVICE:
       break;
     default:
@@ -63,13 +85,15 @@ export function whyDropped(
   if (listening.length === 0) {
     const ports = new Set(frontends.map(({ number, protocol: own }) => trafficName(own, number)));
     const open = [...ports].join(', ');
-    return isIcmp(protocol) ? `${name} answers ${open}, and no ICMP` : `${name} has no port ${asked}, only ${open}`;
+    return isIcmp(protocol)
+      ? `${name} answers ${open}, and no ICMP`
+      : `${rejects}${name} has no port ${asked}, only ${open}`;
   }
-  if (service.source.selector && service.selected.length === 0) return `the selector of ${name} matches no pod`;
-  const ready = listening.some(({ backends }) => backends.length > 0);
-  return ready
-    ? `${name} keeps its clients to the endpoints of their node, and this node has none`
-    : `${name} has no endpoint that is ready`;
+  if (listening.some(({ backends }) => backends.length > 0))
+    return `${drops}${name} keeps its clients to the endpoints of their node, and this node has none`;
+  return service.source.selector && service.selected.length === 0
+    ? `${rejects}the selector of ${name} matches no pod`
+    : `${rejects}${name} has no endpoint that is ready`;
 }
 
 /** Rules that nearly let the packet: those that know the peer but not the port, then those that know the port but not the peer. */

@@ -1,13 +1,14 @@
 /** Each step of the datapath in plain words: what happened and why. */
 import { CtDirection, CtStatus, IPV4_LOOPBACK_WORD, Program, Step } from '../../assembly/abi.js';
 import { formatAddress, formatEndpoint, type Address } from '../addresses.js';
+import { algorithmOf } from '../loader/entries.js';
 import { isIcmp, trafficName } from '../packet.js';
 import { reasonOf } from '../reasons.js';
 import type { State } from '../state.js';
 import { decidersOf, isolating } from './decide.js';
-import { whyDropped } from './hints.js';
+import { frontendName, whyDropped } from './hints.js';
 import { identityName } from './identity-name.js';
-import { podAt, type Outcome } from './probe.js';
+import { nodeAt, podAt, type Outcome } from './probe.js';
 import { tupleIn, type TraceRecord } from './records.js';
 
 /** The datapath's loopback addresses, one a family. */
@@ -20,7 +21,7 @@ const LOOPBACKS: ReadonlySet<Address> = new Set([
 function nameOf(state: State, text: string, address: Address): string {
   const pod = podAt(state, address);
   if (pod) return `${pod.namespace}/${pod.name}`;
-  const node = state.cluster.nodes.find((candidate) => candidate.addresses.includes(address));
+  const node = nodeAt(state, address);
   if (node) return `node ${node.name}`;
   const service = state.cluster.services.find((candidate) => candidate.clusterIPs.includes(address));
   return service ? `Service ${service.namespace}/${service.name}` : text;
@@ -47,10 +48,8 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
     case Step.LB: {
       const { frontend, backend } = outcome;
       const count = frontend?.backends.length ?? 0;
-      const service = frontend
-        ? `Service ${frontend.service.namespace}/${frontend.service.name}:${frontend.port.source.port.value}`
-        : 'the Service';
-      const how = state.settings['loadBalancer.algorithm'] === 'maglev' ? 'Maglev' : 'a hash of the flow';
+      const service = frontend ? frontendName(frontend) : 'the Service';
+      const how = frontend && algorithmOf(frontend, state.settings) === 'maglev' ? 'Maglev' : 'a hash of the flow';
       const itself = LOOPBACKS.has(saddr) ? ', which is the sender itself' : '';
       return `${service} picks backend ${backend?.pod ? `${backend.pod.namespace}/${backend.pod.name} ` : ''}${to}${itself} (${how}, one of ${count})`;
     }

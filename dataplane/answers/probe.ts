@@ -1,5 +1,5 @@
 /** Sends packets of a question through the dataplane, and says what became of each. */
-import { Program, ReservedIdentity } from '../../assembly/abi.js';
+import { DropReason, Program, ReservedIdentity } from '../../assembly/abi.js';
 import {
   compareAddresses,
   contains,
@@ -10,17 +10,24 @@ import {
   type Address,
   type Family,
 } from '../addresses.js';
+import { addressIn, allAddresses } from '../cluster/cluster.js';
 import type { ClusterBackend, ClusterNode, ClusterPod } from '../cluster/cluster.js';
-import type { Frontend } from '../loader/entries.js';
+import { wildcardEntry, type Frontend } from '../loader/entries.js';
 import { frameOf, reversed, tupleOf, type Tuple } from '../packet.js';
 import type { Direction } from '../policy/rules.js';
 import { reasonOf, type Reason } from '../reasons.js';
+import { isKubeProxy } from '../settings.js';
 import type { State } from '../state.js';
 import type { PacketIn, PacketOut } from '../wasm.js';
+import { isUnallocated, masquerades } from './kube-proxy.js';
 
-/** Who sends: a pod, a node's own processes, or an address outside, whose packet enters at a node. */
+/**
+ * Who sends: a pod, a client that is no pod of the manifests and that its node forwards like one, a node's own processes, or
+ * an address outside, whose packet enters at a node.
+ */
 export type Sender =
   | { readonly kind: 'pod'; readonly pod: ClusterPod }
+  | { readonly kind: 'unlisted'; readonly address: Address; readonly node: ClusterNode }
   | { readonly kind: 'host'; readonly node: ClusterNode }
   | { readonly kind: 'external'; readonly address: Address; readonly node: ClusterNode };
 
@@ -46,6 +53,8 @@ export interface Outcome {
   readonly frontend: Frontend | null;
   readonly backend: ClusterBackend | null;
   readonly out: PacketOut;
+  /** The packet as kube-proxy sent it on in its node's name; null where it did not. */
+  readonly masqueraded: Outcome | null;
 }
 
 /** The packet as it goes into the dataplane. A pod on the host's network sends as its node does. */
@@ -86,6 +95,7 @@ export function outcomeOf(state: State, probe: Probe, out: PacketOut): Outcome {
     frontend: out.backendId === 0 ? null : (state.desired.frontendsByIndex.get(out.revNatIndex) ?? null),
     backend: state.desired.backendsById.get(out.backendId) ?? null,
     out,
+    masqueraded: null,
   };
 }
 
@@ -109,13 +119,13 @@ export function podAt(state: State, address: Address): ClusterPod | null {
 
 /** The node that has an address; null for none. */
 export const nodeAt = (state: State, address: Address): ClusterNode | null =>
-  state.cluster.nodes.find(({ addresses }) => addresses.includes(address)) ?? null;
+  state.cluster.nodes.find((node) => allAddresses(node).includes(address)) ?? null;
 
 /**
  * Each packet as if it were alone. As many as can go in one call: a batch has one source address, so that no packet in it can be
  * taken for the reply to another, and connections of other batches are forgotten first.
  */
-export function run(state: State, probes: readonly Probe[]): Outcome[] {
+function send(state: State, probes: readonly Probe[]): Outcome[] {
   const datapath = state.loader.current;
   const outcomes: Outcome[] = [];
   for (let first = 0; first < probes.length;) {
@@ -131,6 +141,48 @@ export function run(state: State, probes: readonly Probe[]): Outcome[] {
   return outcomes;
 }
 
+/** Packets of a question, as the engine treats them: Cilium's dataplane alone, or with what kube-proxy does besides. */
+export function run(state: State, probes: readonly Probe[]): Outcome[] {
+  if (!isKubeProxy(state.settings)) return send(state, probes);
+  return reserved(state, probes, () => send(state, probes)).map((outcome) => {
+    const refused = firewalled(state, outcome);
+    if (refused) return refused;
+    return masquerades(state, outcome) ? sentOn(state, outcome) : outcome;
+  });
+}
+
+/** The whole range of ClusterIPs is kube-proxy's; the map takes single addresses, so those asked for stand in it meanwhile. */
+function reserved<Result>(state: State, probes: readonly Probe[], sendAll: () => Result): Result {
+  const datapath = state.loader.current;
+  const asked = new Set(probes.map(({ tuple }) => tuple.destination).filter((one) => isUnallocated(state, one)));
+  const entries = [...asked].map((address) => wildcardEntry(address));
+  for (const { map, key, value } of entries) datapath.update(map, key, value);
+  const result = sendAll();
+  for (const { map, key } of entries) datapath.delete(map, key);
+  return result;
+}
+
+/** kube-proxy asks for source ranges before it translates, of pods and nodes too: the packet as one that comes in, where that is refused. */
+function firewalled(state: State, { probe, frontend }: Outcome): Outcome | null {
+  const { sender, tuple } = probe;
+  if (sender.kind === 'external' || !frontend?.service?.source.loadBalancerSourceRanges.length) return null;
+  const node = sender.kind === 'pod' ? sender.pod.node : sender.node;
+  const [asked] = send(state, [{ sender: { kind: 'external', address: tuple.source, node }, tuple }]);
+  return asked!.reason?.code === DropReason.NOT_IN_SRC_RANGE ? asked! : null;
+}
+
+/** The packet in its node's name to the backend that was picked; it passes where both pass. */
+function sentOn(state: State, outcome: Outcome): Outcome {
+  const { probe, backend, direction } = outcome;
+  if (!backend || direction === 'egress') return outcome;
+  const { sender, tuple } = probe;
+  const node = sender.kind === 'pod' ? sender.pod.node : sender.node;
+  const source = addressIn(node, familyOf(backend.address)) ?? UNSPECIFIED[familyOf(backend.address)];
+  const ends = { source, destination: backend.address, destinationPort: backend.port };
+  const [masqueraded] = send(state, [{ sender: { kind: 'host', node }, tuple: { ...tuple, ...ends } }]);
+  return { ...outcome, masqueraded: masqueraded! };
+}
+
 /** Small enough that a batch's connections fit many times over. */
 const BATCH = 256;
 
@@ -144,7 +196,9 @@ export interface Recording {
 
 /** Runs one packet with recording on. Connections stay, so that a reply can follow. */
 export function runTraced(state: State, probe: Probe, reply = false): Recording {
-  const { out, events, lost } = state.loader.current.traced(packetOf(state, probe, reply));
+  const { out, events, lost } = reserved(state, [probe], () =>
+    state.loader.current.traced(packetOf(state, probe, reply)),
+  );
   return { outcome: outcomeOf(state, probe, out), events, lost };
 }
 
@@ -174,7 +228,10 @@ const insides = new WeakMap<State, ReadonlySet<Address>>();
 function insideOf(state: State): ReadonlySet<Address> {
   let inside = insides.get(state);
   if (!inside) {
-    const own = [...state.cluster.pods, ...state.cluster.nodes].flatMap(({ addresses }) => addresses);
+    const own = [
+      ...state.cluster.pods.flatMap(({ addresses }) => addresses),
+      ...state.cluster.nodes.flatMap(allAddresses),
+    ];
     inside = new Set([...own, ...state.desired.frontends.map(({ address }) => address)]);
     insides.set(state, inside);
   }

@@ -203,7 +203,7 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
       ip: formatAddress(backend.address),
       port: backend.port,
     },
-    service: frontend
+    service: frontend?.service
       ? { namespace: frontend.service.namespace, name: frontend.service.name, port: frontend.port.source.port.value }
       : to.kind === 'service' && !isIcmp(telling.probe.tuple.protocol)
         ? { namespace: to.service.namespace, name: to.service.name, port: telling.probe.tuple.destinationPort }
@@ -217,7 +217,8 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
 }
 
 /** The node's address that the receiver sees in the sender's place; null where it sees the sender. */
-function masqueradedAs(state: State, { probe, tuple }: Outcome): string | null {
+function masqueradedAs(state: State, { probe, tuple, masqueraded }: Outcome): string | null {
+  if (masqueraded) return formatAddress(masqueraded.tuple.source);
   if (tuple.source === probe.tuple.source) return null;
   return nodeAt(state, tuple.source) ? formatAddress(tuple.source) : null;
 }

@@ -108,7 +108,9 @@ export function capture(state: State, question: Question): Captured | { readonly
   if (!telling) return { trace: { ...head, forward: [], reply: null }, captures: [], recordings: [] };
   const names = nameHops(state, question, telling);
   state.loader.current.flushConnections();
-  const forward = runTraced(state, telling.probe);
+  const asked = runTraced(state, telling.probe);
+  const lent = telling.masqueraded ? untilLent(state, asked) : [];
+  const forward = telling.masqueraded ? runTraced(state, telling.masqueraded.probe) : asked;
   const back = replyTo(state, forward.outcome);
   const reply = back && runTraced(state, back, true);
   const recordings = reply ? [forward, reply] : [forward];
@@ -116,12 +118,18 @@ export function capture(state: State, question: Question): Captured | { readonly
     trace: {
       ...head,
       hints: [...hints, ...lossesOf(recordings)],
-      forward: [...names, ...hopsOf(state, forward.outcome, forward.events)],
+      forward: [...names, ...lent, ...hopsOf(state, forward.outcome, forward.events)],
       reply: reply && hopsOf(state, reply.outcome, reply.events),
     },
     captures: recordings.flatMap(({ events }) => capturesOf(state, events)),
     recordings,
   };
+}
+
+/** What comes before kube-proxy sends a packet on in its node's name: until it has its backend. */
+function untilLent(state: State, { outcome, events }: Recording): Hop[] {
+  const hops = hopsOf(state, outcome, events);
+  return hops.slice(0, hops.findIndex(({ action }) => action === 'lb') + 1);
 }
 
 /** That the ring had no more room is said: the packet went on after the last hop that is told. */

@@ -48,7 +48,7 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
     nodes,
     namespaces: buildNamespaces(of<Namespace>('Namespace'), objects),
     ...built,
-    services: buildServices(services, endpoints, built.pods, families, settings),
+    services: buildServices(services, endpoints, built.pods, nodes, families, settings),
     policies,
     endpoints,
     objects,

@@ -42,8 +42,11 @@ export interface Namespace extends ObjectOf<'Namespace'> {}
 export interface Node extends ObjectOf<'Node'> {
   /** spec.podCIDRs, else spec.podCIDR. */
   readonly podCIDRs: readonly Located<string>[];
-  /** status.addresses of type InternalIP. */
+  /** status.addresses of type InternalIP, and those of type ExternalIP. */
   readonly internalIPs: readonly Located<string>[];
+  readonly externalIPs: readonly Located<string>[];
+  /** The label topology.kubernetes.io/zone. */
+  readonly zone: string | null;
 }
 
 export interface ContainerPort {
@@ -145,6 +148,19 @@ export interface Service extends ObjectOf<'Service'> {
   readonly internalTrafficPolicy: 'Cluster' | 'Local';
   readonly trafficDistribution: string | null;
   readonly publishNotReadyAddresses: boolean;
+  readonly cilium: CiliumAnnotations;
+  /** Fields and `service.cilium.io/` annotations that nobody knows: what they were to do is not done. */
+  readonly unknown: readonly Located<string>[];
+}
+
+/** What annotations of a Service ask of Cilium. `pkg/annotation`. */
+export interface CiliumAnnotations {
+  /** `service.cilium.io/type`: the only kind of frontend that it has; null for all of its `spec.type`. */
+  readonly type: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | null;
+  readonly algorithm: 'maglev' | 'random' | null;
+  readonly forwardingMode: 'snat' | 'dsr' | null;
+  /** Whether `loadBalancerSourceRanges` are whom it takes, or whom it does not. */
+  readonly sourceRangesPolicy: 'allow' | 'deny';
 }
 
 export interface EndpointAddress {
@@ -155,7 +171,9 @@ export interface EndpointAddress {
   readonly ready: boolean;
   readonly serving: boolean;
   readonly terminating: boolean;
-  readonly zone: string | null;
+  /** `hints`: for clients in which zones, and on which nodes, it is meant. */
+  readonly forZones: readonly string[];
+  readonly forNodes: readonly string[];
 }
 
 export interface EndpointSubset {

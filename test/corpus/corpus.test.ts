@@ -6,8 +6,8 @@ import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { maps } from '../../dataplane/answers/maps.js';
 import { query } from '../../dataplane/answers/query.js';
-import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
-import { Engine } from '../../dataplane/state.js';
+import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
+import { Engine, type State } from '../../dataplane/state.js';
 import { modules } from '../datapath.js';
 
 interface Case {
@@ -146,4 +146,72 @@ test('maps agree with cilium-lb', { skip }, () => {
     );
   }
   console.log(`cilium-lb: ${sets.length} of ${sets.length} sets agree`);
+});
+
+interface Flow {
+  readonly name: string;
+  readonly from: string;
+  readonly to: string;
+  readonly protocol: string;
+  readonly port: number;
+  readonly expect: 'FORWARD' | 'REJECT' | 'DROP' | 'PASS';
+  readonly backends?: readonly string[];
+  readonly masquerade?: boolean;
+}
+
+interface ProxyCase {
+  readonly id: string;
+  readonly env: Partial<Pick<Settings, 'localDetector' | 'masqueradeAll' | 'serviceCIDR' | 'nodePortAddresses'>>;
+  readonly manifests: readonly string[];
+  readonly queries: readonly Flow[];
+}
+
+/** The node of kube-proxy's tests, the ranges they write about, and the engine that their expectations are of. */
+const TEST_NODE: Settings = {
+  ...DEFAULT_SETTINGS,
+  engine: 'kube-proxy-nftables',
+  podCIDR: '10.0.0.0/8',
+  serviceCIDR: '172.30.0.0/16',
+  nodes: [{ name: 'test-node', address: '192.168.0.2', addresses: ['192.168.1.2'] }],
+};
+
+/** Source ports asked with: enough that each of a few backends is picked. */
+const SOURCE_PORTS = Array.from({ length: 64 }, (_, i) => 40000 + 7 * i);
+
+/** What became of a flow, in the words of its row. */
+function flowOf(state: State, { from, to, protocol, port }: Flow): Pick<Flow, 'expect' | 'backends' | 'masquerade'> {
+  const answers = SOURCE_PORTS.map((sourcePort) => {
+    const answered = query(state, { from, to, protocol, port, sourcePort, node: null, http: null });
+    if ('error' in answered) throw new Error(answered.error);
+    return answered.answer;
+  });
+  const hints = answers.flatMap((answer) => answer.hints).join();
+  if (answers.every(({ verdict }) => verdict === 'DENIED'))
+    return { expect: hints.includes('drops it') ? 'DROP' : hints.includes('rejects it') ? 'REJECT' : 'FORWARD' };
+  assert.deepEqual([...new Set(answers.map(({ verdict }) => verdict))], ['ALLOWED']);
+  const masquerade = answers.every(({ snat }) => snat !== null);
+  if (answers.every(({ service, backend }) => service === null && backend === null)) return { expect: 'PASS' };
+  const backends = new Set(answers.map(({ backend }) => `${backend?.ip}:${backend?.port}`));
+  return { expect: 'FORWARD', backends: [...backends].sort(), masquerade };
+}
+
+test('query agrees with kube-proxy', { skip }, () => {
+  const sets = readCases('kube-proxy') as unknown as ProxyCase[];
+  const lines: string[] = [];
+  let asked = 0;
+  for (const { id, env, manifests, queries } of sets) {
+    const engine = new Engine(modules.trace, { ...TEST_NODE, ...env });
+    for (const file of manifests) engine.manifests.set(file, readFileSync(join(folder!, 'manifests', file)));
+    for (const flow of queries) {
+      asked++;
+      const got = flowOf(engine.current, flow);
+      const { expect, backends, masquerade } = flow;
+      const wanted = expect === 'FORWARD' ? { expect, backends: [...backends!].sort(), masquerade } : { expect };
+      if (JSON.stringify(got) !== JSON.stringify(wanted))
+        lines.push(`${id}: ${flow.name}: ${JSON.stringify(got)}, not ${JSON.stringify(wanted)}`);
+    }
+  }
+  console.log(`kube-proxy: ${asked - lines.length} of ${asked} agree`);
+  assert.deepEqual(lines, []);
+  assert.ok(asked >= 42, `only ${asked} rows`);
 });
