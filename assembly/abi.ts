@@ -217,8 +217,10 @@ export const enum EventType {
 
 /** IP protocol numbers. IANA protocol-numbers. */
 export const enum IpProto {
+  ICMP = 1,
   TCP = 6,
   UDP = 17,
+  ICMPV6 = 58,
   SCTP = 132,
 }
 

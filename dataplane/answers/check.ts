@@ -3,6 +3,7 @@ import { compare } from '../hash.js';
 import { locate } from '../manifests/place.js';
 import type { Problem } from '../problems.js';
 import type { State } from '../state.js';
+import { checkCilium } from './checks/cilium.js';
 import { checkDns } from './checks/dns.js';
 import { checkPolicies } from './checks/policies.js';
 import { checkPorts } from './checks/ports.js';
@@ -26,7 +27,8 @@ function analyse(state: State): Problem[] {
     ...checkServices(state, shapes),
     ...checkPolicies(state, shapes),
     ...checkPorts(state, shapes),
-    ...checkDns(state, shapes),
+    ...checkCilium(state, shapes),
+    ...checkDns(state),
   ];
 }
 

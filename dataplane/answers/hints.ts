@@ -4,7 +4,7 @@ import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { locate } from '../manifests/place.js';
 import { PROTOCOL_NAMES, type Tuple } from '../packet.js';
-import type { CompiledEntry } from '../policy/compile.js';
+import type { PolicymapEntry } from '../policy/mapstate.js';
 import type { RuleOrigin } from '../policy/rules.js';
 import { policyOf, type State } from '../state.js';
 import { identityName } from './identity-name.js';
@@ -16,7 +16,7 @@ const MOST = 3;
 /** One line for each thing that would have let the packet through, most telling first; none for a packet that passed. */
 export function hintsOf(state: State, outcome: Outcome): string[] {
   const { reason } = outcome;
-  if (!reason) return [];
+  if (!reason || outcome.proxied.length > 0) return [];
   if (reason.code === DropReason.POLICY) return nearMisses(state, outcome);
   const why = whyDropped(state, reason.code, outcome.tuple);
   return why === null ? [] : [why];
@@ -66,10 +66,10 @@ function nearMisses(state: State, outcome: Outcome): string[] {
   const peer = identityName(state, identity);
   const traffic = `${PROTOCOL_NAMES[tuple.protocol] ?? tuple.protocol} ${tuple.destinationPort}`;
   const verb = egress ? 'out to' : 'in from';
-  const [known, open] = [new Map<RuleOrigin, CompiledEntry[]>(), new Set<RuleOrigin>()];
+  const [known, open] = [new Map<RuleOrigin, PolicymapEntry[]>(), new Set<RuleOrigin>()];
   for (const entry of policy.entries) {
-    if (entry.egress !== egress) continue;
-    for (const rule of entry.origins) {
+    if (entry.egress !== egress || entry.deny) continue;
+    for (const { origin: rule } of entry.grants) {
       if (entry.identity === identity || entry.identity === 0) known.set(rule, [...(known.get(rule) ?? []), entry]);
       if (holds(entry, tuple)) open.add(rule);
     }
@@ -85,17 +85,17 @@ function nearMisses(state: State, outcome: Outcome): string[] {
 }
 
 /** Whether an entry's prefix holds the packet's protocol and port. */
-const holds = ({ protocol, port, length }: CompiledEntry, tuple: Tuple): boolean =>
+const holds = ({ protocol, port, length }: PolicymapEntry, tuple: Tuple): boolean =>
   length === 0 ||
   (protocol === tuple.protocol && (length === 8 || (port ^ tuple.destinationPort) >>> (24 - length) === 0));
 
-function ruleText({ namespace, name, direction, index, at }: RuleOrigin): string {
+function ruleText({ namespace, name, rule, at }: RuleOrigin): string {
   const { file, range } = locate(at);
-  return `${namespace}/${name} ${direction}[${index}] (${file}:${range.start.line})`;
+  return `${namespace && `${namespace}/`}${name} ${rule} (${file}:${range.start.line})`;
 }
 
 /** `TCP 80, TCP 8080-8090`: prefixes that touch are one range again. */
-function portsOf(entries: readonly CompiledEntry[]): string {
+function portsOf(entries: readonly PolicymapEntry[]): string {
   const ranges = entries
     .map(({ protocol, port, length }) => ({ protocol, first: port, last: port + 2 ** (24 - Math.max(length, 8)) - 1 }))
     .sort((a, b) => a.protocol - b.protocol || a.first - b.first);

@@ -3,9 +3,12 @@ import { DropReason } from '../../assembly/abi.js';
 import { contains, formatAddress, parsePrefix } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
+import type { Unevaluated } from '../manifests/cilium.js';
 import type { UnreadDocument } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
-import { PROTOCOL_NUMBERS } from '../policy/compile.js';
+import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
+import type { Direction, Policy } from '../policy/rules.js';
+import { DERIVED } from '../policy/selectors.js';
 import { policyOf, type State } from '../state.js';
 import { clusterDns } from './dns.js';
 import type { Outcome } from './probe.js';
@@ -101,6 +104,7 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
     ...outcomes.flatMap((outcome) => unclear(state, outcome)),
     ...pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []),
     ...unreadPolicies(state, namespaces),
+    ...unevaluatedFor(state, outcomes),
   ];
   for (const document of state.manifests.unread) {
     if (document.kind !== 'Namespace' || !asksForNamespaceLabels(state, pods)) continue;
@@ -126,7 +130,7 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
 
 /** Kinds that may hold a policy, as far as the text of an unread document shows. */
 const mayBePolicy = ({ kind }: UnreadDocument): boolean =>
-  kind === null || /policy|^peerauthentication$|^list$/i.test(kind);
+  kind === null || /policy|^ciliumcidrgroup$|^peerauthentication$|^list$/i.test(kind);
 
 /** Documents that could hold a policy for these namespaces and could not be read, or are of a kind that is not evaluated. */
 export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): string[] {
@@ -152,19 +156,61 @@ export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): s
   return lines;
 }
 
+const unevaluatedLine = ({ source }: Policy, { at, what }: Unevaluated): string => {
+  const { file, range } = locate(at);
+  return `${file}:${range.start.line}: ${what} in ${source.kind} ${source.metadata.name.value} is not evaluated yet`;
+};
+
+/** What of a pod's policies is not evaluated in a direction. */
+export function unevaluatedOf(state: State, pod: ClusterPod, directions: readonly Direction[]): string[] {
+  return (policyOf(state, pod)?.applied ?? []).flatMap((policy) =>
+    policy.unevaluated
+      .filter(({ direction }) => directions.includes(direction))
+      .map((one) => unevaluatedLine(policy, one)),
+  );
+}
+
+/** What of the policies that have a say in these packets is not evaluated: those of pods, and those of nodes at an end. */
+function unevaluatedFor(state: State, outcomes: readonly Outcome[]): string[] {
+  return outcomes.flatMap(({ probe: { sender }, receiver, tuple }) => {
+    const pod = sender.kind === 'pod' ? sender.pod : null;
+    const reachesNode = state.cluster.nodes.some(({ address }) => address === tuple.destination);
+    return [
+      ...(pod ? unevaluatedOf(state, pod, ['egress']) : []),
+      ...(receiver && receiver !== pod ? unevaluatedOf(state, receiver, ['ingress']) : []),
+      ...(sender.kind === 'host' || pod?.hostNetwork || reachesNode ? nodePolicies(state) : []),
+    ];
+  });
+}
+
+/** Policies about nodes: Cilium's host firewall. */
+function nodePolicies(state: State): string[] {
+  return state.cluster.policies.flatMap((source) => {
+    if (source.kind === 'NetworkPolicy') return [];
+    return source.specs
+      .filter(({ aboutNodes }) => aboutNodes)
+      .map(({ selector }) => {
+        const { file, range } = locate(selector.at);
+        return `${file}:${range.start.line}: nodeSelector of ${source.kind} ${source.metadata.name.value} is not evaluated yet`;
+      });
+  });
+}
+
 /** Whether a policy of these pods asks for namespace labels beyond the name. */
 function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): boolean {
   return pods.some((pod) => {
-    const policy = policyOf(state, pod);
-    const applied = policy ? [...policy.isolatedBy.ingress, ...policy.isolatedBy.egress] : [];
-    return applied.some((source) =>
-      [...(source.ingress?.rules ?? []), ...(source.egress?.rules ?? [])].some((rule) =>
-        (rule.peers ?? []).some(
-          ({ namespaceSelector }) =>
-            namespaceSelector &&
-            [...namespaceSelector.matchLabels.keys(), ...namespaceSelector.matchExpressions.map(({ key }) => key)].some(
-              (key) => key !== 'kubernetes.io/metadata.name',
-            ),
+    const policies = policyOf(state, pod)?.applied ?? [];
+    return policies.some(({ subject, rules, requires }) =>
+      [
+        subject,
+        ...requires.map(({ selector }) => selector),
+        ...rules.flatMap(({ peers }) =>
+          (peers ?? []).flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : [])),
+        ),
+      ].some(({ requirements }) =>
+        requirements.some(
+          ({ key }) =>
+            key.startsWith(DERIVED.namespaceLabels) && key !== `${DERIVED.namespaceLabels}kubernetes.io/metadata.name`,
         ),
       ),
     );

@@ -4,7 +4,7 @@ import { contains } from '../addresses.js';
 import type { ClusterBackend, ClusterNode, ClusterPod } from '../cluster/cluster.js';
 import type { Frontend } from '../loader/entries.js';
 import { frameOf, reversed, tupleOf, type Tuple } from '../packet.js';
-import type { Direction } from '../policy/rules.js';
+import type { Direction, RuleOrigin } from '../policy/rules.js';
 import { reasonOf, type Reason } from '../reasons.js';
 import type { State } from '../state.js';
 import type { PacketIn, PacketOut } from '../wasm.js';
@@ -36,6 +36,8 @@ export interface Outcome {
   readonly destinationIdentity: number;
   readonly frontend: Frontend | null;
   readonly backend: ClusterBackend | null;
+  /** The rules whose proxy refused the request that the connection was for. */
+  readonly proxied: readonly RuleOrigin[];
   readonly out: PacketOut;
 }
 
@@ -78,6 +80,7 @@ export function outcomeOf(state: State, probe: Probe, out: PacketOut): Outcome {
     destinationIdentity: out.destinationIdentity,
     frontend: out.backendId === 0 ? null : (state.desired.frontendsByIndex.get(out.revNatIndex) ?? null),
     backend: state.desired.backendsById.get(out.backendId) ?? null,
+    proxied: [],
     out,
   };
 }

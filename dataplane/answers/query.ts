@@ -2,7 +2,8 @@
 import { formatAddress } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import type { Protocol } from '../manifests/objects.js';
-import { PROTOCOL_NUMBERS } from '../policy/compile.js';
+import type { HttpRequest } from '../policy/http.js';
+import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import type { Direction } from '../policy/rules.js';
 import type { Reason } from '../reasons.js';
 import type { State } from '../state.js';
@@ -11,6 +12,7 @@ import { decidersOf, type Decider } from './decide.js';
 import { dependsOn } from './depends.js';
 import { askDns, clusterDns } from './dns.js';
 import { hintsOf } from './hints.js';
+import { askProxies, readRequest } from './layer7.js';
 import { assumptions, missingFor, withoutAddress } from './missing.js';
 import type { Outcome } from './probe.js';
 import { resolveRef, type Target } from './refs.js';
@@ -69,7 +71,9 @@ export function query(state: State, question: Question): Answered | { readonly e
   const port = question.port ?? onlyPort(to, protocol);
   if (!(protocol in PROTOCOL_NUMBERS))
     return { answer: unknown([`${protocol}: the dataplane carries TCP, UDP and SCTP so far`]), outcomes: [] };
-  if (question.http) return { answer: unknown(['http: layer 7 is not evaluated yet']), outcomes: [] };
+  const http = readRequest(question.http);
+  if (http && 'error' in http) return http;
+  if (http && protocol !== 'TCP') return { error: `${protocol}: an HTTP request goes over TCP` };
   for (const end of [from, to]) if (end.kind === 'unanswerable') return { answer: unknown([end.why]), outcomes: [] };
   if (port === null) return { error: `${question.to}: which port?` };
   if (!Number.isInteger(port) || port < 0 || port > 65535) return { error: `${port} is no port` };
@@ -89,8 +93,13 @@ export function query(state: State, question: Question): Answered | { readonly e
       outcomes: nameless,
     };
   }
-  const outcomes = settle(state, cases, question.sourcePort !== null);
-  return { answer: combine(state, to, outcomes), outcomes };
+  const request = { http, name: null };
+  const asked = settle(state, cases, question.sourcePort !== null).map((outcome) =>
+    askProxies(state, outcome, request),
+  );
+  const outcomes = asked.map(({ outcome }) => outcome);
+  const untold = [...new Set(asked.flatMap(({ depends }) => depends))];
+  return { answer: withRequest(combine(state, to, outcomes, untold), http), outcomes };
 }
 
 function unknown(depends: readonly string[]): Answer {
@@ -147,15 +156,26 @@ function onlyPort(to: Target, protocol: string): number | null {
         : [];
   return new Set(ports).size === 1 ? ports[0]! : null;
 }
+
+/** What the client sees of its request: 403 where a proxy refuses it, and nothing at all where its connection is refused. */
+function withRequest(answer: Answer, http: HttpRequest | null): Answer {
+  if (!http) return answer;
+  if (answer.verdict === 'ALLOWED') return { ...answer, http: { status: 200, backend: null } };
+  return answer;
+}
+
 /** Hints given, at most. */
 const MAX_HINTS = 4;
 
+/** What a proxy answers in place of whom the request was for. */
+const REFUSED: Answer['http'] = { status: 403, backend: null };
+
 /** One answer of many outcomes: theirs where they agree, CONDITIONAL where they do not, UNKNOWN where something needed is missing. */
-function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer {
+function combine(state: State, to: Target, outcomes: readonly Outcome[], untold: readonly string[] = []): Answer {
   const allowed = outcomes.filter((outcome) => outcome.allowed);
   const denied = outcomes.filter((outcome) => !outcome.allowed);
   const telling = denied[0] ?? allowed[0]!;
-  const mixed = allowed.length > 0 && denied.length > 0;
+  const mixed = allowed.length > 0 && (denied.length > 0 || untold.length > 0);
   const missing = missingFor(state, outcomes);
   const verdict: Verdict =
     missing.length > 0 ? 'UNKNOWN' : mixed ? 'CONDITIONAL' : denied.length > 0 ? 'DENIED' : 'ALLOWED';
@@ -181,8 +201,13 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
         ? { namespace: to.service.namespace, name: to.service.name, port: telling.probe.tuple.destinationPort }
         : null,
     snat: masqueradedAs(state, allowed[0] ?? telling),
-    http: null,
-    depends: verdict === 'UNKNOWN' ? missing : mixed ? dependsOn(state, outcomes) : [],
+    http: verdict === 'DENIED' && denied.every(({ proxied }) => proxied.length > 0) ? REFUSED : null,
+    depends:
+      verdict === 'UNKNOWN'
+        ? missing
+        : mixed
+          ? [...(denied.length > 0 ? dependsOn(state, outcomes) : []), ...untold]
+          : [],
     assumes: assumptions(state, to, outcomes),
     hints: [...new Set(denied.flatMap((outcome) => hintsOf(state, outcome)))].slice(0, MAX_HINTS),
   };

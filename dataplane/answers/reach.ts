@@ -3,10 +3,12 @@ import { formatAddress } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { Protocol } from '../manifests/objects.js';
-import { PROTOCOL_NUMBERS, type CompiledPolicy } from '../policy/compile.js';
+import type { CompiledPolicy } from '../policy/compile.js';
+import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
+import { DIRECTIONS } from '../policy/rules.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { externalClasses, podAt, run, type ExternalClass, type Probe, type Sender } from './probe.js';
-import { unreadPolicies, withoutAddress } from './missing.js';
+import { unevaluatedOf, unreadPolicies, withoutAddress } from './missing.js';
 import { resolveRef } from './refs.js';
 
 export interface ReachEndpoint {
@@ -75,7 +77,7 @@ function stretches(policies: readonly (CompiledPolicy | null)[], protocol: Proto
   const starts = new Set([1]);
   for (const policy of policies) {
     for (const range of policy?.boundaries ?? []) {
-      if (range.protocol !== protocol) continue;
+      if (range.protocol !== PROTOCOL_NUMBERS[protocol]) continue;
       if (range.first > 1) starts.add(range.first);
       if (range.last < LAST_PORT) starts.add(range.last + 1);
     }
@@ -99,10 +101,12 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
   for (const end of ends) {
     if (end.pods.length === 0) continue;
     const unaddressed = end.pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []);
-    const depends = [...unaddressed, ...unreadPolicies(state, new Set(end.pods.map((pod) => pod.namespace)))].slice(
-      0,
-      MOST_DEPENDS,
-    );
+    const depends = [
+      ...unaddressed,
+      ...unreadPolicies(state, new Set(end.pods.map((pod) => pod.namespace))),
+      // Pods of one end share their policies.
+      ...unevaluatedOf(state, end.pods[0]!, DIRECTIONS),
+    ].slice(0, MOST_DEPENDS);
     if (depends.length > 0) unread.set(end, depends);
   }
   const connections: Connection[] = [];

@@ -2,6 +2,7 @@
 import {
   CtDirection,
   CtStatus,
+  DropReason,
   EventType,
   IPV4_LOOPBACK_WORD,
   MapId,
@@ -16,7 +17,7 @@ import { PROTOCOL_NAMES, type Tuple } from '../packet.js';
 import { MAP_NAMES, POINT_NAMES, PROGRAM_NAMES, reasonOf, type Reason } from '../reasons.js';
 import type { State } from '../state.js';
 import { decode, type Bytes } from '../wasm.js';
-import { decidersOf, isolating, type Decider } from './decide.js';
+import { allowing, decidersOf, isolating, type Decider } from './decide.js';
 import { askDns, clusterDns, DNS_PORT } from './dns.js';
 import { whyDropped } from './hints.js';
 import { identityName } from './identity-name.js';
@@ -360,6 +361,9 @@ function conntrackText(status: number, direction: CtDirection, itself: boolean):
   return status === CtStatus.NEW ? `a new connection ${side}` : `an established connection ${side}`;
 }
 
+/** A policy as messages name it; one of the whole cluster has no namespace. */
+const deciderName = ({ namespace, name }: Decider): string => `${namespace && `${namespace}/`}${name}`;
+
 /** `info`: the match in the low byte, the direction in the next, a drop reason above. */
 function policyText(
   state: State,
@@ -374,15 +378,17 @@ function policyText(
   const { sender } = outcome.probe;
   const pod = egress ? (sender.kind === 'pod' ? sender.pod : null) : outcome.receiver;
   const isolatedBy = pod ? isolating(state, pod, direction) : [];
-  const names = isolatedBy.map(({ namespace, name }) => `${namespace}/${name}`).join(', ');
+  const names = isolatedBy.map(deciderName).join(', ');
   const traffic = `${protocolName(protocol)} ${dport}`;
   const reason = info >>> 16;
+  if (reason === DropReason.POLICY_DENY) {
+    const rules = decidersOf(state, outcome).map((rule) => `${deciderName(rule)} ${rule.rule}`);
+    return `${direction} refused: ${rules.join(', ') || 'a rule'} denies ${traffic} ${peer}`;
+  }
   if (reason !== 0)
     return `${direction} refused: ${names || 'a policy'} isolate${isolatedBy.length === 1 ? 's' : ''} the pod, and no rule lets ${traffic} ${peer} through`;
   if (isolatedBy.length === 0) return `${direction} allowed: no policy isolates the pod`;
-  const rules = decidersOf(state, { ...outcome, allowed: true })
-    .filter(({ rule }) => rule?.startsWith(direction))
-    .map(({ namespace, name, rule }) => `${namespace}/${name} ${rule}`);
+  const rules = allowing(state, outcome, direction).map((rule) => `${deciderName(rule)} ${rule.rule}`);
   return rules.length > 0
     ? `${direction} allowed by ${rules.join(', ')}`
     : `${direction} allowed: a pod's own node always reaches it`;

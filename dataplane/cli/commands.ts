@@ -194,7 +194,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       port: option('N', 'its destination port; where the destination has only one, that one unless given'),
       protocol,
       'source-port': option('N', 'its source port'),
-      http: option('JSON', 'a request of layer 7, which is not evaluated yet'),
+      http: option('REQUEST', "an HTTP request that the packet is for: 'GET host/path'"),
       node: option('NAME', 'where a packet from outside enters: the node of its destination unless given'),
       format: formats('text', 'json', 'pcapng'),
       set,

@@ -1,4 +1,5 @@
 /** The cluster that the manifests describe: what runs where, under which address, behind which Service. */
+import type { CiliumCIDRGroup, CiliumPolicy } from '../manifests/cilium.js';
 import type {
   ContainerPort,
   Endpoints,
@@ -96,7 +97,8 @@ export interface Cluster {
   readonly workloads: readonly ClusterWorkload[];
   readonly pods: readonly ClusterPod[];
   readonly services: readonly ClusterService[];
-  readonly policies: readonly NetworkPolicy[];
+  readonly policies: readonly (NetworkPolicy | CiliumPolicy)[];
+  readonly cidrGroups: readonly CiliumCIDRGroup[];
   readonly endpoints: readonly Endpoints[];
   readonly objects: readonly ManifestObject[];
 }

@@ -24,9 +24,10 @@ import { formatAddress, parseAddress, parsePrefix } from '../addresses.js';
 import type { Cluster, ClusterBackend, ClusterPod, ClusterService, ClusterServicePort } from '../cluster/cluster.js';
 import { hashOf, Numbers } from '../hash.js';
 import type { Place } from '../manifests/place.js';
-import { PROTOCOL_NUMBERS, type CompiledPolicies } from '../policy/compile.js';
+import type { CompiledPolicies } from '../policy/compile.js';
 import type { Identities } from '../policy/identities.js';
-import type { RuleOrigin } from '../policy/rules.js';
+import type { Grant } from '../policy/mapstate.js';
+import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import type { Settings } from '../settings.js';
 import { encode, type Bytes } from '../wasm.js';
 
@@ -36,8 +37,8 @@ export interface MapEntry {
   readonly key: Bytes;
   readonly value: Bytes;
   readonly origin: readonly Place[];
-  /** For policymap entries, the rules in full. */
-  readonly rules?: readonly RuleOrigin[];
+  /** For policymap entries, what the rules say in full. */
+  readonly grants?: readonly Grant[];
 }
 
 /** A Maglev table that must be there: its backends in Cilium's order. */
@@ -360,6 +361,7 @@ function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
           !(pods.has(prefix.address) || cluster.nodes.some((node) => node.address === prefix.address)),
       )
       .map(({ number, prefix }) => cache(prefix.address, prefix.length, number, 0, [])),
+    ...identities.fqdns.map(({ number, address, fqdn }) => cache(address, 32, number, 0, [fqdn.at])),
     ...cluster.nodes.map((node) =>
       cache(node.address, 32, ReservedIdentity.REMOTE_NODE, 0, node.source ? [node.source] : []),
     ),
@@ -368,7 +370,7 @@ function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
 
 function policyEntries({ policies }: CompiledPolicies): MapEntry[] {
   return policies.flatMap(({ id, entries }) =>
-    entries.map(({ identity, egress, protocol, port, length, origins }) => ({
+    entries.map(({ identity, egress, protocol, port, length, deny, proxyPort, proxyPortPriority, grants }) => ({
       map: MapId.POLICY,
       key: encode(PolicyKey, {
         prefixLength: length,
@@ -378,9 +380,9 @@ function policyEntries({ policies }: CompiledPolicies): MapEntry[] {
         protocol,
         dport: port,
       }),
-      value: encode(PolicyEntry, {}),
-      origin: origins.map((rule) => rule.at),
-      rules: origins,
+      value: encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPort, proxyPortPriority }),
+      origin: [...new Set(grants.map(({ origin }) => origin.at))],
+      grants,
     })),
   );
 }

@@ -1,10 +1,13 @@
 /** Security identities: numbers for sets of labels and for prefixes, as Cilium gives them. `pkg/identity`. */
 import { ReservedIdentity } from '../../assembly/abi.js';
-import { contains, covers, formatPrefix, parsePrefix, type Prefix } from '../addresses.js';
+import { contains, covers, formatPrefix, type Prefix } from '../addresses.js';
 import type { Cluster, ClusterPod } from '../cluster/cluster.js';
 import { compare, spread } from '../hash.js';
-import type { NetworkPolicy } from '../manifests/objects.js';
+import type { FqdnSelector } from '../manifests/cilium.js';
 import type { Settings } from '../settings.js';
+import { fqdnName } from './fqdn.js';
+import type { Peer, Policy } from './rules.js';
+import { DERIVED, labelsOf, selects, type EndpointSelector, type Labelled } from './selectors.js';
 
 /** Numbers of label identities: those that Cilium leaves to users of one cluster. */
 const FIRST = 256;
@@ -16,8 +19,11 @@ export const LOCAL_SCOPE = 1 << 24;
 const IGNORED =
   /^(pod-template-hash|pod-template-generation|controller-revision-hash|controller-uid|statefulset\.kubernetes\.io\/pod-name|batch\.kubernetes\.io\/.*|job-name|apps\.kubernetes\.io\/pod-index)$/;
 
+/** Where the addresses begin that stand for names: a block that nobody has. RFC 1112 section 4, class E. */
+const FQDN_ADDRESSES: Prefix = { address: 0xf0000000, length: 4 };
+
 /** Pods that no policy can tell apart. */
-export interface PodIdentity {
+export interface PodIdentity extends Labelled {
   readonly number: number;
   /** Namespace and labels, sorted; pods with the same text have the same number. */
   readonly key: string;
@@ -32,49 +38,55 @@ export interface PrefixIdentity {
   readonly prefix: Prefix;
 }
 
+/** The addresses of the names that a policy's selector matches, once the DNS proxy has seen them. */
+export interface FqdnIdentity {
+  readonly number: number;
+  readonly fqdn: FqdnSelector;
+  /** An address that stands for theirs, which nobody knows. */
+  readonly address: number;
+}
+
 export interface Identities {
   readonly pods: readonly PodIdentity[];
   readonly prefixes: readonly PrefixIdentity[];
+  readonly fqdns: readonly FqdnIdentity[];
   readonly ofPod: ReadonlyMap<ClusterPod, PodIdentity>;
 }
 
+const peersOf = (policies: readonly Policy[]): Peer[] =>
+  policies.flatMap(({ rules }) => rules.flatMap(({ peers }) => peers ?? []));
+
 /** Every prefix that a policy names, `cidr` or `except`, once. */
-function prefixesOf(policies: readonly NetworkPolicy[]): Prefix[] {
+function prefixesOf(policies: readonly Policy[]): Prefix[] {
   const found = new Map<string, Prefix>();
-  for (const policy of policies) {
-    for (const rule of [...(policy.ingress?.rules ?? []), ...(policy.egress?.rules ?? [])]) {
-      for (const { ipBlock } of rule.peers ?? []) {
-        for (const text of ipBlock ? [ipBlock.cidr, ...ipBlock.except] : []) {
-          const prefix = parsePrefix(text.value);
-          if (prefix !== null) found.set(formatPrefix(prefix), prefix);
-        }
-      }
-    }
+  for (const peer of peersOf(policies)) {
+    if (peer.kind === 'prefix')
+      for (const prefix of [peer.cidr, ...peer.except]) found.set(formatPrefix(prefix), prefix);
   }
   return [...found.values()].sort((a, b) => a.address - b.address || a.length - b.length);
 }
 
+/** The selectors of names, each once. */
+function fqdnsOf(policies: readonly Policy[]): Map<string, FqdnSelector> {
+  const found = new Map<string, FqdnSelector>();
+  for (const peer of peersOf(policies)) if (peer.kind === 'fqdn') found.set(fqdnName(peer.fqdn), peer.fqdn);
+  return found;
+}
+
 /** The label keys that policies ask pods for. */
-function keysAskedFor(policies: readonly NetworkPolicy[]): Set<string> {
-  const keys = new Set<string>();
-  for (const policy of policies) {
-    const rules = [...(policy.ingress?.rules ?? []), ...(policy.egress?.rules ?? [])];
-    const selectors = [
-      policy.podSelector,
-      ...rules.flatMap((rule) => (rule.peers ?? []).flatMap((peer) => peer.podSelector ?? [])),
-    ];
-    for (const { matchLabels, matchExpressions } of selectors) {
-      for (const key of matchLabels.keys()) keys.add(key);
-      for (const { key } of matchExpressions) keys.add(key);
-    }
-  }
-  return keys;
+function keysAskedFor(policies: readonly Policy[]): Set<string> {
+  const selectors: EndpointSelector[] = policies.flatMap(({ subject, requires }) => [
+    subject,
+    ...requires.map(({ selector }) => selector),
+  ]);
+  for (const peer of peersOf(policies)) if (peer.kind === 'endpoints') selectors.push(peer.selector);
+  return new Set(selectors.flatMap(({ requirements }) => requirements.map(({ key }) => key)));
 }
 
 /**
- * What tells a pod from others: its namespace, its labels, the names of its ports (a rule may ask for a port by name, and
- * then Cilium's one number for all pods with these labels would not do), and, where `ipBlock` matches pods, the prefixes
- * that hold its address.
+ * What tells a pod from others: its namespace, its labels, its service account where a policy asks for it, the names of its
+ * ports (a rule may ask for a port by name, and then Cilium's one number for all pods with these labels would not do), and,
+ * where `ipBlock` matches pods, the prefixes that hold its address.
  */
 function keyOf(pod: ClusterPod, asked: ReadonlySet<string>, prefixes: readonly Prefix[], matchesPods: boolean): string {
   const labels = [...pod.labels]
@@ -83,6 +95,7 @@ function keyOf(pod: ClusterPod, asked: ReadonlySet<string>, prefixes: readonly P
   return JSON.stringify([
     pod.namespace,
     ...labels.sort(compare),
+    ...(asked.has(DERIVED.serviceAccount) ? [`${DERIVED.serviceAccount}=${pod.spec.serviceAccountName}`] : []),
     ...(matchesPods ? prefixes.filter((prefix) => contains(prefix, pod.address)).map(formatPrefix) : []),
   ]);
 }
@@ -97,9 +110,9 @@ const portsOf = (pod: ClusterPod): string =>
     .sort(compare)
     .join(',');
 
-export function buildIdentities(cluster: Cluster, settings: Settings): Identities {
-  const prefixes = prefixesOf(cluster.policies);
-  const asked = keysAskedFor(cluster.policies);
+export function buildIdentities(cluster: Cluster, policies: readonly Policy[], settings: Settings): Identities {
+  const prefixes = prefixesOf(policies);
+  const asked = keysAskedFor(policies);
   const groups = new Map<string, Map<string, ClusterPod[]>>();
   for (const pod of cluster.pods) {
     if (pod.hostNetwork) continue;
@@ -121,20 +134,60 @@ export function buildIdentities(cluster: Cluster, settings: Settings): Identitie
       key,
       pods: group,
       example: group[0]!,
+      ...labelsOf(cluster, group[0]!),
     }));
   // 0.0.0.0/0 is the world, whose number is reserved.
   const local = spread(prefixes.filter((prefix) => prefix.length > 0).map(formatPrefix), LOCAL_SCOPE + 1, 2 ** 20);
   const prefixIdentities = prefixes
     .filter((prefix) => prefix.length > 0)
     .map((prefix) => ({ number: local.get(formatPrefix(prefix))!, prefix }));
+  const fqdns = fqdnsOf(policies);
+  const named = spread(fqdns.keys(), LOCAL_SCOPE + 1 + 2 ** 20, 2 ** 20);
+  const addresses = spread(fqdns.keys(), FQDN_ADDRESSES.address, 2 ** (32 - FQDN_ADDRESSES.length) - 1);
   return {
     pods,
     prefixes: prefixIdentities,
+    fqdns: [...fqdns]
+      .sort(([a], [b]) => compare(a, b))
+      .map(([name, fqdn]) => ({ number: named.get(name)!, fqdn, address: addresses.get(name)! })),
     ofPod: new Map(pods.flatMap((identity) => identity.pods.map((pod) => [pod, identity] as const))),
   };
 }
 
-/** The identities that an `ipBlock` selects: of addresses, and of pods where the setting says so. */
+/** Reserved identities with the labels that selectors find them by. Cilium `pkg/identity/reserved.go`. */
+const RESERVED: readonly (readonly [ReservedIdentity, Labelled])[] = (
+  [
+    [ReservedIdentity.HOST, 'host'],
+    [ReservedIdentity.UNMANAGED, 'unmanaged'],
+    [ReservedIdentity.HEALTH, 'health'],
+    [ReservedIdentity.INIT, 'init'],
+    [ReservedIdentity.REMOTE_NODE, 'remote-node'],
+    [ReservedIdentity.KUBE_APISERVER, 'kube-apiserver'],
+    [ReservedIdentity.INGRESS, 'ingress'],
+  ] as const
+).map(([number, name]) => [number, { source: 'reserved', labels: new Map([[name, '']]) }]);
+
+/** What is outside the cluster: the world, and the addresses there that policies name. */
+const WORLD: Labelled = {
+  source: 'reserved',
+  labels: new Map([
+    ['world', ''],
+    ['world-ipv4', ''],
+  ]),
+};
+
+/** The identities of endpoints, nodes and the world that a selector matches. */
+export function selectEndpoints(identities: Identities, selector: EndpointSelector): number[] {
+  const numbers = identities.pods.filter((identity) => selects(selector, identity)).map(({ number }) => number);
+  for (const [number, labelled] of RESERVED) if (selects(selector, labelled)) numbers.push(number);
+  if (selects(selector, WORLD)) numbers.push(ReservedIdentity.WORLD, ...outside(identities));
+  return numbers;
+}
+
+/** The identities of addresses outside that are not the world's own. */
+const outside = ({ prefixes, fqdns }: Identities): number[] => [...prefixes, ...fqdns].map(({ number }) => number);
+
+/** The identities that a prefix selects: of addresses, and of pods where the setting says so. */
 export function selectPrefix(
   identities: Identities,
   cidr: Prefix,
@@ -143,7 +196,8 @@ export function selectPrefix(
 ): number[] {
   const within = (prefix: Prefix): boolean => covers(cidr, prefix) && !except.some((hole) => covers(hole, prefix));
   const numbers = identities.prefixes.filter(({ prefix }) => within(prefix)).map(({ number }) => number);
-  if (cidr.length === 0 && !except.some((hole) => hole.length === 0)) numbers.push(ReservedIdentity.WORLD);
+  if (cidr.length === 0 && !except.some((hole) => hole.length === 0))
+    numbers.push(ReservedIdentity.WORLD, ...identities.fqdns.map(({ number }) => number));
   if (matchesPods) {
     for (const { number, example } of identities.pods)
       if (within({ address: example.address, length: 32 })) numbers.push(number);
