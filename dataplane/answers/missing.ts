@@ -11,6 +11,7 @@ import type { Direction, Policy } from '../policy/rules.js';
 import { DERIVED } from '../policy/selectors.js';
 import { policyOf, type State } from '../state.js';
 import { clusterDns } from './dns.js';
+import { isNamed } from './names.js';
 import type { Outcome } from './probe.js';
 import type { Target } from './refs.js';
 
@@ -253,7 +254,12 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
     );
   if (state.settings.cni !== 'cilium-vxlan')
     lines.push(`cni ${state.settings.cni}: packets between nodes take Cilium's VXLAN tunnel`);
-  if (to.kind === 'world' && to.label.startsWith('dns:')) lines.push(`${to.label} is an address outside the cluster`);
+  if (to.kind === 'world' && to.name !== null) lines.push(`${to.label} is an address outside the cluster`);
+  const known = outcomes.find((outcome) => isNamed(state, outcome));
+  if (known)
+    lines.push(
+      `${to.label} has the address ${formatAddress(known.probe.tuple.destination)}: none that a policy's prefix holds`,
+    );
   if (to.label.startsWith('dns:') && !clusterDns(state))
     lines.push('names are looked up: the manifests hold no cluster DNS');
   return lines;

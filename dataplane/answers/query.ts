@@ -14,8 +14,9 @@ import { askDns, clusterDns } from './dns.js';
 import { hintsOf } from './hints.js';
 import { askProxies, readRequest } from './layer7.js';
 import { assumptions, missingFor, withoutAddress } from './missing.js';
+import { towards } from './names.js';
 import type { Outcome } from './probe.js';
-import { resolveRef, type Target } from './refs.js';
+import { fullName, resolveRef, type Target } from './refs.js';
 
 export type Verdict = 'ALLOWED' | 'DENIED' | 'CONDITIONAL' | 'UNKNOWN';
 
@@ -82,9 +83,11 @@ export function query(state: State, question: Question): Answered | { readonly e
     question.node === null ? null : (state.cluster.nodes.find(({ name }) => name === question.node) ?? undefined);
   if (node === undefined) return { error: `there is no node ${question.node}` };
   const number = PROTOCOL_NUMBERS[protocol as Protocol];
-  const cases = casesOf(state, from, to, number, port, question.sourcePort ?? SOURCE_PORT, node);
+  const plain = casesOf(state, from, to, number, port, question.sourcePort ?? SOURCE_PORT, node);
+  const cases = to.kind === 'world' && to.name !== null ? towards(state, plain, to.name) : plain;
   if (cases.length === 0) return { answer: isItself(from, to) ? ITSELF : unknown(unsendable(state, to)), outcomes: [] };
-  const nameless = from.kind === 'pods' && to.label.startsWith('dns:') ? refusedNames(state, from.pods) : [];
+  const nameless =
+    from.kind === 'pods' && to.label.startsWith('dns:') ? refusedNames(state, from.pods, nameOf(state, to)) : [];
   if (nameless.length > 0) {
     const answer = combine(state, to, nameless);
     const cannot = `${to.label.slice('dns:'.length)} cannot be looked up: the pod may not ask ${clusterDns(state)!.name}`;
@@ -137,9 +140,18 @@ function unsendable(state: State, to: Target): string[] {
   return [`${to.label}: nothing there to send to`];
 }
 
+/** The full name that is looked up; null where it is not known. */
+function nameOf(state: State, to: Target): string | null {
+  if (to.kind === 'service') return fullName(state, to.service);
+  return to.kind === 'world' ? to.name : null;
+}
+
 /** The questions to the DNS of those kinds of pods that get no answer, when none gets one: without an address there is no packet. */
-function refusedNames(state: State, pods: readonly ClusterPod[]): Outcome[] {
-  const asked = classes(state, pods).map((pod) => askDns(state, pod));
+function refusedNames(state: State, pods: readonly ClusterPod[], name: string | null): Outcome[] {
+  const asked = classes(state, pods).map((pod) => {
+    const outcome = askDns(state, pod);
+    return outcome && askProxies(state, outcome, { http: null, name }).outcome;
+  });
   const refused = asked.filter((outcome): outcome is Outcome => outcome !== null && !outcome.allowed);
   return refused.length === asked.length ? refused : [];
 }
