@@ -57,6 +57,12 @@ export function fromContainer(ctx: Context): i32 {
 
   const remote = ipcache.lookup(ctx.daddr);
   ctx.destinationIdentity = ipcache.identityOf(remote);
+  // The ipcache is one for all nodes, and each is the host to its own pods.
+  if (
+    ctx.destinationIdentity == ReservedIdentity.REMOTE_NODE &&
+    ctx.daddr == endpoint.nodeConfigs.lookup(ctx.node).address
+  )
+    ctx.destinationIdentity = ReservedIdentity.HOST;
 
   if (status != CtStatus.REPLY && !loopback) {
     result = allowEgress(ctx, config);

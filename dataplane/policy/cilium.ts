@@ -7,7 +7,7 @@ import type { LabelSelector } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
 import { PROTOCOL_NUMBERS } from './networkpolicy.js';
 import { DIRECTIONS, EVERY_PORT, type Direction, type Peer, type Policy, type PortMatch } from './rules.js';
-import { DERIVED, requirement, requirementsOf, selects, type EndpointSelector } from './selectors.js';
+import { CLUSTER_NAME, DERIVED, requirement, requirementsOf, selects, type EndpointSelector } from './selectors.js';
 
 /** Cilium's protocols as numbers; `ANY` is each that has ports. */
 const PROTOCOLS: Readonly<Record<CiliumPort['protocol'], readonly number[]>> = {
@@ -91,7 +91,10 @@ class SpecReader {
     };
   }
 
-  /** Without a label of namespaces, peers are of the policy's namespace, or, where it has none, pods of any. */
+  /**
+   * Without a label of namespaces, peers are of the policy's namespace, or, where it has none, pods of any; without one of clusters,
+   * of this one (`policy-default-local-cluster`), which nodes and addresses are not labelled with.
+   */
   private endpoints(selector: LabelSelector): EndpointSelector {
     const requirements = requirementsOf(selector);
     if (requirements.some(({ source }) => source === 'reserved')) return { requirements, written: selector };
@@ -102,6 +105,8 @@ class SpecReader {
       else if (!asks((key) => key.startsWith(DERIVED.namespaceLabels)))
         requirements.push(requirement(`k8s:${DERIVED.namespace}`, 'In', this.namespace));
     }
+    if (!asks((key) => key === DERIVED.cluster))
+      requirements.push(requirement(`k8s:${DERIVED.cluster}`, 'In', CLUSTER_NAME));
     return { requirements, written: selector };
   }
 

@@ -11,7 +11,7 @@ export const DERIVED = {
 } as const;
 
 /** The name of a cluster that is not told otherwise. */
-const CLUSTER_NAME = 'default';
+export const CLUSTER_NAME = 'default';
 
 /** Where a label comes from: Kubernetes, or Cilium itself. `any` in a selector is either. */
 export type LabelSource = 'k8s' | 'reserved';

@@ -6,7 +6,7 @@ import { compare } from '../../hash.js';
 import type { Place } from '../../manifests/place.js';
 import type { CompiledPolicy } from '../../policy/compile.js';
 import type { Peer, Policy, PortMatch, Rule } from '../../policy/rules.js';
-import { DERIVED, selects, type Labelled } from '../../policy/selectors.js';
+import { CLUSTER_NAME, DERIVED, selects, type Labelled } from '../../policy/selectors.js';
 import { problem, type Problem } from '../../problems.js';
 import type { State } from '../../state.js';
 import { list, named } from '../../words.js';
@@ -142,7 +142,7 @@ function unseenDns(state: State): Labelled {
     labels: new Map([
       label,
       [DERIVED.namespace, namespace],
-      [DERIVED.cluster, 'default'],
+      [DERIVED.cluster, CLUSTER_NAME],
       [DERIVED.namespaceLabels + NAME_LABEL, namespace],
       ...[...labels].map(([key, value]): [string, string] => [DERIVED.namespaceLabels + key, value]),
     ]),
