@@ -36,19 +36,26 @@ function readPortRule(item: Fields, { egress, deny }: Section, unevaluated: Unev
     const read = readPort(port, l7);
     if (read && l7?.kind === 'http' && read.protocol !== 'TCP')
       port.refuse('HS1010', 'protocol', 'rules.http is for TCP ports only.');
-    if (read && l7 && read.port.value === 0) port.refuse('HS1010', 'port', 'rules need a port other than 0.');
+    if (read && l7 && read.port === null) port.refuse('HS1010', 'port', 'rules need a port other than 0.');
     return read ?? [];
   });
 }
 
-const PROTOCOLS = ['TCP', 'UDP', 'SCTP', 'ANY'] as const;
+const PORTLESS = ['ICMP', 'ICMPV6', 'VRRP', 'IGMP'] as const;
+const PROTOCOLS = ['TCP', 'UDP', 'SCTP', 'ANY', ...PORTLESS] as const;
 
+/** 0 is every port, and protocols without ports need none. */
 function readPort(item: Fields, l7: L7Rules | null): CiliumPort | undefined {
   item.only('port', 'endPort', 'protocol');
-  const port = item.required('port', readNumber(item));
   const endPort = item.integer('endPort', 0, 65535)?.value ?? 0;
   const protocol = item.oneOf('protocol', PROTOCOLS)?.value ?? 'ANY';
+  if (PORTLESS.some((one) => one === protocol)) {
+    if (item.has('port')) return item.refuse('HS1010', 'port', `${protocol} has no ports.`);
+    return { at: item.at, protocol, port: null, endPort: null, l7 };
+  }
+  const port = item.required('port', readNumber(item));
   if (!port) return undefined;
+  if (port.value === 0 && endPort === 0) return { at: item.at, protocol, port: null, endPort: null, l7 };
   if (endPort !== 0 && (typeof port.value === 'string' || endPort < port.value))
     return item.refuse('HS1010', 'endPort', `endPort ${endPort} needs a port that is a number, and not a greater one.`);
   return { at: item.at, protocol, port, endPort: endPort || null, l7 };
@@ -120,7 +127,7 @@ function readIcmp(item: Fields): CiliumPort[] {
     const family = field.oneOf('family', ['IPv4', 'IPv6'])?.value ?? 'IPv4';
     const port = field.required('type', readIcmpType(field, family));
     return port
-      ? [{ at: field.at, protocol: family === 'IPv4' ? 'ICMP' : 'ICMPv6', port, endPort: null, l7: null }]
+      ? [{ at: field.at, protocol: family === 'IPv4' ? 'ICMP' : 'ICMPV6', port, endPort: null, l7: null }]
       : [];
   });
 }

@@ -107,9 +107,9 @@ export interface FqdnSelector {
 /** Cilium `api.PortProtocol`, and `api.ICMPField`, whose type stands where the port does. */
 export interface CiliumPort {
   readonly at: Place;
-  readonly protocol: Protocol | 'ANY' | 'ICMP' | 'ICMPv6';
-  /** A number, or the name of a container port; 0 for every port. */
-  readonly port: Located<number | string>;
+  readonly protocol: Protocol | 'ANY' | 'ICMP' | 'ICMPV6' | 'VRRP' | 'IGMP';
+  /** A number, or the name of a container port; null for every port. */
+  readonly port: Located<number | string> | null;
   readonly endPort: number | null;
   readonly l7: L7Rules | null;
 }

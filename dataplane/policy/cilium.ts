@@ -16,7 +16,10 @@ const PROTOCOLS: Readonly<Record<CiliumPort['protocol'], readonly number[]>> = {
   SCTP: [PROTOCOL_NUMBERS.SCTP],
   ANY: [PROTOCOL_NUMBERS.TCP, PROTOCOL_NUMBERS.UDP, PROTOCOL_NUMBERS.SCTP],
   ICMP: [IpProto.ICMP],
-  ICMPv6: [IpProto.ICMPV6],
+  ICMPV6: [IpProto.ICMPV6],
+  // IANA protocol-numbers.
+  VRRP: [112],
+  IGMP: [2],
 };
 
 /** The policies about endpoints that a manifest holds: one for each of its parts. Those about nodes are about no pod. */
@@ -226,16 +229,13 @@ function servicePeers({ source, namespace, ports }: ClusterService, at: Place): 
   }));
 }
 
-function portsOf({ protocol, port, endPort, l7 }: CiliumPort): PortMatch[] {
-  const { value } = port;
-  const isIcmp = protocol === 'ICMP' || protocol === 'ICMPv6';
+function portsOf({ at, protocol, port, endPort, l7 }: CiliumPort): PortMatch[] {
+  const place = port?.at ?? at;
   const numbers =
-    typeof value === 'string'
-      ? value
-      : value === 0 && !isIcmp
-        ? endPort === null
-          ? EVERY_PORT
-          : { first: 0, last: endPort }
-        : { first: value, last: endPort ?? value };
-  return PROTOCOLS[protocol].map((number) => ({ at: port.at, protocol: number, port: numbers, l7 }));
+    port === null
+      ? EVERY_PORT
+      : typeof port.value === 'string'
+        ? port.value
+        : { first: port.value, last: endPort ?? port.value };
+  return PROTOCOLS[protocol].map((number) => ({ at: place, protocol: number, port: numbers, l7 }));
 }

@@ -43,6 +43,7 @@ interface Held extends TrafficPrefix {
   readonly egress: boolean;
   readonly allows: Grant[];
   readonly denies: Grant[];
+  denied: boolean;
 }
 
 export class MapState {
@@ -52,7 +53,8 @@ export class MapState {
   add(identity: number, egress: boolean, traffic: TrafficPrefix, deny: boolean, grant: Grant | null): void {
     const key = keyOf(identity, egress, traffic);
     let held = this.held.get(key);
-    if (!held) this.held.set(key, (held = { identity, egress, ...traffic, allows: [], denies: [] }));
+    if (!held) this.held.set(key, (held = { identity, egress, ...traffic, allows: [], denies: [], denied: false }));
+    held.denied ||= deny;
     const grants = deny ? held.denies : held.allows;
     if (grant && !grants.some(({ origin, l7 }) => origin === grant.origin && l7 === grant.l7)) grants.push(grant);
   }
@@ -66,10 +68,10 @@ export class MapState {
   list(): PolicymapEntry[] {
     const entries: PolicymapEntry[] = [];
     for (const held of this.held.values()) {
-      const { allows, denies, ...key } = held;
+      const { allows, denies, denied, ...key } = held;
       const around = this.around(held);
-      if (denies.length > 0) entries.push({ ...key, deny: true, ...NO_REDIRECT, grants: denies });
-      else if (around.every((other) => other.denies.length === 0))
+      if (denied) entries.push({ ...key, deny: true, ...NO_REDIRECT, grants: denies });
+      else if (!around.some((other) => other.denied))
         entries.push({ ...key, deny: false, ...redirectOf([held, ...around]), grants: allows });
     }
     return entries;
