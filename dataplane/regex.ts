@@ -275,7 +275,6 @@ const is = (character: string): Test => {
 
 /** A test for the members of a class, written as within brackets. */
 function inSet(members: string, negated: boolean): Test {
-  // eslint-disable-next-line no-control-regex
   const pattern = new RegExp(`^[${members.replace('[-`', '\\[-`')}]$`);
   return (code) => pattern.test(String.fromCharCode(code)) !== negated;
 }

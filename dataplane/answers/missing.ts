@@ -1,5 +1,5 @@
 /** What an answer lacks, which makes it UNKNOWN, and what it takes for granted. */
-import { DropReason } from '../../assembly/abi.js';
+import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
 import { contains, formatAddress, parsePrefix } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
@@ -162,23 +162,32 @@ const unevaluatedLine = ({ source }: Policy, { at, what }: Unevaluated): string 
   return `${file}:${range.start.line}: ${what} in ${source.kind} ${source.metadata.name.value} is not evaluated yet`;
 };
 
-/** What of a pod's policies is not evaluated in a direction. */
-export function unevaluatedOf(state: State, pod: ClusterPod, directions: readonly Direction[]): string[] {
+const NODES = new Set<number>([ReservedIdentity.HOST, ReservedIdentity.REMOTE_NODE]);
+
+/** What of a pod's policies is not evaluated in a direction, towards a peer; without one, towards pods and the world. */
+export function unevaluatedOf(
+  state: State,
+  pod: ClusterPod,
+  directions: readonly Direction[],
+  peer: number | null = null,
+): string[] {
   return (policyOf(state, pod)?.applied ?? []).flatMap((policy) =>
     policy.unevaluated
-      .filter(({ direction }) => directions.includes(direction))
+      .filter(
+        ({ direction, nodes }) => directions.includes(direction) && (!nodes || (peer !== null && NODES.has(peer))),
+      )
       .map((one) => unevaluatedLine(policy, one)),
   );
 }
 
 /** What of the policies that have a say in these packets is not evaluated: those of pods, and those of nodes at an end. */
 function unevaluatedFor(state: State, outcomes: readonly Outcome[]): string[] {
-  return outcomes.flatMap(({ probe: { sender }, receiver, tuple }) => {
+  return outcomes.flatMap(({ probe: { sender }, receiver, tuple, sourceIdentity, destinationIdentity }) => {
     const pod = sender.kind === 'pod' ? sender.pod : null;
     const reachesNode = state.cluster.nodes.some(({ address }) => address === tuple.destination);
     return [
-      ...(pod ? unevaluatedOf(state, pod, ['egress']) : []),
-      ...(receiver && receiver !== pod ? unevaluatedOf(state, receiver, ['ingress']) : []),
+      ...(pod ? unevaluatedOf(state, pod, ['egress'], destinationIdentity) : []),
+      ...(receiver && receiver !== pod ? unevaluatedOf(state, receiver, ['ingress'], sourceIdentity) : []),
       ...(sender.kind === 'host' || pod?.hostNetwork || reachesNode ? nodePolicies(state) : []),
     ];
   });

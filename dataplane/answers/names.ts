@@ -1,5 +1,6 @@
 /** Names of the world that policies know by `toFQDNs`: what the DNS proxy must have seen before their addresses are let. */
 import type { ClusterPod } from '../cluster/cluster.js';
+import type { L7Rules } from '../manifests/cilium.js';
 import { matchesName } from '../policy/fqdn.js';
 import type { FqdnIdentity } from '../policy/identities.js';
 import { policyOf, type State } from '../state.js';
@@ -13,17 +14,16 @@ import { run, type Outcome, type Probe } from './probe.js';
  */
 function isSeen(state: State, pod: ClusterPod, name: string): boolean {
   const asked = clusterDns(state) ? askDns(state, pod) : null;
-  const grants = clusterDns(state)
+  const says: readonly { readonly l7: L7Rules | null }[] = clusterDns(state)
     ? asked
       ? proxiedGrants(state, asked, 'egress')
       : []
-    : (policyOf(state, pod)?.entries ?? [])
-        .filter(({ egress, deny }) => egress && !deny)
-        .flatMap((entry) => entry.grants)
-        .filter(({ l7 }) => l7 !== null);
-  return grants.some(
-    ({ l7 }) => l7 === null || (l7.kind === 'dns' && l7.rules.some((rule) => matchesName(rule, name))),
-  );
+    : (policyOf(state, pod)?.applied ?? [])
+        .flatMap(({ rules }) => rules)
+        .filter(({ origin, deny }) => origin.direction === 'egress' && !deny)
+        .flatMap(({ ports }) => ports ?? [])
+        .filter(({ l7 }) => l7?.kind === 'dns');
+  return says.some(({ l7 }) => l7 === null || (l7.kind === 'dns' && l7.rules.some((rule) => matchesName(rule, name))));
 }
 
 /** What a pod's policies know a name by. */

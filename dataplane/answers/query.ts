@@ -102,7 +102,7 @@ export function query(state: State, question: Question): Answered | { readonly e
   );
   const outcomes = asked.map(({ outcome }) => outcome);
   const untold = [...new Set(asked.flatMap(({ depends }) => depends))];
-  return { answer: withRequest(combine(state, to, outcomes, untold), http), outcomes };
+  return { answer: withRequest(combine(state, to, outcomes, untold), http, outcomes), outcomes };
 }
 
 function unknown(depends: readonly string[]): Answer {
@@ -170,17 +170,15 @@ function onlyPort(to: Target, protocol: string): number | null {
 }
 
 /** What the client sees of its request: 403 where a proxy refuses it, and nothing at all where its connection is refused. */
-function withRequest(answer: Answer, http: HttpRequest | null): Answer {
+function withRequest(answer: Answer, http: HttpRequest | null, outcomes: readonly Outcome[]): Answer {
   if (!http) return answer;
   if (answer.verdict === 'ALLOWED') return { ...answer, http: { status: 200, backend: null } };
-  return answer;
+  const byProxy = answer.verdict === 'DENIED' && outcomes.every(({ proxied }) => proxied.length > 0);
+  return byProxy ? { ...answer, http: { status: 403, backend: null } } : answer;
 }
 
 /** Hints given, at most. */
 const MAX_HINTS = 4;
-
-/** What a proxy answers in place of whom the request was for. */
-const REFUSED: Answer['http'] = { status: 403, backend: null };
 
 /** One answer of many outcomes: theirs where they agree, CONDITIONAL where they do not, UNKNOWN where something needed is missing. */
 function combine(state: State, to: Target, outcomes: readonly Outcome[], untold: readonly string[] = []): Answer {
@@ -213,7 +211,7 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[], untold:
         ? { namespace: to.service.namespace, name: to.service.name, port: telling.probe.tuple.destinationPort }
         : null,
     snat: masqueradedAs(state, allowed[0] ?? telling),
-    http: verdict === 'DENIED' && denied.every(({ proxied }) => proxied.length > 0) ? REFUSED : null,
+    http: null,
     depends:
       verdict === 'UNKNOWN'
         ? missing

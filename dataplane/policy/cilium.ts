@@ -121,6 +121,9 @@ class SpecReader {
         return [{ kind: 'endpoints', at, selector: this.endpoints(peer.selector) }];
       }
       case 'entity':
+        // Any node may run the API server.
+        if (peer.entity === 'kube-apiserver')
+          this.unevaluated.push({ at, direction, nodes: true, what: 'which node runs the kube-apiserver' });
         return entityPeers(peer.entity, at);
       case 'cidr':
         return prefixPeers(at, [peer.cidr], peer.except);

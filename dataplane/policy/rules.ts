@@ -36,8 +36,8 @@ export interface Policy {
     readonly deny: boolean;
     readonly selector: EndpointSelector;
   }[];
-  /** What of it is not evaluated, by direction. */
-  readonly unevaluated: readonly (Unevaluated & { readonly direction: Direction })[];
+  /** What of it is not evaluated, by direction; `nodes` where that matters only when the peer is a node. */
+  readonly unevaluated: readonly (Unevaluated & { readonly direction: Direction; readonly nodes?: true })[];
 }
 
 export interface Rule {

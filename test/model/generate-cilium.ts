@@ -215,7 +215,7 @@ const rule = (ingress: boolean, deny: boolean): fc.Arbitrary<Rule> =>
   );
 
 const outward = (one: Rule): Rule =>
-  Object.fromEntries(Object.entries(one).map(([key, value]) => [key.replace(/^from/, 'to'), value as unknown])) as Rule;
+  Object.fromEntries(Object.entries(one).map(([key, value]) => [key.replace(/^from/, 'to'), value as unknown]));
 
 const rules = (ingress: boolean, deny: boolean): fc.Arbitrary<Rule[]> =>
   fc.array(rule(ingress, deny), { minLength: 1, maxLength: 2 }).map((list) => (ingress ? list : list.map(outward)));
