@@ -21,6 +21,7 @@ import { allowing, decidersOf, isolating, type Decider } from './decide.js';
 import { askDns, clusterDns, DNS_PORT } from './dns.js';
 import { whyDropped } from './hints.js';
 import { identityName } from './identity-name.js';
+import { readRequest } from './layer7.js';
 import { originOf, type Origin } from './maps.js';
 import { podAt, replyTo, runTraced, type Outcome } from './probe.js';
 import { query, type Answer, type Question, type Verdict } from './query.js';
@@ -123,15 +124,33 @@ export function capture(
   state.loader.current.flushConnections();
   const forward = runTraced(state, telling.probe);
   const back = replyTo(state, forward.outcome);
+  const hops = hopsOf(state, forward.outcome, forward.events);
+  if (telling.proxied.length > 0) {
+    const whole = [...names, ...refusedByProxy(hops, telling, question)];
+    return { trace: { ...head, forward: whole, reply: null }, captures: capturesOf(state, forward.events) };
+  }
   const reply = back && runTraced(state, back, true);
   return {
     trace: {
       ...head,
-      forward: [...names, ...hopsOf(state, forward.outcome, forward.events)],
+      forward: [...names, ...hops],
       reply: reply && hopsOf(state, reply.outcome, reply.events),
     },
     captures: [...capturesOf(state, forward.events), ...(reply ? capturesOf(state, reply.events) : [])],
   };
+}
+
+/** The way of a request as far as the proxy that refuses it: the policy of the sender, or of the receiver, handed it over. */
+function refusedByProxy(hops: readonly Hop[], { direction }: Outcome, { http }: Question): Hop[] {
+  const isPolicy = ({ action }: Hop): boolean => action === 'policy';
+  const last = direction === 'egress' ? hops.findIndex(isPolicy) : hops.findLastIndex(isPolicy);
+  const way = hops.slice(0, last + 1);
+  const at = way.at(-1);
+  if (!at) return way;
+  const asked = readRequest(http);
+  const request = asked && !('error' in asked) ? `${asked.method} ${asked.host}${asked.path}` : 'the request';
+  const text = `the proxy answers ${request} with 403: no rule lets it`;
+  return [...way, { ...at, before: at.after, program: 'proxy', point: 'to-proxy', action: 'http', lookups: [], text }];
 }
 
 function capturesOf(state: State, events: readonly Uint8Array[]): Capture[] {

@@ -154,7 +154,8 @@ function identitiesOf(
   };
   const found = new Set<number>();
   for (const peer of named) {
-    for (const number of peers.of(peer)) if (peer.kind !== 'endpoints' || meets(number)) found.add(number);
+    const byLabels = peer.kind === 'endpoints' && peer.selector.written !== null;
+    for (const number of peers.of(peer)) if (!byLabels || meets(number)) found.add(number);
   }
   return found.has(0) ? [0] : [...found];
 }

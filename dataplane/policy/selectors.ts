@@ -32,7 +32,7 @@ interface Requirement {
 /** All requirements must hold. */
 export interface EndpointSelector {
   readonly requirements: readonly Requirement[];
-  /** As the manifest has it; null where it has none. */
+  /** As the manifest has it; null where it has none, but a word or a Service's name. */
   readonly written: LabelSelector | null;
 }
 

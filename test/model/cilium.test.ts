@@ -9,7 +9,7 @@ import { query } from '../../dataplane/answers/query.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
 import { Engine } from '../../dataplane/state.js';
 import { modules } from '../datapath.js';
-import { decide, type Cluster, type End, type Expectation, type Probe } from './cilium.js';
+import { decide, type Cluster, type End, type Expectation, type Probe, type Rule, type Spec } from './cilium.js';
 import { clusters, probesOf, toManifests } from './generate-cilium.js';
 
 const RUNS = Number(process.env['HOPSCOPE_RUNS'] ?? 1500);
@@ -43,8 +43,8 @@ const effectOf = ({ verdict, reason, status }: Expectation): string =>
 /** One engine for all clusters: each is an edit of the one before, so what an edit leaves behind is tested as well. */
 const engine = new Engine(modules.trace, DEFAULT_SETTINGS);
 
-function differences(cluster: Cluster, probes: readonly Probe[]): string[] {
-  engine.manifests.set('cluster.yaml', toManifests(cluster));
+function differences(cluster: Cluster, probes: readonly Probe[], written = cluster): string[] {
+  engine.manifests.set('cluster.yaml', toManifests(written));
   const state = engine.current;
   return probes.flatMap((probe) => {
     const { from, to, protocol, port, http } = probe;
@@ -101,3 +101,43 @@ test(`the dataplane agrees with the model of Cilium's policies on ${RUNS} random
   const replay = `Replay: HOPSCOPE_SEED=${result.seed} HOPSCOPE_PATH=${result.counterexamplePath} and the same test`;
   assert.fail([toManifests(cluster), ...new Set(lines.slice(0, 5)), replay].join('\n'));
 });
+
+/** Faults that a dataplane might plausibly have, made by asking it about other manifests than the model. */
+const FAULTS: Readonly<Record<string, (spec: Spec) => Spec>> = {
+  'deny rules are passed over': (spec) => ({ ingress: [{}], ...without(spec, 'ingressDeny', 'egressDeny') }),
+  'a deny rule denies every port': (spec) => ({
+    ...spec,
+    ...(spec.ingressDeny ? { ingressDeny: spec.ingressDeny.map((rule) => without(rule, 'toPorts')) } : {}),
+  }),
+  'the rules of layer 7 are passed over': (spec) => ({
+    ...spec,
+    ...(spec.ingress ? { ingress: spec.ingress.map(withoutRequests) } : {}),
+  }),
+  'default deny cannot be turned off': (spec) => without(spec, 'enableDefaultDeny'),
+  'requirements are passed over': (spec) => ({
+    ...spec,
+    ...(spec.ingress ? { ingress: spec.ingress.map((rule) => without(rule, 'fromRequires')) } : {}),
+  }),
+  'world is every peer': (spec) => JSON.parse(JSON.stringify(spec).replaceAll('"world"', '"all"')) as Spec,
+};
+
+/** An object less some of its fields. */
+const without = <T extends object>(object: T, ...fields: (keyof T)[]): T =>
+  Object.fromEntries(Object.entries(object).filter(([field]) => !fields.includes(field as keyof T))) as T;
+
+const withoutRequests = (rule: Rule): Rule =>
+  rule.toPorts ? { ...rule, toPorts: rule.toPorts.map(({ ports }) => ({ ports })) } : rule;
+
+for (const [fault, change] of Object.entries(FAULTS)) {
+  test(`the comparison finds out that ${fault}`, () => {
+    const found = fc.sample(clusters, { numRuns: 150, seed: 7 }).some((cluster) => {
+      const cilium = cluster.cilium.map((policy) => ({
+        ...policy,
+        ...(policy.spec ? { spec: change(policy.spec) } : {}),
+        ...(policy.specs ? { specs: policy.specs.map(change) } : {}),
+      }));
+      return differences(cluster, probesOf(cluster, 40), { ...cluster, cilium }).length > 0;
+    });
+    assert.ok(found);
+  });
+}

@@ -204,7 +204,7 @@ const rule = (ingress: boolean, deny: boolean): fc.Arbitrary<Rule> =>
     fc
       .tuple(
         fc.option(fc.array(portRule(ingress || pods, !deny), { minLength: 1, maxLength: 2 }), { nil: null, freq: 3 }),
-        fc.option(selector(KEYS), { nil: null, freq: 1 }),
+        fc.option(selector(KEYS), { nil: null, freq: 2 }),
         fc.nat({ max: 9 }),
       )
       .map(([toPorts, required, chance]) => ({
@@ -229,7 +229,7 @@ const spec: fc.Arbitrary<Spec> = fc
       egress: rules(false, false),
       egressDeny: rules(false, true),
     }),
-    fc.option(optional({ ingress: fc.boolean(), egress: fc.boolean() }), { nil: null, freq: 1 }),
+    fc.option(optional({ ingress: fc.boolean(), egress: fc.boolean() }), { nil: null, freq: 2 }),
   )
   .map(([endpointSelector, sections, enableDefaultDeny]) => ({
     endpointSelector,

@@ -4,7 +4,7 @@ import type { Located, Place } from '../../manifests/place.js';
 import { PROTOCOL_NAMES } from '../../packet.js';
 import { problem, type Problem } from '../../problems.js';
 import type { Policy, Rule } from '../../policy/rules.js';
-import { DERIVED, labelsOf, selects, type EndpointSelector } from '../../policy/selectors.js';
+import { DERIVED, labelsOf, selects, type EndpointSelector, type Labelled } from '../../policy/selectors.js';
 import type { State } from '../../state.js';
 import { named } from '../../words.js';
 import { portAt } from '../policy-pods.js';
@@ -34,8 +34,17 @@ export function checkCilium(state: State, shapes: Shapes): Problem[] {
     ]);
 }
 
+const labelled = new WeakMap<Shape, Labelled>();
+
+/** Shapes are made anew for each check, and with them the labels that their identities would have. */
+function labelsOfShape(state: State, shape: Shape): Labelled {
+  const known = labelled.get(shape) ?? labelsOf(state.cluster, shape);
+  labelled.set(shape, known);
+  return known;
+}
+
 const shapesOf = (state: State, selector: EndpointSelector, shapes: Shapes): Shape[] =>
-  shapes.all.filter((shape) => selects(selector, labelsOf(state.cluster, shape)));
+  shapes.all.filter((shape) => selects(selector, labelsOfShape(state, shape)));
 
 /** Whether the manifests could hold what a selector asks for: some pod of a namespace that it may mean. */
 function isAbout(state: State, { requirements, written }: EndpointSelector, shapes: Shapes): boolean {
