@@ -13,8 +13,13 @@ type State =
   | { readonly kind: 'split'; readonly next: readonly number[] }
   | { readonly kind: 'accept' };
 
-/** A part of an expression: builds its states so that they lead to `next`, and returns where they begin. */
-type Part = (states: State[], next: number) => number;
+/** A part of an expression. */
+interface Part {
+  /** States that it is built of, at least 1 also where it needs none. */
+  readonly size: number;
+  /** Builds them so that they lead to `next`, and returns where they begin. */
+  readonly build: (states: State[], next: number) => number;
+}
 
 export interface Regex {
   /** Whether the expression matches all of a text. */
@@ -49,7 +54,7 @@ class Unsupported extends Error {}
 export function compileRegex(pattern: string): Regex | null {
   try {
     const states: State[] = [{ kind: 'accept' }];
-    const start = new Parser(pattern).whole()(states, 0);
+    const start = new Parser(pattern).whole().build(states, 0);
     return { matches: (text) => run(states, start, text) };
   } catch (error) {
     if (error instanceof Unsupported) return null;
@@ -57,10 +62,15 @@ export function compileRegex(pattern: string): Regex | null {
   }
 }
 
-function add(states: State[], state: State): number {
-  if (states.length >= MAX_STATES) throw new Unsupported();
-  return states.push(state) - 1;
+/** A part is refused before it is built: one repetition around another multiplies. */
+function part(size: number, build: Part['build']): Part {
+  if (size > MAX_STATES) throw new Unsupported();
+  return { size, build };
 }
+
+const one = (state: (next: number) => State): Part => part(1, (states, next) => states.push(state(next)) - 1);
+
+const sizeOf = (parts: readonly Part[]): number => parts.reduce((sum, { size }) => sum + size, 1);
 
 function run(states: readonly State[], start: number, text: string): boolean {
   let current = closure(states, [start], true, text === '');
@@ -90,42 +100,32 @@ function closure(states: readonly State[], from: readonly number[], first: boole
   return found;
 }
 
-const sequence =
-  (parts: readonly Part[]): Part =>
-  (states, next) =>
-    parts.reduceRight((end, part) => part(states, end), next);
+const sequence = (parts: readonly Part[]): Part =>
+  part(sizeOf(parts), (states, next) => parts.reduceRight((end, { build }) => build(states, end), next));
 
-const either =
-  (parts: readonly Part[]): Part =>
-  (states, next) =>
-    parts.length === 1
-      ? parts[0]!(states, next)
-      : add(states, { kind: 'split', next: parts.map((part) => part(states, next)) });
+const either = (parts: readonly Part[]): Part =>
+  parts.length === 1
+    ? parts[0]!
+    : part(sizeOf(parts), (states, next) => {
+        const ways = parts.map(({ build }) => build(states, next));
+        return states.push({ kind: 'split', next: ways }) - 1;
+      });
 
-const optional =
-  (part: Part): Part =>
-  (states, next) =>
-    add(states, { kind: 'split', next: [part(states, next), next] });
+const optional = ({ size, build }: Part): Part =>
+  part(size + 1, (states, next) => states.push({ kind: 'split', next: [build(states, next), next] }) - 1);
 
 /** Any number of times: the split comes first, so that the part can lead back to it. */
-const star =
-  (part: Part): Part =>
-  (states, next) => {
+const star = ({ size, build }: Part): Part =>
+  part(size + 1, (states, next) => {
     const ways = [next];
-    const split = add(states, { kind: 'split', next: ways });
-    ways.push(part(states, split));
+    const split = states.push({ kind: 'split', next: ways }) - 1;
+    ways.push(build(states, split));
     return split;
-  };
+  });
 
-const read =
-  (test: Test): Part =>
-  (states, next) =>
-    add(states, { kind: 'read', test, next });
+const read = (test: Test): Part => one((next) => ({ kind: 'read', test, next }));
 
-const at =
-  (end: boolean): Part =>
-  (states, next) =>
-    add(states, { kind: 'at', end, next });
+const at = (end: boolean): Part => one((next) => ({ kind: 'at', end, next }));
 
 class Parser {
   private position = 0;
@@ -164,26 +164,26 @@ class Parser {
   }
 
   /** One operator at most, lazy or not, which is the same where all of a text must match. */
-  private repeated(part: Part): Part {
-    const repeated = this.operator(part);
-    if (repeated === null) return part;
+  private repeated(once: Part): Part {
+    const repeated = this.operator(once);
+    if (repeated === null) return once;
     this.take('?');
     if (this.next === '*' || this.next === '+' || this.next === '?') throw new Unsupported();
     return repeated;
   }
 
-  private operator(part: Part): Part | null {
-    if (this.take('*')) return star(part);
-    if (this.take('+')) return sequence([part, star(part)]);
-    if (this.take('?')) return optional(part);
+  private operator(once: Part): Part | null {
+    if (this.take('*')) return star(once);
+    if (this.take('+')) return sequence([once, star(once)]);
+    if (this.take('?')) return optional(once);
     const counted = /^\{(\d{1,4})(,(\d{0,4}))?\}/.exec(this.pattern.slice(this.position));
     if (!counted) return null;
     this.position += counted[0].length;
     const least = Number(counted[1]);
     const most = counted[2] === undefined ? least : counted[3] === '' ? null : Number(counted[3]);
     if (Math.max(least, most ?? 0) > MAX_REPEAT || (most !== null && most < least)) throw new Unsupported();
-    const required = Array.from({ length: least }, () => part);
-    const more = most === null ? [star(part)] : Array.from({ length: most - least }, () => optional(part));
+    const required = Array.from({ length: least }, () => once);
+    const more = most === null ? [star(once)] : Array.from({ length: most - least }, () => optional(once));
     return sequence([...required, ...more]);
   }
 
@@ -205,9 +205,9 @@ class Parser {
           throw new Unsupported();
         const name = /^\?P?<\w+>/.exec(this.pattern.slice(this.position));
         this.position += name?.[0].length ?? 0;
-        const part = this.alternatives();
+        const group = this.alternatives();
         if (!this.take(')')) throw new Unsupported();
-        return part;
+        return group;
       }
       case '*':
       case '+':

@@ -210,10 +210,9 @@ function nodePolicies(state: State): string[] {
 function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): boolean {
   return pods.some((pod) => {
     const policies = policyOf(state, pod)?.applied ?? [];
-    return policies.some(({ subject, rules, requires }) =>
+    return policies.some(({ subject, rules }) =>
       [
         subject,
-        ...requires.map(({ selector }) => selector),
         ...rules.flatMap(({ peers }) =>
           (peers ?? []).flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : [])),
         ),

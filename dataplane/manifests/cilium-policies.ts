@@ -88,10 +88,9 @@ function readRule(rule: Fields, section: CiliumSection['name']): CiliumRule {
     ...(egress ? ['toServices'] : []),
     ...(egress && !deny ? ['toFQDNs'] : []),
   ];
-  const requires = `${prefix}Requires`;
-  rule.only(...peerFields, requires, 'toPorts', 'icmps', ...(deny ? [] : ['authentication']));
+  rule.only(...peerFields, `${prefix}Requires`, 'toPorts', 'icmps', ...(deny ? [] : ['authentication']));
   const unevaluated: Unevaluated[] = [];
-  for (const name of [`${prefix}Nodes`, `${prefix}Groups`]) {
+  for (const name of [`${prefix}Nodes`, `${prefix}Groups`, `${prefix}Requires`]) {
     if (rule.list(name)?.items.length) unevaluated.push({ at: rule.placeOf(name), what: name });
   }
   const named = peerFields.filter((name) => rule.list(name)?.items.length);
@@ -101,7 +100,6 @@ function readRule(rule: Fields, section: CiliumSection['name']): CiliumRule {
   const read: CiliumRule = {
     at: rule.at,
     peers: peerFields.some((name) => rule.list(name)) ? readPeers(rule, prefix) : null,
-    requires: readSelectors(rule, requires),
     ports: readPorts(rule, { egress, deny }, unevaluated),
     unevaluated,
   };

@@ -40,8 +40,6 @@ export interface CiliumRule {
   readonly at: Place;
   /** Everyone named; null where nobody is, which is anyone for a rule with ports, and nobody for one without. */
   readonly peers: readonly CiliumPeer[] | null;
-  /** `fromRequires`, `toRequires`: what the endpoints that any rule of the direction names must match besides. */
-  readonly requires: readonly LabelSelector[];
   /** `toPorts` and `icmps`; null for any traffic. */
   readonly ports: readonly CiliumPort[] | null;
   /** What in it is not evaluated. */

@@ -6,7 +6,7 @@ import type { CiliumCIDRGroup, CiliumPeer, CiliumPolicy, CiliumPort, CiliumSpec,
 import type { LabelSelector } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
 import { PROTOCOL_NUMBERS } from './networkpolicy.js';
-import { DIRECTIONS, EVERY_PORT, type Direction, type Peer, type Policy, type PortMatch } from './rules.js';
+import { DIRECTIONS, EVERY_PORT, type Direction, type Peer, type Policy, type PortMatch, type Rule } from './rules.js';
 import { CLUSTER_NAME, DERIVED, requirement, requirementsOf, selects, type EndpointSelector } from './selectors.js';
 
 /** Cilium's protocols as numbers; `ANY` is each that has ports. */
@@ -42,10 +42,10 @@ class SpecReader {
     const { kind, metadata } = this.source;
     const { path, sections } = this.spec;
     const name = metadata.name.value;
-    const all = sections.flatMap((section) => {
+    const rules = sections.flatMap((section) => {
       const direction: Direction = section.name.startsWith('egress') ? 'egress' : 'ingress';
       const deny = section.name.endsWith('Deny');
-      return section.rules.map((rule, index) => {
+      return section.rules.flatMap((rule, index): Rule[] => {
         const origin = {
           kind,
           namespace: this.namespace,
@@ -59,9 +59,7 @@ class SpecReader {
         const ports = rule.ports && rule.ports.flatMap(portsOf);
         if (direction === 'egress') this.checkNamedPorts(ports, peers);
         // A rule that names neither anybody nor a port lets nothing, but isolates.
-        const nothing = rule.peers === null && rule.ports === null;
-        const requires = rule.requires.map((selector) => ({ direction, deny, selector: this.endpoints(selector) }));
-        return { rule: nothing ? [] : [{ origin, deny, peers, ports }], requires };
+        return peers === null && ports === null ? [] : [{ origin, deny, peers, ports }];
       });
     });
     return {
@@ -69,8 +67,7 @@ class SpecReader {
       key: `${kind} ${this.namespace}/${name} ${path}`,
       subject: this.subject(),
       isolates: DIRECTIONS.filter((direction) => this.isolates(direction)),
-      rules: all.flatMap(({ rule }) => rule),
-      requires: all.flatMap(({ requires }) => requires),
+      rules,
       unevaluated: this.unevaluated,
     };
   }

@@ -131,32 +131,15 @@ function compileGroup(id: number, applied: readonly Policy[], example: PodIdenti
   if (isolatedBy.ingress.length === 0) state.add(0, false, EVERYTHING, false, null);
   // Cilium's allow-localhost, and Kubernetes' rule that a pod's own node always reaches it.
   else state.add(ReservedIdentity.HOST, false, EVERYTHING, false, null);
-  for (const policy of applied) {
-    for (const rule of policy.rules)
-      addRule(state, boundaries, rule, identitiesOf(rule, applied, peers), example, peers);
-  }
+  for (const rule of applied.flatMap(({ rules }) => rules))
+    addRule(state, boundaries, rule, identitiesOf(rule, peers), example, peers);
   return { id, applied, isolatedBy, entries: state.list(), boundaries };
 }
 
-/** Whom a rule is about: 0 for anyone. What policies of the same direction require, holds for every peer named by its labels. */
-function identitiesOf(
-  { origin: { direction }, deny, peers: named }: Rule,
-  applied: readonly Policy[],
-  peers: Peers,
-): readonly number[] {
+/** Whom a rule is about: 0 for anyone. */
+function identitiesOf({ peers: named }: Rule, peers: Peers): readonly number[] {
   if (named === null) return [0];
-  const requires = applied
-    .flatMap((policy) => policy.requires)
-    .filter((one) => one.direction === direction && one.deny === deny);
-  const meets = (number: number): boolean => {
-    const pod = peers.byNumber.get(number);
-    return requires.every(({ selector }) => pod !== undefined && selects(selector, pod));
-  };
-  const found = new Set<number>();
-  for (const peer of named) {
-    const byLabels = peer.kind === 'endpoints' && peer.selector.written !== null;
-    for (const number of peers.of(peer)) if (!byLabels || meets(number)) found.add(number);
-  }
+  const found = new Set(named.flatMap((peer) => peers.of(peer)));
   return found.has(0) ? [0] : [...found];
 }
 

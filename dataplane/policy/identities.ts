@@ -75,10 +75,7 @@ function fqdnsOf(policies: readonly Policy[]): Map<string, FqdnSelector> {
 
 /** The label keys that policies ask pods for. */
 function keysAskedFor(policies: readonly Policy[]): Set<string> {
-  const selectors: EndpointSelector[] = policies.flatMap(({ subject, requires }) => [
-    subject,
-    ...requires.map(({ selector }) => selector),
-  ]);
+  const selectors: EndpointSelector[] = policies.map(({ subject }) => subject);
   for (const peer of peersOf(policies)) if (peer.kind === 'endpoints') selectors.push(peer.selector);
   return new Set(selectors.flatMap(({ requirements }) => requirements.map(({ key }) => key)));
 }

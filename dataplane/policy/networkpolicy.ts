@@ -32,7 +32,6 @@ export function fromNetworkPolicy(source: NetworkPolicy): Policy {
         ports: ports?.length ? ports.map(portOf) : null,
       })),
     ),
-    requires: [],
     unevaluated: [],
   };
 }

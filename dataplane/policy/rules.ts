@@ -30,12 +30,6 @@ export interface Policy {
   /** The directions in which what no rule lets is refused. */
   readonly isolates: readonly Direction[];
   readonly rules: readonly Rule[];
-  /** What every peer that rules name by its labels must match besides. */
-  readonly requires: readonly {
-    readonly direction: Direction;
-    readonly deny: boolean;
-    readonly selector: EndpointSelector;
-  }[];
   /** What of it is not evaluated, by direction; `nodes` where that matters only when the peer is a node. */
   readonly unevaluated: readonly (Unevaluated & { readonly direction: Direction; readonly nodes?: true })[];
 }

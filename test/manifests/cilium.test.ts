@@ -34,7 +34,6 @@ const PUBLISHED: readonly string[] = [
   'specs: [{endpointSelector: {matchLabels: {app: a}}, ingress: [{}]}, {endpointSelector: {matchExpressions: [{key: "k8s:app", operator: NotIn, values: [a]}]}, egress: [{toEntities: [world]}]}]',
   'spec: {endpointSelector: {}, ingress: [{fromEntities: [cluster]}], enableDefaultDeny: {ingress: false, egress: true}}',
   'spec: {endpointSelector: {}, ingress: [{fromEntities: [cluster], authentication: {mode: disabled}}]}',
-  'spec: {endpointSelector: {}, ingress: [{fromRequires: [{matchLabels: {env: prod}}]}]}',
   'spec: {nodeSelector: {matchLabels: {type: ingress-worker}}, ingress: [{fromEntities: [cluster]}, {toPorts: [{ports: [{port: "22", protocol: TCP}]}]}]}',
 ];
 
@@ -95,6 +94,7 @@ test('whatever is refused leaves the whole policy unread, at its place', () => {
 test('what is not evaluated is said at its place, and the policy stays', () => {
   const table: readonly (readonly [spec: string, what: string])[] = [
     [rule('fromNodes: [{}]'), 'fromNodes'],
+    [rule('fromRequires: [{matchLabels: {env: prod}}]'), 'fromRequires'],
     [out('toGroups: [{aws: {}}]'), 'toGroups'],
     [rule('fromEntities: [all], authentication: {mode: required}'), 'authentication.mode "required"'],
     [out('toPorts: [{ports: [{port: "443"}], serverNames: [a.test]}]'), 'serverNames'],

@@ -114,10 +114,6 @@ const FAULTS: Readonly<Record<string, (spec: Spec) => Spec>> = {
     ...(spec.ingress ? { ingress: spec.ingress.map(withoutRequests) } : {}),
   }),
   'default deny cannot be turned off': (spec) => without(spec, 'enableDefaultDeny'),
-  'requirements are passed over': (spec) => ({
-    ...spec,
-    ...(spec.ingress ? { ingress: spec.ingress.map((rule) => without(rule, 'fromRequires')) } : {}),
-  }),
   'world is every peer': (spec) => JSON.parse(JSON.stringify(spec).replaceAll('"world"', '"all"')) as Spec,
 };
 

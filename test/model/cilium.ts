@@ -44,12 +44,10 @@ export interface Rule {
   fromEntities?: string[];
   fromCIDR?: string[];
   fromCIDRSet?: CidrRule[];
-  fromRequires?: LabelSelector[];
   toEndpoints?: LabelSelector[];
   toEntities?: string[];
   toCIDR?: string[];
   toCIDRSet?: CidrRule[];
-  toRequires?: LabelSelector[];
   toPorts?: PortRule[];
 }
 
@@ -180,16 +178,8 @@ function sideOf(cluster: Cluster, direction: Direction, subject: Pod, peer: Peer
     if (isolates(spec, direction)) side.isolatedBy.push(nameOf(policy));
     for (const deny of [false, true]) {
       const list = deny ? (`${direction}Deny` as const) : direction;
-      const requires = selecting.flatMap((other) =>
-        (other.spec[list] ?? []).flatMap((rule) =>
-          ((direction === 'ingress' ? rule.fromRequires : rule.toRequires) ?? []).map((selector) => ({
-            policy: other.policy,
-            selector,
-          })),
-        ),
-      );
       (spec[list] ?? []).forEach((rule, index) => {
-        if (!peerMatches(cluster, policy, rule, direction, peer, requires)) return;
+        if (!peerMatches(cluster, policy, rule, direction, peer)) return;
         const name = `${nameOf(policy)} ${path}${list}[${index}]`;
         for (const l7 of portMatches(rule, probe, destination)) {
           if (deny) side.deniedBy.push(name);
@@ -301,14 +291,7 @@ function endpointsMatch(cluster: Cluster, policy: CiliumPolicy, selector: LabelS
 }
 
 /** "Layer 3": a rule that names nobody, and a port, is about anyone; one that names neither about nobody. */
-function peerMatches(
-  cluster: Cluster,
-  policy: CiliumPolicy,
-  rule: Rule,
-  direction: Direction,
-  peer: Peer,
-  requires: { policy: CiliumPolicy; selector: LabelSelector }[],
-): boolean {
+function peerMatches(cluster: Cluster, policy: CiliumPolicy, rule: Rule, direction: Direction, peer: Peer): boolean {
   const ingress = direction === 'ingress';
   const endpoints = ingress ? rule.fromEndpoints : rule.toEndpoints;
   const entities = ingress ? rule.fromEntities : rule.toEntities;
@@ -317,8 +300,7 @@ function peerMatches(
   if (endpoints === undefined && entities === undefined && cidrs === undefined && cidrSet === undefined)
     return rule.toPorts !== undefined && rule.toPorts.length > 0;
   return (
-    ((endpoints ?? []).some((selector) => endpointsMatch(cluster, policy, selector, peer)) &&
-      requires.every((required) => endpointsMatch(cluster, required.policy, required.selector, peer))) ||
+    (endpoints ?? []).some((selector) => endpointsMatch(cluster, policy, selector, peer)) ||
     (entities ?? []).some((entity) => entityMatches(entity, peer)) ||
     (peer.kind === 'world' &&
       [...(cidrs ?? []).map((cidr): CidrRule => ({ cidr })), ...(cidrSet ?? [])].some((one) =>

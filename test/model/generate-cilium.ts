@@ -202,16 +202,8 @@ const portRule = (named: boolean, proxied: boolean): fc.Arbitrary<PortRule> =>
 const rule = (ingress: boolean, deny: boolean): fc.Arbitrary<Rule> =>
   peers.chain(({ fields, pods }) =>
     fc
-      .tuple(
-        fc.option(fc.array(portRule(ingress || pods, !deny), { minLength: 1, maxLength: 2 }), { nil: null, freq: 3 }),
-        fc.option(selector(KEYS), { nil: null, freq: 2 }),
-        fc.nat({ max: 9 }),
-      )
-      .map(([toPorts, required, chance]) => ({
-        ...fields,
-        ...(toPorts === null ? {} : { toPorts }),
-        ...(required === null || chance > 0 ? {} : { fromRequires: [required] }),
-      })),
+      .option(fc.array(portRule(ingress || pods, !deny), { minLength: 1, maxLength: 2 }), { nil: null, freq: 3 })
+      .map((toPorts) => ({ ...fields, ...(toPorts === null ? {} : { toPorts }) })),
   );
 
 const outward = (one: Rule): Rule =>
