@@ -54,6 +54,9 @@ export function fromContainer<A>(ctx: Context<A>): i32 {
 
   const remote = ipcache.lookup<A>(ctx.daddr);
   ctx.destinationIdentity = ipcache.identityOf(remote);
+  // The ipcache is one for all nodes, and each is the host to its own pods.
+  if (ctx.destinationIdentity == ReservedIdentity.REMOTE_NODE && endpoint.nodeOf<A>(ctx.daddr) == ctx.node)
+    ctx.destinationIdentity = ReservedIdentity.HOST;
 
   if (!back && !looped) {
     result = allowEgress<A>(ctx, config);

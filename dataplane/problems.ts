@@ -16,7 +16,10 @@ export const PROBLEMS = {
   HS1009: ['error', 'A required field is missing.'],
   HS1010: ['error', 'A value is not one that Kubernetes accepts.'],
   HS1011: ['info', 'The document cannot be read now; its last good state is used.'],
-  HS1012: ['info', 'The kind decides about traffic but is not evaluated yet; verdicts it could change are UNKNOWN.'],
+  HS1012: [
+    'info',
+    'What stands here decides about traffic but is not evaluated yet; verdicts it could change are UNKNOWN.',
+  ],
   HS1013: ['warning', 'The same object is declared twice; the last one counts.'],
   HS1014: ['warning', 'Kubernetes reads this text differently from how it looks.'],
   HS1015: ['info', 'The comment names no code, so it silences nothing.'],

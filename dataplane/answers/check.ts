@@ -3,6 +3,7 @@ import { compare } from '../hash.js';
 import { locate } from '../manifests/place.js';
 import type { Problem } from '../problems.js';
 import type { State } from '../state.js';
+import { checkCilium } from './checks/cilium.js';
 import { checkDns } from './checks/dns.js';
 import { checkPolicies } from './checks/policies.js';
 import { checkPorts } from './checks/ports.js';
@@ -29,7 +30,8 @@ function analyse(state: State): Problem[] {
     ...checkWorkloads(state),
     ...checkPolicies(state, shapes),
     ...checkPorts(state, shapes),
-    ...checkDns(state, shapes),
+    ...checkCilium(state, shapes),
+    ...checkDns(state),
     ...checkPressure(state),
   ];
 }

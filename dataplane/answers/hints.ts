@@ -6,7 +6,7 @@ import { compare } from '../hash.js';
 import type { Frontend } from '../loader/entries.js';
 import { locate } from '../manifests/place.js';
 import { isIcmp, PROTOCOL_NAMES, trafficName, type Tuple } from '../packet.js';
-import type { CompiledEntry } from '../policy/compile.js';
+import type { PolicymapEntry } from '../policy/mapstate.js';
 import type { RuleOrigin } from '../policy/rules.js';
 import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
@@ -20,7 +20,7 @@ const MOST = 3;
 /** One line for each thing that would have let the packet through, most telling first; none for a packet that passed. */
 export function hintsOf(state: State, outcome: Outcome): string[] {
   const { reason } = outcome;
-  if (!reason) return [];
+  if (!reason || outcome.proxied.length > 0) return [];
   const addressless = withoutSource(outcome);
   if (addressless !== null) return [addressless];
   if (reason.code === DropReason.POLICY) return nearMisses(state, outcome);
@@ -107,10 +107,10 @@ function nearMisses(state: State, outcome: Outcome): string[] {
   const peer = identityName(state, identity);
   const traffic = trafficName(tuple.protocol, tuple.destinationPort);
   const verb = egress ? 'out to' : 'in from';
-  const [known, open] = [new Map<RuleOrigin, CompiledEntry[]>(), new Set<RuleOrigin>()];
+  const [known, open] = [new Map<RuleOrigin, PolicymapEntry[]>(), new Set<RuleOrigin>()];
   for (const entry of policy.entries) {
-    if (entry.egress !== egress) continue;
-    for (const rule of entry.origins) {
+    if (entry.egress !== egress || entry.deny) continue;
+    for (const { origin: rule } of entry.grants) {
       if (entry.identity === identity || entry.identity === 0) known.set(rule, [...(known.get(rule) ?? []), entry]);
       if (holds(entry, tuple)) open.add(rule);
     }
@@ -126,17 +126,17 @@ function nearMisses(state: State, outcome: Outcome): string[] {
 }
 
 /** Whether an entry's prefix holds the packet's protocol and port. */
-const holds = ({ protocol, port, length }: CompiledEntry, tuple: Tuple): boolean =>
+const holds = ({ protocol, port, length }: PolicymapEntry, tuple: Tuple): boolean =>
   length === 0 ||
   (protocol === tuple.protocol && (length === 8 || (port ^ tuple.destinationPort) >>> (24 - length) === 0));
 
-function ruleText({ namespace, name, direction, index, at }: RuleOrigin): string {
+function ruleText({ namespace, name, rule, at }: RuleOrigin): string {
   const { file, range } = locate(at);
-  return `${namespace}/${name} ${direction}[${index}] (${file}:${range.start.line})`;
+  return `${namespace && `${namespace}/`}${name} ${rule} (${file}:${range.start.line})`;
 }
 
 /** `TCP 80, TCP 8080-8090`: prefixes that touch are one range again. */
-function portsOf(entries: readonly CompiledEntry[]): string {
+function portsOf(entries: readonly PolicymapEntry[]): string {
   const ranges = entries
     .map(({ protocol, port, length }) => ({ protocol, first: port, last: port + 2 ** (24 - Math.max(length, 8)) - 1 }))
     .sort((a, b) => a.protocol - b.protocol || a.first - b.first);

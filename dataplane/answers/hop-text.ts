@@ -1,11 +1,11 @@
 /** Each step of the datapath in plain words: what happened and why. */
-import { CtDirection, CtStatus, IPV4_LOOPBACK_WORD, Program, Step } from '../../assembly/abi.js';
+import { CtDirection, CtStatus, DropReason, IPV4_LOOPBACK_WORD, Program, Step } from '../../assembly/abi.js';
 import { formatAddress, formatEndpoint, type Address } from '../addresses.js';
 import { algorithmOf } from '../loader/entries.js';
 import { isIcmp, trafficName } from '../packet.js';
 import { reasonOf } from '../reasons.js';
 import type { State } from '../state.js';
-import { decidersOf, isolating } from './decide.js';
+import { allowing, decidersOf, isolating, type Decider } from './decide.js';
 import { frontendName, whyDropped } from './hints.js';
 import { identityName } from './identity-name.js';
 import { nodeAt, podAt, type Outcome } from './probe.js';
@@ -90,6 +90,9 @@ function conntrackText(status: number, direction: CtDirection, itself: boolean):
   return status === CtStatus.NEW ? `a new connection ${side}` : `an established connection ${side}`;
 }
 
+/** A policy as messages name it; one of the whole cluster has no namespace. */
+const deciderName = ({ namespace, name }: Decider): string => `${namespace && `${namespace}/`}${name}`;
+
 /** `info`: the match in the low byte, the direction in the next, a drop reason above. */
 function policyText(state: State, outcome: Outcome, record: TraceRecord): string {
   const { info, sourceIdentity, destinationIdentity, protocol } = record;
@@ -101,15 +104,17 @@ function policyText(state: State, outcome: Outcome, record: TraceRecord): string
   const { sender } = outcome.probe;
   const pod = egress ? (sender.kind === 'pod' ? sender.pod : null) : outcome.receiver;
   const isolatedBy = pod ? isolating(state, pod, direction) : [];
-  const names = isolatedBy.map(({ namespace, name }) => `${namespace}/${name}`).join(', ');
+  const names = isolatedBy.map(deciderName).join(', ');
   const traffic = trafficName(protocol, tupleIn(record).destinationPort);
   const reason = info >>> 16;
+  if (reason === DropReason.POLICY_DENY) {
+    const rules = decidersOf(state, outcome).map((rule) => `${deciderName(rule)} ${rule.rule}`);
+    return `${direction} refused: ${rules.join(', ') || 'a rule'} denies ${traffic} ${peer}`;
+  }
   if (reason !== 0)
     return `${direction} refused: ${names || 'a policy'} isolate${isolatedBy.length === 1 ? 's' : ''} the pod, and no rule lets ${traffic} ${peer} through`;
   if (isolatedBy.length === 0) return `${direction} allowed: no policy isolates the pod`;
-  const rules = decidersOf(state, { ...outcome, allowed: true })
-    .filter(({ rule }) => rule?.startsWith(direction))
-    .map(({ namespace, name, rule }) => `${namespace}/${name} ${rule}`);
+  const rules = allowing(state, outcome, direction).map((rule) => `${deciderName(rule)} ${rule.rule}`);
   return rules.length > 0
     ? `${direction} allowed by ${rules.join(', ')}`
     : `${direction} allowed: a pod's own node always reaches it`;

@@ -1,17 +1,20 @@
 /** What an answer lacks, which makes it UNKNOWN, and what it takes for granted. */
-import { DropReason } from '../../assembly/abi.js';
+import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
 import { compareAddresses, familyOf, formatAddress, parsePrefix, UNSPECIFIED, type Address } from '../addresses.js';
 import { addressIn, allAddresses, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { inPodRange } from '../loader/entries.js';
 import { isExternal } from '../loader/scopes.js';
-import type { NetworkPolicy, NetworkPolicyRule, UnreadDocument } from '../manifests/objects.js';
+import type { Unevaluated } from '../manifests/cilium.js';
+import type { UnreadDocument } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
-import { PROTOCOL_NUMBERS } from '../policy/compile.js';
-import type { Direction } from '../policy/rules.js';
+import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
+import type { Direction, Policy } from '../policy/rules.js';
+import { DERIVED } from '../policy/selectors.js';
 import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
 import { clusterDns } from './dns.js';
+import { isNamed } from './names.js';
 import { nodeAt, type Outcome } from './probe.js';
 import type { Target } from './refs.js';
 
@@ -118,7 +121,7 @@ function unlistedPods(state: State, { probe, backend, frontend, receiver }: Outc
     lines.push(`what policies say of ${formatAddress(sender.address)}: it is no pod of the manifests`);
   if (!isUnlisted(state, backend)) return lines;
   const namespace = frontend?.service?.namespace;
-  const spokenOf = policies.some((policy) => policy.metadata.namespace === namespace);
+  const spokenOf = policies.some((policy) => ['', namespace].includes(policy.metadata.namespace));
   if (spokenOf || isolates(sender.kind === 'pod' ? sender.pod : receiver, 'egress') || hasUnreadPolicies(state))
     lines.push(
       `the pod at ${formatAddress(backend!.address)}, which is behind the Service: it is not in the manifests, and there are policies`,
@@ -158,6 +161,7 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
     ...pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []),
     ...pods.flatMap((pod) => halfMatched(state, pod)),
     ...unreadPolicies(state, namespaces),
+    ...unevaluatedFor(state, outcomes),
   ];
   for (const document of state.manifests.unread) {
     if (document.kind !== 'Namespace' || !asksForNamespaceLabels(state, pods)) continue;
@@ -183,29 +187,18 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
 
 /** A pod has one identity, and of a pod with addresses of both families an `ipBlock` matches one alone. */
 export function halfMatched(state: State, pod: ClusterPod): string[] {
-  const asks = state.settings.ipBlockMatchesPods && policiesOf(state, pod).some(hasIpBlock);
+  const rules = (policyOf(state, pod)?.applied ?? []).flatMap(({ rules }) => rules);
+  const asks =
+    state.settings.ipBlockMatchesPods &&
+    rules.some(({ peers }) => peers?.some((peer) => peer.kind === 'prefix' && peer.pods));
   return asks && state.cluster.families.length > 1
     ? [`which of a pod's two addresses an ipBlock matches: a policy of pod ${pod.namespace}/${pod.name} has one`]
     : [];
 }
 
-const rulesOf = ({ ingress, egress }: NetworkPolicy): NetworkPolicyRule[] => [
-  ...(ingress?.rules ?? []),
-  ...(egress?.rules ?? []),
-];
-
-const hasIpBlock = (policy: NetworkPolicy): boolean =>
-  rulesOf(policy).some(({ peers }) => peers?.some(({ ipBlock }) => ipBlock !== null));
-
-/** The policies that isolate a pod. */
-function policiesOf(state: State, pod: ClusterPod): NetworkPolicy[] {
-  const policy = policyOf(state, pod);
-  return policy ? [...policy.isolatedBy.ingress, ...policy.isolatedBy.egress] : [];
-}
-
 /** Kinds that may hold a policy, as far as the text of an unread document shows. */
 const mayBePolicy = ({ kind }: UnreadDocument): boolean =>
-  kind === null || /policy|^peerauthentication$|^list$/i.test(kind);
+  kind === null || /policy|^ciliumcidrgroup$|^peerauthentication$|^list$/i.test(kind);
 
 /** Documents that could hold a policy for these namespaces and could not be read, or are of a kind that is not evaluated. */
 export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): string[] {
@@ -231,19 +224,73 @@ export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): s
   return lines;
 }
 
+const unevaluatedLine = ({ source }: Policy, { at, what }: Unevaluated): string => {
+  const { file, range } = locate(at);
+  return `${file}:${range.start.line}: ${what} in ${source.kind} ${source.metadata.name.value} is not evaluated yet`;
+};
+
+const NODES = new Set<number>([ReservedIdentity.HOST, ReservedIdentity.REMOTE_NODE]);
+
+/** What of a pod's policies is not evaluated in a direction, towards a peer; without one, towards pods and the world. */
+export function unevaluatedOf(
+  state: State,
+  pod: ClusterPod,
+  directions: readonly Direction[],
+  peer: number | null = null,
+): string[] {
+  return (policyOf(state, pod)?.applied ?? []).flatMap((policy) =>
+    policy.unevaluated
+      .filter(
+        ({ direction, nodes }) => directions.includes(direction) && (!nodes || (peer !== null && NODES.has(peer))),
+      )
+      .map((one) => unevaluatedLine(policy, one)),
+  );
+}
+
+/** What of the policies that have a say in these packets is not evaluated: those of pods, and those of nodes at an end. */
+function unevaluatedFor(state: State, outcomes: readonly Outcome[]): string[] {
+  return outcomes.flatMap(({ probe: { sender }, receiver, tuple, sourceIdentity, destinationIdentity }) => {
+    const pod = sender.kind === 'pod' ? sender.pod : null;
+    const reachesNode = state.cluster.nodes.some(({ address }) => address === tuple.destination);
+    return [
+      ...(pod ? unevaluatedOf(state, pod, ['egress'], destinationIdentity) : []),
+      ...(receiver && receiver !== pod ? unevaluatedOf(state, receiver, ['ingress'], sourceIdentity) : []),
+      ...(sender.kind === 'host' || pod?.hostNetwork || reachesNode ? nodePolicies(state) : []),
+    ];
+  });
+}
+
+/** Policies about nodes: Cilium's host firewall. */
+function nodePolicies(state: State): string[] {
+  return state.cluster.policies.flatMap((source) => {
+    if (source.kind === 'NetworkPolicy') return [];
+    return source.specs
+      .filter(({ aboutNodes }) => aboutNodes)
+      .map(({ selector }) => {
+        const { file, range } = locate(selector.at);
+        return `${file}:${range.start.line}: nodeSelector of ${source.kind} ${source.metadata.name.value} is not evaluated yet`;
+      });
+  });
+}
+
 /** Whether a policy of these pods asks for namespace labels beyond the name. */
 function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): boolean {
-  const asks = (source: NetworkPolicy): boolean =>
-    rulesOf(source).some((rule) =>
-      (rule.peers ?? []).some(
-        ({ namespaceSelector }) =>
-          namespaceSelector &&
-          [...namespaceSelector.matchLabels.keys(), ...namespaceSelector.matchExpressions.map(({ key }) => key)].some(
-            (key) => key !== 'kubernetes.io/metadata.name',
-          ),
+  return pods.some((pod) => {
+    const policies = policyOf(state, pod)?.applied ?? [];
+    return policies.some(({ subject, rules }) =>
+      [
+        subject,
+        ...rules.flatMap(({ peers }) =>
+          (peers ?? []).flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : [])),
+        ),
+      ].some(({ requirements }) =>
+        requirements.some(
+          ({ key }) =>
+            key.startsWith(DERIVED.namespaceLabels) && key !== `${DERIVED.namespaceLabels}kubernetes.io/metadata.name`,
+        ),
       ),
     );
-  return pods.some((pod) => policiesOf(state, pod).some(asks));
+  });
 }
 
 /** What the verdict takes for granted. */
@@ -284,7 +331,12 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
   lines.push(...topologyAssumed(state, outcomes), ...forwardingAssumed(state, outcomes));
   if (state.settings.cni !== 'cilium-vxlan')
     lines.push(`cni ${state.settings.cni}: packets between nodes take Cilium's VXLAN tunnel`);
-  if (to.kind === 'world' && to.label.startsWith('dns:')) lines.push(`${to.label} is an address outside the cluster`);
+  if (to.kind === 'world' && to.name !== null) lines.push(`${to.label} is an address outside the cluster`);
+  const known = outcomes.find((outcome) => isNamed(state, outcome));
+  if (known)
+    lines.push(
+      `${to.label} has the address ${formatAddress(known.probe.tuple.destination)}: none that a policy's prefix holds`,
+    );
   if (to.label.startsWith('dns:') && !clusterDns(state))
     lines.push('names are looked up: the manifests hold no cluster DNS');
   return [...new Set(lines)];

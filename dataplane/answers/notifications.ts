@@ -208,7 +208,7 @@ function verdictOf(state: State, { record, lookups }: Recorded, common: Common):
     remoteLabel: egress ? record.destinationIdentity : record.sourceIdentity,
     reason,
     match,
-    rules: entry?.rules ?? [],
+    rules: entry?.grants?.map(({ origin }) => origin) ?? [],
   };
 }
 

@@ -14,7 +14,7 @@ import { addressIn, allAddresses } from '../cluster/cluster.js';
 import type { ClusterBackend, ClusterNode, ClusterPod } from '../cluster/cluster.js';
 import { wildcardEntry, type Frontend } from '../loader/entries.js';
 import { frameOf, reversed, tupleOf, type Tuple } from '../packet.js';
-import type { Direction } from '../policy/rules.js';
+import type { Direction, RuleOrigin } from '../policy/rules.js';
 import { reasonOf, type Reason } from '../reasons.js';
 import { isKubeProxy } from '../settings.js';
 import type { State } from '../state.js';
@@ -52,6 +52,8 @@ export interface Outcome {
   readonly destinationIdentity: number;
   readonly frontend: Frontend | null;
   readonly backend: ClusterBackend | null;
+  /** The rules whose proxy refused the request that the connection was for. */
+  readonly proxied: readonly RuleOrigin[];
   readonly out: PacketOut;
   /** The packet as kube-proxy sent it on in its node's name; null where it did not. */
   readonly masqueraded: Outcome | null;
@@ -94,6 +96,7 @@ export function outcomeOf(state: State, probe: Probe, out: PacketOut): Outcome {
     destinationIdentity: out.destinationIdentity,
     frontend: out.backendId === 0 ? null : (state.desired.frontendsByIndex.get(out.revNatIndex) ?? null),
     backend: state.desired.backendsById.get(out.backendId) ?? null,
+    proxied: [],
     out,
     masqueraded: null,
   };

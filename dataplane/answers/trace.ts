@@ -11,6 +11,7 @@ import { count } from '../words.js';
 import { decidersOf, type Decider } from './decide.js';
 import { askDns, clusterDns, DNS_PORT } from './dns.js';
 import { hopText } from './hop-text.js';
+import { readRequest } from './layer7.js';
 import { originOf, type Origin } from './maps.js';
 import { replyTo, runTraced, type Outcome, type Recording } from './probe.js';
 import { query, type Answer, type Question, type Verdict } from './query.js';
@@ -112,13 +113,22 @@ export function capture(state: State, question: Question): Captured | { readonly
   const lent = telling.masqueraded ? untilLent(state, asked) : [];
   const forward = telling.masqueraded ? runTraced(state, telling.masqueraded.probe) : asked;
   const back = replyTo(state, forward.outcome);
+  const hops = hopsOf(state, forward.outcome, forward.events);
+  if (telling.proxied.length > 0) {
+    const whole = [...names, ...refusedByProxy(hops, telling, question)];
+    return {
+      trace: { ...head, forward: whole, reply: null },
+      captures: capturesOf(state, forward.events),
+      recordings: [forward],
+    };
+  }
   const reply = back && runTraced(state, back, true);
   const recordings = reply ? [forward, reply] : [forward];
   return {
     trace: {
       ...head,
       hints: [...hints, ...lossesOf(recordings)],
-      forward: [...names, ...lent, ...hopsOf(state, forward.outcome, forward.events)],
+      forward: [...names, ...lent, ...hops],
       reply: reply && hopsOf(state, reply.outcome, reply.events),
     },
     captures: recordings.flatMap(({ events }) => capturesOf(state, events)),
@@ -138,6 +148,19 @@ export function lossesOf(recordings: readonly Recording[]): string[] {
   return lost === 0
     ? []
     : [`${count(lost, 'record')} of the datapath did not fit into cilium_events: hops are missing here`];
+}
+
+/** The way of a request as far as the proxy that refuses it: the policy of the sender, or of the receiver, handed it over. */
+function refusedByProxy(hops: readonly Hop[], { direction }: Outcome, { http }: Question): Hop[] {
+  const isPolicy = ({ action }: Hop): boolean => action === 'policy';
+  const last = direction === 'egress' ? hops.findIndex(isPolicy) : hops.findLastIndex(isPolicy);
+  const way = hops.slice(0, last + 1);
+  const at = way.at(-1);
+  if (!at) return way;
+  const asked = readRequest(http);
+  const request = asked && !('error' in asked) ? `${asked.method} ${asked.host}${asked.path}` : 'the request';
+  const text = `the proxy answers ${request} with 403: no rule lets it`;
+  return [...way, { ...at, before: at.after, program: 'proxy', point: 'to-proxy', action: 'http', lookups: [], text }];
 }
 
 function capturesOf(state: State, events: readonly Uint8Array[]): Capture[] {

@@ -1,5 +1,6 @@
 /** The cluster that the manifests describe: what runs where, under which address, behind which Service. */
 import { familyOf, type Address, type Family, type Prefix } from '../addresses.js';
+import type { CiliumCIDRGroup, CiliumPolicy } from '../manifests/cilium.js';
 import type {
   ContainerPort,
   Endpoints,
@@ -121,7 +122,8 @@ export interface Cluster {
   readonly workloads: readonly ClusterWorkload[];
   readonly pods: readonly ClusterPod[];
   readonly services: readonly ClusterService[];
-  readonly policies: readonly NetworkPolicy[];
+  readonly policies: readonly (NetworkPolicy | CiliumPolicy)[];
+  readonly cidrGroups: readonly CiliumCIDRGroup[];
   readonly endpoints: readonly Endpoints[];
   readonly objects: readonly ManifestObject[];
 }

@@ -51,9 +51,10 @@ import type {
 import { rangeOf } from '../cluster/families.js';
 import { hashOf, Numbers } from '../hash.js';
 import type { Located, Place } from '../manifests/place.js';
-import { PROTOCOL_NUMBERS, type CompiledPolicies } from '../policy/compile.js';
+import type { CompiledPolicies } from '../policy/compile.js';
 import type { Identities } from '../policy/identities.js';
-import type { RuleOrigin } from '../policy/rules.js';
+import type { Grant } from '../policy/mapstate.js';
+import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { isKubeProxy, type Settings } from '../settings.js';
 import { encode, type Bytes } from '../wasm.js';
 import { MAPS, mapsOf } from './families.js';
@@ -66,8 +67,8 @@ export interface MapEntry {
   readonly key: Bytes;
   readonly value: Bytes;
   readonly origin: readonly Place[];
-  /** For policymap entries, the rules in full. */
-  readonly rules?: readonly RuleOrigin[];
+  /** For policymap entries, what the rules say in full. */
+  readonly grants?: readonly Grant[];
 }
 
 /** A Maglev table that must be there: its backends in Cilium's order. */
@@ -539,6 +540,7 @@ function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
     ...identities.prefixes
       .filter(({ prefix }) => !isOneTaken(prefix))
       .map(({ number, prefix }) => ipcacheEntry(prefix, number, 0, [])),
+    ...identities.fqdns.map(({ number, address, fqdn }) => ipcacheEntry(prefixOf(address), number, 0, [fqdn.at])),
     ...cluster.nodes.flatMap((node) =>
       allAddresses(node).map((address) =>
         ipcacheEntry(prefixOf(address), ReservedIdentity.REMOTE_NODE, 0, node.source ? [node.source] : []),
@@ -549,7 +551,7 @@ function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
 
 function policyEntries({ policies }: CompiledPolicies): MapEntry[] {
   return policies.flatMap(({ id, entries }) =>
-    entries.map(({ identity, egress, protocol, port, length, origins }) => ({
+    entries.map(({ identity, egress, protocol, port, length, deny, proxyPort, proxyPortPriority, grants }) => ({
       map: MapId.POLICY,
       key: encode(PolicyKey, {
         prefixLength: length,
@@ -559,9 +561,9 @@ function policyEntries({ policies }: CompiledPolicies): MapEntry[] {
         protocol,
         dport: port,
       }),
-      value: encode(PolicyEntry, {}),
-      origin: origins.map((rule) => rule.at),
-      rules: origins,
+      value: encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPort, proxyPortPriority }),
+      origin: [...new Set(grants.map(({ origin }) => origin.at))],
+      grants,
     })),
   );
 }

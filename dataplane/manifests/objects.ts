@@ -1,5 +1,6 @@
 /** What is read from manifests: only the fields that decide about traffic, each with its place. */
 import type { Family } from '../addresses.js';
+import type { CiliumCIDRGroup, CiliumPolicy } from './cilium.js';
 import type { Located, Place } from './place.js';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
@@ -15,7 +16,7 @@ export interface Metadata {
   readonly ownerReferences: readonly { readonly kind: string; readonly name: string; readonly controller: boolean }[];
 }
 
-interface ObjectOf<Kind extends string> {
+export interface ObjectOf<Kind extends string> {
   readonly kind: Kind;
   readonly apiVersion: string;
   readonly metadata: Metadata;
@@ -75,6 +76,8 @@ export interface PodSpec {
   readonly containers: readonly Container[];
   readonly hostname: string | null;
   readonly subdomain: string | null;
+  /** `default` where the manifest names none. */
+  readonly serviceAccountName: string;
   /** Names of the ConfigMaps that its variables and volumes come from, each once. */
   readonly configMaps: readonly string[];
 }
@@ -241,7 +244,17 @@ export interface UnevaluatedPolicy extends ObjectOf<'UnevaluatedPolicy'> {
 }
 
 export type ManifestObject =
-  Namespace | Node | Pod | Workload | Service | Endpoints | ConfigMap | NetworkPolicy | UnevaluatedPolicy;
+  | Namespace
+  | Node
+  | Pod
+  | Workload
+  | Service
+  | Endpoints
+  | ConfigMap
+  | NetworkPolicy
+  | CiliumPolicy
+  | CiliumCIDRGroup
+  | UnevaluatedPolicy;
 
 /** A document that cannot be read, and what its text shows of what it would be. */
 export interface UnreadDocument {

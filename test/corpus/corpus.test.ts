@@ -91,6 +91,82 @@ for (const [corpus, least] of Object.entries(EXPECTED)) {
   });
 }
 
+/** A question of cilium-connectivity: the side that refuses it, and why. */
+interface ConnectivityRow {
+  readonly from: string;
+  readonly to: string;
+  readonly protocol: string;
+  readonly port?: number;
+  readonly icmpType?: number;
+  readonly l7?: object;
+  readonly expect: 'allow' | 'deny';
+  readonly direction?: string;
+  readonly reason?: 'default-deny' | 'policy-deny' | 'l7-http-403';
+}
+
+const REASONS = { 'default-deny': 133, 'policy-deny': 181, 'l7-http-403': 133 } as const;
+
+/** What did not agree of one set, a line each; what waits for the datapath to carry its protocol, likewise. */
+function connectivity(set: Case): { asked: number; lines: string[]; waiting: string[] } {
+  const engine = new Engine(modules.trace, DEFAULT_SETTINGS);
+  for (const file of set.manifests) {
+    const text = readFileSync(join(folder!, 'manifests', file), 'utf8');
+    // The policies name no namespace: the tests they are from apply them to the pods' own.
+    const placed = text.replace(/^metadata:$/gm, 'metadata:\n  namespace: cilium-test');
+    engine.manifests.set(file, file.includes('/policies/') ? placed : text);
+  }
+  const rows = set.queries as unknown as readonly ConnectivityRow[];
+  const lines: string[] = [];
+  const waiting: string[] = [];
+  for (const row of rows) {
+    const { from, to, protocol, port = null, icmpType, l7 = null, expect, direction = null, reason } = row;
+    const question = {
+      from,
+      to,
+      protocol,
+      port,
+      sourcePort: null,
+      node: null,
+      http: l7,
+      ...(icmpType === undefined ? {} : { icmpType }),
+    };
+    const answered = query(engine.current, question);
+    const name = `${set.id}: ${from} → ${to} ${protocol} ${port ?? icmpType}${l7 ? ` ${JSON.stringify(l7)}` : ''}`;
+    if (
+      protocol === 'ICMP' &&
+      !('error' in answered) &&
+      answered.answer.depends[0]?.startsWith('ICMP: the dataplane')
+    ) {
+      waiting.push(name);
+      continue;
+    }
+    if ('error' in answered) {
+      lines.push(`${name}: ${answered.error}`);
+      continue;
+    }
+    const { answer } = answered;
+    const got = [answer.verdict, answer.direction, answer.reason?.code ?? null, answer.http?.status ?? null];
+    const status = l7 === null ? null : expect === 'allow' ? 200 : reason === 'l7-http-403' ? 403 : null;
+    const wanted = [expect === 'allow' ? 'ALLOWED' : 'DENIED', direction, reason ? REASONS[reason] : null, status];
+    if (JSON.stringify(got) !== JSON.stringify(wanted))
+      lines.push(`${name}: ${got.join(' ')}, not ${wanted.join(' ')}; ${answer.depends.join('; ')}`);
+  }
+  return { asked: rows.length, lines, waiting };
+}
+
+test('query agrees with cilium-connectivity, to the side and the reason', { skip }, () => {
+  const results = readCases('cilium-connectivity').map(connectivity);
+  const asked = results.reduce((sum, result) => sum + result.asked, 0);
+  const lines = results.flatMap((result) => result.lines);
+  const waiting = results.flatMap((result) => result.waiting);
+  console.log(
+    `cilium-connectivity: ${asked - lines.length - waiting.length} of ${asked} agree in ${results.length} sets`,
+  );
+  for (const name of waiting) console.log(`  waits for ICMP in the datapath: ${name}`);
+  assert.deepEqual(lines.slice(0, 20), []);
+  assert.ok(asked >= 233 && results.length >= 28, `only ${asked} rows in ${results.length} sets`);
+});
+
 interface LbCase {
   readonly id: string;
   readonly env: { readonly nodeAddresses?: readonly string[] };

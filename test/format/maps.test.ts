@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { maps, type MapDump } from '../../dataplane/answers/maps.js';
 import { mapsText } from '../../dataplane/format/maps-text.js';
 import { frameOf } from '../../dataplane/packet.js';
-import { PROTOCOL_NUMBERS } from '../../dataplane/policy/compile.js';
+import { PROTOCOL_NUMBERS } from '../../dataplane/policy/networkpolicy.js';
 import { address, Lab, pod, service, TWO_NODES } from '../lab.js';
 
 const CLUSTER =

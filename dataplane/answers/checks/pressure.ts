@@ -196,20 +196,25 @@ function onFullestNode(frontends: readonly Frontend[]): Frontend[] {
   return frontends.filter(({ node }) => node === 0 || node === fullest);
 }
 
-function ipcacheFilling({ cluster }: State): Filling {
+/** One of the whole cluster has no namespace. */
+const policyName = (namespace: string, name: string): string => (namespace ? `${namespace}/${name}` : name);
+
+function ipcacheFilling({ cluster, policies }: State): Filling {
   const shares = new Shares();
   shares.add('the whole world', null, cluster.families.length);
   for (const { workload, hostNetwork, addresses, source } of cluster.pods)
     if (!hostNetwork) shares.add(named(workload.ref), source, addresses.length);
   for (const node of cluster.nodes) shares.add('the nodes', node.source, allAddresses(node).length);
   const known = new Set<string>();
-  for (const { metadata, ingress, egress } of cluster.policies) {
-    const peers = [...(ingress?.rules ?? []), ...(egress?.rules ?? [])].flatMap((rule) => rule.peers ?? []);
-    for (const { value } of peers.flatMap(({ ipBlock }) => (ipBlock ? [ipBlock.cidr, ...ipBlock.except] : []))) {
-      const prefix = parsePrefix(value);
-      if (prefix === null || known.has(formatPrefix(prefix))) continue;
-      known.add(formatPrefix(prefix));
-      shares.add(`NetworkPolicy ${named(`${metadata.namespace}/${metadata.name.value}`)}`, metadata.name.at);
+  for (const { source, rules } of policies.all) {
+    const { metadata, kind } = source;
+    for (const peer of rules.flatMap(({ peers }) => peers ?? [])) {
+      if (peer.kind !== 'prefix') continue;
+      for (const prefix of [peer.cidr, ...peer.except].map(formatPrefix)) {
+        if (known.has(prefix)) continue;
+        known.add(prefix);
+        shares.add(`${kind} ${named(policyName(metadata.namespace, metadata.name.value))}`, metadata.name.at);
+      }
     }
   }
   return { map: 'cilium_ipcache_v2', whose: '', shares: shares.list };
@@ -232,10 +237,9 @@ function endpointFillings({ cluster }: State): Filling[] {
 function policyFillings({ policies, identities }: State): Filling[] {
   return policies.policies.map(({ id, entries }): Filling => {
     const shares = new Shares();
-    for (const { origins } of entries) {
-      const [rule] = origins;
-      if (rule)
-        shares.add(`${rule.kind} ${named(`${rule.namespace}/${rule.name}`)} ${rule.direction}[${rule.index}]`, rule.at);
+    for (const { grants } of entries) {
+      const rule = grants[0]?.origin;
+      if (rule) shares.add(`${rule.kind} ${named(policyName(rule.namespace, rule.name))} ${rule.rule}`, rule.at);
       else shares.add('no policy', null);
     }
     const member = identities.pods.find((identity) => policies.ofIdentity.get(identity)?.id === id);
