@@ -40,6 +40,8 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
   const traffic = trafficName(protocol, tuple.destinationPort);
   const from = placeOf(saddr, tuple.sourcePort, protocol);
   const to = placeOf(daddr, dport, protocol);
+  const isNamed = destination !== formatAddress(daddr);
+  const receiver = isIcmp(protocol) ? destination : isNamed ? `${destination}:${dport}` : formatEndpoint(daddr, dport);
   switch (record.step as Step) {
     case Step.RECEIVE:
       if (record.program === Program.FROM_NETDEV)
@@ -68,12 +70,12 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
       return `not an address of the cluster: routed out by ${node}`;
     case Step.DELIVER:
       return record.program === Program.LXC_POLICY
-        ? `delivered to ${destination}${isIcmp(protocol) ? '' : `:${dport}`}`
+        ? `delivered to ${receiver}`
         : `delivered to ${node} itself, ${traffic}`;
     case Step.NAT:
       return `leaves in the name of ${node}: the source becomes ${from}`;
     case Step.REVERSE_NAT:
-      return `a reply to what ${node} sent in its own name: the destination becomes ${destination}${isIcmp(protocol) ? '' : `:${dport}`} again`;
+      return `a reply to what ${node} sent in its own name: the destination becomes ${receiver} again`;
     case Step.DROP: {
       const { text, code } = reasonOf(info);
       const why = whyDropped(state, info, tuple);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
-import { formatAddress } from '../../dataplane/addresses.js';
+import { formatEndpoint, UNSPECIFIED } from '../../dataplane/addresses.js';
 import { Engine } from '../../dataplane/state.js';
 import { modules } from '../datapath.js';
 
@@ -23,11 +23,11 @@ function frontends(settings: Partial<Settings>, ...documents: string[]): string[
   engine.manifests.set('m.yaml', [NODES, ...documents].join('---\n'));
   const { desired, cluster } = engine.current;
   return desired.frontends
-    .filter(({ address, scope }) => address !== 0 && scope === 0)
+    .filter(({ address, scope }) => !Object.values(UNSPECIFIED).includes(address) && scope === 0)
     .map(({ type, address, number, node, backends }) => {
-      const behind = backends.map(({ backend }) => `${formatAddress(backend.address)}:${backend.port}`).sort();
+      const behind = backends.map(({ backend }) => formatEndpoint(backend.address, backend.port)).sort();
       const where = node === 0 ? '' : ` on ${cluster.nodes.find(({ index }) => index === node)!.name}`;
-      return `${type} ${formatAddress(address)}:${number}${where} → ${behind.join(' ')}`.trim();
+      return `${type} ${formatEndpoint(address, number)}${where} → ${behind.join(' ')}`.trim();
     });
 }
 

@@ -3,6 +3,7 @@
  * Cilium refuses what goes beyond its maps' capacities. Maps that packets fill (conntrack, NAT, affinity) make room for
  * themselves, and no manifest says how full they get.
  */
+import { LbScope } from '../../../assembly/abi.js';
 import { familyOf, formatPrefix, parsePrefix, type Family } from '../../addresses.js';
 import { allAddresses } from '../../cluster/cluster.js';
 import { algorithmOf, sourceRangesOf, type Frontend } from '../../loader/entries.js';
@@ -141,29 +142,29 @@ function serviceFillings({ desired, settings }: State): Filling[] {
     return { map, whose: '', shares: shares.list };
   };
   const fillingsIn = (family: Family, lb: 'cilium_lb4' | 'cilium_lb6'): Filling[] => {
-    const frontends = desired.frontends.filter(({ address }) => familyOf(address) === family);
-    const everywhere = frontends.filter(({ node }) => node === 0);
+    const frontends = onFullestNode(desired.frontends.filter(({ address }) => familyOf(address) === family));
+    const single = frontends.filter(({ node, type }) => node === 0 || type === 'HostPort');
     const known = new Set<number | string>();
     const first = (key: number | string): boolean => !known.has(key) && known.add(key).has(key);
     return [
       // A master and a slot a backend, and each address once more for its other ports.
-      filling(`${lb}_services_v2`, onFullestNode(frontends), ({ backends, type, address }) => {
+      filling(`${lb}_services_v2`, frontends, ({ backends, type, address }) => {
         const isWhole = type !== 'NodePort' && type !== 'HostPort';
         return 1 + backends.length + (isWhole && first(`address ${address}`) ? 1 : 0);
       }),
       filling(
         `${lb}_backends_v3`,
-        everywhere,
+        single,
         ({ backends, draining }) => [...backends, ...draining].filter(({ id }) => first(id)).length,
       ),
-      filling(`${lb}_reverse_nat`, everywhere, () => 1),
+      filling(`${lb}_reverse_nat`, single, () => 1),
       filling(
         `${lb}_source_range`,
-        everywhere,
+        single,
         (frontend) => sourceRangesOf(frontend, settings).filter(({ value }) => isOf(value, family)).length,
       ),
       // Cilium picks by Maglev only for clients outside.
-      filling(`${lb}_maglev`, everywhere, (frontend) =>
+      filling(`${lb}_maglev`, single, (frontend) =>
         algorithmOf(frontend, settings) === 'maglev' && frontend.type !== 'ClusterIP' && frontend.backends.length > 0
           ? 1
           : 0,
@@ -187,13 +188,16 @@ function isOf(text: string, family: Family): boolean {
   return prefix !== null && familyOf(prefix.address) === family;
 }
 
-/** Frontends that one node's map holds: all, and of those that keep clients to their node, its own. */
+/** Frontends that one node's map holds: all, of those that keep clients to their node its own, and its pods' hostPorts. */
 function onFullestNode(frontends: readonly Frontend[]): Frontend[] {
+  const held = frontends.filter(
+    ({ type, node, scope }) => type !== 'HostPort' || (node !== 0 && scope === LbScope.EXTERNAL),
+  );
   const entriesOn = new Map<number, number>([[0, 0]]);
-  for (const { node, backends } of frontends)
+  for (const { node, backends } of held)
     if (node !== 0) entriesOn.set(node, (entriesOn.get(node) ?? 0) + 1 + backends.length);
   const [fullest] = [...entriesOn].reduce((most, one) => (one[1] > most[1] ? one : most));
-  return frontends.filter(({ node }) => node === 0 || node === fullest);
+  return held.filter(({ node }) => node === 0 || node === fullest);
 }
 
 /** One of the whole cluster has no namespace. */
