@@ -81,9 +81,9 @@ test('the maps after edits are those of a cold start, and so are the answers', (
       }
       // A cold start has no last good state; so the comparison is with the last edit, made once more from an empty file.
       edited.manifests.set('m.yaml', null);
-      edited.manifests.set('m.yaml', versions.at(-1));
+      edited.manifests.set('m.yaml', versions.at(-1)!);
       const cold = engine();
-      cold.manifests.set('m.yaml', versions.at(-1));
+      cold.manifests.set('m.yaml', versions.at(-1)!);
       for (const map of ['cilium_ipcache_v2', 'cilium_policy_v2', 'cilium_lb4_backends_v3']) {
         assert.equal(entries(edited, map), entries(cold, map), map);
       }
