@@ -54,6 +54,13 @@ export function towards(state: State, cases: readonly Probe[], name: string): re
   });
 }
 
+/** Why a name that a rule knows is refused all the same; null where none of these pods asks for it in vain. */
+export function unseen(state: State, pods: readonly ClusterPod[], name: string): string | null {
+  if (!state.identities.fqdns.some(({ fqdn }) => matchesName(fqdn, name))) return null;
+  if (pods.every((pod) => isSeen(state, pod, name))) return null;
+  return `toFQDNs knows ${name} only once the DNS proxy sees it asked for: a rule for UDP 53 needs rules.dns that lets it`;
+}
+
 /** Whether a packet goes to an address that stands for those of a name. */
 export const isNamed = (state: State, { probe }: Outcome): boolean =>
   state.identities.fqdns.some(({ address }) => address === probe.tuple.destination);

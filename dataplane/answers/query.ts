@@ -13,7 +13,7 @@ import { askDns, clusterDns } from './dns.js';
 import { hintsOf } from './hints.js';
 import { askProxies, readRequest } from './layer7.js';
 import { assumptions, missingFor, withoutAddress } from './missing.js';
-import { towards } from './names.js';
+import { towards, unseen } from './names.js';
 import { nodeAt, type Outcome } from './probe.js';
 import { familiesOf, fullName, resolveRef, type Target } from './refs.js';
 import { hasPorts, isKnown, trafficOf, type Traffic } from './traffic.js';
@@ -109,7 +109,10 @@ export function query(state: State, question: Question): Answered | { readonly e
   );
   const outcomes = asked.map(({ outcome }) => outcome);
   const untold = [...new Set(asked.flatMap(({ depends }) => depends))];
-  return { answer: withRequest(combine(state, to, outcomes, untold), http, outcomes), outcomes };
+  const answer = withRequest(combine(state, to, outcomes, untold), http, outcomes);
+  const named = answer.verdict === 'DENIED' && to.kind === 'world' && to.name !== null && from.kind === 'pods';
+  const why = named ? unseen(state, classes(state, from.pods), to.name) : null;
+  return { answer: why === null ? answer : { ...answer, hints: [why, ...answer.hints].slice(0, MAX_HINTS) }, outcomes };
 }
 
 function unknown(depends: readonly string[]): Answer {

@@ -549,6 +549,12 @@ function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
   ];
 }
 
+/** A rule may let the same traffic in several ways. */
+function placesOf(grants: readonly Grant[]): readonly Place[] {
+  const places = grants.map(({ origin }) => origin.at);
+  return places.length > 1 ? [...new Set(places)] : places;
+}
+
 function policyEntries({ policies }: CompiledPolicies): MapEntry[] {
   return policies.flatMap(({ id, entries }) =>
     entries.map(({ identity, egress, protocol, port, length, deny, proxyPort, proxyPortPriority, grants }) => ({
@@ -562,7 +568,7 @@ function policyEntries({ policies }: CompiledPolicies): MapEntry[] {
         dport: port,
       }),
       value: encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPort, proxyPortPriority }),
-      origin: [...new Set(grants.map(({ origin }) => origin.at))],
+      origin: placesOf(grants),
       grants,
     })),
   );

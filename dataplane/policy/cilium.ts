@@ -3,7 +3,7 @@ import { IpProto } from '../../assembly/abi.js';
 import { parsePrefix } from '../addresses.js';
 import type { Cluster, ClusterService } from '../cluster/cluster.js';
 import type { CiliumCIDRGroup, CiliumPeer, CiliumPolicy, CiliumPort, CiliumSpec, Entity } from '../manifests/cilium.js';
-import type { LabelSelector } from '../manifests/objects.js';
+import type { LabelSelector, Metadata } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
 import { PROTOCOL_NUMBERS } from './networkpolicy.js';
 import { DIRECTIONS, EVERY_PORT, type Direction, type Peer, type Policy, type PortMatch, type Rule } from './rules.js';
@@ -129,7 +129,9 @@ class SpecReader {
           prefixPeers(at, externalCIDRs, peer.except),
         );
       case 'service':
-        return this.servicesOf(peer.service, peer.namespace).flatMap((service) => servicePeers(service, at));
+        return this.servicesOf(peer.service, peer.namespace, at, direction).flatMap((service) =>
+          servicePeers(service, at),
+        );
       case 'fqdn':
         return [{ kind: 'fqdn', at, fqdn: peer.fqdn }];
     }
@@ -146,31 +148,32 @@ class SpecReader {
     at: Place,
     direction: Direction,
   ): readonly CiliumCIDRGroup[] {
-    const { cidrGroups } = this.cluster;
-    if ('value' in group) {
-      const found = cidrGroups.filter(({ metadata }) => metadata.name.value === group.value);
-      if (found.length === 0)
-        this.unevaluated.push({
-          at,
-          direction,
-          what: `CiliumCIDRGroup ${group.value}, which is not in the manifests,`,
-        });
-      return found;
-    }
-    const selector: EndpointSelector = { requirements: requirementsOf(group), written: group };
-    return cidrGroups.filter(({ metadata }) => selects(selector, { source: 'k8s', labels: valuesOf(metadata.labels) }));
+    const found = this.cluster.cidrGroups.filter(({ metadata }) =>
+      'value' in group ? metadata.name.value === group.value : selectsObject(group, metadata),
+    );
+    if (found.length === 0) this.lacks('CiliumCIDRGroup', group, at, direction);
+    return found;
   }
 
-  private servicesOf(service: Located<string> | LabelSelector, namespace: string | null): readonly ClusterService[] {
-    const { services } = this.cluster;
-    if ('value' in service)
-      return services.filter((one) => one.name === service.value && one.namespace === (namespace ?? this.namespace));
-    const selector: EndpointSelector = { requirements: requirementsOf(service), written: service };
-    return services.filter(
-      (one) =>
-        (namespace === null || one.namespace === namespace) &&
-        selects(selector, { source: 'k8s', labels: valuesOf(one.source.metadata.labels) }),
+  private servicesOf(
+    service: Located<string> | LabelSelector,
+    namespace: string | null,
+    at: Place,
+    direction: Direction,
+  ): readonly ClusterService[] {
+    const found = this.cluster.services.filter((one) =>
+      'value' in service
+        ? one.name === service.value && one.namespace === (namespace ?? this.namespace)
+        : (namespace === null || one.namespace === namespace) && selectsObject(service, one.source.metadata),
     );
+    if (found.length === 0) this.lacks('Service', service, at, direction);
+    return found;
+  }
+
+  /** What the manifests do not hold may still be in the cluster. */
+  private lacks(kind: string, asked: Located<string> | LabelSelector, at: Place, direction: Direction): void {
+    const which = 'value' in asked ? asked.value : 'with these labels';
+    this.unevaluated.push({ at, direction, what: `${kind} ${which}, which is not in the manifests,` });
   }
 
   /** Cilium gives a name one number for the whole cluster; we ask each pod for its own, and have none for what is no pod. */
@@ -184,8 +187,12 @@ class SpecReader {
   }
 }
 
-const valuesOf = (labels: ReadonlyMap<string, Located<string>>): Map<string, string> =>
-  new Map([...labels].map(([key, { value }]) => [key, value]));
+/** Whether a selector matches an object's own labels. */
+const selectsObject = (selector: LabelSelector, { labels }: Metadata): boolean =>
+  selects(
+    { requirements: requirementsOf(selector), written: selector },
+    { source: 'k8s', labels: new Map([...labels].map(([key, { value }]) => [key, value])) },
+  );
 
 const reserved = (name: string, at: Place): Peer => ({
   kind: 'endpoints',

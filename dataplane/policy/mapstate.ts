@@ -48,13 +48,20 @@ interface Held extends TrafficPrefix {
 
 export class MapState {
   private readonly held = new Map<string, Held>();
+  /** Whether anything denies or leads to a proxy: only then does an entry have a say in others. */
+  private overlaps = false;
 
   /** `grant` is null for what holds without any rule. */
   add(identity: number, egress: boolean, traffic: TrafficPrefix, deny: boolean, grant: Grant | null): void {
     const key = keyOf(identity, egress, traffic);
     let held = this.held.get(key);
-    if (!held) this.held.set(key, (held = { identity, egress, ...traffic, allows: [], denies: [], denied: false }));
+    if (!held) {
+      const { protocol, port, length } = traffic;
+      held = { identity, egress, protocol, port, length, allows: [], denies: [], denied: false };
+      this.held.set(key, held);
+    }
     held.denied ||= deny;
+    this.overlaps ||= deny || (grant !== null && grant.l7 !== null);
     const grants = deny ? held.denies : held.allows;
     if (grant && !grants.some(({ origin, l7 }) => origin === grant.origin && l7 === grant.l7)) grants.push(grant);
   }
@@ -68,11 +75,11 @@ export class MapState {
   list(): PolicymapEntry[] {
     const entries: PolicymapEntry[] = [];
     for (const held of this.held.values()) {
-      const { allows, denies, denied, ...key } = held;
-      const around = this.around(held);
-      if (denied) entries.push({ ...key, deny: true, ...NO_REDIRECT, grants: denies });
-      else if (!around.some((other) => other.denied))
-        entries.push({ ...key, deny: false, ...redirectOf([held, ...around]), grants: allows });
+      if (!this.overlaps) entries.push(entryOf(held, NO_REDIRECT));
+      else {
+        const around = held.denied ? [] : this.around(held);
+        if (!around.some(({ denied }) => denied)) entries.push(entryOf(held, redirectOf([held, ...around])));
+      }
     }
     return entries;
   }
@@ -96,6 +103,21 @@ export class MapState {
 
 const keyOf = (identity: number, egress: boolean, { protocol, port, length }: TrafficPrefix): string =>
   `${identity} ${egress} ${protocol} ${port} ${length}`;
+
+const entryOf = (
+  { identity, egress, protocol, port, length, denied, allows, denies }: Held,
+  { proxyPort, proxyPortPriority }: Redirect,
+): PolicymapEntry => ({
+  identity,
+  egress,
+  protocol,
+  port,
+  length,
+  deny: denied,
+  proxyPort: denied ? 0 : proxyPort,
+  proxyPortPriority: denied ? 0 : proxyPortPriority,
+  grants: denied ? denies : allows,
+});
 
 function redirectOf(held: readonly Held[]): Redirect {
   let best = NO_REDIRECT;

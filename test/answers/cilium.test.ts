@@ -90,6 +90,7 @@ test('a name is let where a rule knows it, and the DNS proxy sees it asked for',
 
   const unseen = ask(lab(''), 'default/a', 'dns:api.example.com', 443);
   assert.equal(unseen.verdict, 'DENIED', 'asked for, and not through the proxy');
+  assert.match(unseen.hints[0]!, /toFQDNs knows api\.example\.com only once the DNS proxy sees it/);
   const some = lab(', rules: {dns: [{matchName: api.example.com}]}');
   assert.equal(ask(some, 'default/a', 'dns:api.example.com', 443).verdict, 'ALLOWED');
   const other = ask(some, 'default/a', 'dns:cdn.example.org', 443);
@@ -201,6 +202,18 @@ test('what is not evaluated makes UNKNOWN of the flows that it has a say in, and
       /which node runs the kube-apiserver/,
     ],
     [cnp('p', `${about('a')}, egress: [{toEntities: [kube-apiserver]}]`), 'default/a', 'default/b', null],
+    [
+      cnp('p', `${about('b')}, ingressDeny: [{fromCIDRSet: [{cidrGroupSelector: {}}]}]`),
+      'ip:192.0.2.1',
+      'default/b',
+      /CiliumCIDRGroup with these labels, which is not in the manifests/,
+    ],
+    [
+      cnp('p', `${about('a')}, egress: [{toServices: [{k8sService: {serviceName: gone}}]}]`),
+      'default/a',
+      'default/b',
+      /Service gone, which is not in the manifests/,
+    ],
     [cnp('p', `${about('b')}, ingres: [{}]`), 'default/a', 'default/b', /CiliumNetworkPolicy could not be read/],
   ];
   for (const [policy, from, to, depends] of table) {
