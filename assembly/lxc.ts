@@ -49,7 +49,10 @@ export function fromContainer<A>(ctx: Context<A>): i32 {
   if (back) {
     if (ctx.daddr == loopback<A>()) return toItself<A>(ctx);
     // The client outside knows only the Service, and no program of a pod comes after this one.
-    if (ctx.nodePort) lb.reverse<A>(ctx);
+    if (ctx.nodePort) {
+      if (status == CtStatus.REPLY) ct.countNodePort<A>(ctx);
+      lb.reverse<A>(ctx);
+    }
   }
 
   const remote = ipcache.lookup<A>(ctx.daddr);

@@ -66,6 +66,10 @@ export class Context<A> {
   loopback: bool;
   /** The connection came through a Service from outside (`node_port`): its reply's source is turned back on the way out. */
   nodePort: bool;
+  /** The conntrack entry of the Service's flow, 0 for none. */
+  service: usize;
+  /** The packet goes on with a connection that was answered. */
+  assured: bool;
   /** Scope and node of the Service's entries that hold for this packet, as they lie in `LbKey`. */
   scope: u32;
   /** The addresses around it while it is encapsulated. */
