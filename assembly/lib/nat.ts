@@ -45,19 +45,22 @@ function find<A>(tuple: CtTuple<A>): NatEntry<A> {
   return entry;
 }
 
-function remember<A>(tuple: CtTuple<A>, address: A, port: u32): void {
+/** The new entry of a tuple; null for a table without any room. */
+function remember<A>(tuple: CtTuple<A>, address: A, port: u32): NatEntry<A> {
   const entry = changetype<NatEntry<A>>(mappings<A>().admit(tuple));
+  if (entry === null) return entry;
   entry.address = address;
   entry.port = <u16>port;
   entry.pad = 0;
   entry.created = ct.now;
+  return entry;
 }
 
 /**
  * Gives the packet in hand `address` as its source, and a port that no other flow to the same destination has
  * (`snat_v4_nat`): the flow's own where it can be kept, else those from a hash of the flow on; for an echo, its id is the
- * port. An ICMP error about a reply is turned as the reply was. 0, or negated NAT_NO_MAPPING when `NAT_TRIES` ports are taken,
- * NAT_UNSUPP_PROTO for ICMP of which nothing could be told apart by a port.
+ * port. An ICMP error about a reply is turned as the reply was. 0, or negated NAT_NO_MAPPING when `NAT_TRIES` ports are taken
+ * or the table has no room at all, NAT_UNSUPP_PROTO for ICMP of which nothing could be told apart by a port.
  */
 export function masquerade<A>(ctx: Context<A>, address: A): i32 {
   if (ctx.quoted != 0) return masqueradeQuoted<A>(ctx);
@@ -69,9 +72,12 @@ export function masquerade<A>(ctx: Context<A>, address: A): i32 {
   if (entry === null) {
     const port = allocate<A>(ctx, address);
     if (port == 0) return -DropReason.NAT_NO_MAPPING;
-    remember<A>(outgoing, address, port);
-    remember<A>(incomingTuple<A>(), ctx.saddr, ctx.sport);
-    entry = mappings<A>().lookup(outgoing);
+    const incoming = incomingTuple<A>();
+    remember<A>(incoming, ctx.saddr, ctx.sport);
+    // In a full table the way out shall not take the place of the way back.
+    mappings<A>().touch(incoming);
+    entry = remember<A>(outgoing, address, port);
+    if (entry === null) return -DropReason.NAT_NO_MAPPING;
   } else if (ctx.assured && !mappings<A>().isAssured(entry)) assure<A>(ctx, address, entry);
   rewrite.source<A>(ctx, entry.address, entry.port);
   trace.step<A>(ctx, Step.NAT, trace.NO_POINT, 0);
