@@ -29,6 +29,7 @@ const PRIVATE = new Set([
   'EntryHeader',
   'Walker',
   'Spread',
+  'Told',
   'HashMap',
   'LruHashMap',
   'LpmMap',

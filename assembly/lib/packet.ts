@@ -66,6 +66,12 @@ export class Context<A> {
   loopback: bool;
   /** The connection came through a Service from outside (`node_port`): its reply's source is turned back on the way out. */
   nodePort: bool;
+  /** The connection came by another node's direct server return (`dsr_internal`): likewise, but from a NAT entry. */
+  dsr: bool;
+  /** The Service asked for sends on in the node's name, as kube-proxy does. */
+  masquerade: bool;
+  /** It did: its source is not looked at again (`ctx_snat_done`). */
+  snatDone: bool;
   /** Scope and node of the Service's entries that hold for this packet, as they lie in `LbKey`. */
   scope: u32;
   /** The addresses around it while it is encapsulated. */

@@ -4,6 +4,7 @@ import { contains, formatAddress, type Address } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { NetworkPolicy, NetworkPolicyRule, UnreadDocument } from '../manifests/objects.js';
+import { modeAssumptions } from '../loader/modes.js';
 import { locate } from '../manifests/place.js';
 import { prefixesIn } from '../settings.js';
 import { PROTOCOL_NUMBERS } from '../policy/compile.js';
@@ -220,15 +221,10 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
   }
   if (state.settings.engine !== 'cilium')
     lines.push(`engine ${state.settings.engine}: Services are translated as Cilium does`);
-  if (
-    state.settings['loadBalancer.mode'] !== 'snat' &&
-    outcomes.some(({ probe, tuple }) => probe.sender.kind === 'external' && probe.tuple.source !== tuple.source)
-  )
-    lines.push(
-      `loadBalancer.mode ${state.settings['loadBalancer.mode']}: a backend on another node is reached by SNAT all the same`,
-    );
-  if (state.settings.cni !== 'cilium-vxlan')
-    lines.push(`cni ${state.settings.cni}: packets between nodes take Cilium's VXLAN tunnel`);
+  const direct = outcomes.some(
+    ({ probe, backend }) => probe.sender.kind === 'external' && backend?.pod && backend.pod.node !== probe.sender.node,
+  );
+  lines.push(...modeAssumptions(state.settings, direct));
   if (to.kind === 'world' && to.label.startsWith('dns:')) lines.push(`${to.label} is an address outside the cluster`);
   if (to.label.startsWith('dns:') && !clusterDns(state))
     lines.push('names are looked up: the manifests hold no cluster DNS');

@@ -12,6 +12,7 @@ import {
 import {
   EndpointConfig,
   EndpointInfo,
+  IpMasq,
   LbAffinityMatch,
   LbAffinityMatched,
   LbBackendKey,
@@ -51,9 +52,10 @@ import type { Place } from '../manifests/place.js';
 import { PROTOCOL_NUMBERS, type CompiledPolicies } from '../policy/compile.js';
 import type { Identities } from '../policy/identities.js';
 import type { RuleOrigin } from '../policy/rules.js';
-import type { Settings } from '../settings.js';
+import { prefixesIn, type Settings } from '../settings.js';
 import { encode, type Bytes } from '../wasm.js';
 import { MAPS, mapsOf } from './families.js';
+import { modesOf } from './modes.js';
 
 /** One entry that a map must hold, and what in the manifests put it there. */
 export interface MapEntry {
@@ -138,7 +140,7 @@ export class Desirer {
         backendsById.set(id, backend);
       }
     }
-    entries.push(configEntry());
+    entries.push(configEntry(settings, frontends), ...ipMasqEntries(settings));
     for (const entry of wildcardEntries(frontends)) entries.push(entry);
     for (const entry of nodeEntries(cluster)) entries.push(entry);
     for (const pod of pods) entries.push(...podEntries(pod, endpointIds.get(pod)!, identities, policies));
@@ -285,19 +287,57 @@ function frontendEntries(frontend: Frontend, settings: Settings): MapEntry[] {
   return entries;
 }
 
-/** Bytes that the network between the nodes carries. */
-const MTU = 1500;
+/** Cilium's defaults, and what the settings say. */
+function configEntry(settings: Settings, frontends: readonly Frontend[]): MapEntry {
+  const annotated = frontends.some((frontend) => (flagsOf(frontend).flags2 & SvcFlag2.FWD_MODE_DSR) !== 0);
+  const { flags, ...modes } = modesOf(settings, annotated);
+  const native = prefixesIn(settings.nativeRoutingCIDR);
+  const [native4] = native.flatMap((prefix) => (typeof prefix.address === 'number' ? [prefix] : []));
+  const [native6] = native.flatMap((prefix) => (typeof prefix.address === 'bigint' ? [prefix] : []));
+  return {
+    map: MapId.RUNTIME_CONFIG,
+    key: word(0),
+    value: encode(RuntimeConfig, {
+      ...modes,
+      flags:
+        flags |
+        ConfigFlag.TRACK_FRAGMENTS |
+        ConfigFlag.REJECT_NO_BACKEND |
+        (settings.masquerade ? ConfigFlag.MASQUERADE : 0) |
+        (native4 ? ConfigFlag.NATIVE_CIDR4 : 0) |
+        (native6 ? ConfigFlag.NATIVE_CIDR6 : 0) |
+        (settings['ipMasqAgent.nonMasqueradeCIDRs'].length > 0 ? ConfigFlag.IP_MASQ_AGENT : 0),
+      nativeCidr4: Number(native4?.address ?? 0),
+      nativeMask4: Number(native4 ? maskOf(native4) : 0),
+      nativeCidr6: BigInt(native6?.address ?? 0),
+      nativeMask6: native6 ? maskOf(native6) : 0n,
+    }),
+    origin: [],
+  };
+}
 
-/** Cilium's defaults. */
-const configEntry = (): MapEntry => ({
-  map: MapId.RUNTIME_CONFIG,
-  key: word(0),
-  value: encode(RuntimeConfig, {
-    flags: ConfigFlag.TRACK_FRAGMENTS | ConfigFlag.MASQUERADE | ConfigFlag.REJECT_NO_BACKEND,
-    mtu: MTU,
-  }),
-  origin: [],
-});
+/** An address whose bits are those that a prefix fixes. */
+const maskOf = ({ address, length }: Prefix): bigint => {
+  const bits = BigInt(BITS[familyOf(address)]);
+  return ((1n << BigInt(length)) - 1n) << (bits - BigInt(length));
+};
+
+/** Where pods keep their addresses too while ip-masq-agent has any prefix: link-local ones. Cilium `pkg/ipmasq`, masqLinkLocal. */
+const LINK_LOCAL = ['169.254.0.0/16', 'fe80::/10'];
+
+/** ip-masq-agent's prefixes. */
+function ipMasqEntries(settings: Settings): MapEntry[] {
+  const listed = settings['ipMasqAgent.nonMasqueradeCIDRs'];
+  const texts = listed.length === 0 ? [] : [...listed, ...LINK_LOCAL];
+  return texts
+    .flatMap((text) => parsePrefix(text) ?? [])
+    .map(({ address, length: prefixLength }) => ({
+      map: mapsOf(address).map(MapId.IPMASQ4),
+      key: encode(mapsOf(address).IpMasqKey, { address, prefixLength }),
+      value: encode(IpMasq, { present: 1 }),
+      origin: [],
+    }));
+}
 
 /** Each Service address answers on its other ports too: with no backend. Cilium's wildcard entries; a node has other ports of its own. */
 function wildcardEntries(frontends: readonly Frontend[]): MapEntry[] {

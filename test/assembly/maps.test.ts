@@ -12,6 +12,7 @@ import {
   CtTuple4,
   EndpointConfig,
   EndpointInfo,
+  IpMasq,
   FragmentPorts,
   IpcacheKey4,
   LbAffinityMatch,
@@ -150,6 +151,12 @@ const ofFamily = (name: '4' | '6', maps: FamilyMaps, at: (i: number) => Address)
     (i) => encode(maps.NodeKey, { address: at(i) }),
     encode(NodeValue, { node: 1 }),
   ),
+  [MapId.IPMASQ4]: keyed(
+    maps.map(MapId.IPMASQ4),
+    SMALL[`ipmasq${name}`],
+    (i) => encode(maps.IpMasqKey, { address: at(i), prefixLength: 32 }),
+    encode(IpMasq, { present: 1 }),
+  ),
 });
 
 const FOUR = ofFamily('4', MAPS.IPv4, (i) => i);
@@ -173,6 +180,7 @@ const CONTAINERS: Readonly<Record<Exclude<MapId, Other>, Container>> = {
   [MapId.IPCACHE6]: SIX[MapId.IPCACHE4],
   [MapId.LXC6]: SIX[MapId.LXC4],
   [MapId.NODES6]: SIX[MapId.NODES4],
+  [MapId.IPMASQ6]: SIX[MapId.IPMASQ4],
   [MapId.AFFINITY_MATCH]: keyed(
     MapId.AFFINITY_MATCH,
     SMALL.affinityMatch,
