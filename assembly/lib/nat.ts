@@ -139,12 +139,13 @@ function allocate<A>(ctx: Context<A>, address: A): u32 {
   const own = ntohs(ctx.sport);
   const hashed: u32 = jhash3words(folded<A>(ctx.saddr), folded<A>(ctx.daddr), ctx.ports, ctx.protocol) % range;
   const incoming = incomingTuple<A>();
-  let offset: u32 = own >= <u32>NAT_PORT_MIN ? own - NAT_PORT_MIN : hashed;
+  const kept = own >= <u32>NAT_PORT_MIN;
+  let offset: u32 = kept ? own - NAT_PORT_MIN : hashed;
   for (let i = 0; i < NAT_TRIES; i++) {
     const port = ntohs(NAT_PORT_MIN + offset);
     incoming.set(address, ctx.daddr, ctx.dport | (port << 16), ctx.protocol, IN, ctx.node);
     if (mappings<A>().lookup(incoming) === null) return port;
-    offset = i == 0 ? hashed : (offset + 1) % range;
+    offset = kept && i == 0 ? hashed : (offset + 1) % range;
   }
   return 0;
 }

@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ConfigFlag, DropReason, MapId, Program, ReservedIdentity, SvcFlag2, TracePoint } from '../../assembly/abi.js';
-import { LbService, NodeConfig, RuntimeConfig } from '../../pkg/structs.js';
+import { CtTuple4, LbService, NatEntry4, NodeConfig, RuntimeConfig } from '../../pkg/structs.js';
 import { dissect } from '../../dataplane/dissect.js';
+import { tupleOf } from '../../dataplane/packet.js';
 import type { Settings } from '../../dataplane/settings.js';
 import { decode, encode, type PacketOut, type StructType } from '../../dataplane/wasm.js';
 import { recordsOf } from '../../dataplane/answers/records.js';
-import { flowOf, Lab } from '../lab.js';
+import { address, flowOf, Lab } from '../lab.js';
 import { checksumsHold, packet, type PacketBuilder } from '../packet.js';
 
 const node = (name: string, number: number): string => `
@@ -560,16 +561,35 @@ ports: [{port: 80}]
 
 test('source NAT: no port is left after 32 tries, and what has no port cannot be told apart', () => {
   const lab = new Lab(CLUSTER);
-  const leave = (sport: number): number =>
-    lab.send('client', packet().eth().ipv4(AT.client, AT.world).tcp(sport, 443).bytes()).verdict;
-  // Every port of the range that hashes and rows can reach: other flows of the same pod take them.
-  for (let sport = 32768; sport < 65536; sport++) leave(sport);
-  assert.equal(leave(1024), -DropReason.NAT_NO_MAPPING);
+  const { cluster, loader } = lab.state;
+  const leave = (): PacketOut => lab.send('client', packet().eth().ipv4(AT.client, AT.world).tcp(1024, 443).bytes());
+  const first = tupleOf(leave().frame)!.sourcePort;
+  loader.current.flushConnections();
+  const node = cluster.nodes.find(({ name }) => name === 'n1')!.index;
+  const taken = (port: number): number =>
+    loader.current.update(
+      MapId.SNAT4,
+      encode(CtTuple4, {
+        saddr: address(AT.world),
+        daddr: address(AT.n1),
+        sport: 443,
+        dport: port,
+        nexthdr: 6,
+        flags: 1,
+        node,
+      }),
+      encode(NatEntry4, { address: address(AT.near), port: 1 }),
+    );
+  for (let i = 0; i < 31; i++) assert.equal(taken(32768 + ((first - 32768 + i) % 32768)), 0);
+  assert.equal(leave().verdict, 0, 'the last of them');
+  loader.current.flushConnections();
+  for (let i = 0; i < 32; i++) taken(32768 + ((first - 32768 + i) % 32768));
+  assert.deepEqual([leave().verdict, leave().program], [-DropReason.NAT_NO_MAPPING, Program.TO_NETDEV]);
   const timestamp = packet().eth().ipv4(AT.client, AT.world).icmp(13).bytes();
   assert.equal(lab.send('client', timestamp).verdict, -DropReason.NAT_UNSUPP_PROTO);
 });
 
-test('an option that was told of by nobody’s leave: garbage in a header is no Service', () => {
+test('only a whole option of that type is one: other options tell of no Service', () => {
   const lab = new Lab(CLUSTER, { ...NATIVE, 'loadBalancer.mode': 'dsr' });
   const options = [
     [0x9a, 8, 0, 80, 30, 100, 51],
