@@ -31,6 +31,8 @@ export const enum DropReason {
   UNKNOWN_L3 = 139,
   UNKNOWN_L4 = 142,
   NO_TUNNEL_KEY = 147,
+  NO_TUNNEL_OPTION = 148,
+  INVALID_GENEVE = 149,
   UNKNOWN_TARGET = 150,
   UNROUTABLE = 151,
   CT_CREATE_FAILED = 155,
@@ -41,6 +43,7 @@ export const enum DropReason {
   UNSUPPORTED_L2 = 166,
   NAT_NO_MAPPING = 167,
   NAT_UNSUPP_PROTO = 168,
+  NO_FIB = 169,
   ENCAP_PROHIBITED = 170,
   INVALID_IDENTITY = 171,
   IS_CLUSTER_IP = 174,
@@ -48,6 +51,7 @@ export const enum DropReason {
   NOT_IN_SRC_RANGE = 177,
   POLICY_DENY = 181,
   VLAN_FILTERED = 182,
+  DSR_ENCAP_UNSUPP_PROTO = 193,
   TTL_EXCEEDED = 196,
   EP_NOT_READY = 203,
 }
@@ -82,6 +86,8 @@ export const enum Step {
   DROP = 10,
   NAT = 11,
   REVERSE_NAT = 12,
+  DSR = 13,
+  IPIP = 14,
 }
 
 /** Conntrack look-up results. Cilium `bpf/lib/conntrack.h`. */
@@ -112,6 +118,8 @@ export const enum CtFlag {
   LB_LOOPBACK = 8,
   SEEN_NON_SYN = 16,
   NODE_PORT = 32,
+  /** Opened by another node's direct server return: its reply's source is in cilium_snat_v4_external. */
+  DSR_INTERNAL = 128,
 }
 
 /** Lifetimes of conntrack entries in seconds. Cilium `CT_CONNECTION_LIFETIME_*`, `CT_SYN_TIMEOUT`, `CT_CLOSE_TIMEOUT`. */
@@ -139,6 +147,8 @@ export const enum SvcFlag2 {
   INT_LOCAL_SCOPE = 16,
   /** The source ranges are those that are kept out. */
   SOURCE_RANGE_DENY = 64,
+  /** Direct server return, whatever the mode of the others (`service.cilium.io/forwarding-mode`). */
+  FWD_MODE_DSR = 128,
 }
 
 /** Whom a Service's entry is for. Cilium `LB_LOOKUP_SCOPE_*`. */
@@ -221,14 +231,16 @@ export const enum MapId {
   LXC6 = 21,
   NODES4 = 22,
   NODES6 = 23,
-  AFFINITY_MATCH = 24,
-  POLICY = 25,
-  ENDPOINT_CONFIG = 26,
-  NODE_CONFIG = 27,
-  RUNTIME_CONFIG = 28,
-  METRICS = 29,
-  EVENTS = 30,
-  COUNT = 31,
+  IPMASQ4 = 24,
+  IPMASQ6 = 25,
+  AFFINITY_MATCH = 26,
+  POLICY = 27,
+  ENDPOINT_CONFIG = 28,
+  NODE_CONFIG = 29,
+  RUNTIME_CONFIG = 30,
+  METRICS = 31,
+  EVENTS = 32,
+  COUNT = 33,
 }
 
 /** Bits of `RuntimeConfig.flags`: what Cilium's agent is configured with. */
@@ -239,6 +251,50 @@ export const enum ConfigFlag {
   MASQUERADE = 2,
   /** A Service without a backend answers with an ICMP error (`service-no-backend-response: reject`). */
   REJECT_NO_BACKEND = 4,
+  /** Packets between nodes take no tunnel: the network carries pods' own addresses (`routing-mode: native`). */
+  NATIVE_ROUTING = 256,
+  /** There is direct server return: what other nodes tell along with a packet is looked for (`ENABLE_DSR`). */
+  DSR = 512,
+  /** `nativeCidr4`, `nativeCidr6` are set (`ipv4-native-routing-cidr`, `ipv6-native-routing-cidr`). */
+  NATIVE_CIDR4 = 1024,
+  NATIVE_CIDR6 = 2048,
+  /** cilium_ipmasq_v4 and cilium_ipmasq_v6 are asked (`enable-ip-masq-agent`). */
+  IP_MASQ_AGENT = 4096,
+  /**
+   * Services are masqueraded as kube-proxy does, in the same run: a client that is its own backend, and everybody who asks for
+   * an external address, unless that keeps clients to their node: then only the node itself.
+   */
+  SERVICE_MASQUERADE = 8192,
+  /** With SERVICE_MASQUERADE: whoever asks for a ClusterIP too (`--masquerade-all`). */
+  MASQUERADE_ALL = 16384,
+  /** With SERVICE_MASQUERADE: whoever asks for a ClusterIP and is no pod (`--cluster-cidr`, `--detect-local-mode`). */
+  MASQUERADE_NON_LOCAL = 32768,
+}
+
+/** What tunnels speak. Cilium `TUNNEL_PROTOCOL_*`; nothing set stands for its default. */
+export const enum TunnelProtocol {
+  VXLAN = 0,
+  GENEVE = 1,
+  /** There is no tunnel device. */
+  NONE = 2,
+}
+
+/** How a client outside reaches a backend on another node (`bpf-lb-mode`); a Service's own FWD_MODE_DSR comes first. */
+export const enum NodePortMode {
+  SNAT = 0,
+  DSR = 1,
+  /** DSR for TCP, SNAT for all else. */
+  HYBRID = 2,
+}
+
+/** How the backend's node learns which Service was asked (`bpf-lb-dsr-dispatch`). */
+export const enum DsrDispatch {
+  /** An IPv4 option, or an IPv6 destination option. */
+  OPT = 0,
+  /** The packet itself, in another IP header. */
+  IPIP = 1,
+  /** An option of the Geneve header around it. */
+  GENEVE = 2,
 }
 
 /** Results of a map's update and delete, as the kernel numbers them. */
@@ -260,8 +316,10 @@ export const enum EventType {
 /** IP protocol numbers. IANA protocol-numbers. */
 export const enum IpProto {
   ICMP = 1,
+  IPIP = 4,
   TCP = 6,
   UDP = 17,
+  IPV6 = 41,
   ICMPV6 = 58,
   SCTP = 132,
 }
@@ -276,8 +334,10 @@ export const enum TcpFlag {
 
 /** UDP port of VXLAN. Cilium's default, and Linux's; IANA's is 4789. */
 export const VXLAN_PORT = 8472;
-/** Outer Ethernet, IPv4, UDP and VXLAN headers, in bytes. */
-export const VXLAN_OVERHEAD = 50;
+/** UDP port of Geneve. RFC 8926 section 3.3. */
+export const GENEVE_PORT = 6081;
+/** Outer Ethernet, IPv4, UDP and VXLAN headers, or Geneve's without options, in bytes. */
+export const TUNNEL_OVERHEAD = 50;
 /** Source of a packet that a pod sends to itself through a Service: 169.254.42.1. Cilium `IPV4_LOOPBACK`, network order. */
 export const IPV4_LOOPBACK_WORD = 0x012afea9;
 
@@ -294,6 +354,6 @@ export const PACKET_ROOM = 2048;
 /** Bytes kept free in front of a frame, for the headers of an ICMP error about it and for the outer headers around that. */
 export const PACKET_HEADROOM = 128;
 /** Bytes of one record in the events ring: what is told of the packet, and as much of its frame as fits behind. */
-export const EVENT_SIZE = 192;
+export const EVENT_SIZE = 256;
 /** A packet passes at most this many programs; one more is a loop and a fault of ours. */
 export const MAX_PROGRAMS = 16;

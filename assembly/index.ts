@@ -7,6 +7,7 @@ import * as fragments from './lib/fragments';
 import { ipcache } from './lib/ipcache';
 import * as lb from './lib/lb';
 import * as maglev from './lib/maglev';
+import { nonMasquerade } from './lib/masquerade';
 import { metrics } from './lib/metrics';
 import * as nat from './lib/nat';
 import { Packet } from './lib/packet';
@@ -70,6 +71,7 @@ function createFamily<A>(): void {
   ipcache<A>().create(capacityOf(mapOf<A>(MapId.IPCACHE4)));
   endpoint.lxc<A>().create(capacityOf(mapOf<A>(MapId.LXC4)));
   endpoint.nodes<A>().create(capacityOf(mapOf<A>(MapId.NODES4)));
+  nonMasquerade<A>().create(capacityOf(mapOf<A>(MapId.IPMASQ4)));
 }
 
 /** Room for the host's keys, values and dumps. */

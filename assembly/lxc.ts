@@ -1,15 +1,30 @@
 /** The programs on a pod's link. Cilium `bpf/bpf_lxc.c`. */
-import { CtDirection, CtFlag, CtStatus, DropReason, Program, ReservedIdentity, Step, TracePoint } from './abi';
+import {
+  ConfigFlag,
+  CtDirection,
+  CtFlag,
+  CtStatus,
+  DropReason,
+  Program,
+  ReservedIdentity,
+  Step,
+  TracePoint,
+} from './abi';
+import { has } from './lib/config';
 import * as ct from './lib/conntrack';
 import * as delivery from './lib/delivery';
+import * as dsr from './lib/dsr';
 import * as encap from './lib/encap';
 import * as endpoint from './lib/endpoint';
 import { EndpointConfig } from './lib/endpoint';
 import * as ipcache from './lib/ipcache';
 import * as lb from './lib/lb';
+import * as masquerade from './lib/masquerade';
+import * as nat from './lib/nat';
 import { Context, icmpOf } from './lib/packet';
 import { parse } from './lib/parse';
 import * as policy from './lib/policy';
+import * as route from './lib/route';
 import * as service from './lib/service';
 import * as trace from './lib/trace';
 import { loopback, unspecified } from './wire/address';
@@ -48,11 +63,13 @@ export function fromContainer<A>(ctx: Context<A>): i32 {
   const back = status == CtStatus.REPLY || status == CtStatus.RELATED;
   if (back) {
     if (ctx.daddr == loopback<A>()) return toItself<A>(ctx);
+    // What came in the node's name goes back to whom it was for, and is asked for at the node.
+    if (has(ConfigFlag.SERVICE_MASQUERADE) && nat.reverse<A>(ctx)) return route.back<A>(ctx);
     // The client outside knows only the Service, and no program of a pod comes after this one.
     if (ctx.nodePort) {
       if (status == CtStatus.REPLY) ct.countNodePort<A>(ctx);
       lb.reverse<A>(ctx);
-    }
+    } else if (ctx.dsr) dsr.reverse<A>(ctx);
   }
 
   const remote = ipcache.lookup<A>(ctx.daddr);
@@ -69,7 +86,8 @@ export function fromContainer<A>(ctx: Context<A>): i32 {
     result = ct.create<A>(ctx, CtDirection.EGRESS, revNatIndex, ctx.backendId, looped ? CtFlag.LB_LOOPBACK : 0);
     if (result < 0) return result;
   }
-  return deliver<A>(ctx, remote);
+  result = masquerade.asNoted<A>(ctx);
+  return result < 0 ? result : deliver<A>(ctx, remote);
 }
 
 /** A question for the hardware address of a neighbour, which a pod's routes never make it ask but of its node. */
@@ -90,7 +108,9 @@ function translate<A>(ctx: Context<A>): i32 {
   ctx.loopback = false;
   const found = lb.lookupService<A>(ctx, false);
   if (found === null || (ctx.quoted != 0 && lb.localQuoted<A>(ctx))) return 0;
-  return service.lend<A>(ctx, found, Program.DELIVERED);
+  const result = service.lend<A>(ctx, found, Program.DELIVERED);
+  if (result == 0) masquerade.note<A>(ctx, found, masquerade.Client.POD);
+  return result;
 }
 
 /** Egress policy; a pod may not speak the tunnel's own protocol to a node, or it could forge identities. */
@@ -110,16 +130,11 @@ function toItself<A>(ctx: Context<A>): i32 {
   return info === null ? -DropReason.UNROUTABLE : delivery.toEndpoint<A>(ctx, info);
 }
 
-/**
- * 1. an endpoint of this node, or the node itself
- * 2. through the tunnel, where the ipcache names its other end
- * 3. the stack
- */
+/** To an endpoint of this node, to the node itself, or on. */
 function deliver<A>(ctx: Context<A>, remote: ipcache.RemoteEndpointInfo): i32 {
   const info = endpoint.lookup<A>(ctx.daddr, ctx.node);
   if (info !== null) return endpoint.isHost(info) ? delivery.toStack<A>(ctx, true) : delivery.toEndpoint<A>(ctx, info);
-  if (remote !== null && remote.tunnelEndpoint != 0) return delivery.toOverlay<A>(ctx, remote);
-  return delivery.toStack<A>(ctx, false);
+  return delivery.onward<A>(ctx, remote);
 }
 
 /**
@@ -154,10 +169,10 @@ export function ingressPolicy<A>(ctx: Context<A>): i32 {
   return Program.DELIVERED;
 }
 
-/** A new connection at the pod; through a Service from outside when this node's device has just let it in. */
+/** A new connection at the pod; through a Service from outside when this node's device, or another node's, has just let it in. */
 function remember<A>(ctx: Context<A>, looped: bool): i32 {
   const opened = ct.peek<A>(ctx, CtDirection.EGRESS);
-  const nodePort = opened !== null && (opened.flags & CtFlag.NODE_PORT) != 0;
-  const flags = (looped ? CtFlag.LB_LOOPBACK : 0) | (nodePort ? CtFlag.NODE_PORT : 0);
-  return ct.create<A>(ctx, CtDirection.INGRESS, nodePort ? opened.revNatIndex : 0, 0, flags);
+  const marks: u32 = opened === null ? 0 : opened.flags & (CtFlag.NODE_PORT | CtFlag.DSR_INTERNAL);
+  const revNatIndex = (marks & CtFlag.NODE_PORT) != 0 ? opened.revNatIndex : 0;
+  return ct.create<A>(ctx, CtDirection.INGRESS, revNatIndex, 0, (looped ? CtFlag.LB_LOOPBACK : 0) | marks);
 }

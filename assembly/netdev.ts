@@ -13,15 +13,17 @@ import {
 } from './abi';
 import * as config from './lib/config';
 import * as ct from './lib/conntrack';
-import * as delivery from './lib/delivery';
+import * as dsr from './lib/dsr';
 import * as encap from './lib/encap';
 import * as endpoint from './lib/endpoint';
 import * as ipcache from './lib/ipcache';
 import * as lb from './lib/lb';
 import { LbService } from './lib/lb';
+import * as masquerade from './lib/masquerade';
 import * as nat from './lib/nat';
 import { Context } from './lib/packet';
 import { parse } from './lib/parse';
+import * as route from './lib/route';
 import * as service from './lib/service';
 import * as trace from './lib/trace';
 
@@ -29,7 +31,8 @@ import * as trace from './lib/trace';
  * What arrives at a node from outside it (`cil_from_netdev`):
  *
  * 1. the tunnel's packets to this node go to the overlay's program
- * 2. a Service's address is translated, where that Service is reachable from outside
+ * 2. a Service's address is translated, where that Service is reachable from outside; where another node was asked for it, that
+ *    one's choice holds, and is remembered (direct server return)
  * 3. a reply to what this node sent in its own name gets its true destination back
  * 4. the sender is known by its address
  * 5. an endpoint of this node, the node itself, or whoever else has the address
@@ -38,13 +41,31 @@ export function fromNetdev<A>(ctx: Context<A>): i32 {
   const result = parse<A>(ctx);
   if (result == 0) ctx.sourceIdentity = ipcache.identityOf(ipcache.lookup<A>(ctx.saddr));
   trace.step<A>(ctx, Step.RECEIVE, TracePoint.FROM_NETWORK, 0);
-  if (result < 0) return result;
+  if (result < 0) return dsr.isInIp<A>(ctx, result) ? inIp<A>(ctx) : result;
   if (!isVector<A>() && encap.isTunnel<A>(ctx) && endpoint.nodeOf<A>(ctx.daddr) == ctx.node)
     return Program.FROM_OVERLAY;
   const found = lb.lookupService<A>(ctx, true);
   if (found !== null && !(ctx.quoted != 0 && lb.localQuoted<A>(ctx))) return nodePort<A>(ctx, found);
-  if (nat.reverse<A>(ctx)) return replied<A>(ctx);
-  return route<A>(ctx);
+  if (config.has(ConfigFlag.DSR)) {
+    const learnt = dsr.learn<A>(ctx);
+    if (learnt < 0) return learnt;
+  }
+  if (nat.reverse<A>(ctx)) return route.back<A>(ctx);
+  return route.to<A>(ctx);
+}
+
+/** A Service's packet in an IP header of the node that was asked: as if this node had been. */
+function inIp<A>(ctx: Context<A>): i32 {
+  let result = dsr.fromIp<A>(ctx);
+  if (result < 0) return result;
+  result = open<A>(ctx, ctx.revNatIndex);
+  return result < 0 ? result : route.to<A>(ctx);
+}
+
+/** Remembers that a backend's replies are a Service's, where the packet in hand is the first to it. 0, or negated CT_CREATE_FAILED. */
+function open<A>(ctx: Context<A>, revNatIndex: u32): i32 {
+  if (ct.lookup<A>(ctx, CtDirection.EGRESS) != CtStatus.NEW) return 0;
+  return ct.create<A>(ctx, CtDirection.EGRESS, revNatIndex, ctx.backendId, CtFlag.NODE_PORT);
 }
 
 /**
@@ -54,30 +75,32 @@ export function fromNetdev<A>(ctx: Context<A>): i32 {
  * 2. a backend is picked, and the flow remembered
  * 3. a backend of this node gets the packet as it is: the client's address stays
  * 4. one of another node gets it in this node's name, so that the reply comes back here; there it is the world's
+ *
+ * With direct server return one of another node gets it as the client sent it, and answers the client itself; nothing comes back
+ * here. With kube-proxy's masquerade one of this node gets it in the node's name too, and it is the node's.
  */
 function nodePort<A>(ctx: Context<A>, found: LbService): i32 {
   if ((found.flags & SvcFlag.ROUTABLE) == 0) return -DropReason.IS_CLUSTER_IP;
   if (!lb.takes<A>(ctx, found)) return -DropReason.NOT_IN_SRC_RANGE;
+  const address = ctx.daddr;
+  const port = ctx.dport;
   let result = service.lend<A>(ctx, found, Program.WORLD);
   if (result != 0) return result;
-  if (ct.lookup<A>(ctx, CtDirection.EGRESS) == CtStatus.NEW) {
-    result = ct.create<A>(ctx, CtDirection.EGRESS, found.revNatIndex, ctx.backendId, CtFlag.NODE_PORT);
-    if (result < 0) return result;
-  }
-  const info = endpoint.lookup<A>(ctx.daddr, ctx.node);
-  if (info !== null) return endpoint.isHost(info) ? delivery.toStack<A>(ctx, true) : delivery.toEndpoint<A>(ctx, info);
-  result = nat.masquerade<A>(ctx, endpoint.nodeConfigs.lookup(ctx.node).address<A>());
+  if (config.has(ConfigFlag.DSR) && dsr.uses<A>(ctx, found) && endpoint.lookup<A>(ctx.daddr, ctx.node) === null)
+    return dsr.dispatch<A>(ctx, address, port);
+  result = open<A>(ctx, found.revNatIndex);
   if (result < 0) return result;
-  ctx.sourceIdentity = ReservedIdentity.WORLD;
-  return forward<A>(ctx);
-}
-
-/** A reply with its true destination back: to the pod that was masqueraded, or from a Service to its client outside. */
-function replied<A>(ctx: Context<A>): i32 {
-  if (endpoint.lookup<A>(ctx.daddr, ctx.node) !== null) return route<A>(ctx);
-  const status = ct.lookup<A>(ctx, CtDirection.INGRESS);
-  if ((status == CtStatus.REPLY || status == CtStatus.RELATED) && ctx.nodePort) lb.reverse<A>(ctx);
-  return forward<A>(ctx);
+  masquerade.note<A>(ctx, found, masquerade.Client.WORLD);
+  const info = endpoint.lookup<A>(ctx.daddr, ctx.node);
+  if (ctx.masquerade) {
+    result = masquerade.asNoted<A>(ctx);
+    return result < 0 ? result : info === null ? route.onward<A>(ctx) : route.deliver<A>(ctx, info);
+  }
+  if (info !== null) return route.deliver<A>(ctx, info);
+  result = nat.masquerade<A>(ctx, masquerade.nodeAddress<A>(ctx));
+  if (result < 0) return result;
+  ctx.sourceIdentity = ipcache.worldOf<A>();
+  return route.onward<A>(ctx);
 }
 
 /** What the node itself sends (`cil_from_host`): as `fromNetdev`, but known to be the node's. */
@@ -87,54 +110,64 @@ export function fromHost<A>(ctx: Context<A>): i32 {
   trace.step<A>(ctx, Step.RECEIVE, TracePoint.FROM_HOST, 0);
   if (result < 0) return result;
   // Its stack's error about what it sent on in its own name belongs to whoever that was for.
-  if (ctx.quoted != 0 && nat.reverse<A>(ctx)) return replied<A>(ctx);
+  if (ctx.quoted != 0 && nat.reverse<A>(ctx)) return route.back<A>(ctx);
   const found = lb.lookupService<A>(ctx, false);
   if (found !== null) {
-    const lent = service.lend<A>(ctx, found, Program.HOST);
+    let lent = service.lend<A>(ctx, found, Program.HOST);
     if (lent != 0) return lent;
+    masquerade.note<A>(ctx, found, masquerade.Client.NODE);
+    lent = masquerade.asNoted<A>(ctx);
+    if (lent < 0) return lent;
   }
-  return route<A>(ctx);
-}
-
-/** To an endpoint of this node, to the node itself, or on. */
-function route<A>(ctx: Context<A>): i32 {
-  const info = endpoint.lookup<A>(ctx.daddr, ctx.node);
-  if (info !== null) return endpoint.isHost(info) ? delivery.toStack<A>(ctx, true) : delivery.toEndpoint<A>(ctx, info);
-  return forward<A>(ctx);
-}
-
-/** To another node's endpoint through the tunnel, or out. */
-function forward<A>(ctx: Context<A>): i32 {
-  const remote = ipcache.lookup<A>(ctx.daddr);
-  ctx.destinationIdentity = ipcache.identityOf(remote);
-  if (remote !== null && remote.tunnelEndpoint != 0) return delivery.toOverlay<A>(ctx, remote);
-  return delivery.toStack<A>(ctx, false);
+  return route.to<A>(ctx);
 }
 
 /**
- * What leaves a node (`cil_to_netdev`). A pod's own packet to where pods' addresses mean nothing goes in the node's name
- * (`snat_v4_needs_masquerade`): not a tunnel's packet, not a reply, and only a pod's of this node.
+ * What leaves a node (`cil_to_netdev`), outside of a tunnel:
+ *
+ * 1. what the node answers as a Service's backend gets the Service's address back as its source
+ * 2. a pod's own packet to where pods' addresses mean nothing goes in the node's name
  */
 export function toNetdev<A>(ctx: Context<A>): i32 {
-  if (ctx.outerDaddr == 0 && ctx.ctStatus != CtStatus.REPLY && config.has(ConfigFlag.MASQUERADE)) {
-    const sender = endpoint.lookup<A>(ctx.saddr, ctx.node);
-    if (sender !== null && !endpoint.isHost(sender)) {
-      const result = nat.masquerade<A>(ctx, endpoint.nodeConfigs.lookup(ctx.node).address<A>());
-      if (result < 0) return result;
-    }
+  if (ctx.outerDaddr == 0) {
+    if (ctx.sourceIdentity == ReservedIdentity.HOST && !ctx.snatDone) answer<A>(ctx);
+    const result = masquerade.leave<A>(ctx);
+    if (result < 0) return result;
   }
   trace.step<A>(ctx, Step.ROUTE, TracePoint.TO_NETWORK, 0);
   return Program.WIRE;
 }
 
+/** The node as a Service's backend, with a client outside that knows only the Service (`nodeport_rev_dnat_fwd_ipv4`). */
+function answer<A>(ctx: Context<A>): void {
+  if (ctx.quoted != 0 || !ct.isNodePortReply<A>(ctx)) return;
+  ct.lookup<A>(ctx, CtDirection.INGRESS);
+  if (ctx.nodePort) lb.reverse<A>(ctx);
+  else dsr.reverse<A>(ctx);
+}
+
+/**
+ * The node that a frame gets to with its outer destination, or its only one; 0 for none. Pods' own addresses lead to their node
+ * where the network has routes to them.
+ */
+function destinationOf<A>(ctx: Context<A>): u32 {
+  if (ctx.outerDaddr != 0) return endpoint.nodeOf<u32>(ctx.outerDaddr);
+  const node = endpoint.nodeOf<A>(ctx.daddr);
+  if (node != 0 || !config.has(ConfigFlag.NATIVE_ROUTING)) return node;
+  const remote = ipcache.peek<A>(ctx.daddr);
+  return remote === null || remote.tunnelEndpoint == 0 ? 0 : endpoint.nodeOf<u32>(remote.tunnelEndpoint);
+}
+
 /** The network between the nodes: a frame reaches the node that has its outer destination, or leaves the cluster. */
 export function wire<A>(ctx: Context<A>): i32 {
-  const node = ctx.outerDaddr != 0 ? endpoint.nodeOf<u32>(ctx.outerDaddr) : endpoint.nodeOf<A>(ctx.daddr);
+  const node = destinationOf<A>(ctx);
   if (node == 0 || node == ctx.node) return Program.WORLD;
   ctx.node = node;
   ctx.endpoint = 0;
   ctx.ctStatus = CtStatus.NEW;
   ctx.nodePort = false;
+  ctx.dsr = false;
   ctx.loopback = false;
+  ctx.snatDone = false;
   return Program.FROM_NETDEV;
 }

@@ -32,6 +32,7 @@ import {
   sourceRanges,
 } from './lib/lb';
 import { MaglevKey, MaglevTable, remove, tables } from './lib/maglev';
+import { IpMasq, IpMasqKey, nonMasquerade } from './lib/masquerade';
 import { metrics, MetricsValue } from './lib/metrics';
 import { mappings, NatEntry } from './lib/nat';
 import { policies, PolicyEntry, PolicyKey } from './lib/policy';
@@ -158,6 +159,8 @@ function onFamily<A>(op: MapOp, map: MapId, a: usize, b: usize): usize {
       return onHash<HashMap<EndpointKey<A>, EndpointInfo>, EndpointKey<A>, EndpointInfo>(lxc<A>(), op, a, b);
     case MapId.NODES4:
       return onHash<HashMap<NodeKey<A>, NodeValue>, NodeKey<A>, NodeValue>(nodes<A>(), op, a, b);
+    case MapId.IPMASQ4:
+      return onHash<LpmMap<IpMasqKey<A>, IpMasq>, IpMasqKey<A>, IpMasq>(nonMasquerade<A>(), op, a, b);
   }
   return op == MapOp.UPDATE || op == MapOp.DELETE ? <usize>MapError.EINVAL : <usize>0;
 }

@@ -1,5 +1,5 @@
-/** A frame layer by layer, as Cilium's monitor and Hubble read it. RFC 791, 8200, 9293, 768, 9260, 792, 4443, 7348. */
-import { IpProto, VXLAN_PORT } from '../assembly/abi.js';
+/** A frame layer by layer, as Cilium's monitor and Hubble read it. RFC 791, 8200, 9293, 768, 9260, 792, 4443, 7348, 8926. */
+import { GENEVE_PORT, IpProto, VXLAN_PORT } from '../assembly/abi.js';
 
 /** One IP packet: its addresses as text, and what it carries. */
 export interface Packet {
@@ -11,7 +11,12 @@ export interface Packet {
 export interface Dissected extends Packet {
   readonly ethernet: { readonly source: string; readonly destination: string; readonly type: number } | null;
   /** The packet around this one. */
-  readonly tunnel: (Packet & { readonly vni: number }) | null;
+  readonly tunnel: (Packet & Overlay) | null;
+}
+
+interface Overlay {
+  readonly protocol: 'VXLAN' | 'GENEVE';
+  readonly vni: number;
 }
 
 export interface IpLayer {
@@ -55,9 +60,11 @@ const NO_NEXT_HEADER = 59;
 const IPV4 = 0x0800;
 const IPV6 = 0x86dd;
 const ETHERNET_LENGTH = 14;
-const VXLAN_LENGTH = 8;
+const OVERLAY_LENGTH = 8;
 /** Set where the header has a valid VNI. RFC 7348 section 5. */
 const VXLAN_VALID = 0x08;
+/** The payload is a frame. RFC 8926 section 3.4. */
+const GENEVE_ETHERNET = 0x6558;
 
 const hex = (byte: number): string => byte.toString(16).padStart(2, '0');
 
@@ -88,11 +95,22 @@ const word = (bytes: Uint8Array, at: number): number => (bytes[at]! << 8) | byte
 export function dissect(frame: Uint8Array, overlay: boolean): Dissected {
   const { payload, ...layers } = dissectFrame(frame);
   const { ip, l4 } = layers;
-  const isVxlan = l4?.kind === 'UDP' && l4.destinationPort === VXLAN_PORT && ((payload[0] ?? 0) & VXLAN_VALID) !== 0;
-  if (!overlay || !isVxlan || payload.length < VXLAN_LENGTH) return { ...layers, tunnel: null };
+  const tunnel = overlay && l4?.kind === 'UDP' ? readOverlay(payload, l4.destinationPort) : null;
+  if (!tunnel) return { ...layers, tunnel: null };
+  const { ethernet, ...packet } = dissectFrame(payload.subarray(tunnel.length));
+  const { protocol, vni } = tunnel;
+  return { ethernet, ip: packet.ip, l4: packet.l4, tunnel: { ip, l4, protocol, vni } };
+}
+
+/** The header of a tunnel, to whose port a datagram goes, and its length; null for what is none. */
+function readOverlay(payload: Uint8Array, port: number): (Overlay & { readonly length: number }) | null {
+  if (payload.length < OVERLAY_LENGTH) return null;
+  const [first] = payload;
   const vni = (payload[4]! << 16) | word(payload, 5);
-  const { ethernet, ...packet } = dissectFrame(payload.subarray(VXLAN_LENGTH));
-  return { ethernet, ip: packet.ip, l4: packet.l4, tunnel: { ip, l4, vni } };
+  if (port === VXLAN_PORT && (first! & VXLAN_VALID) !== 0) return { protocol: 'VXLAN', vni, length: OVERLAY_LENGTH };
+  // Version 0, and in the same byte the length of the options in words.
+  const isGeneve = port === GENEVE_PORT && first! >> 6 === 0 && word(payload, 2) === GENEVE_ETHERNET;
+  return isGeneve ? { protocol: 'GENEVE', vni, length: OVERLAY_LENGTH + first! * 4 } : null;
 }
 
 type Frame = Omit<Dissected, 'tunnel'> & { readonly payload: Uint8Array };

@@ -22,6 +22,8 @@ export const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
   [IpProto.UDP]: 'UDP',
   [IpProto.SCTP]: 'SCTP',
   [IpProto.ICMP]: 'ICMP',
+  [IpProto.IPIP]: 'IPIP',
+  [IpProto.IPV6]: 'IPv6',
   [IpProto.ICMPV6]: 'ICMPv6',
 };
 
@@ -170,16 +172,28 @@ function causeOf({ source, destination, protocol, destinationPort }: Tuple): Uin
   return frameOf(quoted).subarray(ETHERNET, ETHERNET + (isIpv6(source) ? IPV6 : IPV4) + HEADER);
 }
 
-/** The tuple of a whole, unencapsulated frame without IPv6 extension headers; null for one too short to have one. */
+/** An IPv6 header of options for the destination. RFC 8200 section 4.6. */
+const DESTINATION_OPTIONS = 60;
+
+/**
+ * The tuple of a whole, unencapsulated frame; null for one too short to have one. Of IPv6's extension headers there may be that
+ * which the datapath itself puts in: options for the destination, first.
+ */
 export function tupleOf(frame: Uint8Array): Tuple | null {
   if (frame.length < ETHERNET + IPV4 + 4) return null;
   const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
   const wide = view.getUint16(12) === 0x86dd;
-  const l4 = ETHERNET + (wide ? IPV6 : (view.getUint8(14) & 15) * 4);
+  let l4 = ETHERNET + (wide ? IPV6 : (view.getUint8(14) & 15) * 4);
   if (l4 + 4 > frame.length) return null;
+  let protocol = view.getUint8(wide ? 20 : 23);
+  if (wide && protocol === DESTINATION_OPTIONS) {
+    protocol = view.getUint8(l4);
+    l4 += (view.getUint8(l4 + 1) + 1) * 8;
+    if (l4 + 4 > frame.length) return null;
+  }
   const ends = wide
-    ? { source: readWide(view, 22), destination: readWide(view, 38), protocol: view.getUint8(20) }
-    : { source: view.getUint32(26), destination: view.getUint32(30), protocol: view.getUint8(23) };
+    ? { source: readWide(view, 22), destination: readWide(view, 38), protocol }
+    : { source: view.getUint32(26), destination: view.getUint32(30), protocol };
   if (!isIcmp(ends.protocol))
     return { ...ends, sourcePort: view.getUint16(l4), destinationPort: view.getUint16(l4 + 2) };
   const type = view.getUint8(l4);

@@ -113,8 +113,9 @@ export function allowed(key: keyof Settings): string {
       'or',
     );
   if (schema['type'] === 'boolean') return '`true` or `false`';
+  if (key === 'ipMasqAgent.nonMasqueradeCIDRs') return 'a list of prefixes such as `172.16.0.0/12`';
   if (key === 'nodes') return 'a list of nodes, each with a `name` of its own and an `address`';
-  const such = typeof unlessSet === 'string' ? named(unlessSet) : '';
+  const such = named(typeof unlessSet === 'string' && unlessSet !== '' ? unlessSet : '10.0.0.0/8');
   return 'pattern' in schema ? `a prefix such as ${such}, or one of each family` : `a DNS name such as ${such}`;
 }
 

@@ -7,9 +7,23 @@ export const SETTINGS_FILE = '.hopscope.yaml';
 /** The table sizes that Cilium allows, all prime. Cilium `pkg/maglev`. */
 export const MAGLEV_TABLE_SIZES = [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071] as const;
 
+const CNIS = [
+  'cilium-vxlan',
+  'cilium-geneve',
+  'cilium-native',
+  'flannel-vxlan',
+  'flannel-host-gw',
+  'calico-ipip',
+  'calico-vxlan',
+  'calico-bgp',
+  'bridge',
+] as const;
+
+export type Cni = (typeof CNIS)[number];
+
 export interface Settings {
   engine: 'cilium' | 'kube-proxy-iptables' | 'kube-proxy-nftables' | 'kube-proxy-ipvs';
-  cni: string;
+  cni: Cni;
   /** One prefix, or one of each family with a comma between. */
   podCIDR: string;
   serviceCIDR: string;
@@ -23,6 +37,11 @@ export interface Settings {
   ipBlockMatchesPods: boolean;
   'loadBalancer.algorithm': 'maglev' | 'random';
   'loadBalancer.mode': 'snat' | 'dsr' | 'hybrid';
+  'loadBalancer.dsrDispatch': 'opt' | 'geneve' | 'ipip';
+  masquerade: boolean;
+  /** One prefix, or one of each family with a comma between; none: pods' addresses mean something to pods alone. */
+  nativeRoutingCIDR: string;
+  'ipMasqAgent.nonMasqueradeCIDRs': readonly string[];
   'maglev.tableSize': number;
   undeclaredNamespaces: 'plain' | 'unknown';
   unreportedReadiness: 'ready' | 'unknown';
@@ -70,6 +89,14 @@ const prefixes = {
   schema: { type: 'string', pattern: `^${PREFIX}(, *${PREFIX})?$` },
 };
 
+/** Any number of prefixes: a list, or a text with commas between. */
+function readPrefixList(value: unknown): readonly string[] | null {
+  const listed: unknown = typeof value === 'string' ? value.split(',').filter((text) => text.trim() !== '') : value;
+  if (!Array.isArray(listed)) return null;
+  const texts = listed.map((text: unknown) => (typeof text === 'string' ? text.trim() : ''));
+  return texts.every((text) => parsePrefix(text) !== null) ? texts : null;
+}
+
 const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 /** `name=address`, or `name:address`. */
@@ -113,18 +140,8 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
   cni: {
     default: 'cilium-vxlan',
     description:
-      'The network plug-in. Packets between nodes take Cilium’s VXLAN tunnel; with another plug-in the answer says so.',
-    ...oneOf(
-      'cilium-vxlan',
-      'cilium-geneve',
-      'cilium-native',
-      'flannel-vxlan',
-      'flannel-host-gw',
-      'calico-ipip',
-      'calico-vxlan',
-      'calico-bgp',
-      'bridge',
-    ),
+      'The network plug-in: whether packets between nodes take a tunnel, and which. Where it is not Cilium, the answer says what is Cilium’s all the same.',
+    ...oneOf(...CNIS),
   },
   podCIDR: {
     default: '10.244.0.0/16',
@@ -197,6 +214,30 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
     default: 'snat',
     description: 'How traffic from outside reaches a backend on another node.',
     ...oneOf('snat', 'dsr', 'hybrid'),
+  },
+  'loadBalancer.dsrDispatch': {
+    default: 'opt',
+    description: 'With direct server return, how a backend’s node learns which Service was asked.',
+    ...oneOf('opt', 'geneve', 'ipip'),
+  },
+  masquerade: {
+    default: true,
+    description: 'Whether what pods send out of the cluster goes in their node’s name.',
+    ...flag,
+  },
+  nativeRoutingCIDR: {
+    default: '',
+    description:
+      'Where pods keep their own addresses, since the network routes them there: one prefix of each family. Unless set, with native routing: to other pods.',
+    read: (value) => (value === '' ? '' : readPrefixes(value)),
+    schema: { type: 'string', pattern: '^$|^[0-9a-fA-F.:]+/\\d+(, *[0-9a-fA-F.:]+/\\d+)?$' },
+  },
+  'ipMasqAgent.nonMasqueradeCIDRs': {
+    default: [],
+    description:
+      'Prefixes outside the cluster to which pods keep their own addresses, as Cilium’s ip-masq-agent has them.',
+    read: readPrefixList,
+    schema: { type: 'array', items: { type: 'string' } },
   },
   'maglev.tableSize': {
     default: 16381,

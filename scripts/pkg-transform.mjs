@@ -30,6 +30,7 @@ const PRIVATE = new Set([
   'Link',
   'Walker',
   'Spread',
+  'Told',
   'HashMap',
   'LruHashMap',
   'LpmMap',

@@ -12,6 +12,7 @@ const LOADED = {
   ipcache: 128,
   lxc: 64,
   nodes: 8,
+  ipmasq: 16,
 };
 
 /** The same for either family. */

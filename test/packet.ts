@@ -142,14 +142,15 @@ function ipv6Header({ source, destination, ttl, extensions }: Ip, transport: Lay
 
 export const packet = (): PacketBuilder => new PacketBuilder();
 
-/** Whether the checksums of a frame without IPv6 extension headers are right. */
+/** Whether the checksums of a frame are right; of IPv6 extension headers it may start with one of options for the destination. */
 export function checksumsHold(frame: Uint8Array): boolean {
   const six = frame[12] === 0x86;
   const ip = frame.subarray(14);
-  const headerLength = six ? 40 : (ip[0]! & 15) * 4;
+  const options = six && ip[6] === 60;
+  const headerLength = six ? 40 + (options ? (ip[41]! + 1) * 8 : 0) : (ip[0]! & 15) * 4;
   const length = six ? 40 + ((ip[4]! << 8) | ip[5]!) : (ip[2]! << 8) | ip[3]!;
   const segment = ip.subarray(headerLength, length);
-  const protocol = six ? ip[6]! : ip[9]!;
+  const protocol = options ? ip[40]! : six ? ip[6]! : ip[9]!;
   const addresses = six ? ip.subarray(8, 40) : ip.subarray(12, 20);
   const front = protocol === 1 ? [] : [...addresses, 0, protocol, ...word(segment.length)];
   const none = protocol === 17 && segment[6] === 0 && segment[7] === 0;

@@ -224,11 +224,17 @@ export function countNodePort<A>(ctx: Context<A>): void {
   if (entry !== null) entry.replied = 1;
 }
 
+/** Counts the packet in hand in an entry that `peek` found where a node's device let the client in. */
+export function countOpener<A>(ctx: Context<A>, entry: CtEntry): void {
+  counted<A>(ctx, entry, CtDirection.EGRESS);
+}
+
 /** What a packet that goes back along a connection must know of it. */
 function learn<A>(ctx: Context<A>, entry: CtEntry): void {
   ctx.revNatIndex = entry.revNatIndex;
   ctx.loopback = (entry.flags & CtFlag.LB_LOOPBACK) != 0;
   ctx.nodePort = (entry.flags & CtFlag.NODE_PORT) != 0;
+  ctx.dsr = (entry.flags & CtFlag.DSR_INTERNAL) != 0;
 }
 
 /**
@@ -277,6 +283,14 @@ export function peek<A>(ctx: Context<A>, direction: CtDirection): CtEntry {
   const entry = connections<A>().lookup(tuple);
   trace.lookup<CtTuple<A>, CtEntry>(mapOf<A>(MapId.CT4), tuple, entry);
   return entry;
+}
+
+/** Whether the packet in hand answers one that a Service lent to this node, or that another node's did (`ct_has_nodeport_egress_entry4`). */
+export function isNodePortReply<A>(ctx: Context<A>): bool {
+  const tuple = reverseTuple<A>();
+  tuple.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, CtDirection.EGRESS, ctx.node);
+  const entry = connections<A>().lookup(tuple);
+  return entry !== null && (entry.flags & (CtFlag.NODE_PORT | CtFlag.DSR_INTERNAL)) != 0;
 }
 
 /**

@@ -1,10 +1,11 @@
-/** The last steps: to an endpoint of this node, into the tunnel, or to the stack. Cilium `bpf/lib/local_delivery.h`, `l3.h`. */
-import { DropReason, Program, ReservedIdentity, Step, TracePoint, VXLAN_OVERHEAD } from '../abi';
+/** The last steps: to an endpoint of this node, into the tunnel, to another node, or to the stack. Cilium `bpf/lib/local_delivery.h`, `l3.h`. */
+import { ConfigFlag, DropReason, Program, ReservedIdentity, Step, TracePoint, TUNNEL_OVERHEAD } from '../abi';
+import { unspecified } from '../wire/address';
 import * as checksum from '../wire/checksum';
 import { Ethernet } from '../wire/ethernet';
 import { Ipv4 } from '../wire/ipv4';
 import { Ipv6 } from '../wire/ipv6';
-import { config } from './config';
+import { config, has } from './config';
 import * as encap from './encap';
 import * as endpoint from './endpoint';
 import { EndpointInfo } from './endpoint';
@@ -47,21 +48,52 @@ function isTooBig<A>(ctx: Context<A>, mtu: u32): bool {
 }
 
 /** Tells the sender what fits; the node's stack does, and sends the error as it sends all its packets. */
-function fragmentationNeeded<A>(ctx: Context<A>, mtu: u32): i32 {
+export function fragmentationNeeded<A>(ctx: Context<A>, mtu: u32): i32 {
   if (!icmp.mayAnswer<A>(ctx)) return -DropReason.FRAG_NEEDED;
   icmp.tooBig<A>(ctx, mtu);
   ctx.sourceIdentity = ReservedIdentity.HOST;
   return Program.FROM_HOST;
 }
 
+/** Whether what goes to there takes the tunnel. */
+export function isTunnelled(remote: RemoteEndpointInfo): bool {
+  return remote !== null && remote.tunnelEndpoint != 0 && !has(ConfigFlag.NATIVE_ROUTING);
+}
+
+/**
+ * To where no endpoint of this node is, `remote` being what the ipcache says of it:
+ *
+ * 1. through the tunnel, where it names the other end
+ * 2. by the network, where that carries pods' own addresses between nodes
+ * 3. the stack
+ */
+export function onward<A>(ctx: Context<A>, remote: RemoteEndpointInfo): i32 {
+  if (remote === null || remote.tunnelEndpoint == 0) return toStack<A>(ctx, false);
+  return has(ConfigFlag.NATIVE_ROUTING) ? toNode<A>(ctx, remote) : toOverlay<A>(ctx, remote);
+}
+
 /** Sends the packet through the tunnel to the node of its destination; the wire is next. */
-export function toOverlay<A>(ctx: Context<A>, info: RemoteEndpointInfo): i32 {
-  const mtu = config.mtu - VXLAN_OVERHEAD;
+function toOverlay<A>(ctx: Context<A>, info: RemoteEndpointInfo): i32 {
+  const mtu = config.mtu - TUNNEL_OVERHEAD;
   if (isTooBig<A>(ctx, mtu)) return fragmentationNeeded<A>(ctx, mtu);
   const result = decrementTtl<A>(ctx);
   if (result < 0) return result;
-  const vni = encap.wrap<A>(ctx, info.tunnelEndpoint, ctx.sourceIdentity);
+  const vni = encap.wrap<A>(ctx, info.tunnelEndpoint, ctx.sourceIdentity, 0);
   trace.step<A>(ctx, Step.ENCAP, TracePoint.TO_OVERLAY, vni);
+  return Program.TO_NETDEV;
+}
+
+/**
+ * Routes the packet to the node of its destination as it is (`auto-direct-node-routes`): the route to that node's pods leads by
+ * its address of the same family. Negated NO_FIB where it has none, TTL_EXCEEDED.
+ */
+function toNode<A>(ctx: Context<A>, info: RemoteEndpointInfo): i32 {
+  const node = endpoint.nodeOf<u32>(info.tunnelEndpoint);
+  if (node == 0 || endpoint.nodeConfigs.lookup(node).address<A>() == unspecified<A>()) return -DropReason.NO_FIB;
+  if (isTooBig<A>(ctx, config.mtu)) return fragmentationNeeded<A>(ctx, config.mtu);
+  const result = decrementTtl<A>(ctx);
+  if (result < 0) return result;
+  trace.step<A>(ctx, Step.ROUTE, TracePoint.TO_STACK, node);
   return Program.TO_NETDEV;
 }
 

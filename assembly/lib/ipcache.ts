@@ -1,7 +1,7 @@
 /** Addresses to identities. Cilium `bpf/lib/eps.h`, map cilium_ipcache_v2. */
 import { MapId, ReservedIdentity } from '../abi';
 import { LpmMap } from '../maps/lpm';
-import { bitsOf, mapOf, truncate } from '../wire/address';
+import { bitsOf, mapOf, truncate, unspecified } from '../wire/address';
 import { be32 } from '../wire/bytes';
 import * as trace from './trace';
 
@@ -43,6 +43,22 @@ export function lookup<A>(address: A): RemoteEndpointInfo {
   const info = ipcache<A>().longest(key);
   trace.lookup<IpcacheKey<A>, RemoteEndpointInfo>(mapOf<A>(MapId.IPCACHE4), key, info);
   return info;
+}
+
+/** The same, without a record of it: what the network knows, rather than a node. */
+export function peek<A>(address: A): RemoteEndpointInfo {
+  const key = scratch<A>();
+  key.prefixLength = bitsOf<A>();
+  key.address = address;
+  return ipcache<A>().longest(key);
+}
+
+/** The identity of the world in a family: what the ipcache has for every address of which it knows no more. */
+export function worldOf<A>(): u32 {
+  const key = scratch<A>();
+  key.prefixLength = 0;
+  key.address = unspecified<A>();
+  return identityOf(ipcache<A>().lookup(key));
 }
 
 /** The identity behind what `lookup` found: WORLD where nothing is known. */

@@ -1,6 +1,7 @@
 /** Services: look-up, choice of a backend, translation and its undoing. Cilium `bpf/lib/lb.h`. */
 import {
   BackendState,
+  ConfigFlag,
   CtDirection,
   DropReason,
   LbAlgorithm,
@@ -16,6 +17,7 @@ import { LpmMap } from '../maps/lpm';
 import { bitsOf, folded, loopback, mapOf, truncate } from '../wire/address';
 import { be16 } from '../wire/bytes';
 import * as affinity from './affinity';
+import * as config from './config';
 import * as ct from './conntrack';
 import { CtEntry } from './conntrack';
 import * as maglev from './maglev';
@@ -265,7 +267,8 @@ export function local<A>(ctx: Context<A>, service: LbService): i32 {
     }
   }
   if ((service.flags & SvcFlag.AFFINITY) != 0) affinity.remember<A>(ctx.saddr, revNatIndex, ctx.backendId);
-  ctx.loopback = ctx.saddr == backend.address;
+  // kube-proxy masquerades what comes back to its sender instead.
+  ctx.loopback = ctx.saddr == backend.address && !config.has(ConfigFlag.SERVICE_MASQUERADE);
   rewrite.tuple<A>(
     ctx,
     ctx.loopback ? loopback<A>() : ctx.saddr,
@@ -274,6 +277,24 @@ export function local<A>(ctx: Context<A>, service: LbService): i32 {
   );
   trace.step<A>(ctx, Step.LB, trace.NO_POINT, ctx.backendId);
   return 0;
+}
+
+/**
+ * Lends the packet in hand to the backend of `service` with that address, which another node picked. Whether there is one.
+ * `ctx` then tells the backend and the Service.
+ */
+export function localTo<A>(ctx: Context<A>, service: LbService, address: A): bool {
+  for (let slot: u32 = 1; slot <= <u32>service.count; slot++) {
+    const backendId = backendInSlot<A>(ctx, slot);
+    const backend = lookupBackend<A>(backendId);
+    if (backend === null || backend.address != address) continue;
+    ctx.revNatIndex = service.revNatIndex;
+    ctx.backendId = backendId;
+    rewrite.destination<A>(ctx, address, backend.port);
+    trace.step<A>(ctx, Step.LB, trace.NO_POINT, backendId);
+    return true;
+  }
+  return false;
 }
 
 /**
@@ -300,26 +321,26 @@ function lookupReverse<A>(revNatIndex: u32): LbReverseNat<A> {
 }
 
 /**
- * Gives a reply the Service's address back as its source (`lb4_rev_nat`); a reply on the loopback address goes to the pod
- * itself. An ICMP error about a request gets it back in what it quotes, and as its source where the backend sent it.
- * Nothing happens when the Service is gone.
+ * Gives a reply the Service's address back as its source (`lb4_rev_nat`). Nothing happens when the Service is gone.
  */
 export function reverse<A>(ctx: Context<A>): void {
   const frontend = lookupReverse<A>(ctx.revNatIndex);
-  if (frontend === null) return;
+  if (frontend !== null) restore<A>(ctx, frontend.address, frontend.port);
+}
+
+/**
+ * Gives a reply `address` and `port` (network order) as its source; a reply on the loopback address goes to the pod itself. An
+ * ICMP error about a request gets them in what it quotes, and as its source where the backend sent it.
+ */
+export function restore<A>(ctx: Context<A>, address: A, port: u32): void {
   if (ctx.quoted != 0) {
     const fromBackend = ctx.saddr == ctx.quotedDaddr;
-    rewrite.quoted<A>(
-      ctx,
-      ctx.quotedSaddr,
-      frontend.address,
-      (ctx.quotedPorts & 0xffff) | ((<u32>frontend.port) << 16),
-    );
-    if (fromBackend) rewrite.tuple<A>(ctx, frontend.address, ctx.daddr, ctx.ports);
+    rewrite.quoted<A>(ctx, ctx.quotedSaddr, address, (ctx.quotedPorts & 0xffff) | (port << 16));
+    if (fromBackend) rewrite.tuple<A>(ctx, address, ctx.daddr, ctx.ports);
   } else {
     // The packet was looped back, so its source is the pod that opened the connection.
     const daddr = ctx.loopback ? ctx.saddr : ctx.daddr;
-    rewrite.tuple<A>(ctx, frontend.address, daddr, (ctx.ports & 0xffff0000) | frontend.port);
+    rewrite.tuple<A>(ctx, address, daddr, (ctx.ports & 0xffff0000) | port);
   }
   trace.step<A>(ctx, Step.REVERSE_LB, trace.NO_POINT, ctx.revNatIndex);
 }

@@ -106,18 +106,61 @@ function masqueradeQuoted<A>(ctx: Context<A>): i32 {
   return 0;
 }
 
+/**
+ * Keeps the port of the packet in hand, the node's own, from being given to another: it is entered as what it already is. Where
+ * another has it, this packet gets another port. 0, or as `masquerade`.
+ */
+export function reserve<A>(ctx: Context<A>): i32 {
+  if (ctx.quoted != 0 || ntohs(ctx.sport) < <u32>NAT_PORT_MIN) return 0;
+  const outgoing = outgoingTuple<A>();
+  outgoing.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, OUT, ctx.node);
+  const entry = mappings<A>().touch(outgoing);
+  if (entry !== null) return isItself<A>(entry, ctx.saddr, ctx.sport) ? 0 : masquerade<A>(ctx, ctx.saddr);
+  const incoming = incomingTuple<A>();
+  incoming.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, IN, ctx.node);
+  if (mappings<A>().lookup(incoming) !== null) return masquerade<A>(ctx, ctx.saddr);
+  remember<A>(outgoing, ctx.saddr, ctx.sport);
+  remember<A>(incoming, ctx.saddr, ctx.sport);
+  return 0;
+}
+
+function isItself<A>(entry: NatEntry<A>, address: A, port: u32): bool {
+  return entry.address == address && <u32>entry.port == port;
+}
+
+/** The tuple of the reply to the packet in hand, or to the one that the ICMP error in hand quotes, turned to what the reply's source becomes. */
+function replyTuple<A>(ctx: Context<A>, back: bool): CtTuple<A> {
+  const tuple = outgoingTuple<A>();
+  const ports = rotl(ctx.quoted != 0 ? ctx.quotedPorts : ctx.ports, 16);
+  if (ctx.quoted != 0) tuple.set(ctx.quotedSaddr, ctx.quotedDaddr, ports, ctx.quotedProtocol, OUT, ctx.node);
+  else if (back) tuple.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, OUT, ctx.node);
+  else tuple.set(ctx.saddr, ctx.daddr, ports, ctx.protocol, OUT, ctx.node);
+  return tuple;
+}
+
+/** Remembers that replies to the packet in hand get `address` and `port` as their source (`snat_v4_create_dsr`). */
+export function rememberFrontend<A>(ctx: Context<A>, address: A, port: u32): void {
+  remember<A>(replyTuple<A>(ctx, false), address, port);
+}
+
+/** What the source of the reply in hand, or of what the error in hand would be the reply to, becomes so; null for nothing. */
+export function frontendOf<A>(ctx: Context<A>): NatEntry<A> {
+  return find<A>(replyTuple<A>(ctx, true));
+}
+
 /** A free port, network order, with the incoming tuple left at that of the way back; 0 for none. */
 function allocate<A>(ctx: Context<A>, address: A): u32 {
   const range = NAT_PORT_MAX - NAT_PORT_MIN + 1;
   const own = ntohs(ctx.sport);
   const hashed: u32 = jhash3words(folded<A>(ctx.saddr), folded<A>(ctx.daddr), ctx.ports, ctx.protocol) % range;
   const incoming = incomingTuple<A>();
-  let offset: u32 = own >= <u32>NAT_PORT_MIN ? own - NAT_PORT_MIN : hashed;
+  const kept = own >= <u32>NAT_PORT_MIN;
+  let offset: u32 = kept ? own - NAT_PORT_MIN : hashed;
   for (let i = 0; i < NAT_TRIES; i++) {
     const port = ntohs(NAT_PORT_MIN + offset);
     incoming.set(address, ctx.daddr, ctx.dport | (port << 16), ctx.protocol, IN, ctx.node);
     if (mappings<A>().lookup(incoming) === null) return port;
-    offset = i == 0 ? hashed : (offset + 1) % range;
+    offset = kept && i == 0 ? hashed : (offset + 1) % range;
   }
   return 0;
 }
@@ -134,7 +177,7 @@ export function reverse<A>(ctx: Context<A>): bool {
     incoming.set(ctx.quotedSaddr, ctx.quotedDaddr, ports, ctx.quotedProtocol, IN, ctx.node);
   } else incoming.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, IN, ctx.node);
   const entry = find<A>(incoming);
-  if (entry === null) return false;
+  if (entry === null || (ctx.quoted == 0 && isItself<A>(entry, ctx.daddr, ctx.dport))) return false;
   if (ctx.quoted != 0) {
     rewrite.quoted<A>(ctx, entry.address, ctx.quotedDaddr, (ctx.quotedPorts & 0xffff0000) | entry.port);
     rewrite.tuple<A>(ctx, ctx.saddr, entry.address, ctx.ports);

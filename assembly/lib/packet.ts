@@ -70,6 +70,12 @@ export class Context<A> {
   service: usize;
   /** The packet goes on with a connection that was answered. */
   assured: bool;
+  /** The connection came by another node's direct server return (`dsr_internal`): likewise, but from a NAT entry. */
+  dsr: bool;
+  /** The Service asked for sends on in the node's name, as kube-proxy does. */
+  masquerade: bool;
+  /** It did: its source is not looked at again (`ctx_snat_done`). */
+  snatDone: bool;
   /** Scope and node of the Service's entries that hold for this packet, as they lie in `LbKey`. */
   scope: u32;
   /** The addresses around it while it is encapsulated. */

@@ -25,6 +25,8 @@ export class Capacities {
   lxc6: u32;
   nodes4: u32;
   nodes6: u32;
+  ipmasq4: u32;
+  ipmasq6: u32;
   affinityMatch: u32;
   policy: u32;
   endpointConfig: u32;

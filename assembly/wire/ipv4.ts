@@ -69,3 +69,5 @@ export class Ipv4 {
 }
 
 export const IPV4_LENGTH: u32 = offsetof<Ipv4>();
+/** With as many options as fit. */
+export const IPV4_MAX_LENGTH: u32 = 60;

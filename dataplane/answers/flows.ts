@@ -91,7 +91,7 @@ interface FlowIcmp {
 }
 
 interface FlowTunnel {
-  readonly protocol: 'VXLAN';
+  readonly protocol: 'VXLAN' | 'GENEVE';
   readonly IP?: FlowIp | undefined;
   readonly l4?: FlowL4 | undefined;
   readonly vni?: number | undefined;
@@ -246,7 +246,7 @@ function ofTrace(notification: Notification): TraceFields {
 const tunnelOf = ({ packet: { tunnel } }: Notification): FlowTunnel | undefined =>
   tunnel
     ? {
-        protocol: 'VXLAN',
+        protocol: tunnel.protocol,
         IP: tunnel.ip ? ipOf(tunnel.ip, null) : undefined,
         l4: l4Of(tunnel.l4),
         vni: tunnel.vni || undefined,

@@ -1,7 +1,17 @@
 /** Each step of the datapath in plain words: what happened and why. */
-import { CtDirection, CtStatus, DropReason, IPV4_LOOPBACK_WORD, Program, Step } from '../../assembly/abi.js';
+import {
+  CtDirection,
+  CtStatus,
+  DropReason,
+  DsrDispatch,
+  IPV4_LOOPBACK_WORD,
+  IpProto,
+  Program,
+  Step,
+} from '../../assembly/abi.js';
 import { formatAddress, formatEndpoint, type Address } from '../addresses.js';
 import { algorithmOf } from '../loader/entries.js';
+import { tunnelOf } from '../loader/modes.js';
 import { isIcmp, trafficName } from '../packet.js';
 import { reasonOf } from '../reasons.js';
 import type { State } from '../state.js';
@@ -44,6 +54,8 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
   const receiver = isIcmp(protocol) ? destination : isNamed ? `${destination}:${dport}` : formatEndpoint(daddr, dport);
   switch (record.step as Step) {
     case Step.RECEIVE:
+      if (protocol === IpProto.IPIP || protocol === IpProto.IPV6)
+        return `a packet in an IP header of ${source}'s arrives at ${node}, for ${destination}`;
       if (record.program === Program.FROM_NETDEV)
         return record.outerDaddr ? `the tunnel's packet arrives at ${node}` : `${source} arrives at ${node}`;
       return `${source} sends ${traffic} to ${destination}`;
@@ -62,11 +74,14 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
     case Step.POLICY:
       return policyText(state, outcome, record);
     case Step.ENCAP:
-      return `into the VXLAN tunnel from ${formatAddress(record.outerSaddr)} to ${nameOf(state, formatAddress(record.outerDaddr), record.outerDaddr)} (${formatAddress(record.outerDaddr)}), VNI ${info}: the identity of ${identityName(state, info)}`;
+      return `into the ${tunnelOf(state.settings).name} tunnel from ${formatAddress(record.outerSaddr)} to ${nameOf(state, formatAddress(record.outerDaddr), record.outerDaddr)} (${formatAddress(record.outerDaddr)}), VNI ${info}: the identity of ${identityName(state, info)}`;
     case Step.DECAP:
       return `out of the tunnel at ${node}: VNI ${info} is the identity of ${identityName(state, info)}`;
     case Step.ROUTE:
       if (record.program === Program.TO_NETDEV) return `leaves ${node} by its network device`;
+      // What the network carries as it is has the number of the node that it goes to.
+      if (info !== 0)
+        return `routed by ${node} to node ${nodeNamed(state, info)} as it is: the network knows the way to pods' addresses`;
       return `not an address of the cluster: routed out by ${node}`;
     case Step.DELIVER:
       return record.program === Program.LXC_POLICY
@@ -76,12 +91,38 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
       return `leaves in the name of ${node}: the source becomes ${from}`;
     case Step.REVERSE_NAT:
       return `a reply to what ${node} sent in its own name: the destination becomes ${receiver} again`;
+    case Step.DSR:
+      return dsrText(outcome, info, node);
+    case Step.IPIP:
+      return info >= RECEIVED
+        ? `out of the IP header: what the client sent is as it came, for ${to}`
+        : `direct server return: what the client sent goes as it came, in an IP header of ${node}'s (${from}) to the backend ${to}, which answers the client itself`;
     case Step.DROP: {
       const { text, code } = reasonOf(info);
       const why = whyDropped(state, info, tuple);
       return `dropped: ${text} (${code})${why ? `: ${why}` : ''}`;
     }
   }
+}
+
+const nodeNamed = (state: State, number: number): string =>
+  state.cluster.nodes.find(({ index }) => index === number)?.name ?? `${number}`;
+
+/** As the datapath adds it to the dispatch: the Service was learnt, not told. */
+const RECEIVED = 256;
+
+const CARRIERS: Readonly<Record<DsrDispatch, string>> = {
+  [DsrDispatch.OPT]: 'an option in the IP header',
+  [DsrDispatch.GENEVE]: "an option in the tunnel's header",
+  [DsrDispatch.IPIP]: 'the packet itself',
+};
+
+function dsrText({ frontend }: Outcome, info: number, node: string): string {
+  const carrier = CARRIERS[(info % RECEIVED) as DsrDispatch];
+  const service = frontend ? formatEndpoint(frontend.address, frontend.number) : 'the Service';
+  return info >= RECEIVED
+    ? `${carrier} told ${node} that ${service} was asked: replies go straight to the client with that as their source`
+    : `direct server return: the client keeps its address, and ${carrier} tells the backend's node that ${service} was asked`;
 }
 
 function conntrackText(status: number, direction: CtDirection, itself: boolean): string {

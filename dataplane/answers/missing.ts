@@ -4,6 +4,7 @@ import { compareAddresses, familyOf, formatAddress, parsePrefix, UNSPECIFIED, ty
 import { addressIn, allAddresses, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { inPodRange } from '../loader/entries.js';
+import { modeAssumptions } from '../loader/modes.js';
 import { isExternal } from '../loader/scopes.js';
 import type { Unevaluated } from '../manifests/cilium.js';
 import type { UnreadDocument } from '../manifests/objects.js';
@@ -328,9 +329,11 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
   const inName = outcomes.flatMap(({ masqueraded }) => masqueraded?.tuple.source ?? []);
   for (const address of [...new Set(inName)].sort(compareAddresses))
     lines.push(`kube-proxy sends the packet on in the name of ${formatAddress(address)}`);
-  lines.push(...topologyAssumed(state, outcomes), ...forwardingAssumed(state, outcomes));
-  if (state.settings.cni !== 'cilium-vxlan')
-    lines.push(`cni ${state.settings.cni}: packets between nodes take Cilium's VXLAN tunnel`);
+  lines.push(...topologyAssumed(state, outcomes));
+  const direct = outcomes.some(
+    ({ probe, backend }) => probe.sender.kind === 'external' && backend?.pod && backend.pod.node !== probe.sender.node,
+  );
+  lines.push(...modeAssumptions(state.settings, direct));
   if (to.kind === 'world' && to.name !== null) lines.push(`${to.label} is an address outside the cluster`);
   const known = outcomes.find((outcome) => isNamed(state, outcome));
   if (known)
@@ -371,17 +374,4 @@ function topologyAssumed({ settings }: State, outcomes: readonly Outcome[]): str
     return keeps && /^auto$/i.test(mode) ? [`${leads}: its EndpointSlices have no hints yet`] : [];
   });
   return [...new Set(lines)].sort(compare);
-}
-
-/** Forwarding that keeps the client's address, where the dataplane gave the packet the node's. */
-function forwardingAssumed({ settings }: State, outcomes: readonly Outcome[]): string[] {
-  if (isKubeProxy(settings)) return [];
-  const asked = outcomes
-    .filter(({ probe, tuple }) => probe.sender.kind === 'external' && probe.tuple.source !== tuple.source)
-    .flatMap(({ frontend }) => {
-      const own = frontend?.service?.source.cilium.forwardingMode;
-      const mode = own ?? settings['loadBalancer.mode'];
-      return mode === 'snat' ? [] : [own ? `service.cilium.io/forwarding-mode ${own}` : `loadBalancer.mode ${mode}`];
-    });
-  return [...new Set(asked)].map((mode) => `${mode}: a backend on another node is reached by SNAT all the same`);
 }

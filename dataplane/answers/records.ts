@@ -1,5 +1,5 @@
 /** What the datapath recorded of a packet, read back: its steps, and the look-ups that led to each. */
-import { EventType, Family, VXLAN_PORT } from '../../assembly/abi.js';
+import { EventType, Family } from '../../assembly/abi.js';
 import { LookupNotify, TraceNotify } from '../../pkg/structs.js';
 import { formatAddress, type Address } from '../addresses.js';
 import type { SCHEMAS } from '../loader/present.js';
@@ -78,8 +78,8 @@ export function tupleIn({ saddr, daddr, protocol, sport, dport, icmpType }: Trac
 
 export const tupleText = (record: TraceRecord): TupleText => textOfTuple(tupleIn(record));
 
-/** The tunnel's own tuple; null while the packet is in none. */
-export const outerText = ({ outerSaddr, outerDaddr, outerSport }: TraceRecord): TupleText | null =>
+/** The tunnel's own tuple, `port` being its port; null while the packet is in none. */
+export const outerText = ({ outerSaddr, outerDaddr, outerSport }: TraceRecord, port: number): TupleText | null =>
   outerDaddr === 0
     ? null
     : {
@@ -87,5 +87,5 @@ export const outerText = ({ outerSaddr, outerDaddr, outerSport }: TraceRecord): 
         destination: formatAddress(outerDaddr),
         protocol: 'UDP',
         sourcePort: outerSport,
-        destinationPort: VXLAN_PORT,
+        destinationPort: port,
       };

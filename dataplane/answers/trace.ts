@@ -3,6 +3,7 @@ import { EventType, MapId, Step } from '../../assembly/abi.js';
 import { TraceNotify } from '../../pkg/structs.js';
 import { formatAddress } from '../addresses.js';
 import { pairOf } from '../loader/families.js';
+import { tunnelOf } from '../loader/modes.js';
 import { SCHEMAS, type Presented } from '../loader/present.js';
 import { MAP_NAMES, POINT_NAMES, PROGRAM_NAMES, type Reason } from '../reasons.js';
 import type { State } from '../state.js';
@@ -73,6 +74,8 @@ const ACTIONS: Readonly<Record<Step, string>> = {
   [Step.DROP]: 'drop',
   [Step.NAT]: 'nat',
   [Step.REVERSE_NAT]: 'nat',
+  [Step.DSR]: 'dsr',
+  [Step.IPIP]: 'encap',
 };
 
 /** Answers the question, then sends its telling packet once more with recording on, and the reply after it. */
@@ -220,7 +223,7 @@ function hopsOf(state: State, outcome: Outcome, events: readonly Uint8Array[]): 
       action: ACTIONS[record.step as Step] ?? `${record.step}`,
       before: before ?? after,
       after,
-      outer: outerText(record),
+      outer: outerText(record, tunnelOf(state.settings).port),
       lookups: lookups.map(({ map, key, value }) => ({
         map: MAP_NAMES[map],
         key: SCHEMAS[map].key(key),

@@ -106,7 +106,7 @@ function connection(packet: Dissected): string {
   if (!packet.ip)
     return ethernet ? `${ethernet.source} -> ${ethernet.destination} ${etherType(ethernet.type)}` : '[unknown]';
   if (!tunnel?.ip || !tunnel.l4) return ends(packet);
-  return `${ends(packet)} [tunnel ${ends(tunnel).replace(/ udp$/, '')} vxlan]`;
+  return `${ends(packet)} [tunnel ${ends(tunnel).replace(/ udp$/, '')} ${tunnel.protocol.toLowerCase()}]`;
 }
 
 /** The flags that the monitor names, in its order. */

@@ -13,6 +13,7 @@ import {
 import {
   EndpointConfig,
   EndpointInfo,
+  IpMasq,
   LbAffinityMatch,
   LbAffinityMatched,
   LbBackendKey,
@@ -55,10 +56,11 @@ import type { CompiledPolicies } from '../policy/compile.js';
 import type { Identities } from '../policy/identities.js';
 import type { Grant } from '../policy/mapstate.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
-import { isKubeProxy, type Settings } from '../settings.js';
+import { isKubeProxy, prefixesIn, type Settings } from '../settings.js';
 import { encode, type Bytes } from '../wasm.js';
 import { MAPS, mapsOf } from './families.js';
 import { hostPorts } from './host-ports.js';
+import { modesOf } from './modes.js';
 import { keeping, scopesOf } from './scopes.js';
 
 /** One entry that a map must hold, and what in the manifests put it there. */
@@ -137,11 +139,12 @@ export class Desirer {
     const numbers = this.endpointNumbers.assign(pods.map(nameOf));
     const endpointIds = new Map(pods.map((pod) => [pod, numbers.get(nameOf(pod))!]));
     const frontends = this.frontends(cluster, settings);
+    const annotated = isAnnotated(frontends, settings);
     const entries: MapEntry[] = [];
     const maglev: MaglevEntry[] = [];
     const backendsById = new Map<number, ClusterBackend>();
     for (const frontend of frontends) {
-      entries.push(...frontendEntries(frontend, settings));
+      entries.push(...frontendEntries(frontend, settings, annotated));
       const table = maglevEntry(frontend);
       if (table && algorithmOf(frontend, settings) === 'maglev') maglev.push(table);
       for (const { id, backend } of [...frontend.backends, ...frontend.draining]) {
@@ -149,7 +152,7 @@ export class Desirer {
         backendsById.set(id, backend);
       }
     }
-    entries.push(configEntry());
+    entries.push(configEntry(settings, annotated), ...ipMasqEntries(settings));
     for (const entry of wildcardEntries(frontends, settings)) entries.push(entry);
     for (const entry of unlistedEntries(cluster, frontends, settings)) entries.push(entry);
     for (const entry of nodeEntries(cluster)) entries.push(entry);
@@ -278,7 +281,7 @@ export function sourceRangesOf({ type, service, address }: Frontend, settings: S
 const isFamilyOf = (prefix: Prefix | null, address: Address): boolean =>
   prefix !== null && familyOf(prefix.address) === familyOf(address);
 
-function flagsOf(frontend: Frontend, settings: Settings): Pick<LbService, 'flags' | 'flags2'> {
+function flagsOf(frontend: Frontend, settings: Settings, annotated: boolean): Pick<LbService, 'flags' | 'flags2'> {
   const source = frontend.service?.source;
   const ranges = sourceRangesOf(frontend, settings).length > 0;
   const denies = !isKubeProxy(settings) && source?.cilium.sourceRangesPolicy === 'deny';
@@ -289,15 +292,27 @@ function flagsOf(frontend: Frontend, settings: Settings): Pick<LbService, 'flags
     (keeping(frontend, LbScope.EXTERNAL, settings) === null ? 0 : SvcFlag.EXT_LOCAL_SCOPE);
   const flags2 =
     (keeping(frontend, LbScope.INTERNAL, settings) === null ? 0 : SvcFlag2.INT_LOCAL_SCOPE) |
-    (ranges && denies ? SvcFlag2.SOURCE_RANGE_DENY : 0);
+    (ranges && denies ? SvcFlag2.SOURCE_RANGE_DENY : 0) |
+    (annotated && returnsDirectly(frontend, settings) ? SvcFlag2.FWD_MODE_DSR : 0);
   return { flags, flags2 };
 }
 
-function frontendEntries(frontend: Frontend, settings: Settings): MapEntry[] {
+/** Whether some Service says how its packets are forwarded: then each does, as Cilium has it (`bpf-lb-mode-annotation`). */
+const isAnnotated = (frontends: readonly Frontend[], settings: Settings): boolean =>
+  !isKubeProxy(settings) && frontends.some(({ service }) => (service?.source.cilium.forwardingMode ?? null) !== null);
+
+/** Whether a Service that says it, or the cluster where it does not, forwards by direct server return. */
+function returnsDirectly({ service, type, protocol }: Frontend, settings: Settings): boolean {
+  if (type === 'ClusterIP') return false;
+  const mode = service?.source.cilium.forwardingMode ?? settings['loadBalancer.mode'];
+  return mode === 'dsr' || (mode === 'hybrid' && protocol === PROTOCOL_NUMBERS.TCP);
+}
+
+function frontendEntries(frontend: Frontend, settings: Settings, annotated: boolean): MapEntry[] {
   const { service, port, address, number, protocol, revNatIndex, scope, node, backends } = frontend;
   const affinitySeconds = service?.source.affinitySeconds ?? null;
   const algorithm = algorithmOf(frontend, settings) === 'maglev' ? LbAlgorithm.MAGLEV : LbAlgorithm.RANDOM;
-  const flags = flagsOf(frontend, settings);
+  const flags = flagsOf(frontend, settings, annotated);
   const origin = [port.source.at];
   const family = mapsOf(address);
   const slot = (backendSlot: number, value: Partial<LbService>, from: readonly Place[]): MapEntry => ({
@@ -326,19 +341,56 @@ function frontendEntries(frontend: Frontend, settings: Settings): MapEntry[] {
   return entries;
 }
 
-/** Bytes that the network between the nodes carries. */
-const MTU = 1500;
+/** Cilium's defaults, and what the settings say. */
+function configEntry(settings: Settings, annotated: boolean): MapEntry {
+  const { flags, ...modes } = modesOf(settings, annotated);
+  const native = prefixesIn(settings.nativeRoutingCIDR);
+  const [native4] = native.flatMap((prefix) => (typeof prefix.address === 'number' ? [prefix] : []));
+  const [native6] = native.flatMap((prefix) => (typeof prefix.address === 'bigint' ? [prefix] : []));
+  return {
+    map: MapId.RUNTIME_CONFIG,
+    key: word(0),
+    value: encode(RuntimeConfig, {
+      ...modes,
+      flags:
+        flags |
+        ConfigFlag.TRACK_FRAGMENTS |
+        ConfigFlag.REJECT_NO_BACKEND |
+        (settings.masquerade ? ConfigFlag.MASQUERADE : 0) |
+        (native4 ? ConfigFlag.NATIVE_CIDR4 : 0) |
+        (native6 ? ConfigFlag.NATIVE_CIDR6 : 0) |
+        (settings['ipMasqAgent.nonMasqueradeCIDRs'].length > 0 ? ConfigFlag.IP_MASQ_AGENT : 0),
+      nativeCidr4: Number(native4?.address ?? 0),
+      nativeMask4: Number(native4 ? maskOf(native4) : 0),
+      nativeCidr6: BigInt(native6?.address ?? 0),
+      nativeMask6: native6 ? maskOf(native6) : 0n,
+    }),
+    origin: [],
+  };
+}
 
-/** Cilium's defaults. */
-const configEntry = (): MapEntry => ({
-  map: MapId.RUNTIME_CONFIG,
-  key: word(0),
-  value: encode(RuntimeConfig, {
-    flags: ConfigFlag.TRACK_FRAGMENTS | ConfigFlag.MASQUERADE | ConfigFlag.REJECT_NO_BACKEND,
-    mtu: MTU,
-  }),
-  origin: [],
-});
+/** An address whose bits are those that a prefix fixes. */
+const maskOf = ({ address, length }: Prefix): bigint => {
+  const bits = BigInt(BITS[familyOf(address)]);
+  return ((1n << BigInt(length)) - 1n) << (bits - BigInt(length));
+};
+
+/** Where pods keep their addresses too while ip-masq-agent has any prefix: link-local ones. Cilium `pkg/ipmasq`, masqLinkLocal. */
+const LINK_LOCAL = ['169.254.0.0/16', 'fe80::/10'];
+
+/** ip-masq-agent's prefixes. */
+function ipMasqEntries(settings: Settings): MapEntry[] {
+  const listed = settings['ipMasqAgent.nonMasqueradeCIDRs'];
+  const texts = listed.length === 0 ? [] : [...listed, ...LINK_LOCAL];
+  return texts
+    .flatMap((text) => parsePrefix(text) ?? [])
+    .map(({ address, length: prefixLength }) => ({
+      map: mapsOf(address).map(MapId.IPMASQ4),
+      key: encode(mapsOf(address).IpMasqKey, { address, prefixLength }),
+      value: encode(IpMasq, { present: 1 }),
+      origin: [],
+    }));
+}
 
 /** A range that cannot be read is about nobody; that ranges are taken keeps everybody else out. */
 function sourceRangeEntries(frontend: Frontend, settings: Settings): MapEntry[] {

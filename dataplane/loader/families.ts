@@ -9,6 +9,8 @@ import {
   FragmentKey6,
   IpcacheKey4,
   IpcacheKey6,
+  IpMasqKey4,
+  IpMasqKey6,
   LbAffinityKey4,
   LbAffinityKey6,
   LbBackend4,
@@ -39,6 +41,7 @@ export interface FamilyMaps {
   readonly EndpointKey: StructType<Dual<EndpointKey4>>;
   readonly FragmentKey: StructType<Dual<FragmentKey4>>;
   readonly IpcacheKey: StructType<Dual<IpcacheKey4>>;
+  readonly IpMasqKey: StructType<Dual<IpMasqKey4>>;
   readonly LbAffinityKey: StructType<Dual<LbAffinityKey4>>;
   readonly LbBackend: StructType<Dual<LbBackend4>>;
   readonly LbKey: StructType<Dual<LbKey4>>;
@@ -54,6 +57,7 @@ const IPV4: FamilyMaps = {
   EndpointKey: EndpointKey4,
   FragmentKey: FragmentKey4,
   IpcacheKey: IpcacheKey4,
+  IpMasqKey: IpMasqKey4,
   LbAffinityKey: LbAffinityKey4,
   LbBackend: LbBackend4,
   LbKey: LbKey4,
@@ -69,6 +73,7 @@ const IPV6: FamilyMaps = {
   EndpointKey: EndpointKey6,
   FragmentKey: FragmentKey6,
   IpcacheKey: IpcacheKey6,
+  IpMasqKey: IpMasqKey6,
   LbAffinityKey: LbAffinityKey6,
   LbBackend: LbBackend6,
   LbKey: LbKey6,
@@ -99,7 +104,8 @@ type Four =
   | MapId.FRAGMENTS4
   | MapId.IPCACHE4
   | MapId.LXC4
-  | MapId.NODES4;
+  | MapId.NODES4
+  | MapId.IPMASQ4;
 type Six =
   | MapId.LB6_SERVICES
   | MapId.LB6_BACKENDS
@@ -112,7 +118,8 @@ type Six =
   | MapId.FRAGMENTS6
   | MapId.IPCACHE6
   | MapId.LXC6
-  | MapId.NODES6;
+  | MapId.NODES6
+  | MapId.IPMASQ6;
 
 /** Something for each map of both families, from what makes it for one family's by IPv4's numbers. */
 export function ofBoth<Value>(

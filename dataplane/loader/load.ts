@@ -136,6 +136,8 @@ const COUNTED = {
   lxc6: MapId.LXC6,
   nodes4: MapId.NODES4,
   nodes6: MapId.NODES6,
+  ipmasq4: MapId.IPMASQ4,
+  ipmasq6: MapId.IPMASQ6,
   affinityMatch: MapId.AFFINITY_MATCH,
   policy: MapId.POLICY,
 } as const satisfies Partial<Record<keyof Sizes, MapId>>;

@@ -1,10 +1,21 @@
 /** Map entries in words: Cilium's maps with the C names of their fields in camelCase, addresses as text, ports in host order. */
-import { ConfigFlag, EndpointFlag, LbAlgorithm, MapId, SvcFlag, SvcFlag2 } from '../../assembly/abi.js';
+import {
+  ConfigFlag,
+  DsrDispatch,
+  EndpointFlag,
+  LbAlgorithm,
+  MapId,
+  NodePortMode,
+  SvcFlag,
+  SvcFlag2,
+  TunnelProtocol,
+} from '../../assembly/abi.js';
 import {
   CtEntry,
   EndpointConfig,
   EndpointInfo,
   FragmentPorts,
+  IpMasq,
   LbAffinityMatch,
   LbAffinityMatched,
   LbAffinityValue,
@@ -23,7 +34,7 @@ import {
   RuntimeConfig,
   type CtTuple4,
 } from '../../pkg/structs.js';
-import { formatAddress } from '../addresses.js';
+import { formatAddress, type Address } from '../addresses.js';
 import { decode, type Bytes, type StructType } from '../wasm.js';
 import { ofBoth, type Dual, type FamilyMaps } from './families.js';
 
@@ -96,7 +107,33 @@ const CONFIG_FLAGS: readonly (readonly [ConfigFlag, string])[] = [
   [ConfigFlag.TRACK_FRAGMENTS, 'trackFragments'],
   [ConfigFlag.MASQUERADE, 'masquerade'],
   [ConfigFlag.REJECT_NO_BACKEND, 'rejectNoBackend'],
+  [ConfigFlag.NATIVE_ROUTING, 'nativeRouting'],
+  [ConfigFlag.DSR, 'dsr'],
+  [ConfigFlag.IP_MASQ_AGENT, 'ipMasqAgent'],
+  [ConfigFlag.SERVICE_MASQUERADE, 'serviceMasquerade'],
+  [ConfigFlag.MASQUERADE_ALL, 'masqueradeAll'],
+  [ConfigFlag.MASQUERADE_NON_LOCAL, 'masqueradeNonLocal'],
 ];
+
+const TUNNELS: Readonly<Record<TunnelProtocol, string>> = {
+  [TunnelProtocol.VXLAN]: 'vxlan',
+  [TunnelProtocol.GENEVE]: 'geneve',
+  [TunnelProtocol.NONE]: 'none',
+};
+const MODES: Readonly<Record<NodePortMode, string>> = {
+  [NodePortMode.SNAT]: 'snat',
+  [NodePortMode.DSR]: 'dsr',
+  [NodePortMode.HYBRID]: 'hybrid',
+};
+const DISPATCHES: Readonly<Record<DsrDispatch, string>> = {
+  [DsrDispatch.OPT]: 'opt',
+  [DsrDispatch.IPIP]: 'ipip',
+  [DsrDispatch.GENEVE]: 'geneve',
+};
+
+/** A prefix from its mask; a mask has no 1 behind a 0. */
+const maskedText = (address: Address, mask: Address): string =>
+  `${formatAddress(address)}/${BigInt(mask).toString(2).replaceAll('0', '').length}`;
 
 /** The addresses of a pod or a node; one of a family that it has none of is not shown. */
 const addressesOf = (ipv4: number, ipv6: bigint): Presented => ({
@@ -241,6 +278,12 @@ const schemasOf = (family: FamilyMaps) => ({
     ({ address }) => ({ address: formatAddress(address) }),
     ({ node }) => ({ node }),
   ),
+  [MapId.IPMASQ4]: schema(
+    family.IpMasqKey,
+    IpMasq,
+    ({ address, prefixLength }) => ({ prefix: `${formatAddress(address)}/${prefixLength}` }),
+    () => ({}),
+  ),
 });
 
 export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>, Schema>> = {
@@ -287,7 +330,15 @@ export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>
     Index,
     RuntimeConfig,
     () => ({}),
-    ({ flags, mtu }) => ({ flags: CONFIG_FLAGS.filter(([bit]) => (flags & bit) !== 0).map(([, name]) => name), mtu }),
+    ({ flags, mtu, tunnel, nodePortMode, dsrDispatch, nativeCidr4, nativeMask4, nativeCidr6, nativeMask6 }) => ({
+      flags: CONFIG_FLAGS.filter(([bit]) => (flags & bit) !== 0).map(([, name]) => name),
+      mtu,
+      tunnel: TUNNELS[tunnel as TunnelProtocol],
+      nodePortMode: MODES[nodePortMode as NodePortMode],
+      dsrDispatch: DISPATCHES[dsrDispatch as DsrDispatch],
+      ...(flags & ConfigFlag.NATIVE_CIDR4 ? { nativeCidr4: maskedText(nativeCidr4, nativeMask4) } : {}),
+      ...(flags & ConfigFlag.NATIVE_CIDR6 ? { nativeCidr6: maskedText(nativeCidr6, nativeMask6) } : {}),
+    }),
   ),
   [MapId.METRICS]: schema(
     Index,

@@ -12,6 +12,7 @@ import {
   CtTuple4,
   EndpointConfig,
   EndpointInfo,
+  IpMasq,
   FragmentPorts,
   IpcacheKey4,
   LbAffinityMatch,
@@ -149,6 +150,12 @@ const ofFamily = (name: '4' | '6', maps: FamilyMaps, at: (i: number) => Address)
     SMALL[`nodes${name}`],
     (i) => encode(maps.NodeKey, { address: at(i) }),
     encode(NodeValue, { node: 1 }),
+  ),
+  [MapId.IPMASQ4]: keyed(
+    maps.map(MapId.IPMASQ4),
+    SMALL[`ipmasq${name}`],
+    (i) => encode(maps.IpMasqKey, { address: at(i), prefixLength: 32 }),
+    encode(IpMasq, { present: 1 }),
   ),
 });
 

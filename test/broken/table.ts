@@ -62,8 +62,18 @@ const LENGTHS: readonly Broken[] = [
   broken('a UDP header may be cut off', 'wire/l4.ts', 'if (available < UDP_LENGTH) return false;', ''),
   broken('an SCTP header may be cut off', 'wire/l4.ts', 'return available >= SCTP_LENGTH', 'return true'),
   broken('an SCTP header may lack a word', 'wire/l4.ts', 'available >= SCTP_LENGTH', 'available >= SCTP_LENGTH - 10'),
-  broken('a VXLAN header may be cut off', 'lib/encap.ts', 'changetype<usize>(vxlan) + VXLAN_LENGTH > ctx.end || ', ''),
-  broken('half a VXLAN header is enough', 'lib/encap.ts', 'VXLAN_LENGTH > ctx.end', '4 > ctx.end'),
+  broken(
+    'a VXLAN header may be cut off',
+    'lib/encap.ts',
+    'if (header + VXLAN_LENGTH > ctx.ipEnd) return -DropReason.NO_TUNNEL_KEY;',
+    '',
+  ),
+  broken(
+    'half a VXLAN header is enough',
+    'lib/encap.ts',
+    'header + VXLAN_LENGTH > ctx.ipEnd',
+    'header + 4 > ctx.ipEnd',
+  ),
   broken(
     'the end of a frame is four bytes too far',
     'run.ts',
@@ -85,8 +95,8 @@ const PLACES: readonly Broken[] = [
   broken(
     'the outer headers reach below the headroom',
     'lib/encap.ts',
-    'ctx.data -= VXLAN_OVERHEAD;',
-    'ctx.data -= VXLAN_OVERHEAD + 16;',
+    'ctx.data -= TUNNEL_OVERHEAD + options;',
+    'ctx.data -= TUNNEL_OVERHEAD + options + 80;',
   ),
   broken(
     'the outer checksum covers what is not written yet',
