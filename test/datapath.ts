@@ -16,7 +16,7 @@ const LOADED = {
 };
 
 /** The same for either family. */
-const both = <Name extends string>(sizes: Record<Name, number>): Record<`${Name}${4 | 6}`, number> =>
+export const both = <Name extends string>(sizes: Record<Name, number>): Record<`${Name}${4 | 6}`, number> =>
   Object.fromEntries(
     Object.entries<number>(sizes).flatMap(([name, size]) => [
       [`${name}4`, size],

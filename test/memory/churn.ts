@@ -1,7 +1,14 @@
 /** The maps as their host uses them: filled beyond what fits, looked up, dumped into rooms of every size, emptied. */
 import { MapId } from '../../assembly/abi.js';
-import { encode, type Bytes } from '../../dataplane/wasm.js';
-import { MaglevKey } from '../../pkg/structs.js';
+import { encode, type Bytes, type StructType } from '../../dataplane/wasm.js';
+import {
+  IpcacheKey4,
+  IpcacheKey6,
+  LbSourceRangeKey4,
+  LbSourceRangeKey6,
+  MaglevKey,
+  PolicyKey,
+} from '../../pkg/structs.js';
 import type { Guarded } from './guarded.js';
 
 /** Leaves in the maps what was in them. `below` draws a number. */
@@ -19,7 +26,7 @@ export function churn(guarded: Guarded, below: (end: number) => number): void {
       if (own[0]!.key.length === 4 && datapath.update(map, beyond, own[0]!.value) === 0) added.push(beyond);
       for (let i = 2 * wasm.mapCapacity(map); i > 0; i--) {
         const { key, value } = own[below(own.length)]!;
-        const other = changed(key, below);
+        const other = changed(map, key, below);
         if (!loaded.has(`${map} ${other}`) && datapath.update(map, other, value) === 0) added.push(other);
       }
       const scratch = wasm.scratch();
@@ -33,27 +40,40 @@ export function churn(guarded: Guarded, below: (end: number) => number): void {
   guarded.host(() => buildTables(guarded));
 }
 
-/** A key with one byte changed; not in its first four where there are more, which may be a prefix's length. */
-function changed(key: Bytes, below: (end: number) => number): Bytes {
-  const first = key.length > 4 ? 4 : 0;
-  const at = first + below(key.length - first);
+/** Keys that hold a prefix's length, which the datapath trusts. */
+const PREFIXES: Readonly<Partial<Record<MapId, StructType<{ prefixLength: number }>>>> = {
+  [MapId.LB4_SOURCE_RANGE]: LbSourceRangeKey4,
+  [MapId.LB6_SOURCE_RANGE]: LbSourceRangeKey6,
+  [MapId.IPCACHE4]: IpcacheKey4,
+  [MapId.IPCACHE6]: IpcacheKey6,
+  [MapId.POLICY]: PolicyKey,
+};
+
+/** A key with one byte changed, which is none of a prefix's length. */
+function changed(map: MapId, key: Bytes, below: (end: number) => number): Bytes {
+  const type = PREFIXES[map];
+  const length = type ? encode(type, { prefixLength: 0xff }).indexOf('\xff') : key.length;
+  const drawn = below(type ? key.length - 4 : key.length);
+  const at = drawn < length ? drawn : drawn + 4;
   return key.slice(0, at) + String.fromCharCode(below(256)) + key.slice(at + 1);
 }
 
 /** Maglev tables until there are no more, from as many backends as may be and from one more. */
 function buildTables({ datapath }: Guarded): void {
-  const { maglev, maglevBackends } = datapath.sizes;
+  const { maglev4, maglev6, maglevBackends } = datapath.sizes;
   const backends = (count: number): { backendId: number; weight: number; name: string }[] =>
     Array.from({ length: count }, (_, i) => ({
       backendId: i + 1,
       weight: 1 + (i & 1),
       name: `[10.0.0.${i}:80/TCP,State:active]`,
     }));
-  const built: Bytes[] = [];
-  for (let i = 0; i <= maglev; i++) {
+  const built: (readonly [map: MapId, key: Bytes])[] = [];
+  for (let i = 0; i <= Math.max(maglev4, maglev6); i++) {
     const revNatIndex = 60000 + i;
     const count = i < 2 ? maglevBackends + 1 - i : 1 + (i & 3);
-    if (datapath.buildMaglev(revNatIndex, backends(count)) === 0) built.push(encode(MaglevKey, { revNatIndex }));
+    for (const map of [MapId.LB4_MAGLEV, MapId.LB6_MAGLEV])
+      if (datapath.buildMaglev(revNatIndex, backends(count), map) === 0)
+        built.push([map, encode(MaglevKey, { revNatIndex })]);
   }
-  for (const key of built) datapath.delete(MapId.LB4_MAGLEV, key);
+  for (const [map, key] of built) datapath.delete(map, key);
 }

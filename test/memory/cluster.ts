@@ -3,7 +3,7 @@ import type { Desired } from '../../dataplane/loader/entries.js';
 import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
 import { Engine } from '../../dataplane/state.js';
 import type { Sizes } from '../../dataplane/wasm.js';
-import { modules } from '../datapath.js';
+import { both, modules } from '../datapath.js';
 
 export const NODES = [
   { name: 'n1', v4: '192.168.0.1', v6: 'fd00:c0::1', range: '10.1.0.0/24' },
@@ -47,6 +47,13 @@ export const SERVICES: readonly Offer[] = [
     v4: '10.96.0.16',
     v6: 'fd00:96::16',
     more: 'type: LoadBalancer, loadBalancerIP: 198.51.100.2, loadBalancerSourceRanges: [203.0.113.0/24, 10.0.0.0/8]',
+  },
+  {
+    name: 'sticky',
+    app: 'web',
+    v4: '10.96.0.18',
+    v6: 'fd00:96::18',
+    more: 'type: LoadBalancer, loadBalancerIP: 198.51.100.4, sessionAffinity: ClientIP, externalIPs: ["2001:db8:99::9"]',
   },
   {
     name: 'local',
@@ -113,19 +120,25 @@ export interface Loaded {
   readonly node: ReadonlyMap<string, number>;
 }
 
-/** The product's own control plane says what goes into the maps, which are small, so that they run full. */
-function loaded(settings: Partial<Settings>): Loaded {
+/** Maps that the datapath fills: so small that they run full, or so small that hardly anything stays in them, if at all. */
+const SMALL = both({ conntrack: 512, snat: 128, affinity: 4, fragments: 16 });
+const TINY = { ...both({ conntrack: 32, affinity: 0, fragments: 0 }), snat4: 3, snat6: 0 };
+
+/** The product's own control plane says what goes into the maps. */
+function loaded(settings: Partial<Settings>, flows: Partial<Sizes>): Loaded {
   const engine = new Engine(modules.fast, { ...DEFAULT_SETTINGS, 'maglev.tableSize': 251, ...settings });
   engine.manifests.set('cluster.yaml', YAML);
   const { cluster, desired, loader } = engine.current;
   return {
     desired,
-    sizes: { ...loader.current.sizes, conntrack: 1024, snat: 512, events: 512, templates: 4096 },
+    sizes: { ...loader.current.sizes, ...flows, events: 512, templates: 4096 },
     endpoint: new Map([...desired.endpointIds].map(([{ name }, id]) => [name, id])),
     node: new Map(cluster.nodes.map(({ name, index }) => [name, index])),
   };
 }
 
 /** Once for each way to pick a backend. */
-export const clusters = (): readonly Loaded[] =>
-  (['maglev', 'random'] as const).map((algorithm) => loaded({ 'loadBalancer.algorithm': algorithm }));
+export const clusters = (): readonly Loaded[] => [
+  loaded({ 'loadBalancer.algorithm': 'maglev' }, SMALL),
+  loaded({ 'loadBalancer.algorithm': 'random' }, TINY),
+];

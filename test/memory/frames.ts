@@ -25,7 +25,11 @@ export interface Layer {
 
 const word = (value: number): number[] => [(value >>> 8) & 255, value & 255];
 
-export function addressBytes(text: string): number[] {
+/** As text, or as it lies. */
+type Address = string | Uint8Array;
+
+export function addressBytes(text: Address): readonly number[] {
+  if (typeof text !== 'string') return [...text];
   if (!text.includes(':')) return text.split('.').map(Number);
   const [head, tail] = text.split('::').map((side) => (side === '' ? [] : side.split(':')));
   const groups = tail ? [...head!, ...new Array<string>(8 - head!.length - tail.length).fill('0'), ...tail] : head!;
@@ -84,7 +88,7 @@ interface V4 {
   readonly fragment?: number;
 }
 
-export function ipv4(source: string, destination: string, inner: Layer, more: V4 = {}): Layer {
+export function ipv4(source: Address, destination: Address, inner: Layer, more: V4 = {}): Layer {
   const header = 20 + (more.options ?? 0) * 4;
   const bytes = [
     0x40 | (header >> 2),
@@ -110,7 +114,7 @@ export function ipv4(source: string, destination: string, inner: Layer, more: V4
   });
 }
 
-export const ipv6 = (source: string, destination: string, inner: Layer, hopLimit = 64): Layer =>
+export const ipv6 = (source: Address, destination: Address, inner: Layer, hopLimit = 64): Layer =>
   around(
     inner,
     0x86dd,

@@ -1,5 +1,5 @@
 /** Runs packets through an instrumented build and looks for an access that is neither the packet's nor a region's. */
-import { BATCH_SIZE, Program } from '../../assembly/abi.js';
+import { BATCH_SIZE } from '../../assembly/abi.js';
 import { churn } from './churn.js';
 import type { Loaded } from './cluster.js';
 import { Guarded, Violation } from './guarded.js';
@@ -31,6 +31,8 @@ export interface Report {
   readonly accesses: number;
   /** How some of the packets ended, one in about seventeen: by program, or by negated drop reason. */
   readonly ends: ReadonlyMap<number, number>;
+  /** How many of those packets an ICMP error took the place of. */
+  readonly answered: number;
   readonly found: readonly Found[];
 }
 
@@ -53,6 +55,7 @@ class Lane {
   private guarded: Guarded | null = null;
   private before = 0;
   readonly ends = new Map<number, number>();
+  answered = 0;
   readonly traffic: Traffic;
 
   constructor(
@@ -119,11 +122,11 @@ class Lane {
   private look(guarded: Guarded, count: number): void {
     const { traffic } = this;
     for (let i = traffic.below(8); i < count; i += 1 + traffic.below(32)) {
-      const { verdict, program, node, endpoint, data, length } = guarded.recordOf(i);
+      const { verdict, program, node, endpoint, data, length, answered } = guarded.recordOf(i);
       const end = verdict === 0 ? program : verdict;
       this.ends.set(end, (this.ends.get(end) ?? 0) + 1);
-      if (verdict === 0 && (program === Program.DELIVERED || program === Program.WORLD))
-        traffic.answer(guarded.memory, data, length, program, node, endpoint);
+      if (answered !== 0) this.answered++;
+      if (verdict === 0) traffic.answer(guarded.memory, data, length, program, node, endpoint);
     }
     for (let i = traffic.below(DIGESTED); i < count; i += DIGESTED) guarded.digest(i);
   }
@@ -157,5 +160,6 @@ export function fuzz(module: WebAssembly.Module, clusters: readonly Loaded[], ru
   const accesses = lanes.reduce((sum, lane) => sum + lane.accesses, 0);
   const ends = new Map<number, number>();
   for (const lane of lanes) for (const [end, count] of lane.ends) ends.set(end, (ends.get(end) ?? 0) + count);
-  return { packets: packet - first, accesses, ends, found };
+  const answered = lanes.reduce((sum, lane) => sum + lane.answered, 0);
+  return { packets: packet - first, accesses, ends, answered, found };
 }

@@ -102,8 +102,8 @@ export class Guarded {
     this.host(() => {
       for (const { map, key, value } of desired.entries)
         if (this.datapath.update(map, key, value) !== 0) throw new Error(`map ${map} is too small`);
-      for (const { revNatIndex, backends } of desired.maglev)
-        if (this.datapath.buildMaglev(revNatIndex, backends) !== 0) throw new Error('too few Maglev tables');
+      for (const { map, revNatIndex, backends } of desired.maglev)
+        if (this.datapath.buildMaglev(revNatIndex, backends, map) !== 0) throw new Error('too few Maglev tables');
     });
   }
 

@@ -26,8 +26,9 @@ for (const [build, packets] of [
     const report = fuzz(shipped[build], CLUSTERS, { seed: SEED, from: 0, packets, recording: build === 'trace' });
     assert.deepEqual(report.found, [], `npm run fuzz:memory -- --build ${build} --seed ${SEED} --packet NUMBER`);
     assert.ok(report.accesses > packets * 20, `${report.accesses} accesses were checked`);
+    assert.ok(report.answered > packets / 1000, `${report.answered} senders were told`);
     const reasons = [...report.ends.keys()].filter((end) => end < 0);
-    assert.ok(reasons.length >= 12, `dropped for ${reasons.length} reasons`);
+    assert.ok(reasons.length >= 20, `dropped for ${reasons.length} reasons`);
     for (const end of [Program.DELIVERED, Program.HOST, Program.WORLD])
       assert.ok((report.ends.get(end) ?? 0) > packets / 10_000, `${report.ends.get(end)} ended at ${end}`);
   });

@@ -2,212 +2,29 @@
  * Packets without end, the same for the same seed: seven in ten are of real flows (through Services and tunnels, in
  * fragments, in every form that a host can send), three in ten of those with something wrong.
  */
-import { PACKET_HEADROOM, PACKET_ROOM, Program } from '../../assembly/abi.js';
-import { NODES, nodePort, PODS, SERVICES, type Loaded } from './cluster.js';
-import {
-  authentication,
-  data,
-  ethernet,
-  extension,
-  fragment6,
-  icmp,
-  icmp6,
-  ipv4,
-  ipv6,
-  sctp,
-  tcp,
-  udp,
-  vlan,
-  vxlan,
-  Width,
-  type Layer,
-} from './frames.js';
+import type { Program } from '../../assembly/abi.js';
+import { answer } from './answer.js';
+import type { Loaded } from './cluster.js';
+import { Width } from './frames.js';
+import { MAX_FRAME, templates, type Template } from './templates.js';
 
 /** Of a hundred packets, those with something wrong. */
 const MUTATED = 30;
 /** Of a hundred, those that answer a packet that arrived. */
-const REPLIES = 15;
+const REPLIES = 25;
 /** Answers kept at once. */
 const KEPT = 64;
-export const MAX_FRAME = PACKET_ROOM - 2 * PACKET_HEADROOM;
-
-/** A frame and where it enters. */
-interface Template {
-  readonly frame: Uint8Array;
-  readonly lengths: Layer['lengths'];
-  readonly kinds: Layer['kinds'];
-  readonly ports: number;
-  readonly program: Program;
-  readonly node: number;
-  readonly endpoint: number;
-  /** The length to which it is cut next: each in turn. */
-  cut: number;
-}
-
-const WORLD = [
-  { v4: '203.0.113.9', v6: '2001:db8::9' },
-  { v4: '203.0.113.200', v6: '2001:db8:ffff::1' },
-  { v4: '192.0.2.7', v6: '2001:db8:2::7' },
-];
-const LOAD_BALANCERS = ['198.51.100.1', '198.51.100.2', '198.51.100.3', '198.51.100.9'];
-
-interface Family {
-  readonly of: (end: { readonly v4: string; readonly v6: string }) => string;
-  readonly ip: (source: string, destination: string, inner: Layer) => Layer;
-  readonly echo: Layer;
-}
-
-const FAMILIES: readonly Family[] = [
-  { of: ({ v4 }) => v4, ip: ipv4, echo: icmp(8, data(16)) },
-  { of: ({ v6 }) => v6, ip: ipv6, echo: icmp6(128, data(16)) },
-];
-
-/** What one end may say to another. */
-const segments = ({ echo }: Family): Layer[] => [
-  tcp(40000, 80),
-  tcp(40000, 80, data(100), 0x10, 3),
-  tcp(40000, 8080, data(1)),
-  tcp(40000, 443),
-  udp(40000, 53, data(20)),
-  udp(40000, 53, data(0), 0),
-  udp(40000, 5353, data(1400)),
-  sctp(40000, 9, data(16)),
-  sctp(40000, 9),
-  echo,
-];
-
-/** Shapes of IPv4 packets that not every flow has. */
-const shapes4 = (source: string, destination: string): Layer[] => {
-  const segment = tcp(40000, 80, data(8));
-  const whole = ipv4(destination, source, udp(53, 40000, data(4)));
-  return [
-    ...[1, 2, 5, 10].map((options) => ipv4(source, destination, segment, { options })),
-    ...[0x2000, 0x2001, 0x0001, 0x1fff, 0x8000].map((fragment) => ipv4(source, destination, segment, { fragment })),
-    ipv4(source, destination, udp(40000, 53, data(64)), { fragment: 0x2000 }),
-    ipv4(source, destination, { ...data(64), type: 17 }, { fragment: 0x0009 }),
-    ...[0, 1, 2].map((ttl) => ipv4(source, destination, segment, { ttl })),
-    ...[3, 4, 5, 11, 12].map((type) => ipv4(source, destination, icmp(type, whole))),
-    ipv4(source, destination, icmp(3, ipv4(destination, source, { ...data(8), type: 6 }), 4)),
-    ...[0, 2, 4, 41, 47, 50, 51, 59, 255].map((type) => ipv4(source, destination, { ...data(24), type })),
-    ipv4(source, destination, authentication(segment)),
-    vlan(ipv4(source, destination, segment)),
-    vlan(vlan(ipv4(source, destination, segment)), 0x88a8),
-  ];
-};
-
-/** The same of IPv6, where the headers make a chain. */
-const shapes6 = (source: string, destination: string): Layer[] => {
-  const segment = tcp(40000, 80, data(8));
-  const whole = ipv6(destination, source, udp(53, 40000, data(4)));
-  const chains = [
-    ...[0, 43, 60, 135, 139, 140].map((type) => extension(type, segment)),
-    extension(0, extension(43, extension(60, segment, 3), 2)),
-    extension(60, segment, 100),
-    authentication(segment),
-    authentication(extension(60, udp(40000, 53, data(4)))),
-    fragment6(segment, 0, true),
-    fragment6(segment, 0, false),
-    fragment6({ ...data(64), type: 17 }, 181, true),
-    fragment6({ ...data(3), type: 17 }, 8191, false),
-    extension(0, fragment6(extension(60, segment), 0, true)),
-    [...new Array<number>(12)].reduce<Layer>((inner) => extension(60, inner), segment),
-    ...[1, 2, 3, 4].map((type) => icmp6(type, whole)),
-    icmp6(2, ipv6(destination, source, fragment6({ ...data(8), type: 6 }, 0, true))),
-    ...[133, 134, 135, 136].map((type) => icmp6(type, data(24))),
-    ...[4, 41, 47, 50, 59, 255].map((type) => ({ ...data(24), type })),
-  ];
-  return [
-    ...chains.map((inner) => ipv6(source, destination, inner)),
-    ...[0, 1, 2].map((hopLimit) => ipv6(source, destination, segment, hopLimit)),
-    vlan(ipv6(source, destination, segment)),
-  ];
-};
-
-/** What is no IP, or hardly. */
-const others = (): Layer[] => [
-  ...[0, 20, 46].map((length) => ethernet(data(length), 0x0806)),
-  ethernet(data(30), 0x0026),
-  ethernet(data(0), 0x0800),
-  ethernet(data(0), 0x86dd),
-  ethernet(data(46), 0x8847),
-  ethernet(vlan(data(0), 0x8100)),
-];
-
-/** Everything that is sent, in no order that matters. */
-function templates({ node, endpoint }: Loaded): Template[] {
-  const all: Template[] = [];
-  const add = (layer: Layer, program: Program, at: string, from = ''): void => {
-    const { bytes, lengths, kinds, ports } = layer.type === 0 ? layer : ethernet(layer);
-    const frame = Uint8Array.from(bytes).subarray(0, MAX_FRAME);
-    all.push({ frame, lengths, kinds, ports, program, node: node.get(at)!, endpoint: endpoint.get(from) ?? 0, cut: 0 });
-  };
-  const destinations = [...PODS, ...SERVICES, ...NODES, ...WORLD];
-  for (const family of FAMILIES) {
-    const { of, ip } = family;
-    for (const pod of PODS) {
-      for (const to of destinations)
-        for (const segment of segments(family))
-          add(ip(of(pod), of(to), segment), Program.FROM_CONTAINER, pod.node, pod.name);
-    }
-    for (const { name, ...here } of NODES) {
-      for (const to of destinations) {
-        for (const segment of [tcp(40000, 80), udp(40000, 53, data(9)), family.echo]) {
-          add(ip(of(here), of(to), segment), Program.FROM_HOST, name);
-          for (const client of WORLD) add(ip(of(client), of(to), segment), Program.FROM_NETDEV, name);
-        }
-      }
-      SERVICES.forEach((_, i) => add(ip(of(WORLD[0]!), of(here), tcp(40000, nodePort(i))), Program.FROM_NETDEV, name));
-      for (const outer of FAMILIES)
-        for (const to of [...PODS, ...NODES, WORLD[0]!])
-          for (const vni of [1, 300]) {
-            const inner = ethernet(ip(of(PODS[0]), of(to), tcp(40000, 8080, data(5))));
-            for (const flags of [0, 8])
-              add(outer.ip(outer.of(NODES[0]), outer.of(here), vxlan(vni, inner, flags)), Program.FROM_NETDEV, name);
-          }
-    }
-  }
-  for (const balancer of LOAD_BALANCERS)
-    for (const { name } of NODES)
-      for (const { v4 } of WORLD)
-        for (const segment of segments(FAMILIES[0]!)) add(ipv4(v4, balancer, segment), Program.FROM_NETDEV, name);
-  const [client, near, far] = PODS;
-  const special = [
-    ...[near, far, ...SERVICES].flatMap((to) => [...shapes4(client.v4, to.v4), ...shapes6(client.v6, to.v6)]),
-    ...others(),
-    ipv4(client.v4, NODES[1].v4, vxlan(300, ethernet(ipv4(client.v4, far.v4, tcp(1, 2))))),
-    ipv4(client.v4, '169.254.42.1', tcp(8080, 40000, data(1), 0x12)),
-  ];
-  for (const layer of special) add(layer, Program.FROM_CONTAINER, client.node, client.name);
-  const [n1, n2] = NODES;
-  const tunnelled = [
-    ...[...shapes4(client.v4, far.v4), ...shapes6(client.v6, far.v6)].map((layer) => ethernet(layer)),
-    ...others(),
-    ethernet(ipv4(n1.v4, n2.v4, vxlan(300, ethernet(ipv4(client.v4, far.v4, tcp(1, 2)))))),
-  ];
-  for (const inner of tunnelled) add(ipv4(n1.v4, n2.v4, vxlan(300, inner)), Program.FROM_NETDEV, n2.name);
-  for (const layer of [...shapes4(WORLD[0]!.v4, '198.51.100.1'), ...shapes6(WORLD[0]!.v6, near.v6), ...others()])
-    add(layer, Program.FROM_NETDEV, n1.name);
-  return all;
-}
-
-/** Where an answer can lie, as if it were plain IPv4. */
-const REPLY_LENGTHS: Layer['lengths'] = [
-  [14, Width.LOW],
-  [16, Width.WORD],
-  [38, Width.WORD],
-  [46, Width.HIGH],
-];
-const REPLY_KINDS = [12, 13, 14, 20, 21, 22, 23, 34, 47];
 
 export class Traffic {
   /** Where the packet that was made last enters. */
-  program: Program = Program.FROM_CONTAINER;
+  program: Program | 0 = 0;
   node = 0;
   endpoint = 0;
 
   private readonly templates: readonly Template[];
   private replies: Template[] = [];
   private oldest = 0;
+  private following: Template | null = null;
   private state = 1;
 
   constructor(cluster: Loaded) {
@@ -220,7 +37,10 @@ export class Traffic {
     for (let i = 0; i < 8; i++) this.random();
     this.replies = [];
     this.oldest = 0;
-    for (const template of this.templates) template.cut = this.below(template.frame.length + 1);
+    this.following = null;
+    for (const first of this.templates)
+      for (let template: Template | null = first; template; template = template.then)
+        template.cut = this.below(template.frame.length + 1);
   }
 
   /** xorshift32. */
@@ -238,13 +58,15 @@ export class Traffic {
     return this.random() % end;
   }
 
+  private drawn(): Template {
+    const from = this.replies.length > 0 && this.below(100) < REPLIES ? this.replies : this.templates;
+    return from[this.below(from.length)]!;
+  }
+
   /** Writes the next frame at `at`. Returns its length. */
   next(memory: Uint8Array, at: number): number {
-    const replies = this.replies.length;
-    const template =
-      replies > 0 && this.below(100) < REPLIES
-        ? this.replies[this.below(replies)]!
-        : this.templates[this.below(this.templates.length)]!;
+    const template = this.following ?? this.drawn();
+    this.following = template.then;
     const { frame, ports } = template;
     this.program = template.program;
     this.node = template.node;
@@ -258,12 +80,20 @@ export class Traffic {
       if ((draw & 0x7000) === 0) memory[at + ports + 13] = draw >>> 24;
       if ((draw & 0x78000) === 0) memory[at + ports + 3] = draw >>> 16;
     }
-    if ((draw & 0x3f00000) === 0 && this.program === Program.FROM_CONTAINER)
-      this.endpoint = this.random() >>> (draw & 31);
+    if ((draw & 0x3f00000) === 0) this.misplace();
     let length = frame.length;
     if (this.below(100) < MUTATED)
       for (let i = draw & 1; i >= 0; i--) length = this.mutate(template, memory, at, length);
     return length;
+  }
+
+  /** The record names an endpoint, a node or a program that there may not be. */
+  private misplace(): void {
+    const draw = this.random();
+    const number = (): number => this.random() >>> (draw >>> 27);
+    if ((draw & 1) !== 0) this.endpoint = number();
+    if ((draw & 2) !== 0) this.node = number() & 0xffff;
+    if ((draw & 4) !== 0) this.program = number() & 0xffff;
   }
 
   /** One thing wrong. Returns the new length. */
@@ -338,34 +168,10 @@ export class Traffic {
     }
   }
 
-  /** Keeps the answer to a frame that arrived: the same, from there to here. */
+  /** Keeps an answer to a frame that arrived at `program`. */
   answer(memory: Uint8Array, at: number, length: number, program: Program, node: number, endpoint: number): void {
-    const frame = memory.slice(at, at + length);
-    let ports: number;
-    if (frame[12] === 0x08 && length >= 42) {
-      frame.copyWithin(26, 30, 34);
-      frame.set(memory.subarray(at + 26, at + 30), 30);
-      ports = 14 + (frame[14]! & 15) * 4;
-      frame[22] = 64;
-    } else if (frame[12] === 0x86 && length >= 62) {
-      frame.copyWithin(22, 38, 54);
-      frame.set(memory.subarray(at + 22, at + 38), 38);
-      ports = 54;
-      frame[21] = 64;
-    } else return;
-    if (ports + 4 > length) return;
-    frame.copyWithin(ports, ports + 2, ports + 4);
-    frame.set(memory.subarray(at + ports, at + ports + 2), ports + 2);
-    const reply: Template = {
-      frame,
-      lengths: REPLY_LENGTHS,
-      kinds: REPLY_KINDS,
-      ports: -1,
-      program: program === Program.DELIVERED ? Program.FROM_CONTAINER : Program.FROM_NETDEV,
-      node,
-      endpoint: program === Program.DELIVERED ? endpoint : 0,
-      cut: 0,
-    };
+    const reply = answer(memory.subarray(at, at + length), program, node, endpoint, this.random());
+    if (reply === null) return;
     if (this.replies.length < KEPT) this.replies.push(reply);
     else this.replies[this.oldest++ % KEPT] = reply;
   }
