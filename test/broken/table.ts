@@ -103,7 +103,6 @@ const LENGTHS: readonly Broken[] = [
   broken(
     'a VXLAN header may be cut off',
     'lib/encap.ts',
-<<<<<<< HEAD
     'if (header + VXLAN_LENGTH > ctx.ipEnd) return -DropReason.NO_TUNNEL_KEY;',
     '',
   ),
@@ -112,11 +111,7 @@ const LENGTHS: readonly Broken[] = [
     'lib/encap.ts',
     'header + VXLAN_LENGTH > ctx.ipEnd',
     'header + 4 > ctx.ipEnd',
-=======
-    'changetype<usize>(vxlan) + VXLAN_LENGTH > ctx.ipEnd || ',
-    '',
   ),
-  broken('half a VXLAN header is enough', 'lib/encap.ts', 'VXLAN_LENGTH > ctx.ipEnd', '4 > ctx.ipEnd'),
   broken(
     'an ICMP header may be cut off',
     'lib/parse.ts',
@@ -142,7 +137,6 @@ const LENGTHS: readonly Broken[] = [
     'lib/parse.ts',
     'const available = <u32>(ctx.ipEnd - at);',
     'const available = <u32>(ctx.ipEnd - ctx.l4);',
->>>>>>> fuzz2
   ),
   broken(
     'the end of a frame is four bytes too far',
