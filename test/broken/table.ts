@@ -302,8 +302,8 @@ const ANSWERS: readonly Broken[] = [
   broken(
     'there is always room for a first piece',
     'lib/fragments.ts',
-    'if (at != 0) changetype<FragmentPorts>(at)',
-    'changetype<FragmentPorts>(at)',
+    'if (at == 0) return 0;',
+    '',
   ),
   broken("there is always room for a client's backend", 'lib/affinity.ts', 'if (at == 0) return;', ''),
   broken('there is always room for a mapping', 'lib/nat.ts', 'if (entry === null) return entry;', ''),
@@ -329,16 +329,16 @@ const ANSWERS: readonly Broken[] = [
   ),
   broken(
     'every address is an endpoint of this node',
-    'netdev.ts',
-    'function route<A>(ctx: Context<A>): i32 {\n  const info = endpoint.lookup<A>(ctx.daddr, ctx.node);\n  if (info !== null)',
-    'function route<A>(ctx: Context<A>): i32 {\n  const info = endpoint.lookup<A>(ctx.daddr, ctx.node);\n  if (ctx.node != 0)',
+    'lib/route.ts',
+    'return info === null ? onward<A>(ctx) : deliver<A>(ctx, info);',
+    'return deliver<A>(ctx, info);',
   ),
   broken('the tunnel leads to endpoints only', 'overlay.ts', 'if (info === null) return -DropReason.UNROUTABLE;', ''),
   broken(
     'every connection is known',
     'lib/conntrack.ts',
-    'if (entry === null) {\n    ctx.ctStatus',
-    'if (ctx.protocol == 0) {\n    ctx.ctStatus',
+    'if (entry === null) status = CtStatus.NEW;\n  else if',
+    'if',
   ),
   broken(
     'every policy has an entry for everybody',
@@ -346,7 +346,12 @@ const ANSWERS: readonly Broken[] = [
     'if (l3 !== null || l4 !== null) {',
     'if (egress <= 1) {',
   ),
-  broken('every port is masqueraded already', 'lib/nat.ts', 'if (entry === null) return false;', ''),
+  broken(
+    'every port is masqueraded already',
+    'lib/nat.ts',
+    'if (entry === null || (ctx.quoted == 0 && isItself<A>(entry, ctx.daddr, ctx.dport))) return false;',
+    '',
+  ),
   broken(
     'every address is a Service',
     'lib/lb.ts',
@@ -394,10 +399,10 @@ const MAPS: readonly Broken[] = [
     'this.slab + <usize>index * (this.stride + 8)',
   ),
   broken(
-    'the eviction hand goes one entry too far',
-    'maps/hash.ts',
-    'this.hand >= this.capacity ?',
-    'this.hand > this.capacity ?',
+    'eviction takes the entry that is none',
+    'maps/lru.ts',
+    'const index = this.link(end).behind;',
+    'const index = this.link(end).behind + this.capacity;',
   ),
   broken(
     'a dump takes no notice of its room',
