@@ -299,12 +299,7 @@ const ANSWERS: readonly Broken[] = [
     'if (kept === null) return -DropReason.FRAG_NOT_FOUND;',
     '',
   ),
-  broken(
-    'there is always room for a first piece',
-    'lib/fragments.ts',
-    'if (at == 0) return 0;',
-    '',
-  ),
+  broken('there is always room for a first piece', 'lib/fragments.ts', 'if (at == 0) return 0;', ''),
   broken("there is always room for a client's backend", 'lib/affinity.ts', 'if (at == 0) return;', ''),
   broken('there is always room for a mapping', 'lib/nat.ts', 'if (entry === null) return entry;', ''),
   broken("every error is about a Service's reply", 'lib/lb.ts', 'if (flow === null) return false;', ''),
