@@ -101,11 +101,11 @@ const FLAGS: Readonly<Record<string, number>> = {
 function frameOf(from: Sender, what: string): Uint8Array {
   const [source, destination] = from === 'client' ? ['10.1.0.5', '10.1.0.6'] : ['10.1.0.6', '10.1.0.5'];
   const [sport, dport] = from === 'client' ? [40000, 8080] : [8080, 40000];
-  const between = packet().eth().ipv4(source!, destination!);
-  if (what === 'UDP') return between.udp(sport!, dport!).bytes();
-  if (what === 'SCTP') return between.sctp(sport!, dport!).bytes();
+  const between = packet().eth().ipv4(source, destination);
+  if (what === 'UDP') return between.udp(sport, dport).bytes();
+  if (what === 'SCTP') return between.sctp(sport, dport).bytes();
   const flags = what.split('|').reduce((sum, flag) => sum | FLAGS[flag]!, 0);
-  return between.tcp(sport!, dport!, flags).bytes();
+  return between.tcp(sport, dport, flags).bytes();
 }
 
 const CT_FLAGS: readonly (readonly [CtFlag, string])[] = [
