@@ -475,3 +475,11 @@ test('the example shop has its three mistakes, and echo none', () => {
   );
   assert.deepEqual(checked(folder('examples/echo')), []);
 });
+
+test('HS3008: a plug-in that enforces no policy', () => {
+  const isolated = WEB + '---\n' + policy('podSelector: {matchLabels: {app: web}}');
+  for (const cni of ['flannel-vxlan', 'flannel-host-gw', 'bridge'] as const)
+    assert.deepEqual(lines(isolated, { cni }), ['HS3008 10:18 p'], cni);
+  for (const cni of ['cilium-vxlan', 'cilium-native', 'calico-bgp'] as const)
+    assert.deepEqual(lines(isolated, { cni }), []);
+});
