@@ -271,6 +271,20 @@ export const enum ConfigFlag {
   MASQUERADE_NON_LOCAL = 32768,
 }
 
+/** Why a pod's packet leaves its node with the pod's own address, as a step tells it. Cilium `snat_v4_needs_masquerade`. */
+export const enum KeptSource {
+  /** It does not, or there is nothing to say: a reply, or not a pod's. */
+  NOT = 0,
+  /** It goes to the native routing CIDR. */
+  NATIVE_CIDR = 1,
+  /** ip-masq-agent says so. */
+  IP_MASQ_AGENT = 2,
+  /** It goes to a node, and the network carries pods' addresses between nodes. */
+  NODE = 3,
+  /** Likewise to a pod. */
+  POD = 4,
+}
+
 /** What tunnels speak. Cilium `TUNNEL_PROTOCOL_*`; nothing set stands for its default. */
 export const enum TunnelProtocol {
   VXLAN = 0,

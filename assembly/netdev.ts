@@ -5,6 +5,7 @@ import {
   CtFlag,
   CtStatus,
   DropReason,
+  KeptSource,
   Program,
   ReservedIdentity,
   Step,
@@ -129,12 +130,14 @@ export function fromHost<A>(ctx: Context<A>): i32 {
  * 2. a pod's own packet to where pods' addresses mean nothing goes in the node's name
  */
 export function toNetdev<A>(ctx: Context<A>): i32 {
+  let kept: u32 = KeptSource.NOT;
   if (ctx.outerDaddr == 0) {
     if (ctx.sourceIdentity == ReservedIdentity.HOST && !ctx.snatDone) answer<A>(ctx);
     const result = masquerade.leave<A>(ctx);
     if (result < 0) return result;
+    kept = masquerade.kept;
   }
-  trace.step<A>(ctx, Step.ROUTE, TracePoint.TO_NETWORK, 0);
+  trace.step<A>(ctx, Step.ROUTE, TracePoint.TO_NETWORK, kept);
   return Program.WIRE;
 }
 

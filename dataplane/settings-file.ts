@@ -1,5 +1,6 @@
 /** `.hopscope.yaml`: the settings that come with the manifests, their keys dotted (`maglev.tableSize: 251`) or nested. */
 import { decode } from './manifests/decode.js';
+import { refusedModes } from './loader/modes.js';
 import { lineStartsOf, type Place, type SourceText } from './manifests/place.js';
 import { parse } from './manifests/syntax.js';
 import { Unreadable, type Entry, type Mapping, type Tree } from './manifests/tree.js';
@@ -23,6 +24,7 @@ export function readSettingsFile(
     try {
       const tree = parse(source, reader.problems);
       if (tree) reader.read(tree);
+      reader.compare();
     } catch (error) {
       if (!(error instanceof Unreadable)) throw error;
       reader.problems.push(error.problem);
@@ -46,6 +48,16 @@ class SettingsReader {
     else if (tree.type === 'sequence' || tree.value !== null) {
       this.problems.push(problem('HS4001', tree.at, 'Settings are written as `key: value`, one a line.'));
     }
+  }
+
+  /** Whether what is written goes together; a setting left to its default contradicts nobody. */
+  compare(): void {
+    const at = this.written.get('loadBalancer.mode');
+    const cni = this.written.get('cni');
+    const refused = at && cni ? refusedModes(this.settings) : null;
+    if (!at || !cni || !refused) return;
+    const related = [{ at: cni, message: 'The network plug-in.' }];
+    this.problems.push(problem('HS4003', at, `${refused.why}. Answers take it that ${refused.instead}.`, { related }));
   }
 
   /** The entries of a mapping; `group` is what their keys stand under, with its dot. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { IpProto, VXLAN_PORT } from '../assembly/abi.js';
+import { GENEVE_PORT, IpProto, VXLAN_PORT } from '../assembly/abi.js';
 import { dissect } from '../dataplane/dissect.js';
 import { frameOf } from '../dataplane/packet.js';
 import { address } from './lab.js';
@@ -75,6 +75,24 @@ test('a tunnel is looked into where there may be one, and nowhere else', () => {
   );
   const around = dissect(frame, false);
   assert.deepEqual([around.ip?.source, around.l4?.kind, around.tunnel], ['192.168.0.1', 'UDP', null]);
+});
+
+test('Geneve is looked into behind its options, of version 0 and with a frame inside', () => {
+  const outer = frameOf({
+    source: address('192.168.0.1'),
+    destination: address('192.168.0.2'),
+    protocol: IpProto.UDP,
+    sourcePort: 5,
+    destinationPort: GENEVE_PORT,
+  });
+  const read = (header: string) => {
+    const { ip, tunnel } = dissect(Uint8Array.of(...outer.subarray(0, 42), ...bytes(header), ...TCP), true);
+    return [ip?.source, tunnel?.protocol, tunnel?.vni];
+  };
+  assert.deepEqual(read('0000 6558 00abcd 00'), ['10.0.0.1', 'GENEVE', 0xabcd]);
+  assert.deepEqual(read('0340 6558 000002 00 014b8102 c633641e 00500000'), ['10.0.0.1', 'GENEVE', 2]);
+  assert.deepEqual(read('4000 6558 00abcd 00'), ['192.168.0.1', undefined, undefined]);
+  assert.deepEqual(read('0000 0800 00abcd 00'), ['192.168.0.1', undefined, undefined]);
 });
 
 test('cut and garbled frames are read as far as they go', () => {

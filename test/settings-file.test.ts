@@ -32,6 +32,11 @@ test('keys are dotted or nested, and values as YAML has them', () => {
     ['podCIDR: 10.0.0.0/8\ncni: bridge', { podCIDR: '10.0.0.0/8', cni: 'bridge' }],
     ['nodes:\n- {name: a, address: 10.0.0.1}\n', { nodes: [{ name: 'a', address: '10.0.0.1' }] }],
     ['podCIDR: 10.0.0.0/8, fd00::/56', { podCIDR: '10.0.0.0/8,fd00::/56' }],
+    [
+      'ipMasqAgent: {nonMasqueradeCIDRs: [10.0.0.0/8, "fd00::/8"]}',
+      { 'ipMasqAgent.nonMasqueradeCIDRs': ['10.0.0.0/8', 'fd00::/8'] },
+    ],
+    ['masquerade: false', { masquerade: false }],
     ['serviceCIDR: ["fd00::/112"]', { serviceCIDR: 'fd00::/112' }],
     ['nodes: {a: "fd00::1"}', { nodes: [{ name: 'a', address: 'fd00::1' }] }],
     [
@@ -65,6 +70,20 @@ test('a bad value is reported where it stands and keeps its default; the others 
     ['maglev: {tablesize: 251, x: 1}', {}, ['HS4002 1:10 tablesize', 'HS4002 1:26 x']],
     ['__proto__: {a: b}\nconstructor: 1', {}, ['HS4002 1:1 __proto__', 'HS4002 2:1 constructor']],
     ['cni: bridge\ncni: cilium-vxlan', {}, ['HS1007 2:1 cni']],
+    ['cni: cilium-vxlan\nloadBalancer:\n  mode: dsr\n', { 'loadBalancer.mode': 'dsr' }, ['HS4003 3:3 mode']],
+    [
+      'loadBalancer: {mode: hybrid}\ncni: cilium-geneve',
+      { cni: 'cilium-geneve', 'loadBalancer.mode': 'hybrid' },
+      ['HS4003 1:16 mode'],
+    ],
+    [
+      'loadBalancer: {mode: dsr, dsrDispatch: geneve}\ncni: cilium-geneve',
+      { cni: 'cilium-geneve', 'loadBalancer.mode': 'dsr', 'loadBalancer.dsrDispatch': 'geneve' },
+      [],
+    ],
+    ['cni: cilium-native\nloadBalancer: {mode: dsr}', { cni: 'cilium-native', 'loadBalancer.mode': 'dsr' }, []],
+    ['nativeRoutingCIDR: 10.0.0.0', {}, ['HS4001 1:20 10.0.0.0']],
+    ['ipMasqAgent: {nonMasqueradeCIDRs: [10.0.0.0/8, x]}', {}, ['HS4001 1:35 [10.0.0.0/8, x]']],
     ['maglev.tableSize: 251\nmaglev: {tableSize: 509}', { 'maglev.tableSize': 509 }, ['HS1007 2:10 tableSize']],
     ['- engine: cilium', {}, ['HS4001 1:1 - engine: cilium']],
     ['cilium', {}, ['HS4001 1:1 cilium']],
@@ -76,6 +95,11 @@ test('messages name what is allowed, or what was probably meant', () => {
   const table: [string, string, string[]][] = [
     ['loadBalancer.mode: x', '`loadBalancer.mode` must be `snat`, `dsr` or `hybrid`, not `x`.', []],
     ['ipBlockMatchesPods: 1', '`ipBlockMatchesPods` must be `true` or `false`, not `1`.', []],
+    [
+      'nativeRoutingCIDR: x',
+      '`nativeRoutingCIDR` must be a prefix such as `10.0.0.0/8`, or one of each family, not `x`.',
+      [],
+    ],
     ['podCIDR: x', '`podCIDR` must be a prefix such as `10.244.0.0/16`, or one of each family, not `x`.', []],
     ['maglev: 251', '`maglev` is not a setting itself, it holds `tableSize`.', []],
     ['enigne: cilium', 'There is no setting `enigne`; did you mean `engine`?', ['change to `engine`']],

@@ -1,5 +1,5 @@
 /** What leaves in the node's name. Cilium `bpf/lib/nat.h`, maps cilium_ipmasq_v4 and cilium_ipmasq_v6. */
-import { ConfigFlag, CtStatus, MapId, ReservedIdentity, SvcFlag } from '../abi';
+import { ConfigFlag, CtStatus, KeptSource, MapId, ReservedIdentity, SvcFlag } from '../abi';
 import { LpmMap } from '../maps/lpm';
 import { bitsOf, mapOf, truncate } from '../wire/address';
 import * as config from './config';
@@ -51,6 +51,14 @@ function isNode(identity: u32): bool {
   return identity == ReservedIdentity.REMOTE_NODE || identity == ReservedIdentity.KUBE_APISERVER;
 }
 
+/** Why the last packet that `leave` saw kept its source. */
+export let kept: KeptSource = KeptSource.NOT;
+
+function keep(why: KeptSource): bool {
+  kept = why;
+  return false;
+}
+
 /**
  * Whether the packet in hand, about to leave the node outside of any tunnel, goes in the node's name
  * (`snat_v4_needs_masquerade`). Not:
@@ -62,19 +70,21 @@ function isNode(identity: u32): bool {
  * 5. to a node, where the network carries pods' addresses between nodes
  */
 function isNeeded<A>(ctx: Context<A>): bool {
-  if (ctx.ctStatus == CtStatus.REPLY || config.isNative<A>(ctx.daddr)) return false;
+  if (ctx.ctStatus == CtStatus.REPLY) return false;
+  if (config.isNative<A>(ctx.daddr)) return keep(KeptSource.NATIVE_CIDR);
   const sender = endpoint.lookup<A>(ctx.saddr, ctx.node);
   if (sender === null || endpoint.isHost(sender)) return false;
-  if (config.has(ConfigFlag.IP_MASQ_AGENT) && isNonMasquerade<A>(ctx.daddr)) return false;
+  if (config.has(ConfigFlag.IP_MASQ_AGENT) && isNonMasquerade<A>(ctx.daddr)) return keep(KeptSource.IP_MASQ_AGENT);
   if (!config.has(ConfigFlag.NATIVE_ROUTING)) return true;
-  if (isNode(ctx.destinationIdentity)) return false;
+  if (isNode(ctx.destinationIdentity)) return keep(KeptSource.NODE);
   if (config.has(isVector<A>() ? ConfigFlag.NATIVE_CIDR6 : ConfigFlag.NATIVE_CIDR4)) return true;
   const remote = ipcache.lookup<A>(ctx.daddr);
-  return remote === null || remote.tunnelEndpoint == 0;
+  return remote === null || remote.tunnelEndpoint == 0 || keep(KeptSource.POD);
 }
 
-/** Gives what leaves the node its address, where that is needed. 0, or a negated drop reason of `nat.masquerade`. */
+/** Gives what leaves the node its address, where that is needed; `kept` tells why it was not. 0, or a negated drop reason of `nat.masquerade`. */
 export function leave<A>(ctx: Context<A>): i32 {
+  kept = KeptSource.NOT;
   if (ctx.snatDone || !config.has(ConfigFlag.MASQUERADE)) return 0;
   // What the node says in its own name must not be taken for what it says in others'.
   if (ctx.sourceIdentity == ReservedIdentity.HOST) return ctx.saddr == nodeAddress<A>(ctx) ? nat.reserve<A>(ctx) : 0;

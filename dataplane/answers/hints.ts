@@ -1,6 +1,6 @@
 /** What a refusal means for these manifests, and what would have had to be there. */
 import { DropReason } from '../../assembly/abi.js';
-import { familyOf, UNSPECIFIED } from '../addresses.js';
+import { familyOf, formatAddress, UNSPECIFIED } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { Frontend } from '../loader/entries.js';
@@ -56,6 +56,9 @@ export function whyDropped(
   reason: number,
   tuple: Pick<Tuple, 'destination' | 'destinationPort' | 'protocol'>,
 ): string | null {
+  if (reason === DropReason.DSR_ENCAP_UNSUPP_PROTO)
+    return 'IP in IP carries what the client sent as it came: the port of the Service must be that of its pods';
+  if (reason === DropReason.NO_FIB) return `the node of ${formatAddress(destination)} has no address of its family`;
   const { destination, destinationPort, protocol } = tuple;
   const frontends = state.desired.frontends.filter(({ address }) => address === destination);
   const service = frontends.find((one) => one.service)?.service;

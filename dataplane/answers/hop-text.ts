@@ -6,6 +6,7 @@ import {
   DsrDispatch,
   IPV4_LOOPBACK_WORD,
   IpProto,
+  KeptSource,
   Program,
   Step,
 } from '../../assembly/abi.js';
@@ -78,11 +79,13 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
     case Step.DECAP:
       return `out of the tunnel at ${node}: VNI ${info} is the identity of ${identityName(state, info)}`;
     case Step.ROUTE:
-      if (record.program === Program.TO_NETDEV) return `leaves ${node} by its network device`;
+      if (record.program === Program.TO_NETDEV) return `leaves ${node} by its network device${keptText(state, record)}`;
       // What the network carries as it is has the number of the node that it goes to.
       if (info !== 0)
         return `routed by ${node} to node ${nodeNamed(state, info)} as it is: the network knows the way to pods' addresses`;
-      return `not an address of the cluster: routed out by ${node}`;
+      return state.cluster.nodes.some(({ addresses }) => addresses.includes(daddr))
+        ? `routed by ${node} to ${destination}`
+        : `not an address of the cluster: routed out by ${node}`;
     case Step.DELIVER:
       return record.program === Program.LXC_POLICY
         ? `delivered to ${receiver}`
@@ -96,7 +99,7 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
     case Step.IPIP:
       return info >= RECEIVED
         ? `out of the IP header: what the client sent is as it came, for ${to}`
-        : `direct server return: what the client sent goes as it came, in an IP header of ${node}'s (${from}) to the backend ${to}, which answers the client itself`;
+        : `direct server return: what the client sent goes as it came, in an IP header of ${node}'s from ${formatAddress(saddr)} to the backend ${formatAddress(daddr)}, which answers the client itself`;
     case Step.DROP: {
       const { text, code } = reasonOf(info);
       const why = whyDropped(state, info, tuple);
@@ -107,6 +110,23 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
 
 const nodeNamed = (state: State, number: number): string =>
   state.cluster.nodes.find(({ index }) => index === number)?.name ?? `${number}`;
+
+/** Why a pod keeps its address on the way out, where it might have been its node's. */
+function keptText(state: State, { info, saddr, daddr }: TraceRecord): string {
+  if (podAt(state, saddr) === null) return '';
+  const to = formatAddress(daddr);
+  switch (info as KeptSource) {
+    case KeptSource.NATIVE_CIDR:
+      return `; the pod keeps its address: ${to} lies in nativeRoutingCIDR ${state.settings.nativeRoutingCIDR}`;
+    case KeptSource.IP_MASQ_AGENT:
+      return `; the pod keeps its address: ip-masq-agent says so of ${to}`;
+    case KeptSource.NODE:
+      return '; the pod keeps its address: the network knows the way back to it';
+    case KeptSource.POD:
+    case KeptSource.NOT:
+      return '';
+  }
+}
 
 /** As the datapath adds it to the dispatch: the Service was learnt, not told. */
 const RECEIVED = 256;

@@ -7,11 +7,13 @@ import type { Decider } from '../answers/decide.js';
 const end = (address: string, port: number): string =>
   address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 
-/** An ICMP message has a type where others have a destination port. */
+/** An ICMP message has a type where others have a destination port; a packet in a packet has neither. */
 const tuple = ({ source, sourcePort, destination, destinationPort, protocol }: TupleText): string =>
   protocol.startsWith('ICMP')
     ? `${source} → ${destination} ${protocol} type ${destinationPort}`
-    : `${end(source, sourcePort)} → ${end(destination, destinationPort)} ${protocol}`;
+    : protocol === 'IPIP' || protocol === 'IPv6'
+      ? `${source} → ${destination} ${protocol}`
+      : `${end(source, sourcePort)} → ${end(destination, destinationPort)} ${protocol}`;
 
 const same = (a: TupleText, b: TupleText): boolean => tuple(a) === tuple(b);
 

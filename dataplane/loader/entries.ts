@@ -32,6 +32,7 @@ import {
   contains,
   familyOf,
   formatEndpoint,
+  maskOf,
   parseAddress,
   parsePrefix,
   prefixOf,
@@ -361,19 +362,13 @@ function configEntry(settings: Settings, annotated: boolean): MapEntry {
         (native6 ? ConfigFlag.NATIVE_CIDR6 : 0) |
         (settings['ipMasqAgent.nonMasqueradeCIDRs'].length > 0 ? ConfigFlag.IP_MASQ_AGENT : 0),
       nativeCidr4: Number(native4?.address ?? 0),
-      nativeMask4: Number(native4 ? maskOf(native4) : 0),
+      nativeMask4: native4 ? maskOf(native4.length, 2 ** 32 - 1) : 0,
       nativeCidr6: BigInt(native6?.address ?? 0),
-      nativeMask6: native6 ? maskOf(native6) : 0n,
+      nativeMask6: native6 ? BigInt(maskOf(native6.length, (1n << 128n) - 1n)) : 0n,
     }),
     origin: [],
   };
 }
-
-/** An address whose bits are those that a prefix fixes. */
-const maskOf = ({ address, length }: Prefix): bigint => {
-  const bits = BigInt(BITS[familyOf(address)]);
-  return ((1n << BigInt(length)) - 1n) << (bits - BigInt(length));
-};
 
 /** Where pods keep their addresses too while ip-masq-agent has any prefix: link-local ones. Cilium `pkg/ipmasq`, masqLinkLocal. */
 const LINK_LOCAL = ['169.254.0.0/16', 'fe80::/10'];

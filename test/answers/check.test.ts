@@ -522,3 +522,11 @@ test('fields of a Service that there are not, and values that Kubernetes refuses
   ];
   for (const [document, expected] of table) assert.deepEqual(marks(WEB, document), expected, document);
 });
+
+test('HS3008: a plug-in that enforces no policy', () => {
+  const isolated = WEB + '---\n' + policy('podSelector: {matchLabels: {app: web}}');
+  for (const cni of ['flannel-vxlan', 'flannel-host-gw', 'bridge'] as const)
+    assert.deepEqual(lines(isolated, { cni }), ['HS3008 10:18 p'], cni);
+  for (const cni of ['cilium-vxlan', 'cilium-native', 'calico-bgp'] as const)
+    assert.deepEqual(lines(isolated, { cni }), []);
+});

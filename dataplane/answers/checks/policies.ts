@@ -1,5 +1,6 @@
-/** HS3001, HS3002: whether a policy and its peers are about any pod. */
+/** HS3001, HS3002, HS3008: whether a policy and its peers are about any pod, and whether anything enforces it. */
 import { matches, matchesAll } from '../../cluster/selectors.js';
+import { enforcesPolicy } from '../../loader/modes.js';
 import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer } from '../../manifests/objects.js';
 import type { Located } from '../../manifests/place.js';
 import { nearest } from '../../nearest.js';
@@ -23,6 +24,7 @@ import { mayHideNamespaces } from './unread.js';
 export function checkPolicies(state: State, shapes: Shapes): Problem[] {
   return networkPolicies(state).flatMap((policy) => [
     ...checkSelected(policy, shapes),
+    ...checkEnforced(policy, state),
     ...rulesOf(policy).flatMap(({ rule }) =>
       (rule.peers ?? []).flatMap((peer) => checkPeer(state, policy, peer, shapes)),
     ),
@@ -49,6 +51,13 @@ function checkSelected(policy: NetworkPolicy, shapes: Shapes): Problem[] {
   const other = elsewhere.length > 0 ? `; ${workloadsOf(elsewhere)} would match, but in another namespace` : '';
   const message = `${subject} no pod: none in namespace ${named(metadata.namespace)} matches ${selectorText(podSelector)}${hint.text || other}.`;
   return [problem('HS3001', at, message, hint)];
+}
+
+/** A plug-in that only connects pods leaves policies to a program beside it, of which no manifest needs to tell. */
+function checkEnforced({ metadata }: NetworkPolicy, { settings }: State): Problem[] {
+  if (enforcesPolicy(settings.cni)) return [];
+  const message = `Policy ${named(metadata.name.value)} has no effect by itself: ${named(settings.cni)} enforces none. Verdicts take it that another program does.`;
+  return [problem('HS3008', metadata.name.at, message)];
 }
 
 /** The equalities of a selector; nothing where it has other terms, which a slip would not explain. */
