@@ -21,6 +21,10 @@ export interface Settings {
   'maglev.tableSize': number;
   undeclaredNamespaces: 'plain' | 'unknown';
   unreportedReadiness: 'ready' | 'unknown';
+  socketLB: boolean | 'hostNamespaceOnly';
+  policyAuditMode: boolean;
+  hostFirewall: boolean;
+  allowLocalhost: 'auto' | 'always' | 'policy';
   clusterDomain: string;
 }
 
@@ -32,7 +36,7 @@ interface Setting<Key extends keyof Settings> {
   readonly schema: Readonly<Record<string, unknown>>;
 }
 
-function oneOf<T extends string | number>(
+function oneOf<T extends string | number | boolean>(
   ...values: readonly T[]
 ): Pick<Setting<never>, 'schema'> & { read: (value: unknown) => T | null } {
   return {
@@ -171,6 +175,29 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
     default: 'ready',
     description: 'A pod without a reported state is ready, or its readiness is not known (`unknown`).',
     ...oneOf('ready', 'unknown'),
+  },
+  socketLB: {
+    default: false,
+    description:
+      'Whether Services are translated where sockets are connected, before any packet: of pods and nodes, or of nodes alone (`hostNamespaceOnly`).',
+    ...oneOf<Settings['socketLB']>(false, true, 'hostNamespaceOnly'),
+    schema: { type: ['boolean', 'string'], enum: [false, true, 'hostNamespaceOnly'] },
+  },
+  policyAuditMode: {
+    default: false,
+    description: 'Whether what policies refuse passes all the same, and is only told of.',
+    ...flag,
+  },
+  hostFirewall: {
+    default: false,
+    description: 'Whether policies can hold for the nodes themselves.',
+    ...flag,
+  },
+  allowLocalhost: {
+    default: 'auto',
+    description:
+      'Whether a pod’s own node always reaches it (`always`, and `auto` in Kubernetes), or only where a policy lets it (`policy`).',
+    ...oneOf('auto', 'always', 'policy'),
   },
   clusterDomain: {
     default: 'cluster.local',

@@ -16,8 +16,9 @@ const MOST = 3;
 
 /** One line for each thing that would have let the packet through, most telling first; none for a packet that passed. */
 export function hintsOf(state: State, outcome: Outcome): string[] {
-  const { reason } = outcome;
+  const { reason, refusedBy } = outcome;
   if (!reason) return [];
+  if (refusedBy) return [`the proxy at port ${refusedBy.port} refuses the request`];
   const addressless = withoutSource(outcome);
   if (addressless !== null) return [addressless];
   if (reason.code === DropReason.POLICY) return nearMisses(state, outcome);
@@ -55,6 +56,8 @@ export function whyDropped(
     case DropReason.NOT_IN_SRC_RANGE:
       return `${name} takes clients from ${service.source.loadBalancerSourceRanges.map(({ value }) => value).join(', ')} only`;
     case DropReason.NO_SERVICE:
+    case DropReason.LB_NO_BACKEND:
+    case DropReason.LB_NO_BACKEND_SLOT:
       break;
     default:
       return null;

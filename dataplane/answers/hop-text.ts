@@ -1,14 +1,25 @@
 /** Each step of the datapath in plain words: what happened and why. */
-import { CtDirection, CtStatus, IPV4_LOOPBACK_WORD, Program, Step } from '../../assembly/abi.js';
+import {
+  CtDirection,
+  CtStatus,
+  DropReason,
+  IPV4_LOOPBACK_WORD,
+  IpProto,
+  PolicyMatch,
+  Program,
+  Step,
+  XlatePoint,
+} from '../../assembly/abi.js';
 import { formatAddress, formatEndpoint, type Address } from '../addresses.js';
 import { isIcmp, trafficName } from '../packet.js';
+import type { Direction } from '../policy/rules.js';
 import { reasonOf } from '../reasons.js';
 import type { State } from '../state.js';
 import { decidersOf, isolating } from './decide.js';
 import { whyDropped } from './hints.js';
 import { identityName } from './identity-name.js';
 import { podAt, type Outcome } from './probe.js';
-import { tupleIn, type TraceRecord } from './records.js';
+import { decidedIn, tupleIn, type TraceRecord } from './records.js';
 
 /** The datapath's loopback addresses, one a family. */
 const LOOPBACKS: ReadonlySet<Address> = new Set([
@@ -43,17 +54,17 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
     case Step.RECEIVE:
       if (record.program === Program.FROM_NETDEV)
         return record.outerDaddr ? `the tunnel's packet arrives at ${node}` : `${source} arrives at ${node}`;
+      if (record.program === Program.FROM_PROXY)
+        return `the proxy of ${node} goes on for ${identityName(state, record.sourceIdentity)}: ${traffic} to ${destination}`;
       return `${source} sends ${traffic} to ${destination}`;
-    case Step.LB: {
-      const { frontend, backend } = outcome;
-      const count = frontend?.backends.length ?? 0;
-      const service = frontend
-        ? `Service ${frontend.service.namespace}/${frontend.service.name}:${frontend.port.source.port.value}`
-        : 'the Service';
-      const how = state.settings['loadBalancer.algorithm'] === 'maglev' ? 'Maglev' : 'a hash of the flow';
-      const itself = LOOPBACKS.has(saddr) ? ', which is the sender itself' : '';
-      return `${service} picks backend ${backend?.pod ? `${backend.pod.namespace}/${backend.pod.name} ` : ''}${to}${itself} (${how}, one of ${count})`;
-    }
+    case Step.SOCK:
+      return socketText(state, outcome, record);
+    case Step.PROXY:
+      return info === 0
+        ? `a reply to the proxy of ${node}, whose connection this is`
+        : `handed to the proxy of ${node} at port ${info}`;
+    case Step.LB:
+      return pickText(state, outcome, to, LOOPBACKS.has(saddr));
     case Step.REVERSE_LB:
       return `the source becomes the Service's address again: ${from}`;
     case Step.CT:
@@ -68,6 +79,7 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
       if (record.program === Program.TO_NETDEV) return `leaves ${node} by its network device`;
       return `not an address of the cluster: routed out by ${node}`;
     case Step.DELIVER:
+      if (record.program === Program.SOCK_CONNECT) return `${destination} speaks to itself: no packet leaves it`;
       return record.program === Program.LXC_POLICY
         ? `delivered to ${destination}${isIcmp(protocol) ? '' : `:${dport}`}`
         : `delivered to ${node} itself, ${traffic}`;
@@ -78,8 +90,40 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
     case Step.DROP: {
       const { text, code } = reasonOf(info);
       const why = whyDropped(state, info, tuple);
-      return `dropped: ${text} (${code})${why ? `: ${why}` : ''}`;
+      const what = record.program === Program.SOCK_CONNECT ? 'the connection fails' : 'dropped';
+      return `${what}: ${text} (${code})${why ? `: ${why}` : ''}`;
     }
+  }
+}
+
+/** Which backend a Service picks, and how. */
+function pickText(state: State, { frontend, backend }: Outcome, to: string, itself: boolean): string {
+  const count = frontend?.backends.length ?? 0;
+  const service = frontend
+    ? `Service ${frontend.service.namespace}/${frontend.service.name}:${frontend.port.source.port.value}`
+    : 'the Service';
+  const how = state.settings['loadBalancer.algorithm'] === 'maglev' ? 'Maglev' : 'a hash of the flow';
+  const sender = itself ? ', which is the sender itself' : '';
+  return `${service} picks backend ${backend?.pod ? `${backend.pod.namespace}/${backend.pod.name} ` : ''}${to}${sender} (${how}, one of ${count})`;
+}
+
+/** What a socket is given in the place of a Service's address, and the other way round. */
+function socketText(
+  state: State,
+  outcome: Outcome,
+  { point, saddr, daddr, sport, dport, protocol }: TraceRecord,
+): string {
+  const sender = nameOf(state, formatAddress(saddr), saddr);
+  const receiver = nameOf(state, formatAddress(daddr), daddr);
+  switch (point as XlatePoint) {
+    case XlatePoint.PRE_DIRECTION_FWD:
+      return `${sender} ${protocol === (IpProto.UDP as number) ? 'sends' : 'connects'} to ${receiver}, ${trafficName(protocol, dport)}`;
+    case XlatePoint.POST_DIRECTION_FWD:
+      return `${pickText(state, outcome, formatEndpoint(daddr, dport), saddr === daddr)}: the socket speaks to it, and no packet to the Service`;
+    case XlatePoint.PRE_DIRECTION_REV:
+      return `the socket of ${receiver} has heard from ${sender}, ${formatEndpoint(saddr, sport)}`;
+    case XlatePoint.POST_DIRECTION_REV:
+      return `it is told the Service's address in its place: ${formatEndpoint(saddr, sport)}`;
   }
 }
 
@@ -91,22 +135,26 @@ function conntrackText(status: number, direction: CtDirection, itself: boolean):
   return status === CtStatus.NEW ? `a new connection ${side}` : `an established connection ${side}`;
 }
 
-/** `info`: the match in the low byte, the direction in the next, a drop reason above. */
 function policyText(state: State, outcome: Outcome, record: TraceRecord): string {
-  const { info, sourceIdentity, destinationIdentity, protocol } = record;
-  const egress = ((info >>> 8) & 0xff) === CtDirection.EGRESS;
-  const direction = egress ? 'egress' : 'ingress';
+  const { sourceIdentity, destinationIdentity, protocol, endpoint } = record;
+  const { direction, reason, audited, match } = decidedIn(record)!;
+  const egress = direction === 'egress';
   const peer = egress
     ? `to ${identityName(state, destinationIdentity)}`
     : `from ${identityName(state, sourceIdentity)}`;
-  const { sender } = outcome.probe;
-  const pod = egress ? (sender.kind === 'pod' ? sender.pod : null) : outcome.receiver;
+  const traffic = trafficName(protocol, tupleIn(record).destinationPort);
+  if (endpoint === 0) return hostPolicyText(direction, `${traffic} ${peer}`, reason, audited);
+  const pod = state.podsByEndpoint.get(endpoint) ?? null;
   const isolatedBy = pod ? isolating(state, pod, direction) : [];
   const names = isolatedBy.map(({ namespace, name }) => `${namespace}/${name}`).join(', ');
-  const traffic = trafficName(protocol, tupleIn(record).destinationPort);
-  const reason = info >>> 16;
-  if (reason !== 0)
-    return `${direction} refused: ${names || 'a policy'} isolate${isolatedBy.length === 1 ? 's' : ''} the pod, and no rule lets ${traffic} ${peer} through`;
+  if (reason !== 0) {
+    const refused = `${direction} ${audited ? 'would be ' : ''}refused`;
+    const passes = audited ? ': policies are only tried out, and it passes' : '';
+    if (reason === DropReason.POLICY_AUTH_REQUIRED)
+      return `${refused}: both ends must have authenticated, and have not${passes}`;
+    return `${refused}: ${names || 'a policy'} isolate${isolatedBy.length === 1 ? 's' : ''} the pod, and no rule lets ${traffic} ${peer} through${passes}`;
+  }
+  if (match === PolicyMatch.NONE) return `${direction} allowed: whoever sends too much at once may be told so`;
   if (isolatedBy.length === 0) return `${direction} allowed: no policy isolates the pod`;
   const rules = decidersOf(state, { ...outcome, allowed: true })
     .filter(({ rule }) => rule?.startsWith(direction))
@@ -114,4 +162,11 @@ function policyText(state: State, outcome: Outcome, record: TraceRecord): string
   return rules.length > 0
     ? `${direction} allowed by ${rules.join(', ')}`
     : `${direction} allowed: a pod's own node always reaches it`;
+}
+
+/** What the firewall of a node says. */
+function hostPolicyText(direction: Direction, traffic: string, reason: number, audited: boolean): string {
+  if (reason === 0) return `${direction} allowed by the policy of the node`;
+  const passes = audited ? ': policies are only tried out, and it passes' : '';
+  return `${direction} ${audited ? 'would be ' : ''}refused: no rule of the node's own policy lets ${traffic} through${passes}`;
 }

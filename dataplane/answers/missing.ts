@@ -218,6 +218,8 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
       `${file}:${range.start.line}: last good state of ${object.kind} ${object.metadata.name.value}, since the document cannot be read now`,
     );
   }
+  const audits = outcomes.flatMap(({ audited }) => (audited ? [`${audited.reason.text}, ${audited.direction}`] : []));
+  for (const refusal of new Set(audits)) lines.push(`policyAuditMode: what policies would refuse passes (${refusal})`);
   if (state.settings.engine !== 'cilium')
     lines.push(`engine ${state.settings.engine}: Services are translated as Cilium does`);
   if (

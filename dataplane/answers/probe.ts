@@ -1,5 +1,5 @@
 /** Sends packets of a question through the dataplane, and says what became of each. */
-import { Program, ReservedIdentity } from '../../assembly/abi.js';
+import { CtDirection, DropReason, Program, ReservedIdentity } from '../../assembly/abi.js';
 import {
   compareAddresses,
   contains,
@@ -17,6 +17,7 @@ import type { Direction } from '../policy/rules.js';
 import { reasonOf, type Reason } from '../reasons.js';
 import type { State } from '../state.js';
 import type { PacketIn, PacketOut } from '../wasm.js';
+import { LETS, redirectOf, upstreamOf, type Decision, type Redirect } from './proxy.js';
 
 /** Who sends: a pod, a node's own processes, or an address outside, whose packet enters at a node. */
 export type Sender =
@@ -45,6 +46,12 @@ export interface Outcome {
   readonly destinationIdentity: number;
   readonly frontend: Frontend | null;
   readonly backend: ClusterBackend | null;
+  /** Where and why a policy would have refused it, were policies not only tried out; null where none would. */
+  readonly audited: { readonly direction: Direction; readonly reason: Reason } | null;
+  /** The proxies that it passed, or was refused by. */
+  readonly redirects: readonly Redirect[];
+  /** The last of them, where that one refused it. */
+  readonly refusedBy: Redirect | null;
   readonly out: PacketOut;
 }
 
@@ -55,7 +62,7 @@ export function packetOf(state: State, { sender, tuple }: Probe, reply = false):
     return {
       frame,
       node: sender.pod.node.index,
-      program: Program.FROM_CONTAINER,
+      program: socketOf(state, tuple, reply) ? Program.SOCK_CONNECT : Program.FROM_CONTAINER,
       endpoint: state.desired.endpointIds.get(sender.pod)!,
     };
   }
@@ -63,36 +70,94 @@ export function packetOf(state: State, { sender, tuple }: Probe, reply = false):
   return {
     frame,
     node: node.index,
-    program: sender.kind === 'external' ? Program.FROM_NETDEV : Program.FROM_HOST,
+    program:
+      sender.kind === 'external'
+        ? Program.FROM_NETDEV
+        : socketOf(state, tuple, reply)
+          ? Program.SOCK_CONNECT
+          : Program.FROM_HOST,
     endpoint: 0,
   };
 }
 
-/** Reads the record that came back. */
-export function outcomeOf(state: State, probe: Probe, out: PacketOut): Outcome {
+/** Whether what is sent passes the programs on sockets. A reply is sent by a socket that is connected, unless all is between two of one pod. */
+const socketOf = ({ settings }: State, { source, destination }: Tuple, reply: boolean): boolean =>
+  settings.socketLB !== false && (!reply || source === destination);
+
+/** Reads the record that came back, and what became of it at proxies before. */
+export function outcomeOf(state: State, probe: Probe, out: PacketOut, way: Way = DIRECT): Outcome {
+  const { redirects, refused } = way;
+  const refusedBy = refused ? redirects.at(-1)! : null;
   // What a sender is told in an ICMP error tells nothing of where its packet would have gone.
   const tuple = out.answered !== 0 ? probe.tuple : (tupleOf(out.frame) ?? probe.tuple);
-  const allowed = out.verdict === 0;
+  const allowed = out.verdict === 0 && !refused;
   const receiver = state.podsByEndpoint.get(out.endpoint) ?? podAt(state, tuple.destination);
   return {
     probe,
     allowed,
-    direction: allowed ? null : directionOf(out.program),
-    reason: allowed ? null : reasonOf(-out.verdict),
+    direction: allowed ? null : (refusedBy?.direction ?? directionOf(out.program)),
+    reason: allowed ? null : reasonOf(refused ? DropReason.POLICY : -out.verdict),
     receiver,
     tuple,
     sourceIdentity: out.sourceIdentity,
     destinationIdentity: out.destinationIdentity,
     frontend: out.backendId === 0 ? null : (state.desired.frontendsByIndex.get(out.revNatIndex) ?? null),
     backend: state.desired.backendsById.get(out.backendId) ?? null,
+    audited:
+      out.audited === 0
+        ? null
+        : {
+            direction: out.audited >>> 8 === (CtDirection.EGRESS as number) ? 'egress' : 'ingress',
+            reason: reasonOf(out.audited & 0xff),
+          },
+    redirects,
+    refusedBy,
     out,
   };
 }
 
-const directionOf = (program: number): Direction =>
-  program === Program.FROM_CONTAINER || program === Program.FROM_HOST || program === Program.TO_NETDEV
-    ? 'egress'
-    : 'ingress';
+const directionOf = (program: number): Direction => (EGRESS_PROGRAMS.has(program) ? 'egress' : 'ingress');
+
+const EGRESS_PROGRAMS: ReadonlySet<number> = new Set([
+  Program.SOCK_CONNECT,
+  Program.FROM_CONTAINER,
+  Program.FROM_HOST,
+  Program.FROM_PROXY,
+  Program.TO_NETDEV,
+]);
+
+/** The proxies on a packet's way, and whether the last of them let it go no further. */
+interface Way {
+  readonly redirects: readonly Redirect[];
+  readonly refused: boolean;
+}
+
+const DIRECT: Way = { redirects: [], refused: false };
+
+/** Proxies that one packet passes at most: that of the sender, and that of the receiver. */
+const MAX_PROXIES = 2;
+
+/** A packet from proxy to proxy, each of which goes on with one of its own. `send` runs one packet. */
+function follow(
+  state: State,
+  first: PacketOut,
+  proxy: Decision,
+  send: (packet: PacketIn) => PacketOut,
+): Way & { readonly out: PacketOut } {
+  const redirects: Redirect[] = [];
+  let out = first;
+  for (;;) {
+    const redirect = redirects.length < MAX_PROXIES ? redirectOf(state, out) : null;
+    if (!redirect) return { out, redirects, refused: false };
+    redirects.push(redirect);
+    if (!proxy(redirect)) return { out, redirects, refused: true };
+    const { backendId, revNatIndex, audited } = out;
+    out = send(upstreamOf(redirect));
+    // What became of it before it met the proxy is part of its way.
+    if (out.backendId === 0) out = { ...out, backendId, revNatIndex };
+    if (out.audited === 0) out = { ...out, audited };
+  }
+}
 
 const podsByAddress = new WeakMap<State, Map<Address, ClusterPod>>();
 
@@ -115,7 +180,7 @@ export const nodeAt = (state: State, address: Address): ClusterNode | null =>
  * Each packet as if it were alone. As many as can go in one call: a batch has one source address, so that no packet in it can be
  * taken for the reply to another, and connections of other batches are forgotten first.
  */
-export function run(state: State, probes: readonly Probe[]): Outcome[] {
+export function run(state: State, probes: readonly Probe[], proxy: Decision = LETS): Outcome[] {
   const datapath = state.loader.current;
   const outcomes: Outcome[] = [];
   for (let first = 0; first < probes.length;) {
@@ -126,7 +191,10 @@ export function run(state: State, probes: readonly Probe[]): Outcome[] {
     first = last;
     datapath.flushConnections();
     const outs = datapath.process(batch.map((probe) => packetOf(state, probe)));
-    outs.forEach((out, i) => outcomes.push(outcomeOf(state, batch[i]!, out)));
+    outs.forEach((first, i) => {
+      const { out, ...way } = follow(state, first, proxy, (packet) => datapath.process([packet])[0]!);
+      outcomes.push(outcomeOf(state, batch[i]!, out, way));
+    });
   }
   return outcomes;
 }
@@ -143,9 +211,17 @@ export interface Recording {
 }
 
 /** Runs one packet with recording on. Connections stay, so that a reply can follow. */
-export function runTraced(state: State, probe: Probe, reply = false): Recording {
-  const { out, events, lost } = state.loader.current.traced(packetOf(state, probe, reply));
-  return { outcome: outcomeOf(state, probe, out), events, lost };
+export function runTraced(state: State, probe: Probe, reply = false, proxy: Decision = LETS): Recording {
+  const recorded: Uint8Array[] = [];
+  let missed = 0;
+  const send = (packet: PacketIn): PacketOut => {
+    const { out, events, lost } = state.loader.current.traced(packet);
+    recorded.push(...events);
+    missed += lost;
+    return out;
+  };
+  const { out, ...way } = follow(state, send(packetOf(state, probe, reply)), proxy, send);
+  return { outcome: outcomeOf(state, probe, out, way), events: recorded, lost: missed };
 }
 
 /** The packet back from wherever the first one arrived; null when it was dropped, or is one that nothing answers. */

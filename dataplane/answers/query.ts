@@ -212,9 +212,15 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
     http: null,
     depends: verdict === 'UNKNOWN' ? missing : mixed ? dependsOn(state, outcomes) : [],
     assumes: [...assumptions(state, to, outcomes), ...singleStack(state, familiesAsked(outcomes))],
-    hints: [...new Set(denied.flatMap((outcome) => hintsOf(state, outcome)))].slice(0, MAX_HINTS),
+    hints: [
+      ...new Set([...denied, ...outcomes.flatMap(asRefused)].flatMap((outcome) => hintsOf(state, outcome))),
+    ].slice(0, MAX_HINTS),
   };
 }
+
+/** What would have become of a packet that policies, only tried out, let pass. */
+const asRefused = (outcome: Outcome): Outcome[] =>
+  outcome.audited ? [{ ...outcome, ...outcome.audited, allowed: false }] : [];
 
 /** The node's address that the receiver sees in the sender's place; null where it sees the sender. */
 function masqueradedAs(state: State, { probe, tuple }: Outcome): string | null {

@@ -1,10 +1,10 @@
 /** One packet, hop by hop, there and back: the dataplane's own records, told in words. */
-import { EventType, MapId, Step } from '../../assembly/abi.js';
+import { EventType, Family, MapId, Step } from '../../assembly/abi.js';
 import { TraceNotify } from '../../pkg/structs.js';
 import { formatAddress } from '../addresses.js';
 import { pairOf } from '../loader/families.js';
 import { SCHEMAS, type Presented } from '../loader/present.js';
-import { MAP_NAMES, POINT_NAMES, PROGRAM_NAMES, type Reason } from '../reasons.js';
+import { MAP_NAMES, POINT_NAMES, PROGRAM_NAMES, XLATE_NAMES, type Reason } from '../reasons.js';
 import type { State } from '../state.js';
 import { decode } from '../wasm.js';
 import { count } from '../words.js';
@@ -14,7 +14,16 @@ import { hopText } from './hop-text.js';
 import { originOf, type Origin } from './maps.js';
 import { replyTo, runTraced, type Outcome, type Recording } from './probe.js';
 import { query, type Answer, type Question, type Verdict } from './query.js';
-import { outerText, recordsOf, textOfTuple, tupleText, type Recorded, type TupleText } from './records.js';
+import {
+  decidedIn,
+  outerText,
+  recordsOf,
+  textOfTuple,
+  tupleText,
+  type Recorded,
+  type TraceRecord,
+  type TupleText,
+} from './records.js';
 
 export interface Lookup {
   readonly map: string;
@@ -72,6 +81,8 @@ const ACTIONS: Readonly<Record<Step, string>> = {
   [Step.DROP]: 'drop',
   [Step.NAT]: 'nat',
   [Step.REVERSE_NAT]: 'nat',
+  [Step.SOCK]: 'lb',
+  [Step.PROXY]: 'proxy',
 };
 
 /** Answers the question, then sends its telling packet once more with recording on, and the reply after it. */
@@ -135,7 +146,8 @@ export function lossesOf(recordings: readonly Recording[]): string[] {
 function capturesOf(state: State, events: readonly Uint8Array[]): Capture[] {
   return events.flatMap((event): Capture[] => {
     if (event[0] === EventType.LOOKUP) return [];
-    const { node, point, captured, length } = decode(TraceNotify, event);
+    const { type, node, point, captured, length } = decode(TraceNotify, event);
+    if (type === EventType.TRACE_SOCK) return [];
     const name = POINT_NAMES[point as keyof typeof POINT_NAMES];
     if (name === undefined) return [];
     const at = TraceNotify.size;
@@ -184,8 +196,8 @@ function hopsOf(state: State, outcome: Outcome, events: readonly Uint8Array[]): 
     const after = tupleText(record);
     const hop: Hop = {
       node: nodes.get(record.node) ?? null,
-      program: PROGRAM_NAMES[record.program as keyof typeof PROGRAM_NAMES] ?? `${record.program}`,
-      point: POINT_NAMES[record.point as keyof typeof POINT_NAMES] ?? null,
+      program: programName(record),
+      point: pointName(record),
       action: ACTIONS[record.step as Step] ?? `${record.step}`,
       before: before ?? after,
       after,
@@ -204,9 +216,21 @@ function hopsOf(state: State, outcome: Outcome, events: readonly Uint8Array[]): 
   });
 }
 
+/** Programs on sockets are two, one a family. */
+function programName({ program, family }: TraceRecord): string {
+  const name = PROGRAM_NAMES[program as keyof typeof PROGRAM_NAMES] ?? `${program}`;
+  return family === Family.IPV6 ? name.replace(/^cil_sock4/, 'cil_sock6') : name;
+}
+
+function pointName({ type, point }: TraceRecord): string | null {
+  if (type === EventType.TRACE_SOCK) return XLATE_NAMES[point as keyof typeof XLATE_NAMES];
+  return POINT_NAMES[point as keyof typeof POINT_NAMES] ?? null;
+}
+
 /** Maps, as IPv4's, whose entries say where a packet goes or whether it may; of the others a hit tells nothing of the manifests. */
 const TELLING: Readonly<Record<number, readonly MapId[]>> = {
   [Step.LB]: [MapId.LB4_SERVICES, MapId.LB4_BACKENDS],
+  [Step.SOCK]: [MapId.LB4_SERVICES, MapId.LB4_BACKENDS],
   [Step.REVERSE_LB]: [MapId.LB4_REVERSE_NAT],
   [Step.POLICY]: [MapId.POLICY],
   [Step.ENCAP]: [MapId.IPCACHE4],
@@ -215,7 +239,7 @@ const TELLING: Readonly<Record<number, readonly MapId[]>> = {
 };
 
 function originsOf(state: State, outcome: Outcome, { record, lookups }: Recorded): Origin[] {
-  if (record.step === Step.DROP || (record.step === Step.POLICY && record.info >>> 16 !== 0)) {
+  if (record.step === Step.DROP || (decidedIn(record)?.reason ?? 0) !== 0) {
     const deciders = outcome.allowed ? [] : decidersOf(state, outcome);
     if (deciders.length > 0) return deciders.map(({ file, line, column }) => ({ file, line, column }));
   }

@@ -1,7 +1,7 @@
 /** From policies to policymap entries. */
 import { IpProto, ReservedIdentity } from '../../assembly/abi.js';
 import { parsePrefix } from '../addresses.js';
-import { namedPort, type Cluster, type ClusterPod } from '../cluster/cluster.js';
+import { namedPort, type Cluster, type ClusterNode, type ClusterPod } from '../cluster/cluster.js';
 import { matches } from '../cluster/selectors.js';
 import { Numbers } from '../hash.js';
 import type {
@@ -44,6 +44,8 @@ export interface CompiledPolicy {
 export interface CompiledPolicies {
   readonly policies: readonly CompiledPolicy[];
   readonly ofIdentity: ReadonlyMap<PodIdentity, CompiledPolicy>;
+  /** The policies of the nodes themselves; none without a firewall there. */
+  readonly ofNode: ReadonlyMap<ClusterNode, CompiledPolicy>;
 }
 
 /** Which identities a peer selects (and at which policies' namespaces): computed once for each peer. */
@@ -103,16 +105,33 @@ export class PolicyCompiler {
       if (group) group.members.push(identity);
       else groups.set(key, { applied, members: [identity] });
     }
-    const ids = this.numbers.assign(groups.keys());
+    const localhost = settings.allowLocalhost !== 'policy';
+    const ids = this.numbers.assign([...groups.keys(), ...(settings.hostFirewall ? [OF_NODES] : [])]);
     const ofIdentity = new Map<PodIdentity, CompiledPolicy>();
     const policies: CompiledPolicy[] = [];
     for (const [key, { applied, members }] of groups) {
-      const policy = compileGroup(ids.get(key)!, applied, members[0]!, peers);
+      const policy = compileGroup(ids.get(key)!, applied, members[0]!, peers, localhost);
       policies.push(policy);
       for (const member of members) ofIdentity.set(member, policy);
     }
-    return { policies: policies.sort((a, b) => a.id - b.id), ofIdentity };
+    const ofNode = new Map<ClusterNode, CompiledPolicy>();
+    const host = ids.get(OF_NODES);
+    if (host !== undefined) {
+      const policy = unrestricted(host);
+      policies.push(policy);
+      for (const node of cluster.nodes) ofNode.set(node, policy);
+    }
+    return { policies: policies.sort((a, b) => a.id - b.id), ofIdentity, ofNode };
   }
+}
+
+/** Under which the policy of the nodes has its number: no group of pods has this key. */
+const OF_NODES = 'nodes\n';
+
+/** A policy that lets everything, both ways: that of nodes which no policy selects. */
+function unrestricted(id: number): CompiledPolicy {
+  const entries = [false, true].map((egress) => ({ identity: 0, egress, ...EVERYTHING, origins: [] }));
+  return { id, isolatedBy: { ingress: [], egress: [] }, entries, boundaries: [] };
 }
 
 /** Pods share a policy when the same policies apply and the ports these ask for by name are the same. */
@@ -152,6 +171,7 @@ function compileGroup(
   applied: readonly NetworkPolicy[],
   example: PodIdentity,
   peers: Peers,
+  localhost: boolean,
 ): CompiledPolicy {
   const table = new EntryTable();
   const boundaries: PortRange[] = [];
@@ -164,7 +184,7 @@ function compileGroup(
     const policies = isolatedBy[direction];
     if (policies.length === 0) table.add(0, egress, EVERYTHING, null);
     // Cilium's allow-localhost, and Kubernetes' rule that a pod's own node always reaches it.
-    else if (!egress) table.add(ReservedIdentity.HOST, false, EVERYTHING, null);
+    else if (!egress && localhost) table.add(ReservedIdentity.HOST, false, EVERYTHING, null);
     for (const policy of policies) {
       policy[direction]?.rules.forEach((rule, index) => {
         const { metadata, kind } = policy;
