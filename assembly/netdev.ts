@@ -16,12 +16,14 @@ import * as ct from './lib/conntrack';
 import * as delivery from './lib/delivery';
 import * as encap from './lib/encap';
 import * as endpoint from './lib/endpoint';
+import * as firewall from './lib/host-firewall';
 import * as ipcache from './lib/ipcache';
 import * as lb from './lib/lb';
 import { LbService } from './lib/lb';
 import * as nat from './lib/nat';
 import { Context } from './lib/packet';
 import { parse } from './lib/parse';
+import * as proxy from './lib/proxy';
 import * as service from './lib/service';
 import * as trace from './lib/trace';
 
@@ -93,7 +95,33 @@ export function fromHost<A>(ctx: Context<A>): i32 {
     const lent = service.lend<A>(ctx, found, Program.HOST);
     if (lent != 0) return lent;
   }
+  if (config.has(ConfigFlag.HOST_FIREWALL) && isPod<A>(ctx)) {
+    const next = firewall.egress<A>(ctx);
+    if (next != 0) return next;
+  }
   return route<A>(ctx);
+}
+
+/** Whether the packet in hand is for a pod, of this node or another. */
+function isPod<A>(ctx: Context<A>): bool {
+  const info = endpoint.lookup<A>(ctx.daddr, ctx.node);
+  if (info !== null) return !endpoint.isHost(info);
+  const remote = ipcache.lookup<A>(ctx.daddr);
+  return remote !== null && remote.tunnelEndpoint != 0;
+}
+
+/** What a proxy sends on, for whom it speaks (`cil_from_host`, `inherit_identity_from_host`): known by its mark, and routed as the node's. */
+export function fromProxy<A>(ctx: Context<A>): i32 {
+  const result = parse<A>(ctx);
+  ctx.sourceIdentity = proxy.identityOf(ctx.mark);
+  trace.step<A>(ctx, Step.RECEIVE, TracePoint.FROM_PROXY, 0);
+  return result < 0 ? result : route<A>(ctx);
+}
+
+/** What is for the node itself, where it has a firewall (`cil_to_host`). */
+export function toHost<A>(ctx: Context<A>): i32 {
+  const result = firewall.ingress<A>(ctx);
+  return result < 0 ? result : delivery.toHost<A>(ctx);
 }
 
 /** To an endpoint of this node, to the node itself, or on. */
@@ -113,9 +141,14 @@ function forward<A>(ctx: Context<A>): i32 {
 
 /**
  * What leaves a node (`cil_to_netdev`). A pod's own packet to where pods' addresses mean nothing goes in the node's name
- * (`snat_v4_needs_masquerade`): not a tunnel's packet, not a reply, and only a pod's of this node.
+ * (`snat_v4_needs_masquerade`): not a tunnel's packet, not a reply, and only a pod's of this node. The node's own passes its
+ * firewall; what goes to a pod has done so before.
  */
 export function toNetdev<A>(ctx: Context<A>): i32 {
+  if (config.has(ConfigFlag.HOST_FIREWALL) && ctx.sourceIdentity == ReservedIdentity.HOST && ctx.outerDaddr == 0) {
+    const next = firewall.egress<A>(ctx);
+    if (next != 0) return next;
+  }
   if (ctx.outerDaddr == 0 && ctx.ctStatus != CtStatus.REPLY && config.has(ConfigFlag.MASQUERADE)) {
     const sender = endpoint.lookup<A>(ctx.saddr, ctx.node);
     if (sender !== null && !endpoint.isHost(sender)) {
@@ -136,5 +169,7 @@ export function wire<A>(ctx: Context<A>): i32 {
   ctx.ctStatus = CtStatus.NEW;
   ctx.nodePort = false;
   ctx.loopback = false;
+  ctx.proxied = false;
+  ctx.mark = 0;
   return Program.FROM_NETDEV;
 }

@@ -19,11 +19,12 @@ const MOST = 3;
 
 /** One line for each thing that would have let the packet through, most telling first; none for a packet that passed. */
 export function hintsOf(state: State, outcome: Outcome): string[] {
-  const { reason } = outcome;
-  if (!reason || outcome.proxied.length > 0) return [];
+  const { reason, refusedBy } = outcome;
+  if (!reason || refusedBy) return [];
   const addressless = withoutSource(outcome);
   if (addressless !== null) return [addressless];
   if (reason.code === DropReason.POLICY) return nearMisses(state, outcome);
+  if (reason.code === DropReason.POLICY_AUTH_REQUIRED) return ['both ends must have authenticated to each other'];
   const why = whyDropped(state, reason.code, outcome.tuple);
   return why === null ? [] : [why];
 }
@@ -77,6 +78,8 @@ export function whyDropped(
       return denies ? `${name} refuses clients from ${ranges}` : `${drops}${name} takes clients from ${ranges} only`;
     }
     case DropReason.NO_SERVICE:
+    case DropReason.LB_NO_BACKEND:
+    case DropReason.LB_NO_BACKEND_SLOT:
       break;
     default:
       return null;
