@@ -5,6 +5,8 @@
 
 /** What a pipeline hands its packet to: the next program, or (from `DELIVERED` on) the end of its way. */
 export const enum Program {
+  /** A socket is connected, or sends without being so: what stands for its first packet is not on the wire yet. */
+  SOCK_CONNECT = 16,
   FROM_CONTAINER = 1,
   LXC_POLICY = 2,
   FROM_NETDEV = 3,
@@ -13,15 +15,28 @@ export const enum Program {
   FROM_HOST = 6,
   /** The wire between the nodes: finds whose address the frame carries. Not a program of Cilium's. */
   WIRE = 7,
+  /** What a proxy sends on, with the mark that tells for whom: `cil_from_host`, apart from the node's own packets. */
+  FROM_PROXY = 17,
+  /** What is for the node itself, where it has a firewall. */
+  TO_HOST = 18,
+  /** A socket is told who sent what it receives. */
+  SOCK_RECVMSG = 19,
   DELIVERED = 32,
   /** Handed to the node's own stack: the node is its destination. */
   HOST = 33,
   /** Left the cluster towards an address that no node or pod has. */
   WORLD = 34,
+  /** Handed to a proxy of this node, which goes on with a connection of its own. */
+  PROXY = 35,
 }
 
 /** Drop reasons, negated in a pipeline's result. Cilium `pkg/monitor/api/drop.go`, v1.19. */
 export const enum DropReason {
+  LB_NO_BACKEND_SLOT = 5,
+  LB_NO_BACKEND = 6,
+  LB_REVNAT_UPDATE = 7,
+  /** Counted only: the socket is told the address as it is. */
+  LB_REVNAT_STALE = 8,
   INVALID_SIP = 132,
   POLICY = 133,
   INVALID = 134,
@@ -49,10 +64,13 @@ export const enum DropReason {
   IS_CLUSTER_IP = 174,
   FRAG_NOT_FOUND = 175,
   NOT_IN_SRC_RANGE = 177,
+  PROXY_UNKNOWN_PROTO = 180,
   POLICY_DENY = 181,
   VLAN_FILTERED = 182,
+  POLICY_AUTH_REQUIRED = 189,
   DSR_ENCAP_UNSUPP_PROTO = 193,
   TTL_EXCEEDED = 196,
+  NO_NODE_ID = 197,
   EP_NOT_READY = 203,
 }
 
@@ -72,6 +90,14 @@ export const enum TracePoint {
   TO_NETWORK = 11,
 }
 
+/** Points at which a socket's address is observed. Cilium `bpf/lib/trace_sock.h`. */
+export const enum XlatePoint {
+  PRE_DIRECTION_FWD = 1,
+  POST_DIRECTION_FWD = 2,
+  PRE_DIRECTION_REV = 3,
+  POST_DIRECTION_REV = 4,
+}
+
 /** What a step did with the packet, as a trace tells it. */
 export const enum Step {
   RECEIVE = 1,
@@ -88,6 +114,17 @@ export const enum Step {
   REVERSE_NAT = 12,
   DSR = 13,
   IPIP = 14,
+  /** A socket's address, at an `XlatePoint`. */
+  SOCK = 32,
+  PROXY = 33,
+}
+
+/** What `Step.POLICY` tells, in one word: a `PolicyMatch` in the lowest byte, a `CtDirection`, a `DropReason`, and these. */
+export const enum PolicyBit {
+  /** It passed in spite of the reason. */
+  AUDITED = 0x1000000,
+  /** It goes to a proxy. */
+  REDIRECTED = 0x2000000,
 }
 
 /** Conntrack look-up results. Cilium `bpf/lib/conntrack.h`. */
@@ -118,6 +155,7 @@ export const enum CtFlag {
   LB_LOOPBACK = 8,
   SEEN_NON_SYN = 16,
   NODE_PORT = 32,
+  PROXY_REDIRECT = 64,
   /** Opened by another node's direct server return: its reply's source is in cilium_snat_v4_external. */
   DSR_INTERNAL = 128,
 }
@@ -189,6 +227,24 @@ export const enum ReservedIdentity {
   WORLD_IPV6 = 10,
 }
 
+/** What the stack knows of a packet from the mark on it. Cilium `MARK_MAGIC_*`, `bpf/lib/common.h`. */
+export const enum Mark {
+  /** The bits that tell which mark it is. */
+  MAGIC = 0xf00,
+  /** On its way to the proxy at the port in the upper half; 0 for one whose socket the stack finds. */
+  TO_PROXY = 0x200,
+  /** From the proxy of a pod's ingress or egress; the identity of whom it speaks for in the upper half, and above in the lowest byte. */
+  PROXY_INGRESS = 0xa00,
+  PROXY_EGRESS = 0xb00,
+}
+
+/** Bits of `PolicyEntry.authType`. Cilium `auth_type`, `has_explicit_auth_type`. */
+export const enum AuthType {
+  TYPE = 0x7f,
+  /** The entry names its own, and takes no stricter one from the entry beside it. */
+  EXPLICIT = 0x80,
+}
+
 /** Bits of `EndpointInfo.flags`. Cilium `ENDPOINT_F_*`. */
 export const enum EndpointFlag {
   HOST = 1,
@@ -233,14 +289,17 @@ export const enum MapId {
   NODES6 = 23,
   IPMASQ4 = 24,
   IPMASQ6 = 25,
-  AFFINITY_MATCH = 26,
-  POLICY = 27,
-  ENDPOINT_CONFIG = 28,
-  NODE_CONFIG = 29,
-  RUNTIME_CONFIG = 30,
-  METRICS = 31,
-  EVENTS = 32,
-  COUNT = 33,
+  LB4_REVERSE_SK = 26,
+  LB6_REVERSE_SK = 27,
+  AFFINITY_MATCH = 28,
+  POLICY = 29,
+  AUTH = 30,
+  ENDPOINT_CONFIG = 31,
+  NODE_CONFIG = 32,
+  RUNTIME_CONFIG = 33,
+  METRICS = 34,
+  EVENTS = 35,
+  COUNT = 36,
 }
 
 /** Bits of `RuntimeConfig.flags`: what Cilium's agent is configured with. */
@@ -269,6 +328,16 @@ export const enum ConfigFlag {
   MASQUERADE_ALL = 16384,
   /** With SERVICE_MASQUERADE: whoever asks for a ClusterIP and is no pod (`--cluster-cidr`, `--detect-local-mode`). */
   MASQUERADE_NON_LOCAL = 32768,
+  /** Services are translated where sockets are connected, of pods and of the node (`bpf-lb-sock`). */
+  SOCKET_LB = 0x10000,
+  /** Of the node's alone (`bpf-lb-sock-hostns-only`). */
+  SOCKET_LB_HOST_ONLY = 0x20000,
+  /** What policies refuse passes, and is told of (`policy-audit-mode`). */
+  POLICY_AUDIT = 0x40000,
+  /** Nodes have policies too (`enable-host-firewall`). */
+  HOST_FIREWALL = 0x80000,
+  /** Policies let senders be told that packets must be smaller (`allow-icmp-frag-needed`). */
+  ALLOW_ICMP_FRAG_NEEDED = 0x100000,
 }
 
 /** Why a pod's packet leaves its node with the pod's own address, as a step tells it. Cilium `snat_v4_needs_masquerade`. */
@@ -323,6 +392,7 @@ export const enum MapError {
 export const enum EventType {
   DROP = 1,
   TRACE = 4,
+  TRACE_SOCK = 7,
   /** A map was asked: our own type, beside Cilium's. */
   LOOKUP = 64,
 }
@@ -355,6 +425,9 @@ export const TUNNEL_OVERHEAD = 50;
 /** Source of a packet that a pod sends to itself through a Service: 169.254.42.1. Cilium `IPV4_LOOPBACK`, network order. */
 export const IPV4_LOOPBACK_WORD = 0x012afea9;
 
+/** Ports of NodePort Services. Cilium `NODEPORT_PORT_MIN`, `NODEPORT_PORT_MAX`; Kubernetes `service-node-port-range`. */
+export const NODEPORT_PORT_MIN = 30000;
+export const NODEPORT_PORT_MAX = 32767;
 /** Ports that source NAT takes: those above all NodePorts. Cilium `NODEPORT_PORT_MIN_NAT`, `NODEPORT_PORT_MAX_NAT`. */
 export const NAT_PORT_MIN = 32768;
 export const NAT_PORT_MAX = 65535;

@@ -1,6 +1,7 @@
 /** The module's exports: start-up, the maps, and batches of packets. Numbers are those of `abi.ts`, structs those of `pkg/structs.ts`. */
 import { BATCH_SIZE, EVENT_SIZE, MapId, PACKET_HEADROOM, PACKET_ROOM } from './abi';
 import * as affinity from './lib/affinity';
+import * as auth from './lib/auth';
 import * as ct from './lib/conntrack';
 import * as endpoint from './lib/endpoint';
 import * as fragments from './lib/fragments';
@@ -12,6 +13,7 @@ import { metrics } from './lib/metrics';
 import * as nat from './lib/nat';
 import { Packet } from './lib/packet';
 import { policies } from './lib/policy';
+import * as reverseSk from './lib/reverse-sk';
 import * as trace from './lib/trace';
 import * as arena from './maps/arena';
 import { Capacities } from './maps/capacities';
@@ -42,6 +44,7 @@ export function create(hashSeed: u64, murmurSeed: u32, jhashSeed: u32, jhash6See
   maglev.create(capacities.maglev4 + capacities.maglev6, capacities.maglevTableSize, capacities.maglevBackends);
   affinity.matches.create(capacities.affinityMatch);
   policies.create(capacities.policy);
+  auth.authenticated.create(capacities.auth);
   endpoint.configs.create(capacities.endpointConfig);
   endpoint.nodeConfigs.create(capacities.nodeConfig);
   metrics.create(capacities.metrics);
@@ -67,6 +70,7 @@ function createFamily<A>(): void {
   affinity.clients<A>().create(capacityOf(mapOf<A>(MapId.LB4_AFFINITY)));
   ct.connections<A>().create(capacityOf(mapOf<A>(MapId.CT4)));
   nat.mappings<A>().create(capacityOf(mapOf<A>(MapId.SNAT4)));
+  reverseSk.sockets<A>().create(capacityOf(mapOf<A>(MapId.LB4_REVERSE_SK)));
   fragments.fragments<A>().create(capacityOf(mapOf<A>(MapId.FRAGMENTS4)));
   ipcache<A>().create(capacityOf(mapOf<A>(MapId.IPCACHE4)));
   endpoint.lxc<A>().create(capacityOf(mapOf<A>(MapId.LXC4)));
@@ -175,6 +179,7 @@ function flushFamily<A>(): void {
   nat.mappings<A>().clear();
   affinity.clients<A>().clear();
   fragments.fragments<A>().clear();
+  reverseSk.sockets<A>().clear();
 }
 
 /**

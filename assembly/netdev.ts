@@ -14,9 +14,11 @@ import {
 } from './abi';
 import * as config from './lib/config';
 import * as ct from './lib/conntrack';
+import * as delivery from './lib/delivery';
 import * as dsr from './lib/dsr';
 import * as encap from './lib/encap';
 import * as endpoint from './lib/endpoint';
+import * as firewall from './lib/host-firewall';
 import * as ipcache from './lib/ipcache';
 import * as lb from './lib/lb';
 import { LbService } from './lib/lb';
@@ -24,6 +26,7 @@ import * as masquerade from './lib/masquerade';
 import * as nat from './lib/nat';
 import { Context } from './lib/packet';
 import { parse } from './lib/parse';
+import * as proxy from './lib/proxy';
 import * as route from './lib/route';
 import * as service from './lib/service';
 import * as trace from './lib/trace';
@@ -120,7 +123,33 @@ export function fromHost<A>(ctx: Context<A>): i32 {
     lent = masquerade.asNoted<A>(ctx);
     if (lent < 0) return lent;
   }
+  if (config.has(ConfigFlag.HOST_FIREWALL) && isPod<A>(ctx)) {
+    const next = firewall.egress<A>(ctx);
+    if (next != 0) return next;
+  }
   return route.to<A>(ctx);
+}
+
+/** Whether the packet in hand is for a pod, of this node or another. */
+function isPod<A>(ctx: Context<A>): bool {
+  const info = endpoint.lookup<A>(ctx.daddr, ctx.node);
+  if (info !== null) return !endpoint.isHost(info);
+  const remote = ipcache.lookup<A>(ctx.daddr);
+  return remote !== null && remote.tunnelEndpoint != 0;
+}
+
+/** What a proxy sends on, for whom it speaks (`cil_from_host`, `inherit_identity_from_host`): known by its mark, and routed as the node's. */
+export function fromProxy<A>(ctx: Context<A>): i32 {
+  const result = parse<A>(ctx);
+  ctx.sourceIdentity = proxy.identityOf(ctx.mark);
+  trace.step<A>(ctx, Step.RECEIVE, TracePoint.FROM_PROXY, 0);
+  return result < 0 ? result : route.to<A>(ctx);
+}
+
+/** What is for the node itself, where it has a firewall (`cil_to_host`). */
+export function toHost<A>(ctx: Context<A>): i32 {
+  const result = firewall.ingress<A>(ctx);
+  return result < 0 ? result : delivery.toHost<A>(ctx);
 }
 
 /**
@@ -128,10 +157,15 @@ export function fromHost<A>(ctx: Context<A>): i32 {
  *
  * 1. what the node answers as a Service's backend gets the Service's address back as its source
  * 2. a pod's own packet to where pods' addresses mean nothing goes in the node's name
+ * 3. the node's own passes its firewall; what goes to a pod has done so before
  */
 export function toNetdev<A>(ctx: Context<A>): i32 {
   let kept: u32 = KeptSource.NOT;
   if (ctx.outerDaddr == 0) {
+    if (config.has(ConfigFlag.HOST_FIREWALL) && ctx.sourceIdentity == ReservedIdentity.HOST) {
+      const next = firewall.egress<A>(ctx);
+      if (next != 0) return next;
+    }
     if (ctx.sourceIdentity == ReservedIdentity.HOST && !ctx.snatDone) answer<A>(ctx);
     const result = masquerade.leave<A>(ctx);
     if (result < 0) return result;
@@ -172,5 +206,7 @@ export function wire<A>(ctx: Context<A>): i32 {
   ctx.dsr = false;
   ctx.loopback = false;
   ctx.snatDone = false;
+  ctx.proxied = false;
+  ctx.mark = 0;
   return Program.FROM_NETDEV;
 }

@@ -1,6 +1,7 @@
 /** All maps by number, as the host reaches them: one line a map. */
 import { MapError, MapId } from './abi';
 import { clients, LbAffinityKey, LbAffinityMatch, LbAffinityMatched, LbAffinityValue, matches } from './lib/affinity';
+import { authenticated, AuthInfo, AuthKey } from './lib/auth';
 import { config, RuntimeConfig } from './lib/config';
 import { connections, CtEntry, CtTuple } from './lib/conntrack';
 import {
@@ -36,6 +37,7 @@ import { IpMasq, IpMasqKey, nonMasquerade } from './lib/masquerade';
 import { metrics, MetricsValue } from './lib/metrics';
 import { mappings, NatEntry } from './lib/nat';
 import { policies, PolicyEntry, PolicyKey } from './lib/policy';
+import { ReverseSkEntry, ReverseSkKey, sockets } from './lib/reverse-sk';
 import { ArrayMap } from './maps/array';
 import { HashMap } from './maps/hash';
 import { LpmMap } from './maps/lpm';
@@ -157,6 +159,13 @@ function onFamily<A>(op: MapOp, map: MapId, a: usize, b: usize): usize {
       );
     case MapId.LXC4:
       return onHash<HashMap<EndpointKey<A>, EndpointInfo>, EndpointKey<A>, EndpointInfo>(lxc<A>(), op, a, b);
+    case MapId.LB4_REVERSE_SK:
+      return onHash<LruHashMap<ReverseSkKey<A>, ReverseSkEntry<A>>, ReverseSkKey<A>, ReverseSkEntry<A>>(
+        sockets<A>(),
+        op,
+        a,
+        b,
+      );
     case MapId.NODES4:
       return onHash<HashMap<NodeKey<A>, NodeValue>, NodeKey<A>, NodeValue>(nodes<A>(), op, a, b);
     case MapId.IPMASQ4:
@@ -172,6 +181,8 @@ export function onMap(op: MapOp, map: MapId, a: usize, b: usize): usize {
       return onHash<HashMap<LbAffinityMatch, LbAffinityMatched>, LbAffinityMatch, LbAffinityMatched>(matches, op, a, b);
     case MapId.POLICY:
       return onHash<LpmMap<PolicyKey, PolicyEntry>, PolicyKey, PolicyEntry>(policies, op, a, b);
+    case MapId.AUTH:
+      return onHash<HashMap<AuthKey, AuthInfo>, AuthKey, AuthInfo>(authenticated, op, a, b);
     case MapId.ENDPOINT_CONFIG:
       return onArray<EndpointConfig>(configs, op, a, b);
     case MapId.NODE_CONFIG:

@@ -8,6 +8,7 @@ import * as trace from './lib/trace';
 import * as lxc from './lxc';
 import * as netdev from './netdev';
 import * as overlay from './overlay';
+import * as sock from './sock';
 import { clear } from './wire/records';
 
 /** One program: the next one, an end, or a negated drop reason. */
@@ -27,13 +28,29 @@ function enter<A>(ctx: Context<A>, program: u32): i32 {
       return netdev.fromHost<A>(ctx);
     case Program.WIRE:
       return netdev.wire<A>(ctx);
+    case Program.SOCK_CONNECT:
+      return sock.connect<A>(ctx);
+    case Program.SOCK_RECVMSG:
+      return sock.receive<A>(ctx);
+    case Program.FROM_PROXY:
+      return netdev.fromProxy<A>(ctx);
+    case Program.TO_HOST:
+      return netdev.toHost<A>(ctx);
   }
   return -DropReason.INVALID;
 }
 
 /** Whether a program starts with a frame of which nothing is known yet. */
 function isEntry(program: u32): bool {
-  return program == Program.FROM_CONTAINER || program == Program.FROM_NETDEV || program == Program.FROM_HOST;
+  switch (program) {
+    case Program.FROM_CONTAINER:
+    case Program.FROM_NETDEV:
+    case Program.FROM_HOST:
+    case Program.SOCK_CONNECT:
+    case Program.FROM_PROXY:
+      return true;
+  }
+  return false;
 }
 
 /** Whether a node of that number is there: its programs read its configuration without asking. */
@@ -50,6 +67,7 @@ export function run(packet: Packet): void {
   ctx.family = Family.IPV4;
   ctx.node = packet.node;
   ctx.endpoint = packet.endpoint;
+  ctx.mark = packet.mark;
   let program: u32 = packet.program;
   let next: i32 = isEntry(program) && isNode(ctx.node) ? program : -DropReason.INVALID;
   for (let i = 0; i < MAX_PROGRAMS && next >= 0 && next < Program.DELIVERED; i++) {
@@ -64,18 +82,21 @@ export function run(packet: Packet): void {
   const answered = <i32>ctx.answered;
   const reason = next < 0 ? -next : answered;
   const length = <u32>(ctx.end - ctx.data);
-  metrics.count(reason, program == Program.LXC_POLICY ? 0 : 1, length);
+  const received = program == Program.LXC_POLICY || (program == Program.SOCK_RECVMSG && next == Program.DELIVERED);
+  metrics.count(reason, received ? 0 : 1, length);
   packet.data = <u32>ctx.data;
   packet.length = length;
   packet.node = <u16>ctx.node;
   packet.program = <u16>(next < 0 ? program : answered != 0 ? ctx.answeredBy : next);
-  packet.endpoint = next == Program.DELIVERED ? ctx.endpoint : 0;
+  packet.endpoint = next == Program.DELIVERED || next == Program.PROXY ? ctx.endpoint : 0;
   packet.verdict = -reason;
   packet.answered = answered != 0 && next >= 0 ? next : 0;
   packet.sourceIdentity = ctx.sourceIdentity;
   packet.destinationIdentity = ctx.destinationIdentity;
-  packet.backendId = ctx.backendId;
-  packet.revNatIndex = ctx.revNatIndex;
+  packet.backendId = ctx.sockBackendId != 0 ? ctx.sockBackendId : ctx.backendId;
+  packet.revNatIndex = ctx.sockRevNatIndex != 0 ? ctx.sockRevNatIndex : ctx.revNatIndex;
+  packet.mark = next == Program.PROXY ? ctx.mark : 0;
+  packet.audited = ctx.audited;
 }
 
 function drop(ctx: Context<u32>, reason: u32): void {

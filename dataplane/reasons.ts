@@ -1,5 +1,5 @@
 /** The names and texts of drop reasons and trace points. Cilium `pkg/monitor/api/drop.go`, `types.go`, `api/v1/flow/flow.proto`. */
-import { DropReason, MapId, PolicyMatch, Program, TracePoint } from '../assembly/abi.js';
+import { DropReason, MapId, PolicyMatch, Program, TracePoint, XlatePoint } from '../assembly/abi.js';
 
 export interface Reason {
   readonly code: number;
@@ -10,6 +10,11 @@ export interface Reason {
 }
 
 const REASONS: Readonly<Record<DropReason, readonly [name: string, text: string]>> = {
+  // Hubble has no names for these four: a socket has no packet that a flow could tell of. Cilium `bpf/lib/common.h`.
+  [DropReason.LB_NO_BACKEND_SLOT]: ['LB_NO_BACKEND_SLOT', 'LB, sock cgroup: No backend slot entry found'],
+  [DropReason.LB_NO_BACKEND]: ['LB_NO_BACKEND', 'LB, sock cgroup: No backend entry found'],
+  [DropReason.LB_REVNAT_UPDATE]: ['LB_REVNAT_UPDATE', 'LB, sock cgroup: Reverse entry update failed'],
+  [DropReason.LB_REVNAT_STALE]: ['LB_REVNAT_STALE', 'LB, sock cgroup: Reverse entry stale'],
   [DropReason.INVALID_SIP]: ['INVALID_SOURCE_IP', 'Invalid source ip'],
   [DropReason.POLICY]: ['POLICY_DENIED', 'Policy denied'],
   [DropReason.INVALID]: ['INVALID_PACKET_DROPPED', 'Invalid packet'],
@@ -44,13 +49,19 @@ const REASONS: Readonly<Record<DropReason, readonly [name: string, text: string]
     'First logical datagram fragment not found',
   ],
   [DropReason.NOT_IN_SRC_RANGE]: ['DENIED_BY_LB_SRC_RANGE_CHECK', 'Denied by LB src range check'],
+  [DropReason.PROXY_UNKNOWN_PROTO]: [
+    'PROXY_REDIRECTION_NOT_SUPPORTED_FOR_PROTOCOL',
+    'Proxy redirection not supported for protocol',
+  ],
   [DropReason.POLICY_DENY]: ['POLICY_DENY', 'Policy denied by denylist'],
   [DropReason.VLAN_FILTERED]: ['VLAN_FILTERED', 'VLAN traffic disallowed by VLAN filter'],
+  [DropReason.POLICY_AUTH_REQUIRED]: ['AUTH_REQUIRED', 'Authentication required'],
   [DropReason.DSR_ENCAP_UNSUPP_PROTO]: [
     'UNSUPPORTED_PROTOCOL_FOR_DSR_ENCAP',
     'Unsupported packet protocol for DSR encapsulation',
   ],
   [DropReason.TTL_EXCEEDED]: ['TTL_EXCEEDED', 'TTL exceeded'],
+  [DropReason.NO_NODE_ID]: ['NO_NODE_ID', 'No node ID found'],
   [DropReason.EP_NOT_READY]: ['DROP_EP_NOT_READY', 'Endpoint policy program not available'],
 };
 
@@ -74,6 +85,14 @@ export const POINT_NAMES: Readonly<Record<TracePoint, string>> = {
   [TracePoint.TO_NETWORK]: 'to-network',
 };
 
+/** Cilium `pkg/monitor/datapath_sock_trace.go`. */
+export const XLATE_NAMES: Readonly<Record<XlatePoint, string>> = {
+  [XlatePoint.PRE_DIRECTION_FWD]: 'pre-xlate-fwd',
+  [XlatePoint.POST_DIRECTION_FWD]: 'post-xlate-fwd',
+  [XlatePoint.PRE_DIRECTION_REV]: 'pre-xlate-rev',
+  [XlatePoint.POST_DIRECTION_REV]: 'post-xlate-rev',
+};
+
 /** Cilium `pkg/monitor/api/types.go`, `PolicyMatchType`. */
 export const MATCH_NAMES: Readonly<Record<PolicyMatch, string>> = {
   [PolicyMatch.NONE]: 'none',
@@ -93,9 +112,14 @@ export const PROGRAM_NAMES: Readonly<Record<Program, string>> = {
   [Program.FROM_OVERLAY]: 'cil_from_overlay',
   [Program.FROM_HOST]: 'cil_from_host',
   [Program.WIRE]: 'wire',
+  [Program.SOCK_CONNECT]: 'cil_sock4_connect',
+  [Program.SOCK_RECVMSG]: 'cil_sock4_recvmsg',
+  [Program.FROM_PROXY]: 'cil_from_host',
+  [Program.TO_HOST]: 'cil_to_host',
   [Program.DELIVERED]: 'delivered',
   [Program.HOST]: 'host',
   [Program.WORLD]: 'world',
+  [Program.PROXY]: 'proxy',
 };
 
 /** Cilium's names of the maps; ours, where Cilium has a compiled-in constant or nothing, are without its prefix. */
@@ -127,8 +151,11 @@ export const MAP_NAMES: Readonly<Record<Exclude<MapId, MapId.COUNT>, string>> = 
   [MapId.NODES6]: 'nodes',
   [MapId.IPMASQ4]: 'cilium_ipmasq_v4',
   [MapId.IPMASQ6]: 'cilium_ipmasq_v6',
+  [MapId.LB4_REVERSE_SK]: 'cilium_lb4_reverse_sk',
+  [MapId.LB6_REVERSE_SK]: 'cilium_lb6_reverse_sk',
   [MapId.AFFINITY_MATCH]: 'cilium_lb_affinity_match',
   [MapId.POLICY]: 'cilium_policy_v2',
+  [MapId.AUTH]: 'cilium_auth_map',
   [MapId.ENDPOINT_CONFIG]: 'endpoint_config',
   [MapId.NODE_CONFIG]: 'node_config',
   [MapId.RUNTIME_CONFIG]: 'cilium_runtime_config',

@@ -45,6 +45,10 @@ export interface Settings {
   'maglev.tableSize': number;
   undeclaredNamespaces: 'plain' | 'unknown';
   unreportedReadiness: 'ready' | 'unknown';
+  socketLB: boolean | 'hostNamespaceOnly';
+  policyAuditMode: boolean;
+  hostFirewall: boolean;
+  allowLocalhost: 'auto' | 'always' | 'policy';
   clusterDomain: string;
 }
 
@@ -56,7 +60,7 @@ interface Setting<Key extends keyof Settings> {
   readonly schema: Readonly<Record<string, unknown>>;
 }
 
-function oneOf<T extends string | number>(
+function oneOf<T extends string | number | boolean>(
   ...values: readonly T[]
 ): Pick<Setting<never>, 'schema'> & { read: (value: unknown) => T | null } {
   return {
@@ -255,6 +259,29 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
     description: 'A pod without a reported state is ready, or its readiness is not known (`unknown`).',
     ...oneOf('ready', 'unknown'),
   },
+  socketLB: {
+    default: false,
+    description:
+      'Whether Services are translated where sockets are connected, before any packet: of pods and nodes, or of nodes alone (`hostNamespaceOnly`).',
+    ...oneOf<Settings['socketLB']>(false, true, 'hostNamespaceOnly'),
+    schema: { type: ['boolean', 'string'], enum: [false, true, 'hostNamespaceOnly'] },
+  },
+  policyAuditMode: {
+    default: false,
+    description: 'Whether what policies refuse passes all the same, and is only told of.',
+    ...flag,
+  },
+  hostFirewall: {
+    default: false,
+    description: 'Whether policies can hold for the nodes themselves.',
+    ...flag,
+  },
+  allowLocalhost: {
+    default: 'auto',
+    description:
+      'Whether a pod’s own node always reaches it (`always`, and `auto` in Kubernetes), or only where a policy lets it (`policy`).',
+    ...oneOf('auto', 'always', 'policy'),
+  },
   clusterDomain: {
     default: 'cluster.local',
     description: 'The DNS domain of the cluster.',
@@ -265,6 +292,9 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
 
 /** Whether kube-proxy translates Services, by whatever means. */
 export const isKubeProxy = ({ engine }: Settings): boolean => engine !== 'cilium';
+
+/** Whether Services are translated on sockets: of Cilium's own alone. */
+export const hasSocketLB = (settings: Settings): boolean => settings.socketLB !== false && !isKubeProxy(settings);
 
 export const DEFAULT_SETTINGS = Object.fromEntries(
   Object.entries(SETTINGS).map(([key, setting]) => [key, setting.default]),

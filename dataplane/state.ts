@@ -48,9 +48,9 @@ export class Engine {
     const { manifests, settings, loader } = this;
     if (this.state?.generation === manifests.generation) return this.state;
     const cluster = buildCluster(manifests.objects, settings);
-    const all = policiesOf(cluster);
+    const all = policiesOf(cluster, settings);
     const identities = buildIdentities(cluster, all, settings);
-    const policies = this.compiler.compile(all, identities, settings);
+    const policies = this.compiler.compile(all, cluster.nodes, identities, settings);
     const desired = this.desirer.desire(cluster, identities, policies, settings);
     const report = loader.load(desired, settings['maglev.tableSize']);
     const podsByEndpoint = new Map([...desired.endpointIds].map(([pod, id]) => [id, pod]));

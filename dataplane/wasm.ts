@@ -51,6 +51,8 @@ export interface PacketIn {
   /** A `Program`: where the packet enters. */
   readonly program: number;
   readonly endpoint: number;
+  /** A `Mark`, of what a proxy sends; 0 unless given. */
+  readonly mark?: number;
 }
 
 export interface PacketOut {
@@ -66,6 +68,10 @@ export interface PacketOut {
   readonly destinationIdentity: number;
   /** Where the ICMP error ended that told the sender of the drop, a `Program`; `frame` then is that error. 0 for none. */
   readonly answered: number;
+  /** A `Mark`, of what goes to a proxy; else 0. */
+  readonly mark: number;
+  /** The `DropReason` in spite of which it passed a policy, and above it the `CtDirection` of that; 0 for none. */
+  readonly audited: number;
   readonly frame: Uint8Array;
 }
 
@@ -156,7 +162,7 @@ export class Datapath {
   process(packets: readonly PacketIn[]): PacketOut[] {
     const count = Math.min(packets.length, BATCH_SIZE);
     for (let i = 0; i < count; i++) {
-      const { frame, node, program, endpoint } = packets[i]!;
+      const { frame, node, program, endpoint, mark = 0 } = packets[i]!;
       const data = this.wasm.frames() + i * PACKET_ROOM + PACKET_HEADROOM;
       const length = Math.min(frame.length, PACKET_ROOM - 2 * PACKET_HEADROOM);
       this.bytes.set(frame.subarray(0, length), data);
@@ -166,6 +172,7 @@ export class Datapath {
         node,
         program,
         endpoint,
+        mark,
         verdict: 0,
       });
     }
@@ -182,6 +189,8 @@ export class Datapath {
         sourceIdentity,
         destinationIdentity,
         answered,
+        mark,
+        audited,
         data,
         length,
       } = packet;
@@ -196,6 +205,8 @@ export class Datapath {
         sourceIdentity,
         destinationIdentity,
         answered,
+        mark,
+        audited,
         frame,
       };
     });

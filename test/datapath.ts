@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Datapath, type Sizes } from '../dataplane/wasm.js';
 
-const FLOWS = { conntrack: 256, snat: 64, affinity: 64, fragments: 64 };
+const FLOWS = { conntrack: 256, snat: 64, affinity: 64, fragments: 64, reverseSk: 64 };
 const LOADED = {
   services: 256,
   backends: 256,
@@ -29,6 +29,7 @@ export const SMALL: Sizes = {
   ...both(LOADED),
   affinityMatch: 64,
   policy: 256,
+  auth: 16,
   endpointConfig: 64,
   nodeConfig: 8,
   runtimeConfig: 1,

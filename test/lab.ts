@@ -2,10 +2,11 @@
 import { parseAddress } from '../dataplane/addresses.js';
 import { tupleOf, type Tuple } from '../dataplane/packet.js';
 import { formatAddress } from '../dataplane/addresses.js';
-import { Program } from '../assembly/abi.js';
+import { MapId, Program } from '../assembly/abi.js';
+import { PolicyEntry, PolicyKey } from '../pkg/structs.js';
 import { DEFAULT_SETTINGS, type Settings } from '../dataplane/settings.js';
 import { Engine, type State } from '../dataplane/state.js';
-import type { PacketOut } from '../dataplane/wasm.js';
+import { encode, type PacketOut } from '../dataplane/wasm.js';
 import { modules } from './datapath.js';
 
 export const TWO_NODES = `
@@ -49,6 +50,41 @@ export class Lab {
     return loader.current.process([
       { frame, node: 0, program: Program.FROM_CONTAINER, endpoint: desired.endpointIds.get(sender)! },
     ])[0]!;
+  }
+
+  /** A socket is connected, of a pod or of a node's own; `frame` stands for the first packet that it is going to send. */
+  connect(from: string, frame: Uint8Array): PacketOut {
+    const { cluster, desired, loader } = this.state;
+    const sender = cluster.pods.find(({ name }) => name === from);
+    const endpoint = sender ? desired.endpointIds.get(sender)! : 0;
+    const node = cluster.nodes.find(({ name }) => name === from)?.index ?? 0;
+    return loader.current.process([{ frame, node, program: Program.SOCK_CONNECT, endpoint }])[0]!;
+  }
+
+  /** A node's own process sends a frame. */
+  host(node: string, frame: Uint8Array): PacketOut {
+    const { index } = this.state.cluster.nodes.find(({ name }) => name === node)!;
+    return this.state.loader.current.process([{ frame, node: index, program: Program.FROM_HOST, endpoint: 0 }])[0]!;
+  }
+
+  /** The proxy of a node sends a frame, with a mark. */
+  proxy(node: string, frame: Uint8Array, mark: number): PacketOut {
+    const { index } = this.state.cluster.nodes.find(({ name }) => name === node)!;
+    const packet = { frame, node: index, program: Program.FROM_PROXY, endpoint: 0, mark };
+    return this.state.loader.current.process([packet])[0]!;
+  }
+
+  /** An entry of a pod's policy, put there by hand. */
+  policy(of: string, key: Partial<PolicyKey>, entry: Partial<PolicyEntry>): void {
+    const { cluster, identities, policies, loader } = this.state;
+    const identity = identities.ofPod.get(cluster.pods.find(({ name }) => name === of)!)!;
+    const policyId = policies.ofIdentity.get(identity)!.id;
+    loader.current.update(MapId.POLICY, encode(PolicyKey, { policyId, ...key }), encode(PolicyEntry, entry));
+  }
+
+  identity(of: string): number {
+    const { cluster, identities } = this.state;
+    return identities.ofPod.get(cluster.pods.find(({ name }) => name === of)!)!.number;
   }
 
   /** A frame arrives at a node from outside. */

@@ -6,11 +6,27 @@ import { mapOf } from '../wire/address';
 import * as ct from './conntrack';
 import * as trace from './trace';
 
-/** Cilium `struct lb4_affinity_key`, `lb6_affinity_key`, of clients known by their address. */
+/** Cilium `struct lb4_affinity_key`, `lb6_affinity_key`. */
 @unmanaged
 export class LbAffinityKey<A> {
+  /** Of the client; or the number of its network namespace. */
   address: A;
-  revNatIndex: u32;
+  revNatIndex: u16;
+  /** 1 for a client known by its network namespace. */
+  netnsCookie: u8;
+  pad: u8;
+
+  /** `netns` is 0 for a client known by its address. */
+  @inline
+  set(client: A, netns: u32, revNatIndex: u32): void {
+    this.address = client;
+    if (netns != 0) {
+      if (isVector<A>()) this.address = i64x2(netns, 0);
+      else this.address = <A>netns;
+    }
+    const cookie: u32 = netns != 0 ? 1 : 0;
+    store<u32>(changetype<usize>(this) + offsetof<LbAffinityKey<A>>('revNatIndex'), revNatIndex | (cookie << 16));
+  }
 }
 
 /** Cilium `struct lb_affinity_val`. */
@@ -51,10 +67,9 @@ function scratch<A>(): LbAffinityKey<A> {
 const match = changetype<LbAffinityMatch>(memory.data(offsetof<LbAffinityMatch>(), 16));
 
 /** The backend that a client had within the Service's timeout, in seconds, if the Service still has it (`lb4_affinity_backend_id`); 0 for none. */
-export function recall<A>(client: A, revNatIndex: u32, timeout: u32): u32 {
+export function recall<A>(client: A, netns: u32, revNatIndex: u32, timeout: u32): u32 {
   const key = scratch<A>();
-  key.address = client;
-  key.revNatIndex = revNatIndex;
+  key.set(client, netns, revNatIndex);
   const value = clients<A>().touch(key);
   trace.lookup<LbAffinityKey<A>, LbAffinityValue>(mapOf<A>(MapId.LB4_AFFINITY), key, value);
   if (value === null || value.lastUsed + timeout <= ct.now) return 0;
@@ -64,10 +79,9 @@ export function recall<A>(client: A, revNatIndex: u32, timeout: u32): u32 {
 }
 
 /** Notes that a client has a backend now (`lb4_update_affinity`). */
-export function remember<A>(client: A, revNatIndex: u32, backendId: u32): void {
+export function remember<A>(client: A, netns: u32, revNatIndex: u32, backendId: u32): void {
   const key = scratch<A>();
-  key.address = client;
-  key.revNatIndex = revNatIndex;
+  key.set(client, netns, revNatIndex);
   const at = clients<A>().admit(key);
   if (at == 0) return;
   const value = changetype<LbAffinityValue>(at);

@@ -235,6 +235,7 @@ function learn<A>(ctx: Context<A>, entry: CtEntry): void {
   ctx.loopback = (entry.flags & CtFlag.LB_LOOPBACK) != 0;
   ctx.nodePort = (entry.flags & CtFlag.NODE_PORT) != 0;
   ctx.dsr = (entry.flags & CtFlag.DSR_INTERNAL) != 0;
+  ctx.proxied = (entry.flags & CtFlag.PROXY_REDIRECT) != 0;
 }
 
 /**

@@ -97,11 +97,19 @@ function toNode<A>(ctx: Context<A>, info: RemoteEndpointInfo): i32 {
   return Program.TO_NETDEV;
 }
 
+/** Hands the packet to the node's own processes. */
+export function toHost<A>(ctx: Context<A>): i32 {
+  trace.step<A>(ctx, Step.DELIVER, TracePoint.TO_HOST, 0);
+  ctx.endpoint = 0;
+  return has(ConfigFlag.SOCKET_LB) ? Program.SOCK_RECVMSG : Program.HOST;
+}
+
 /** Leaves the packet to the node's stack: for the node itself, or to be routed out. */
 export function toStack<A>(ctx: Context<A>, isHost: bool): i32 {
   if (isHost) {
-    trace.step<A>(ctx, Step.DELIVER, TracePoint.TO_HOST, 0);
-    return Program.HOST;
+    if (!has(ConfigFlag.HOST_FIREWALL)) return toHost<A>(ctx);
+    ctx.endpoint = 0;
+    return Program.TO_HOST;
   }
   if (isTooBig<A>(ctx, config.mtu)) return fragmentationNeeded<A>(ctx, config.mtu);
   trace.step<A>(ctx, Step.ROUTE, TracePoint.TO_STACK, 0);

@@ -54,7 +54,8 @@ export class NodeConfig {
   ipv6: be128;
   mac: u64;
   ipv4: be32;
-  pad: u32;
+  /** The policy of the node itself, where nodes have a firewall; 0 for none. */
+  policyId: u32;
 
   /** The address of a family. */
   address<A>(): A {

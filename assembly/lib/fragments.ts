@@ -1,5 +1,5 @@
 /** Fragments: the ports of a packet's first piece, kept for the pieces after it. Cilium `bpf/lib/ipfrag.h`, map cilium_ipv4_frag_datagrams. */
-import { ConfigFlag, DropReason, MapId } from '../abi';
+import { ConfigFlag, DropReason, MapId, Program } from '../abi';
 import { LruHashMap } from '../maps/lru';
 import { mapOf } from '../wire/address';
 import { be16 } from '../wire/bytes';
@@ -60,7 +60,7 @@ function keyOf<A>(ctx: Context<A>): FragmentKey<A> {
 
 /** Keeps the ports of the first piece in hand. 0, or negated FRAG_NOSUPPORT where fragments are not tracked. */
 export function remember<A>(ctx: Context<A>): i32 {
-  if (!config.has(ConfigFlag.TRACK_FRAGMENTS)) return -DropReason.FRAG_NOSUPPORT;
+  if (!config.has(ConfigFlag.TRACK_FRAGMENTS)) return untracked<A>(ctx);
   const at = fragments<A>().admit(keyOf(ctx));
   if (at == 0) return 0;
   const kept = changetype<FragmentPorts>(at);
@@ -72,7 +72,7 @@ export function remember<A>(ctx: Context<A>): i32 {
 /** Gives the later piece in hand the ports of its first. 0, or negated FRAG_NOT_FOUND, FRAG_NOSUPPORT. */
 export function recall<A>(ctx: Context<A>): i32 {
   ctx.l4 = 0;
-  if (!config.has(ConfigFlag.TRACK_FRAGMENTS)) return -DropReason.FRAG_NOSUPPORT;
+  if (!config.has(ConfigFlag.TRACK_FRAGMENTS)) return untracked<A>(ctx);
   const key = keyOf(ctx);
   const kept = fragments<A>().touch(key);
   trace.lookup<FragmentKey<A>, FragmentPorts>(mapOf<A>(MapId.FRAGMENTS4), key, kept);
@@ -95,4 +95,13 @@ export function collect<A>(places: u32): u32 {
     removed++;
   }
   return removed;
+}
+
+/** A piece where none is tracked: a pod sends none; one that arrives has no ports, and only rules without any let it. */
+function untracked<A>(ctx: Context<A>): i32 {
+  if (ctx.program == Program.FROM_CONTAINER) return -DropReason.FRAG_NOSUPPORT;
+  ctx.l4 = 0;
+  ctx.ports = 0;
+  ctx.quoted = 0;
+  return 0;
 }

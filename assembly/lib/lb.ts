@@ -174,6 +174,15 @@ export function lookupService<A>(ctx: Context<A>, external: bool): LbService {
   return findService<A>(ctx.daddr, ctx.dport, ctx.protocol, 0, ctx.scope);
 }
 
+/** The frontend with an address and port, network order, as clients within the cluster find it (`lb4_lookup_service` with `east_west`); null for none. */
+export function lookupFrontend<A>(ctx: Context<A>, address: A, port: u32): LbService {
+  ctx.scope = 0;
+  const service = findService<A>(address, port, ctx.protocol, 0, 0);
+  if (service === null || !isLocal(service, false)) return service;
+  ctx.scope = (LbScope.INTERNAL << 8) | (ctx.node << 16);
+  return findService<A>(address, port, ctx.protocol, 0, ctx.scope);
+}
+
 /** Whether a Service that takes clients from some prefixes only, or keeps some out, takes this one (`lb4_src_range_ok`). */
 export function takes<A>(ctx: Context<A>, service: LbService): bool {
   if ((service.flags & SvcFlag.SOURCE_RANGE) == 0) return true;
@@ -193,14 +202,14 @@ function lookupBackend<A>(backendId: u32): LbBackend<A> {
   return backend;
 }
 
-/** The backend in a slot, 0 when the slot is missing. */
-function backendInSlot<A>(ctx: Context<A>, slot: u32): u32 {
-  const entry = findService<A>(ctx.daddr, ctx.dport, ctx.protocol, slot, ctx.scope);
+/** The backend in a slot of the frontend at `address`, 0 when the slot is missing. */
+function backendInSlot<A>(ctx: Context<A>, address: A, slot: u32): u32 {
+  const entry = findService<A>(address, ctx.dport, ctx.protocol, slot, ctx.scope);
   return entry === null ? 0 : entry.backendId;
 }
 
 /** Picks a backend for a new flow (`lb4_select_backend_id`). 0 when the maps hold none. */
-function selectBackend<A>(ctx: Context<A>, service: LbService): u32 {
+function selectBackend<A>(ctx: Context<A>, service: LbService, address: A): u32 {
   const sticky = (service.flags & SvcFlag.AFFINITY) != 0;
   if (service.backendId >>> 24 == LbAlgorithm.MAGLEV) {
     const backendId = maglev.select<A>(ctx, service.revNatIndex, sticky);
@@ -209,7 +218,7 @@ function selectBackend<A>(ctx: Context<A>, service: LbService): u32 {
   // Cilium draws a random slot. A hash of the flow spreads as well, and the same packet gets the same answer.
   spread.address = folded<A>(ctx.saddr);
   spread.flow = (sticky ? 0 : ctx.ports) ^ (ctx.protocol << 8);
-  return backendInSlot<A>(ctx, 1 + (hashOf<Spread>(changetype<usize>(spread)) % service.count));
+  return backendInSlot<A>(ctx, address, 1 + (hashOf<Spread>(changetype<usize>(spread)) % service.count));
 }
 
 @unmanaged
@@ -229,17 +238,21 @@ function keptBackend<A>(ctx: Context<A>, flow: CtEntry): LbBackend<A> {
   return backend;
 }
 
-/** A backend for a new flow: the client's own, where the Service keeps clients to one, else one that is picked; null for none. */
-function newBackend<A>(ctx: Context<A>, service: LbService): LbBackend<A> {
+/**
+ * A backend for a new flow to the frontend at `address`: the client's own, where the Service keeps clients to one, else one
+ * that is picked; null for none. Clients are known by the number of their network namespace, or with 0 by their address.
+ * Leaves in `ctx` the backend that was found in the Service's slots, also where there is no such backend.
+ */
+export function newBackend<A>(ctx: Context<A>, service: LbService, address: A, netns: u32): LbBackend<A> {
   const sticky = (service.flags & SvcFlag.AFFINITY) != 0;
-  let backendId = sticky ? affinity.recall<A>(ctx.saddr, service.revNatIndex, service.affinityTimeout) : 0;
+  let backendId = sticky ? affinity.recall<A>(ctx.saddr, netns, service.revNatIndex, service.affinityTimeout) : 0;
   let backend = changetype<LbBackend<A>>(0);
   if (backendId != 0) {
     backend = lookupBackend<A>(backendId);
     if (backend !== null && backend.state != <u8>BackendState.ACTIVE) backend = changetype<LbBackend<A>>(0);
   }
   if (backend === null) {
-    backendId = selectBackend<A>(ctx, service);
+    backendId = selectBackend<A>(ctx, service, address);
     backend = lookupBackend<A>(backendId);
   }
   ctx.backendId = backendId;
@@ -258,7 +271,7 @@ export function local<A>(ctx: Context<A>, service: LbService): i32 {
   let backend = flow === null ? changetype<LbBackend<A>>(0) : keptBackend<A>(ctx, flow);
   if (backend === null) {
     if (service.count == 0) return -DropReason.NO_SERVICE;
-    backend = newBackend<A>(ctx, service);
+    backend = newBackend<A>(ctx, service, ctx.daddr, 0);
     if (backend === null) return -DropReason.NO_SERVICE;
     if (flow !== null) flow.backendId = ctx.backendId;
     else {
@@ -266,7 +279,7 @@ export function local<A>(ctx: Context<A>, service: LbService): i32 {
       if (result < 0) return result;
     }
   }
-  if ((service.flags & SvcFlag.AFFINITY) != 0) affinity.remember<A>(ctx.saddr, revNatIndex, ctx.backendId);
+  if ((service.flags & SvcFlag.AFFINITY) != 0) affinity.remember<A>(ctx.saddr, 0, revNatIndex, ctx.backendId);
   // kube-proxy masquerades what comes back to its sender instead.
   ctx.loopback = ctx.saddr == backend.address && !config.has(ConfigFlag.SERVICE_MASQUERADE);
   rewrite.tuple<A>(
@@ -285,7 +298,7 @@ export function local<A>(ctx: Context<A>, service: LbService): i32 {
  */
 export function localTo<A>(ctx: Context<A>, service: LbService, address: A): bool {
   for (let slot: u32 = 1; slot <= <u32>service.count; slot++) {
-    const backendId = backendInSlot<A>(ctx, slot);
+    const backendId = backendInSlot<A>(ctx, ctx.daddr, slot);
     const backend = lookupBackend<A>(backendId);
     if (backend === null || backend.address != address) continue;
     ctx.revNatIndex = service.revNatIndex;

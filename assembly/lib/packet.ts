@@ -12,7 +12,7 @@ export class Packet {
   node: u16;
   /** Where it enters: a `Program`. Afterwards where it ended: a `Program` from DELIVERED on, or the one that dropped it. */
   program: u16;
-  /** The endpoint that sent it (FROM_CONTAINER); afterwards the one it was delivered to, or 0. */
+  /** The endpoint that sent it (FROM_CONTAINER); afterwards the one it was delivered to, or whose policy names a proxy (PROXY), or 0. */
   endpoint: u32;
   /** 0, or a negated `DropReason`. */
   verdict: i32;
@@ -24,6 +24,10 @@ export class Packet {
   revNatIndex: u32;
   /** Where the ICMP error ended that told the sender of the drop, a `Program`; the frame then is that error. 0 for none. */
   answered: u32;
+  /** A `Mark`: of what a proxy sends (FROM_PROXY); afterwards of what goes to one (PROXY). */
+  mark: u32;
+  /** The `DropReason` in spite of which it passed a policy, and above it the `CtDirection` of that; 0 for none. */
+  audited: u32;
 }
 
 /**
@@ -76,6 +80,8 @@ export class Context<A> {
   masquerade: bool;
   /** It did: its source is not looked at again (`ctx_snat_done`). */
   snatDone: bool;
+  /** A proxy stands in the connection (`proxy_redirect`). */
+  proxied: bool;
   /** Scope and node of the Service's entries that hold for this packet, as they lie in `LbKey`. */
   scope: u32;
   /** The addresses around it while it is encapsulated. */
@@ -85,6 +91,12 @@ export class Context<A> {
   /** The reason of which the sender is told by the ICMP error that took the packet's place, and the program that sent it; 0 for none. */
   answered: u32;
   answeredBy: u32;
+  /** As in `Packet`. */
+  mark: u32;
+  audited: u32;
+  /** The backend that its socket was connected to, and the Service that lent it; 0 for none. */
+  sockBackendId: u32;
+  sockRevNatIndex: u32;
   /** Of an ICMP error, the packet that it quotes: its IP and transport headers, and its tuple. 0 for any other packet. */
   quoted: usize;
   quotedL4: usize;

@@ -1,8 +1,11 @@
 /** The policymap and how it decides. Cilium `bpf/lib/policy.h`. */
-import { CtDirection, DropReason, MapId, PolicyMatch, Step } from '../abi';
+import { ConfigFlag, CtDirection, DropReason, MapId, PolicyBit, PolicyMatch, Step } from '../abi';
 import { LpmMap } from '../maps/lpm';
 import { be16, ntohl } from '../wire/bytes';
-import { Context, icmpOf } from './packet';
+import { IcmpType, Unreachable } from '../wire/icmp';
+import * as auth from './auth';
+import * as config from './config';
+import { Context, Fragmented, icmpOf } from './packet';
 import * as trace from './trace';
 
 /** Bits of protocol and port that a prefix may cover. */
@@ -62,8 +65,11 @@ export class PolicyEntry {
   proxyPort: be16;
   deny: u8;
   proxyPortPriority: u8;
+  /** Bits of `AuthType`: how both ends must have authenticated. */
+  authType: u8;
+  pad: u8;
   /** Number under which the control plane remembers why the entry is there. */
-  cookie: u32;
+  cookie: u16;
 }
 
 export const policies = changetype<LpmMap<PolicyKey, PolicyEntry>>(
@@ -88,35 +94,69 @@ function matchOf(l3: bool, length: u32): PolicyMatch {
 }
 
 /**
- * Whether `policyId` lets the packet in hand pass to or from `identity` (`__policy_can_access`). `egress` is 1 when the
- * endpoint sends. 0, or negated POLICY_DENY when an entry denies, or negated POLICY when none matches. Of the best entry
- * for the identity and the best for any:
+ * Whether `policyId` lets the packet in hand pass to or from `identity` (`__policy_can_access`), with `local` that of the
+ * endpoint itself. Of the best entry for the identity and the best for any:
  *
  * 1. one that denies
  * 2. the one with the higher proxy port priority
  * 3. the one with the longer prefix of protocol and port
  * 4. the one for the identity
+ *
+ * 0, or the port of a proxy that is to decide (network order), or negated POLICY_DENY when the entry denies, POLICY when none
+ * matches (FRAG_NOSUPPORT for a piece whose ports are not known), POLICY_AUTH_REQUIRED, NO_NODE_ID when both ends should have
+ * authenticated. With POLICY_AUDIT set it is 0 where it would be negative, and the reason is kept in `ctx`.
  */
-export function canAccess<A>(ctx: Context<A>, policyId: u32, identity: u32, egress: u32): i32 {
-  // A rule for ICMP names its type, which takes the port's place.
-  const dport = ctx.protocol == icmpOf<A>() ? ctx.icmpType << 8 : ctx.dport;
+export function canAccess<A>(ctx: Context<A>, policyId: u32, direction: CtDirection, local: u32, identity: u32): i32 {
+  let match: PolicyMatch = PolicyMatch.NONE;
+  let dport = ctx.dport;
+  let result: i32 = 0;
+  if (ctx.protocol == icmpOf<A>()) {
+    if (isFragNeeded<A>(ctx)) return decided<A>(ctx, direction, match, 0);
+    // A rule for ICMP names its type, which takes the port's place.
+    dport = ctx.icmpType << 8;
+  }
+  const egress: u32 = direction == CtDirection.EGRESS ? 1 : 0;
   const traffic = egress | (ctx.protocol << 8) | (dport << 16);
   const l3 = specific.find(policyId, identity, traffic);
   const l4 = wildcard.find(policyId, 0, traffic);
-  let match: PolicyMatch = PolicyMatch.NONE;
-  let result: i32 = -DropReason.POLICY;
   if (l3 !== null || l4 !== null) {
     const useL3 = l4 === null || (l3 !== null && prefers(l3, specific.prefixLength, l4, wildcard.prefixLength));
     match = matchOf(useL3, useL3 ? specific.prefixLength : wildcard.prefixLength);
-    result = (useL3 ? l3 : l4).deny ? -DropReason.POLICY_DENY : 0;
+    const entry = useL3 ? l3 : l4;
+    const other = useL3 ? l4 : l3;
+    const type = auth.required(entry.authType, other === null ? 0 : other.authType);
+    if (entry.deny) result = -DropReason.POLICY_DENY;
+    else if (type != 0) result = auth.check<A>(ctx, direction, local, identity, type);
+    if (result == 0) result = entry.proxyPort;
+  } else result = isUntracked<A>(ctx) ? -DropReason.FRAG_NOSUPPORT : -DropReason.POLICY;
+  return decided<A>(ctx, direction, match, result);
+}
+
+/** Tells what was decided, and lets it pass all the same where policies are only tried out. */
+function decided<A>(ctx: Context<A>, direction: CtDirection, match: PolicyMatch, result: i32): i32 {
+  const reason: u32 = result < 0 ? -result : 0;
+  const audited = result < 0 && config.has(ConfigFlag.POLICY_AUDIT);
+  if (audited) {
+    ctx.audited = reason | ((<u32>direction) << 8);
+    result = 0;
   }
-  trace.step<A>(
-    ctx,
-    Step.POLICY,
-    trace.NO_POINT,
-    match | ((egress == 0 ? CtDirection.INGRESS : CtDirection.EGRESS) << 8) | ((<u32>-result) << 16),
-  );
+  const bits: u32 = (audited ? PolicyBit.AUDITED : 0) | (result > 0 ? PolicyBit.REDIRECTED : 0);
+  trace.step<A>(ctx, Step.POLICY, trace.NO_POINT, match | ((<u32>direction) << 8) | (reason << 16) | bits);
   return result;
+}
+
+/** Whether the packet in hand tells its receiver to send smaller ones: without that, paths with a small MTU go silent. RFC 1191. */
+function isFragNeeded<A>(ctx: Context<A>): bool {
+  if (isVector<A>()) return false;
+  return (
+    ctx.icmp == (IcmpType.DEST_UNREACH | (Unreachable.FRAGMENTATION_NEEDED << 8)) &&
+    config.has(ConfigFlag.ALLOW_ICMP_FRAG_NEEDED)
+  );
+}
+
+/** Whether the packet in hand is a piece whose ports nobody kept: its tuple has none. */
+function isUntracked<A>(ctx: Context<A>): bool {
+  return ctx.fragmented != Fragmented.NOT && !config.has(ConfigFlag.TRACK_FRAGMENTS);
 }
 
 function prefers(l3: PolicyEntry, l3Length: u32, l4: PolicyEntry, l4Length: u32): bool {

@@ -7,14 +7,14 @@ import { RingBuffer } from '../maps/ring';
 import { be128, be16, be32 } from '../wire/bytes';
 import { Context } from './packet';
 
-/** Cilium `struct trace_notify` and `struct drop_notify` in one, with the tuple in place of captured bytes. */
+/** Cilium `struct trace_notify`, `struct drop_notify` and `struct trace_sock_notify` in one, with the tuple in place of captured bytes. */
 @unmanaged
 export class TraceNotify {
-  /** An `EventType`: TRACE or DROP. */
+  /** An `EventType`: TRACE, DROP or TRACE_SOCK. */
   type: u8;
   /** A `Step`. */
   step: u8;
-  /** A `TracePoint`, or 255 where Cilium observes nothing. */
+  /** A `TracePoint`, or 255 where Cilium observes nothing; of TRACE_SOCK, an `XlatePoint`. */
   point: u8;
   /** A `Program`. */
   program: u8;
@@ -22,7 +22,7 @@ export class TraceNotify {
   /** A `CtStatus`. */
   ctStatus: u8;
   protocol: u8;
-  /** What the step says beside: a `DropReason` (DROP), a `PolicyMatch` (POLICY), a VNI (ENCAP, DECAP), a backend (LB). */
+  /** What the step says beside: a `DropReason` (DROP), a decision (POLICY), a VNI (ENCAP, DECAP), a backend (LB), a port (PROXY). */
   info: u32;
   sourceIdentity: u32;
   destinationIdentity: u32;
@@ -75,6 +75,12 @@ export function enable(on: bool): void {
 export function step<A>(ctx: Context<A>, step: Step, point: u32, info: u32): void {
   if (!isDefined(TRACE)) return;
   if (enabled) record<A>(ctx, EventType.TRACE, step, point, info);
+}
+
+/** Records where a socket's address is looked at. `point` is an `XlatePoint`. */
+export function sock<A>(ctx: Context<A>, point: u32): void {
+  if (!isDefined(TRACE)) return;
+  if (enabled) record<A>(ctx, EventType.TRACE_SOCK, Step.SOCK, point, 0);
 }
 
 /** Records that the packet was dropped. `reason` is a `DropReason`. */

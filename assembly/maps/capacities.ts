@@ -27,8 +27,11 @@ export class Capacities {
   nodes6: u32;
   ipmasq4: u32;
   ipmasq6: u32;
+  reverseSk4: u32;
+  reverseSk6: u32;
   affinityMatch: u32;
   policy: u32;
+  auth: u32;
   endpointConfig: u32;
   nodeConfig: u32;
   runtimeConfig: u32;

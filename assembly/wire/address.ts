@@ -22,6 +22,12 @@ export function loopback<A>(): A {
   return <A>IPV4_LOOPBACK_WORD;
 }
 
+/** Whether an address is that of whoever asks: 127.0.0.0/8, ::1. */
+export function isLoopback<A>(address: A): bool {
+  if (isVector<A>()) return address == i64x2(0, 0x0100000000000000);
+  return ((<u32>address) & 0xff) == 127;
+}
+
 /** Of a pair of maps, one a family, the one that holds this family's entries. `map` is that of IPv4; IPv6's is next to it. */
 export function mapOf<A>(map: MapId): MapId {
   return isVector<A>() ? map + 1 : map;

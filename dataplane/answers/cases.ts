@@ -26,6 +26,7 @@ import {
   type Probe,
   type Sender,
 } from './probe.js';
+import type { Decision } from './proxy.js';
 import type { Target } from './refs.js';
 import type { Traffic } from './traffic.js';
 
@@ -279,9 +280,9 @@ const backendClass = (state: State, { pod, address, port }: ClusterBackend, byNo
  * backend was picked once, unless the question names its source port. A kind that no port leads to (a Service with
  * sessionAffinity looks at the client's address alone) is asked without the Service: its policies answer the same.
  */
-export function settle(state: State, cases: readonly Probe[], fixed: boolean): Outcome[] {
+export function settle(state: State, cases: readonly Probe[], fixed: boolean, proxy: Decision): Outcome[] {
   const outcomes: Outcome[] = [];
-  for (const outcome of run(state, cases)) {
+  for (const outcome of run(state, cases, proxy)) {
     outcomes.push(outcome);
     const { probe, frontend, backend } = outcome;
     if (fixed || !frontend || !backend) continue;
@@ -293,7 +294,7 @@ export function settle(state: State, cases: readonly Probe[], fixed: boolean): O
       const more = Array.from({ length: 64 }, (_, i) =>
         withSourcePort(probe, 20000 + ((probe.tuple.sourcePort + tried + i) % 40000)),
       );
-      for (const other of run(state, more)) {
+      for (const other of run(state, more, proxy)) {
         if (other.backend && kinds.delete(backendClass(state, other.backend, byNode))) outcomes.push(other);
       }
     }
@@ -301,7 +302,7 @@ export function settle(state: State, cases: readonly Probe[], fixed: boolean): O
       ...probe,
       tuple: { ...probe.tuple, destination: address, destinationPort: port },
     }));
-    outcomes.push(...run(state, direct));
+    outcomes.push(...run(state, direct, proxy));
   }
   return outcomes;
 }

@@ -1,14 +1,15 @@
 /** Why a packet passed or not: the policies and rules whose entries in the policymap decided. */
 import { DropReason, MapId } from '../../assembly/abi.js';
 import { PolicyEntry, PolicyKey } from '../../pkg/structs.js';
-import type { ClusterPod } from '../cluster/cluster.js';
+import type { ClusterNode } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { locate } from '../manifests/place.js';
+import type { CompiledPolicy } from '../policy/compile.js';
 import type { Grant } from '../policy/mapstate.js';
 import type { Direction, RuleOrigin } from '../policy/rules.js';
 import { policyOf, type State } from '../state.js';
 import { decode, encode } from '../wasm.js';
-import type { Outcome } from './probe.js';
+import { nodeAt, type Outcome } from './probe.js';
 
 export interface Decider {
   readonly kind: string;
@@ -54,33 +55,42 @@ function grantsMatching(
   return found;
 }
 
-/** What the rules of a pod's policy that let a packet, or refuse it, say of it. */
+/** The policy that is asked at one end of a packet, of a pod or of a node; null where none is. */
+export function policyAt(
+  state: State,
+  { probe: { sender }, receiver, tuple }: Outcome,
+  direction: Direction,
+): CompiledPolicy | null {
+  const ofNode = (node: ClusterNode | null): CompiledPolicy | null => (node && state.policies.ofNode.get(node)) ?? null;
+  const pod = sender.kind === 'pod' ? sender.pod : null;
+  if (direction === 'ingress') {
+    if (receiver) return receiver === pod ? null : policyOf(state, receiver);
+    return ofNode(nodeAt(state, tuple.destination));
+  }
+  if (pod) return pod.hostNetwork ? ofNode(pod.node) : policyOf(state, pod);
+  return sender.kind === 'host' ? ofNode(sender.node) : null;
+}
+
+/** What the rules of a policy that let a packet, or refuse it, say of it. */
 export function grantsFor(
   state: State,
-  pod: ClusterPod,
-  outcome: Outcome,
+  policy: CompiledPolicy | null,
+  packet: Pick<Outcome, 'tuple' | 'sourceIdentity' | 'destinationIdentity'>,
   direction: Direction,
   effect: 'allows' | 'denies',
 ): Grant[] {
-  const policy = policyOf(state, pod);
   if (!policy) return [];
   const egress = direction === 'egress';
-  const identity = egress ? outcome.destinationIdentity : outcome.sourceIdentity;
-  const { protocol, destinationPort } = outcome.tuple;
+  const identity = egress ? packet.destinationIdentity : packet.sourceIdentity;
+  const { protocol, destinationPort } = packet.tuple;
   return grantsMatching(state, policy.id, identity, egress, protocol, destinationPort)
     .filter(({ deny }) => deny === (effect === 'denies'))
     .map(({ grant }) => grant);
 }
 
-function ruleDeciders(
-  state: State,
-  pod: ClusterPod,
-  outcome: Outcome,
-  direction: Direction,
-  effect: 'allows' | 'denies',
-): Decider[] {
-  const rules = new Set(grantsFor(state, pod, outcome, direction, effect).map(({ origin }) => origin));
-  return [...rules].map((rule) => deciderOf(rule, effect));
+function ruleDeciders(state: State, outcome: Outcome, direction: Direction, effect: 'allows' | 'denies'): Decider[] {
+  const grants = grantsFor(state, policyAt(state, outcome, direction), outcome, direction, effect);
+  return [...new Set(grants.map(({ origin }) => origin))].map((rule) => deciderOf(rule, effect));
 }
 
 function deciderOf({ kind, namespace, name, rule, at }: RuleOrigin, effect: Decider['effect']): Decider {
@@ -97,9 +107,9 @@ function deciderOf({ kind, namespace, name, rule, at }: RuleOrigin, effect: Deci
   };
 }
 
-/** The policies that isolate a pod in a direction. */
-export function isolating(state: State, pod: ClusterPod, direction: Direction): Decider[] {
-  const policies = policyOf(state, pod)?.isolatedBy[direction] ?? [];
+/** The policies that isolate one end of a packet. */
+export function isolating(state: State, outcome: Outcome, direction: Direction): Decider[] {
+  const policies = policyAt(state, outcome, direction)?.isolatedBy[direction] ?? [];
   // One object may hold several policies.
   return [...new Set(policies.map(({ source }) => source))]
     .map(({ kind, metadata }): Decider => {
@@ -128,23 +138,27 @@ const byName = (a: Decider, b: Decider): number =>
  * 4. let through: every rule that lets it, on either side; none where nothing isolates
  */
 export function decidersOf(state: State, outcome: Outcome): Decider[] {
-  const { probe, receiver } = outcome;
-  const sender = probe.sender.kind === 'pod' ? probe.sender.pod : null;
-  if (outcome.proxied.length > 0) return outcome.proxied.map((rule) => deciderOf(rule, 'denies'));
-  if (!outcome.allowed) {
-    const pod = outcome.direction === 'egress' ? sender : receiver;
-    if (!pod || !outcome.direction) return [];
-    if (outcome.reason?.code === DropReason.POLICY) return isolating(state, pod, outcome.direction);
-    if (outcome.reason?.code === DropReason.POLICY_DENY)
-      return ruleDeciders(state, pod, outcome, outcome.direction, 'denies');
-    return [];
+  const { allowed, direction, reason, refusedBy } = outcome;
+  if (allowed) return [...allowing(state, outcome, 'egress'), ...allowing(state, outcome, 'ingress')];
+  if (refusedBy)
+    return [...new Set(refusedBy.grants.map(({ origin }) => origin))].map((rule) => deciderOf(rule, 'denies'));
+  if (!direction) return [];
+  switch (reason?.code) {
+    case DropReason.POLICY:
+      return isolating(state, outcome, direction);
+    case DropReason.POLICY_DENY:
+      return denying(state, outcome, direction);
+    case DropReason.POLICY_AUTH_REQUIRED:
+      return allowing(state, outcome, direction);
+    default:
+      return [];
   }
-  return [...allowing(state, outcome, 'egress'), ...allowing(state, outcome, 'ingress')];
 }
 
 /** The rules that let a packet at one of its ends. */
-export function allowing(state: State, { probe, receiver, ...outcome }: Outcome, direction: Direction): Decider[] {
-  const sender = probe.sender.kind === 'pod' ? probe.sender.pod : null;
-  const pod = direction === 'egress' ? sender : receiver === sender ? null : receiver;
-  return pod ? ruleDeciders(state, pod, { probe, receiver, ...outcome }, direction, 'allows') : [];
-}
+export const allowing = (state: State, outcome: Outcome, direction: Direction): Decider[] =>
+  ruleDeciders(state, outcome, direction, 'allows');
+
+/** The rules that deny it there. */
+export const denying = (state: State, outcome: Outcome, direction: Direction): Decider[] =>
+  ruleDeciders(state, outcome, direction, 'denies');

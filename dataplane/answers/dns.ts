@@ -4,6 +4,7 @@ import { familyOf, type Address } from '../addresses.js';
 import { addressIn, type ClusterPod, type ClusterService } from '../cluster/cluster.js';
 import type { Place } from '../manifests/place.js';
 import type { State } from '../state.js';
+import { deciding } from './layer7.js';
 import { run, type Outcome, type Probe } from './probe.js';
 
 /** Where clusters run their DNS: what kubeadm, kind, k3s, EKS, GKE and AKS all call its namespace and its pods. */
@@ -71,8 +72,11 @@ function rankOf({ namespace, name, source }: ClusterService): number {
   return namespace === DNS.namespace && name === 'coredns' ? 1 : 0;
 }
 
-/** What becomes of a pod's question to the DNS: let through where any of its pods can be asked. null where there is no DNS here. */
-export function askDns(state: State, pod: ClusterPod): Outcome | null {
+/**
+ * What becomes of a pod's question to the DNS for a name, null for any: let through where any of its pods can be asked. null
+ * where there is no DNS here.
+ */
+export function askDns(state: State, pod: ClusterPod, name: string | null): Outcome | null {
   const dns = clusterDns(state);
   if (!dns || pod.hostNetwork || dns.pods.has(pod)) return null;
   const address = dns.addresses.find((one) => addressIn(pod, familyOf(one)) !== null) ?? dns.addresses[0];
@@ -80,6 +84,7 @@ export function askDns(state: State, pod: ClusterPod): Outcome | null {
   const outcomes = run(
     state,
     targets.flatMap((target) => askAt(pod, target, SOURCE_PORT)),
+    deciding(state, { http: null, name }),
   );
   return outcomes.find(({ allowed }) => allowed) ?? outcomes[0] ?? null;
 }

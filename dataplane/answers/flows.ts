@@ -3,7 +3,7 @@
  * out, as `hubble observe -o json` writes them. Cilium `api/v1/flow/flow.proto`, `pkg/hubble/parser/threefour`,
  * `pkg/hubble/parser/common`, `pkg/policy/correlation`, v1.19.
  */
-import { DropReason, ReservedIdentity, TracePoint } from '../../assembly/abi.js';
+import { DropReason, ReservedIdentity, TracePoint, XlatePoint } from '../../assembly/abi.js';
 import { formatAddress, formatPrefix, parseAddress } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { isIcmp, type IcmpLayer, type IpLayer, type L4Layer } from '../dissect.js';
@@ -19,6 +19,7 @@ import {
   type Notification,
   type PolicyVerdictNotification,
   type TraceReason,
+  type TraceSockNotification,
 } from './notifications.js';
 import { identityAt, podAt } from './probe.js';
 
@@ -26,7 +27,7 @@ import { identityAt, podAt } from './probe.js';
 export interface Flow {
   readonly time: string;
   readonly uuid: string;
-  readonly verdict: 'FORWARDED' | 'DROPPED';
+  readonly verdict: 'FORWARDED' | 'DROPPED' | 'AUDIT' | 'REDIRECTED' | 'TRACED' | 'TRANSLATED';
   readonly drop_reason?: number | undefined;
   readonly ethernet?: { readonly source: string; readonly destination: string } | undefined;
   readonly IP?: FlowIp | undefined;
@@ -34,7 +35,7 @@ export interface Flow {
   readonly tunnel?: FlowTunnel | undefined;
   readonly source: FlowEndpoint;
   readonly destination: FlowEndpoint;
-  readonly Type: 'L3_L4';
+  readonly Type: 'L3_L4' | 'SOCK';
   readonly node_name: string;
   readonly reply?: true | undefined;
   readonly event_type: { readonly type: number; readonly sub_type?: number | undefined };
@@ -48,6 +49,8 @@ export interface Flow {
   readonly drop_reason_desc?: string | undefined;
   readonly is_reply?: boolean | undefined;
   readonly proxy_port?: number | undefined;
+  readonly sock_xlate_point?: string | undefined;
+  readonly socket_cookie?: string | undefined;
   readonly egress_allowed_by?: readonly FlowPolicy[] | undefined;
   readonly ingress_allowed_by?: readonly FlowPolicy[] | undefined;
   readonly egress_denied_by?: readonly FlowPolicy[] | undefined;
@@ -122,11 +125,66 @@ const TRACE_REASONS: Readonly<Record<TraceReason, string | undefined>> = {
 };
 const REPLY = 2;
 
-/** One flow a notification. Times count milliseconds from the epoch on, in order, so that the same trace gives the same bytes. */
+/**
+ * One flow a notification, but for sockets of a node's own, whose process Hubble cannot name and which it leaves out. Times
+ * count milliseconds from the epoch on, in order, so that the same trace gives the same bytes.
+ */
 export const flowsOf = (state: State, notifications: readonly Notification[]): Flow[] =>
-  notifications.map((notification, index) => flowOf(state, notification, index));
+  notifications.flatMap((notification, index) => {
+    const time = new Date(index + 1).toISOString();
+    const flow =
+      notification.type === MessageType.TRACE_SOCK ? socketFlow(state, notification) : packetFlow(state, notification);
+    return flow ? [{ time, uuid: uuidOf(`${time} ${JSON.stringify(flow)}`), ...flow }] : [];
+  });
 
-function flowOf(state: State, notification: Notification, index: number): Flow {
+type Told = Omit<Flow, 'time' | 'uuid'>;
+
+/** What Hubble makes of a socket's address. Cilium `pkg/hubble/parser/sock`; its names of the points are those of `flow.proto`. */
+function socketFlow(state: State, { point, peer, own, cookie, node, packet }: TraceSockNotification): Told | null {
+  const address = parseAddress(own);
+  if (address === null || !podAt(state, address)) return null;
+  const at = { state, node: node.index };
+  const reverse = point === XlatePoint.PRE_DIRECTION_REV || point === XlatePoint.POST_DIRECTION_REV;
+  const [source, destination] = reverse ? [peer.ip, own] : [own, peer.ip];
+  const kind = packet.l4?.kind === 'UDP' ? 'UDP' : 'TCP';
+  const port = reverse ? { source_port: peer.port } : { destination_port: peer.port };
+  const service = serviceAt(state, peer.ip, peer.port);
+  return {
+    verdict: XLATE_VERDICTS[point],
+    IP: { source, destination, ipVersion: packet.ip?.version === 6 ? 'IPv6' : 'IPv4' },
+    l4: { [kind]: port },
+    source: endpointOf(at, source, 0),
+    destination: endpointOf(at, destination, 0),
+    Type: 'SOCK',
+    node_name: node.name,
+    event_type: { type: MessageType.TRACE_SOCK, sub_type: point },
+    source_service: reverse ? service : undefined,
+    destination_service: reverse ? undefined : service,
+    sock_xlate_point: XLATE_POINTS[point],
+    socket_cookie: cookie === 0n ? undefined : String(cookie),
+    Summary: kind,
+  };
+}
+
+const XLATE_VERDICTS: Readonly<Record<XlatePoint, 'TRACED' | 'TRANSLATED'>> = {
+  [XlatePoint.PRE_DIRECTION_FWD]: 'TRACED',
+  [XlatePoint.POST_DIRECTION_FWD]: 'TRANSLATED',
+  [XlatePoint.PRE_DIRECTION_REV]: 'TRACED',
+  [XlatePoint.POST_DIRECTION_REV]: 'TRANSLATED',
+};
+
+/** Enum `flow.SocketTranslationPoint`. */
+const XLATE_POINTS: Readonly<Record<XlatePoint, string>> = {
+  [XlatePoint.PRE_DIRECTION_FWD]: 'SOCK_XLATE_POINT_PRE_DIRECTION_FWD',
+  [XlatePoint.POST_DIRECTION_FWD]: 'SOCK_XLATE_POINT_POST_DIRECTION_FWD',
+  [XlatePoint.PRE_DIRECTION_REV]: 'SOCK_XLATE_POINT_PRE_DIRECTION_REV',
+  [XlatePoint.POST_DIRECTION_REV]: 'SOCK_XLATE_POINT_POST_DIRECTION_REV',
+};
+
+/** Of a packet, whatever is told of it. */
+type PacketNotification = Exclude<Notification, TraceSockNotification>;
+
+function packetFlow(state: State, notification: PacketNotification): Told {
   const { node, packet } = notification;
   const at = { state, node: node.index };
   const [sourceLabel, destinationLabel] = labelsOf(notification);
@@ -135,9 +193,8 @@ function flowOf(state: State, notification: Notification, index: number): Flow {
   const source = endpointOf(at, ip?.source ?? null, sourceLabel);
   const destination = endpointOf(at, ip?.destination ?? null, destinationLabel);
   const reply = isReply(notification);
-  const time = new Date(index + 1).toISOString();
-  const flow: Omit<Flow, 'time' | 'uuid'> = {
-    verdict: isRefusal(notification) ? 'DROPPED' : 'FORWARDED',
+  return {
+    verdict: verdictOf(notification),
     drop_reason: reasonNumber(notification),
     ethernet: packet.ethernet
       ? { source: packet.ethernet.source, destination: packet.ethernet.destination }
@@ -161,7 +218,6 @@ function flowOf(state: State, notification: Notification, index: number): Flow {
     ...policiesOf(notification),
     Summary: summaryOf(notification),
   };
-  return { time, uuid: uuidOf(`${time} ${JSON.stringify(flow)}`), ...flow };
 }
 
 /** A UUID of version 8 (RFC 9562 section 5.8) that tells a flow by its content; Hubble draws one. */
@@ -171,33 +227,38 @@ function uuidOf(text: string): string {
   return `${words.slice(0, 8)}-${words.slice(8, 12)}-8${words.slice(13, 16)}-${variant}${words.slice(17, 20)}-${words.slice(20)}`;
 }
 
-const isRefusal = (notification: Notification): boolean => reasonNumber(notification) !== undefined;
-
-/** `decodeDropReason`: none for what passed. */
-function reasonNumber(notification: Notification): number | undefined {
-  if (notification.type === MessageType.TRACE || notification.reason === 0) return undefined;
-  return notification.reason;
+/** `decodeVerdict`. */
+function verdictOf(notification: PacketNotification): Flow['verdict'] {
+  if (reasonNumber(notification) !== undefined) return 'DROPPED';
+  if (notification.type !== MessageType.POLICY_VERDICT) return 'FORWARDED';
+  return notification.redirected ? 'REDIRECTED' : notification.audited ? 'AUDIT' : 'FORWARDED';
 }
 
-function reasonName(notification: Notification): string | undefined {
+/** `decodeDropReason`: none for what passed. */
+function reasonNumber(notification: PacketNotification): number | undefined {
+  if (notification.type === MessageType.TRACE || notification.reason === 0) return undefined;
+  return notification.type === MessageType.POLICY_VERDICT && notification.audited ? undefined : notification.reason;
+}
+
+function reasonName(notification: PacketNotification): string | undefined {
   const reason = reasonNumber(notification);
   return reason === undefined ? undefined : reasonOf(reason).name;
 }
 
 /** `decodeSecurityIdentities`: of a verdict, only the peer's. */
-function labelsOf(notification: Notification): readonly [source: number, destination: number] {
+function labelsOf(notification: PacketNotification): readonly [source: number, destination: number] {
   if (notification.type !== MessageType.POLICY_VERDICT)
     return [notification.sourceLabel, notification.destinationLabel];
   return notification.direction === 'ingress' ? [notification.remoteLabel, 0] : [0, notification.remoteLabel];
 }
 
 /** `decodeIsReply`: undefined where it is not known. */
-function isReply(notification: Notification): boolean | undefined {
+function isReply(notification: PacketNotification): boolean | undefined {
   switch (notification.type) {
     case MessageType.TRACE:
       return notification.reason === TRACE_REASON_UNKNOWN ? undefined : notification.reason === REPLY;
     case MessageType.POLICY_VERDICT:
-      return notification.reason === 0 ? false : undefined;
+      return reasonNumber(notification) === undefined ? false : undefined;
     case MessageType.DROP:
       return undefined;
   }
@@ -207,7 +268,7 @@ function isReply(notification: Notification): boolean | undefined {
  * `decodeTrafficDirection`, for whichever end has its endpoint on this node. Every packet that is handed to a pod names its
  * original source, and counts as EGRESS for that: so it is in Hubble.
  */
-function directionOf(notification: Notification, sourceEndpoint: number): 'INGRESS' | 'EGRESS' | undefined {
+function directionOf(notification: PacketNotification, sourceEndpoint: number): 'INGRESS' | 'EGRESS' | undefined {
   const { source } = notification;
   switch (notification.type) {
     case MessageType.POLICY_VERDICT:
@@ -223,7 +284,7 @@ function directionOf(notification: Notification, sourceEndpoint: number): 'INGRE
 }
 
 /** The number of what is told: a point, a reason, or none. A verdict has its match in a field of its own. */
-const subType = (notification: Notification): number =>
+const subType = (notification: PacketNotification): number =>
   notification.type === MessageType.TRACE
     ? notification.point
     : notification.type === MessageType.DROP
@@ -232,18 +293,18 @@ const subType = (notification: Notification): number =>
 
 type TraceFields = Pick<Flow, 'policy_match_type' | 'trace_observation_point' | 'trace_reason' | 'proxy_port'>;
 
-function ofTrace(notification: Notification): TraceFields {
+function ofTrace(notification: PacketNotification): TraceFields {
   if (notification.type === MessageType.POLICY_VERDICT) return { policy_match_type: notification.match || undefined };
   if (notification.type === MessageType.DROP) return {};
   const { point, reason, destination } = notification;
   return {
     trace_observation_point: POINT_NAMES[point].toUpperCase().replace('-', '_'),
     trace_reason: TRACE_REASONS[reason],
-    proxy_port: point === TracePoint.TO_PROXY ? destination : undefined,
+    proxy_port: point === TracePoint.TO_PROXY ? destination || undefined : undefined,
   };
 }
 
-const tunnelOf = ({ packet: { tunnel } }: Notification): FlowTunnel | undefined =>
+const tunnelOf = ({ packet: { tunnel } }: PacketNotification): FlowTunnel | undefined =>
   tunnel
     ? {
         protocol: tunnel.protocol,
@@ -286,7 +347,7 @@ function l4Of(l4: L4Layer | null): FlowL4 | undefined {
 /** Hubble's order of TCP flags in a summary. */
 const SUMMARY_FLAGS = ['SYN', 'ACK', 'RST', 'FIN', 'PSH', 'URG', 'ECE', 'CWR'] as const;
 
-function summaryOf({ packet: { ethernet, ip, l4 } }: Notification): string | undefined {
+function summaryOf({ packet: { ethernet, ip, l4 } }: PacketNotification): string | undefined {
   if (l4?.kind === 'TCP') return `TCP Flags: ${SUMMARY_FLAGS.filter((flag) => l4.flags.includes(flag)).join(', ')}`;
   if (l4 && isIcmp(l4)) return `${l4.kind} ${icmpText(l4)}`;
   return l4?.kind ?? (ip ? `IPv${ip.version}` : ethernet ? 'Ethernet' : undefined);
@@ -384,8 +445,8 @@ function serviceAt(state: State, ip: string | undefined, port: number): FlowServ
 type PolicyFields = Pick<Flow, 'egress_allowed_by' | 'ingress_allowed_by' | 'egress_denied_by' | 'ingress_denied_by'>;
 
 /** `CorrelatePolicy`: who let it through, or who denied it by a rule; that no rule matched is nobody's doing. */
-function policiesOf(notification: Notification): PolicyFields {
-  if (notification.type !== MessageType.POLICY_VERDICT) return {};
+function policiesOf(notification: PacketNotification): PolicyFields {
+  if (notification.type !== MessageType.POLICY_VERDICT || notification.audited) return {};
   const { direction, reason } = notification;
   const policies = policyList(notification);
   if (reason === DropReason.POLICY_DENY) return { [`${direction}_denied_by`]: policies };

@@ -19,11 +19,12 @@ const MOST = 3;
 
 /** One line for each thing that would have let the packet through, most telling first; none for a packet that passed. */
 export function hintsOf(state: State, outcome: Outcome): string[] {
-  const { reason } = outcome;
-  if (!reason || outcome.proxied.length > 0) return [];
+  const { reason, refusedBy } = outcome;
+  if (!reason || refusedBy) return [];
   const addressless = withoutSource(outcome);
   if (addressless !== null) return [addressless];
   if (reason.code === DropReason.POLICY) return nearMisses(state, outcome);
+  if (reason.code === DropReason.POLICY_AUTH_REQUIRED) return ['both ends must have authenticated to each other'];
   const why = whyDropped(state, reason.code, outcome.tuple);
   return why === null ? [] : [why];
 }
@@ -56,10 +57,10 @@ export function whyDropped(
   reason: number,
   tuple: Pick<Tuple, 'destination' | 'destinationPort' | 'protocol'>,
 ): string | null {
+  const { destination, destinationPort, protocol } = tuple;
   if (reason === DropReason.DSR_ENCAP_UNSUPP_PROTO)
     return 'IP in IP carries what the client sent as it came: the port of the Service must be that of its pods';
   if (reason === DropReason.NO_FIB) return `the node of ${formatAddress(destination)} has no address of its family`;
-  const { destination, destinationPort, protocol } = tuple;
   const frontends = state.desired.frontends.filter(({ address }) => address === destination);
   const service = frontends.find((one) => one.service)?.service;
   if (!service) {
@@ -80,6 +81,8 @@ export function whyDropped(
       return denies ? `${name} refuses clients from ${ranges}` : `${drops}${name} takes clients from ${ranges} only`;
     }
     case DropReason.NO_SERVICE:
+    case DropReason.LB_NO_BACKEND:
+    case DropReason.LB_NO_BACKEND_SLOT:
       break;
     default:
       return null;

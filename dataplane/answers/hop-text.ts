@@ -7,20 +7,26 @@ import {
   IPV4_LOOPBACK_WORD,
   IpProto,
   KeptSource,
+  PolicyMatch,
   Program,
   Step,
+  XlatePoint,
 } from '../../assembly/abi.js';
 import { formatAddress, formatEndpoint, type Address } from '../addresses.js';
 import { algorithmOf } from '../loader/entries.js';
 import { tunnelOf } from '../loader/modes.js';
+import type { L7Rules } from '../manifests/cilium.js';
 import { isIcmp, trafficName } from '../packet.js';
+import type { Direction } from '../policy/rules.js';
 import { reasonOf } from '../reasons.js';
 import type { State } from '../state.js';
-import { allowing, decidersOf, isolating, type Decider } from './decide.js';
+import { allowing, denying, isolating, type Decider } from './decide.js';
 import { frontendName, whyDropped } from './hints.js';
 import { identityName } from './identity-name.js';
+import type { Request } from './layer7.js';
 import { nodeAt, podAt, type Outcome } from './probe.js';
-import { tupleIn, type TraceRecord } from './records.js';
+import type { Ruling } from './proxy.js';
+import { decidedIn, tupleIn, type TraceRecord } from './records.js';
 
 /** The datapath's loopback addresses, one a family. */
 const LOOPBACKS: ReadonlySet<Address> = new Set([
@@ -59,15 +65,17 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
         return `a packet in an IP header of ${source}'s arrives at ${node}, for ${destination}`;
       if (record.program === Program.FROM_NETDEV)
         return record.outerDaddr ? `the tunnel's packet arrives at ${node}` : `${source} arrives at ${node}`;
+      if (record.program === Program.FROM_PROXY)
+        return `the proxy of ${node} goes on for ${identityName(state, record.sourceIdentity)}: ${traffic} to ${destination}`;
       return `${source} sends ${traffic} to ${destination}`;
-    case Step.LB: {
-      const { frontend, backend } = outcome;
-      const count = frontend?.backends.length ?? 0;
-      const service = frontend ? frontendName(frontend) : 'the Service';
-      const how = frontend && algorithmOf(frontend, state.settings) === 'maglev' ? 'Maglev' : 'a hash of the flow';
-      const itself = LOOPBACKS.has(saddr) ? ', which is the sender itself' : '';
-      return `${service} picks backend ${backend?.pod ? `${backend.pod.namespace}/${backend.pod.name} ` : ''}${to}${itself} (${how}, one of ${count})`;
-    }
+    case Step.SOCK:
+      return socketText(state, outcome, record);
+    case Step.PROXY:
+      return info === 0
+        ? `a reply to the proxy of ${node}, whose connection this is`
+        : `handed to the proxy of ${node} at port ${info}`;
+    case Step.LB:
+      return pickText(state, outcome, to, LOOPBACKS.has(saddr));
     case Step.REVERSE_LB:
       return `the source becomes the Service's address again: ${from}`;
     case Step.CT:
@@ -87,6 +95,7 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
         ? `routed by ${node} to ${destination}`
         : `not an address of the cluster: routed out by ${node}`;
     case Step.DELIVER:
+      if (record.program === Program.SOCK_CONNECT) return `${destination} speaks to itself: no packet leaves it`;
       return record.program === Program.LXC_POLICY
         ? `delivered to ${receiver}`
         : `delivered to ${node} itself, ${traffic}`;
@@ -103,7 +112,8 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
     case Step.DROP: {
       const { text, code } = reasonOf(info);
       const why = whyDropped(state, info, tuple);
-      return `dropped: ${text} (${code})${why ? `: ${why}` : ''}`;
+      const what = record.program === Program.SOCK_CONNECT ? 'the connection fails' : 'dropped';
+      return `${what}: ${text} (${code})${why ? `: ${why}` : ''}`;
     }
   }
 }
@@ -145,6 +155,35 @@ function dsrText({ frontend }: Outcome, info: number, node: string): string {
     : `direct server return: the client keeps its address, and ${carrier} tells the backend's node that ${service} was asked`;
 }
 
+/** Which backend a Service picks, and how. */
+function pickText(state: State, { frontend, backend }: Outcome, to: string, itself: boolean): string {
+  const count = frontend?.backends.length ?? 0;
+  const service = frontend ? frontendName(frontend) : 'the Service';
+  const how = frontend && algorithmOf(frontend, state.settings) === 'maglev' ? 'Maglev' : 'a hash of the flow';
+  const sender = itself ? ', which is the sender itself' : '';
+  return `${service} picks backend ${backend?.pod ? `${backend.pod.namespace}/${backend.pod.name} ` : ''}${to}${sender} (${how}, one of ${count})`;
+}
+
+/** What a socket is given in the place of a Service's address, and the other way round. */
+function socketText(
+  state: State,
+  outcome: Outcome,
+  { point, saddr, daddr, sport, dport, protocol }: TraceRecord,
+): string {
+  const sender = nameOf(state, formatAddress(saddr), saddr);
+  const receiver = nameOf(state, formatAddress(daddr), daddr);
+  switch (point as XlatePoint) {
+    case XlatePoint.PRE_DIRECTION_FWD:
+      return `${sender} ${protocol === (IpProto.UDP as number) ? 'sends' : 'connects'} to ${receiver}, ${trafficName(protocol, dport)}`;
+    case XlatePoint.POST_DIRECTION_FWD:
+      return `${pickText(state, outcome, formatEndpoint(daddr, dport), saddr === daddr)}: the socket speaks to it, and no packet to the Service`;
+    case XlatePoint.PRE_DIRECTION_REV:
+      return `the socket of ${receiver} has heard from ${sender}, ${formatEndpoint(saddr, sport)}`;
+    case XlatePoint.POST_DIRECTION_REV:
+      return `it is told the Service's address in its place: ${formatEndpoint(saddr, sport)}`;
+  }
+}
+
 function conntrackText(status: number, direction: CtDirection, itself: boolean): string {
   const side = direction === CtDirection.EGRESS ? "at the sender's egress" : "at the receiver's ingress";
   if (itself) return `a pod to itself through a Service, ${side}: no policy is asked`;
@@ -156,29 +195,65 @@ function conntrackText(status: number, direction: CtDirection, itself: boolean):
 /** A policy as messages name it; one of the whole cluster has no namespace. */
 const deciderName = ({ namespace, name }: Decider): string => `${namespace && `${namespace}/`}${name}`;
 
-/** `info`: the match in the low byte, the direction in the next, a drop reason above. */
+const ruleName = (rule: Decider): string => `${deciderName(rule)} ${rule.rule}`;
+
 function policyText(state: State, outcome: Outcome, record: TraceRecord): string {
-  const { info, sourceIdentity, destinationIdentity, protocol } = record;
-  const egress = ((info >>> 8) & 0xff) === CtDirection.EGRESS;
-  const direction = egress ? 'egress' : 'ingress';
-  const peer = egress
-    ? `to ${identityName(state, destinationIdentity)}`
-    : `from ${identityName(state, sourceIdentity)}`;
-  const { sender } = outcome.probe;
-  const pod = egress ? (sender.kind === 'pod' ? sender.pod : null) : outcome.receiver;
-  const isolatedBy = pod ? isolating(state, pod, direction) : [];
-  const names = isolatedBy.map(deciderName).join(', ');
-  const traffic = trafficName(protocol, tupleIn(record).destinationPort);
-  const reason = info >>> 16;
-  if (reason === DropReason.POLICY_DENY) {
-    const rules = decidersOf(state, outcome).map((rule) => `${deciderName(rule)} ${rule.rule}`);
-    return `${direction} refused: ${rules.join(', ') || 'a rule'} denies ${traffic} ${peer}`;
+  const { sourceIdentity, destinationIdentity, protocol, endpoint } = record;
+  const { direction, reason, audited, match } = decidedIn(record)!;
+  const peer =
+    direction === 'egress'
+      ? `to ${identityName(state, destinationIdentity)}`
+      : `from ${identityName(state, sourceIdentity)}`;
+  const traffic = `${trafficName(protocol, tupleIn(record).destinationPort)} ${peer}`;
+  const subject = endpoint === 0 ? 'the node' : 'the pod';
+  if (reason !== 0) {
+    const why = refusalText(state, outcome, direction, reason, traffic, subject);
+    return audited
+      ? `${direction} would be refused: ${why}: policies are only tried out, and it passes`
+      : `${direction} refused: ${why}`;
   }
-  if (reason !== 0)
-    return `${direction} refused: ${names || 'a policy'} isolate${isolatedBy.length === 1 ? 's' : ''} the pod, and no rule lets ${traffic} ${peer} through`;
-  if (isolatedBy.length === 0) return `${direction} allowed: no policy isolates the pod`;
-  const rules = allowing(state, outcome, direction).map((rule) => `${deciderName(rule)} ${rule.rule}`);
+  if (match === PolicyMatch.NONE) return `${direction} allowed: whoever sends too much at once may be told so`;
+  if (isolating(state, outcome, direction).length === 0) return `${direction} allowed: no policy isolates ${subject}`;
+  const rules = allowing(state, outcome, direction).map(ruleName);
   return rules.length > 0
     ? `${direction} allowed by ${rules.join(', ')}`
     : `${direction} allowed: a pod's own node always reaches it`;
+}
+
+/** Why a policy refuses a packet. */
+function refusalText(
+  state: State,
+  outcome: Outcome,
+  direction: Direction,
+  reason: number,
+  traffic: string,
+  subject: string,
+): string {
+  switch (reason as DropReason) {
+    case DropReason.POLICY_AUTH_REQUIRED:
+      return 'both ends must have authenticated, and have not';
+    case DropReason.POLICY_DENY:
+      return `${denying(state, outcome, direction).map(ruleName).join(', ') || 'a rule'} denies ${traffic}`;
+    default: {
+      const isolatedBy = isolating(state, outcome, direction).map(deciderName);
+      const names = `${isolatedBy.join(', ') || 'a policy'} isolate${isolatedBy.length === 1 ? 's' : ''}`;
+      return `${names} ${subject}, and no rule lets ${traffic} through`;
+    }
+  }
+}
+
+/** What a proxy says of the request that it was handed. */
+export function rulingText(fate: Ruling['fate'], kind: L7Rules['kind'], { http, name }: Request): string {
+  const request = http ? `${http.method} ${http.host}${http.path}` : 'the request';
+  const asked = name ?? 'the name';
+  switch (fate) {
+    case 'let':
+      return kind === 'http' ? `the proxy lets ${request}` : `the DNS proxy lets ${asked} be asked for`;
+    case 'refused':
+      return kind === 'http'
+        ? `the proxy answers ${request} with 403: no rule lets it`
+        : `the DNS proxy refuses to ask for ${asked}: no rule lets it`;
+    case 'untold':
+      return `the proxy lets some: ${kind === 'http' ? 'which request it is' : 'which name is asked for'} was not told`;
+  }
 }

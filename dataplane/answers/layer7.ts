@@ -1,15 +1,14 @@
-/** What the proxies say of a request, once the policies have let its connection. Cilium: Envoy for HTTP, the agent for DNS. */
-import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
-import type { ClusterPod } from '../cluster/cluster.js';
+/** What the proxies say of a request, once the policies have handed them its connection. Cilium: Envoy for HTTP, the agent for DNS. */
+import { ReservedIdentity } from '../../assembly/abi.js';
 import { locate } from '../manifests/place.js';
 import { matchesEveryName, matchesName } from '../policy/fqdn.js';
 import { letsEveryRequest, letsRequest, type HttpRequest } from '../policy/http.js';
+import type { CompiledPolicy } from '../policy/compile.js';
 import type { Grant } from '../policy/mapstate.js';
-import { DIRECTIONS, type Direction } from '../policy/rules.js';
-import { reasonOf } from '../reasons.js';
-import type { State } from '../state.js';
+import { policyOf, type State } from '../state.js';
 import { grantsFor } from './decide.js';
 import type { Outcome } from './probe.js';
+import { LETS, type Decision, type Redirect, type Ruling } from './proxy.js';
 
 /** What the connection is for: an HTTP request, a question to the DNS, or not told. */
 export interface Request {
@@ -37,10 +36,8 @@ export function readRequest(value: unknown): HttpRequest | null | { readonly err
   return { method, host, path, headers: new Map(pairs) };
 }
 
-type Fate = 'let' | 'refused' | 'untold';
-
 /** What one rule says: it lets the request, or does not, or that depends on what was not told. */
-function fateOf({ l7 }: Grant, { http, name }: Request): Fate {
+function fateOf({ l7 }: Grant, { http, name }: Request): Ruling['fate'] {
   if (l7 === null) return 'let';
   if (l7.kind === 'http') {
     if (l7.rules.some(letsEveryRequest)) return 'let';
@@ -52,43 +49,34 @@ function fateOf({ l7 }: Grant, { http, name }: Request): Fate {
   return l7.rules.some((rule) => matchesName(rule, name)) ? 'let' : 'refused';
 }
 
-/** The end of a packet whose policy is asked in a direction; null where none is. */
-function endOf({ probe, receiver, sourceIdentity }: Outcome, direction: Direction): ClusterPod | null {
-  const sender = probe.sender.kind === 'pod' ? probe.sender.pod : null;
-  if (direction === 'egress') return sender;
-  // The proxy lets whatever comes from the pod's own node. Cilium `hostWildcardL7`.
-  return receiver === sender || sourceIdentity === ReservedIdentity.HOST ? null : receiver;
-}
-
-/** What the rules that let a connection at one of its ends say; none where no proxy is asked. */
-export function proxiedGrants(state: State, outcome: Outcome, direction: Direction): readonly Grant[] {
-  const pod = outcome.allowed ? endOf(outcome, direction) : null;
-  const grants = pod ? grantsFor(state, pod, outcome, direction, 'allows') : [];
-  return grants.some(({ l7 }) => l7 !== null) ? grants : [];
-}
-
-/** The outcome with what the proxies say, egress first; and what that depends on, where the question does not tell. */
-export function askProxies(
-  state: State,
-  outcome: Outcome,
-  request: Request,
-): { readonly outcome: Outcome; readonly depends: readonly string[] } {
-  const depends: string[] = [];
-  for (const direction of DIRECTIONS.toReversed()) {
-    const grants = proxiedGrants(state, outcome, direction);
+/**
+ * What proxies decide about a request. Of what the rules that let the connection say:
+ *
+ * 1. one that lets the request, or asks nothing of it
+ * 2. one that would have to know more of it
+ * 3. none lets it
+ *
+ * A pod's own node is let whatever it asks for, as far as it always reaches the pod. Cilium `hostWildcardL7`.
+ */
+export const deciding =
+  (state: State, request: Request): Decision =>
+  (redirect) => {
+    const { direction, port, sourceIdentity } = redirect;
+    if (port === 0) return LETS(redirect);
+    const grants = grantsFor(state, policyOfRedirect(state, redirect), redirect, direction, 'allows');
+    const isOwnNode = direction === 'ingress' && sourceIdentity === (ReservedIdentity.HOST as number);
+    if (isOwnNode && state.settings.allowLocalhost !== 'policy') return { fate: 'let', grants };
     const fates = grants.map((grant) => fateOf(grant, request));
-    if (grants.length === 0 || fates.includes('let')) continue;
-    if (fates.includes('untold')) depends.push(...grants.map((grant) => dependency(grant)));
-    else {
-      const proxied = [...new Set(grants.map(({ origin }) => origin))];
-      return {
-        outcome: { ...outcome, allowed: false, direction, reason: reasonOf(DropReason.POLICY), proxied },
-        depends: [],
-      };
-    }
-  }
-  return { outcome, depends };
-}
+    const fate = (['let', 'untold', 'refused'] as const).find((one) => fates.includes(one)) ?? 'let';
+    return { fate, grants };
+  };
+
+const policyOfRedirect = (state: State, { pod, node }: Redirect): CompiledPolicy | null =>
+  pod ? policyOf(state, pod) : (state.policies.ofNode.get(node) ?? null);
+
+/** What an outcome depends on that the question does not tell, one line for each rule. */
+export const untoldOf = ({ allowed, redirects }: Outcome): string[] =>
+  allowed ? redirects.filter(({ fate }) => fate === 'untold').flatMap(({ grants }) => grants.map(dependency)) : [];
 
 function dependency({ origin: { namespace, name, rule, at }, l7 }: Grant): string {
   const { file, range } = locate(at);

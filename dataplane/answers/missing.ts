@@ -1,26 +1,23 @@
-/** What an answer lacks, which makes it UNKNOWN, and what it takes for granted. */
+/** What an answer lacks, which makes it UNKNOWN. */
 import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
-import { compareAddresses, familyOf, formatAddress, parsePrefix, UNSPECIFIED, type Address } from '../addresses.js';
-import { addressIn, allAddresses, type ClusterPod } from '../cluster/cluster.js';
+import { familyOf, formatAddress, parsePrefix, UNSPECIFIED, type Address } from '../addresses.js';
+import { allAddresses, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { inPodRange } from '../loader/entries.js';
-import { modeAssumptions } from '../loader/modes.js';
 import { isExternal } from '../loader/scopes.js';
 import type { Unevaluated } from '../manifests/cilium.js';
 import type { UnreadDocument } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
-import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
-import type { Direction, Policy } from '../policy/rules.js';
+import type { CompiledPolicy } from '../policy/compile.js';
+import { DIRECTIONS, type Direction, type Policy } from '../policy/rules.js';
 import { DERIVED } from '../policy/selectors.js';
 import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
-import { clusterDns } from './dns.js';
-import { isNamed } from './names.js';
-import { nodeAt, type Outcome } from './probe.js';
-import type { Target } from './refs.js';
+import { policyAt } from './decide.js';
+import type { Outcome } from './probe.js';
 
 /** Pods whose policies have a say in these packets. */
-function podsOf(outcomes: readonly Outcome[]): Set<ClusterPod> {
+export function podsOf(outcomes: readonly Outcome[]): Set<ClusterPod> {
   const pods = new Set<ClusterPod>();
   for (const { probe, receiver } of outcomes) {
     if (probe.sender.kind === 'pod') pods.add(probe.sender.pod);
@@ -130,7 +127,7 @@ function unlistedPods(state: State, { probe, backend, frontend, receiver }: Outc
   return lines;
 }
 
-const isUnlisted = ({ cluster, settings }: State, backend: Outcome['backend']): boolean =>
+export const isUnlisted = ({ cluster, settings }: State, backend: Outcome['backend']): boolean =>
   backend !== null && backend.pod === null && inPodRange(cluster, settings, backend.address);
 
 const hasUnreadPolicies = (state: State): boolean =>
@@ -232,14 +229,17 @@ const unevaluatedLine = ({ source }: Policy, { at, what }: Unevaluated): string 
 
 const NODES = new Set<number>([ReservedIdentity.HOST, ReservedIdentity.REMOTE_NODE]);
 
-/** What of a pod's policies is not evaluated in a direction, towards a peer; without one, towards pods and the world. */
-export function unevaluatedOf(
-  state: State,
-  pod: ClusterPod,
+/** What of a pod's policies is not evaluated in a direction, towards pods and the world. */
+export function unevaluatedOf(state: State, pod: ClusterPod, directions: readonly Direction[]): string[] {
+  return unevaluatedIn(policyOf(state, pod), directions, null);
+}
+
+function unevaluatedIn(
+  compiled: CompiledPolicy | null,
   directions: readonly Direction[],
-  peer: number | null = null,
+  peer: number | null,
 ): string[] {
-  return (policyOf(state, pod)?.applied ?? []).flatMap((policy) =>
+  return (compiled?.applied ?? []).flatMap((policy) =>
     policy.unevaluated
       .filter(
         ({ direction, nodes }) => directions.includes(direction) && (!nodes || (peer !== null && NODES.has(peer))),
@@ -250,28 +250,13 @@ export function unevaluatedOf(
 
 /** What of the policies that have a say in these packets is not evaluated: those of pods, and those of nodes at an end. */
 function unevaluatedFor(state: State, outcomes: readonly Outcome[]): string[] {
-  return outcomes.flatMap(({ probe: { sender }, receiver, tuple, sourceIdentity, destinationIdentity }) => {
-    const pod = sender.kind === 'pod' ? sender.pod : null;
-    const reachesNode = state.cluster.nodes.some(({ address }) => address === tuple.destination);
-    return [
-      ...(pod ? unevaluatedOf(state, pod, ['egress'], destinationIdentity) : []),
-      ...(receiver && receiver !== pod ? unevaluatedOf(state, receiver, ['ingress'], sourceIdentity) : []),
-      ...(sender.kind === 'host' || pod?.hostNetwork || reachesNode ? nodePolicies(state) : []),
-    ];
-  });
-}
-
-/** Policies about nodes: Cilium's host firewall. */
-function nodePolicies(state: State): string[] {
-  return state.cluster.policies.flatMap((source) => {
-    if (source.kind === 'NetworkPolicy') return [];
-    return source.specs
-      .filter(({ aboutNodes }) => aboutNodes)
-      .map(({ selector }) => {
-        const { file, range } = locate(selector.at);
-        return `${file}:${range.start.line}: nodeSelector of ${source.kind} ${source.metadata.name.value} is not evaluated yet`;
-      });
-  });
+  return outcomes.flatMap((outcome) =>
+    DIRECTIONS.flatMap((direction) => {
+      const { sourceIdentity, destinationIdentity } = outcome;
+      const peer = direction === 'egress' ? destinationIdentity : sourceIdentity;
+      return unevaluatedIn(policyAt(state, outcome, direction), [direction], peer);
+    }),
+  );
 }
 
 /** Whether a policy of these pods asks for namespace labels beyond the name. */
@@ -292,86 +277,4 @@ function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): bool
       ),
     );
   });
-}
-
-/** What the verdict takes for granted. */
-export function assumptions(state: State, to: Target, outcomes: readonly Outcome[]): string[] {
-  const lines: string[] = [];
-  const pods = [...podsOf(outcomes)];
-  for (const name of [...new Set(pods.map((pod) => pod.namespace))].sort(compare)) {
-    if (!state.cluster.namespaces.get(name)?.declared)
-      lines.push(`namespace ${name} has no label but kubernetes.io/metadata.name: there is no Namespace object`);
-  }
-  const unreported = [
-    ...new Set(outcomes.flatMap(({ backend }) => (backend?.pod?.ready === null ? [backend.pod.workload.ref] : []))),
-  ].sort(compare);
-  for (const workload of unreported) lines.push(`the pods of ${workload} are ready: no state is reported`);
-  const spread = pods.some(
-    (pod) => pod.source === (pod.workload.source as { template?: { at: unknown } }).template?.at,
-  );
-  if (spread && state.cluster.nodes.length > 1)
-    lines.push(
-      `pods are spread over the nodes ${state.cluster.nodes.length <= 4 ? state.cluster.nodes.map(({ name }) => name).join(', ') : `(${state.cluster.nodes.length})`}`,
-    );
-  for (const object of state.manifests.stale) {
-    const { file, range } = locate(object.at);
-    lines.push(
-      `${file}:${range.start.line}: last good state of ${object.kind} ${object.metadata.name.value}, since the document cannot be read now`,
-    );
-  }
-  const unlisted = outcomes.flatMap(({ probe, backend }) => [
-    ...(probe.sender.kind === 'unlisted' ? [probe.sender.address] : []),
-    ...(isUnlisted(state, backend) ? [backend!.address] : []),
-  ]);
-  for (const address of [...new Set(unlisted)].sort(compareAddresses))
-    lines.push(`no policy is about ${formatAddress(address)}, which is no pod of the manifests`);
-  for (const outcome of outcomes) lines.push(...closedPorts(state, outcome));
-  const inName = outcomes.flatMap(({ masqueraded }) => masqueraded?.tuple.source ?? []);
-  for (const address of [...new Set(inName)].sort(compareAddresses))
-    lines.push(`kube-proxy sends the packet on in the name of ${formatAddress(address)}`);
-  lines.push(...topologyAssumed(state, outcomes));
-  const direct = outcomes.some(
-    ({ probe, backend }) => probe.sender.kind === 'external' && backend?.pod && backend.pod.node !== probe.sender.node,
-  );
-  lines.push(...modeAssumptions(state.settings, direct));
-  if (to.kind === 'world' && to.name !== null) lines.push(`${to.label} is an address outside the cluster`);
-  const known = outcomes.find((outcome) => isNamed(state, outcome));
-  if (known)
-    lines.push(
-      `${to.label} has the address ${formatAddress(known.probe.tuple.destination)}: none that a policy's prefix holds`,
-    );
-  if (to.label.startsWith('dns:') && !clusterDns(state))
-    lines.push('names are looked up: the manifests hold no cluster DNS');
-  return [...new Set(lines)];
-}
-
-/** A hostPort that the packet does not find, since `hostIP` keeps it to another address, or the pod has none of that family. */
-function closedPorts(state: State, { probe, tuple, frontend }: Outcome): string[] {
-  const { destination, destinationPort, protocol } = probe.tuple;
-  const node = nodeAt(state, destination);
-  if (frontend || !node || tuple.destination !== destination) return [];
-  const family = familyOf(destination);
-  return state.cluster.pods
-    .filter((pod) => pod.node === node && !pod.hostNetwork)
-    .flatMap((pod) => pod.spec.containers.flatMap(({ ports }) => ports.map((port) => ({ pod, port }))))
-    .filter(({ port }) => port.hostPort?.value === destinationPort && PROTOCOL_NUMBERS[port.protocol] === protocol)
-    .map(({ pod, port }) => {
-      const where = addressIn(pod, family) === null ? `not open over ${family}` : `open on ${port.hostIP} only`;
-      return `hostPort ${destinationPort} of ${pod.namespace}/${pod.name} is ${where}`;
-    });
-}
-
-/** Hints of topology that are not kept to, since Cilium does not unless told, or that nobody has written yet. */
-function topologyAssumed({ settings }: State, outcomes: readonly Outcome[]): string[] {
-  const keeps = isKubeProxy(settings) || settings.serviceTopology;
-  const lines = outcomes.flatMap(({ frontend }) => {
-    if (!frontend?.service) return [];
-    const { namespace, name, source } = frontend.service;
-    const leads = `Service ${namespace}/${name} leads to every zone`;
-    const hinted = frontend.endpoints.some(({ forZones, forNodes }) => forZones.length + forNodes.length > 0);
-    if (hinted) return keeps ? [] : [`${leads}: serviceTopology is off`];
-    const mode = source.metadata.annotations.get('service.kubernetes.io/topology-mode')?.value ?? 'Disabled';
-    return keeps && /^auto$/i.test(mode) ? [`${leads}: its EndpointSlices have no hints yet`] : [];
-  });
-  return [...new Set(lines)].sort(compare);
 }

@@ -1,11 +1,9 @@
 /** Names of the world that policies know by `toFQDNs`: what the DNS proxy must have seen before their addresses are let. */
 import type { ClusterPod } from '../cluster/cluster.js';
-import type { L7Rules } from '../manifests/cilium.js';
 import { matchesName } from '../policy/fqdn.js';
 import type { FqdnIdentity } from '../policy/identities.js';
 import { policyOf, type State } from '../state.js';
 import { askDns, clusterDns } from './dns.js';
-import { proxiedGrants } from './layer7.js';
 import { run, type Outcome, type Probe } from './probe.js';
 
 /**
@@ -13,17 +11,16 @@ import { run, type Outcome, type Probe } from './probe.js';
  * cluster DNS, any such rule is taken to be for it.
  */
 function isSeen(state: State, pod: ClusterPod, name: string): boolean {
-  const asked = clusterDns(state) ? askDns(state, pod) : null;
-  const says: readonly { readonly l7: L7Rules | null }[] = clusterDns(state)
-    ? asked
-      ? proxiedGrants(state, asked, 'egress')
-      : []
-    : (policyOf(state, pod)?.applied ?? [])
-        .flatMap(({ rules }) => rules)
-        .filter(({ origin, deny }) => origin.direction === 'egress' && !deny)
-        .flatMap(({ ports }) => ports ?? [])
-        .filter(({ l7 }) => l7?.kind === 'dns');
-  return says.some(({ l7 }) => l7 === null || (l7.kind === 'dns' && l7.rules.some((rule) => matchesName(rule, name))));
+  if (clusterDns(state)) {
+    const asked = askDns(state, pod, name);
+    const passed = asked?.allowed ? asked.redirects : [];
+    return passed.some(({ direction, port }) => direction === 'egress' && port !== 0);
+  }
+  return (policyOf(state, pod)?.applied ?? [])
+    .flatMap(({ rules }) => rules)
+    .filter(({ origin, deny }) => origin.direction === 'egress' && !deny)
+    .flatMap(({ ports }) => ports ?? [])
+    .some(({ l7 }) => l7?.kind === 'dns' && l7.rules.some((rule) => matchesName(rule, name)));
 }
 
 /** What a pod's policies know a name by. */

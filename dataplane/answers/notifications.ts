@@ -7,26 +7,30 @@ import {
   CtDirection,
   CtStatus,
   DropReason,
+  EventType,
   MapId,
   PolicyMatch,
   Program,
   Step,
   TracePoint,
+  type XlatePoint,
 } from '../../assembly/abi.js';
 import { dissect, isIcmp, type Dissected } from '../dissect.js';
 import { hashOf } from '../hash.js';
+import { pairOf } from '../loader/families.js';
 import { SCHEMAS } from '../loader/present.js';
 import type { Direction, RuleOrigin } from '../policy/rules.js';
 import { MAP_NAMES, POINT_NAMES } from '../reasons.js';
 import { policyOf, type State } from '../state.js';
 import type { Recording } from './probe.js';
-import { recordsOf, tupleText, type Recorded, type TraceRecord } from './records.js';
+import { decidedIn, recordsOf, tupleText, type Recorded, type TraceRecord } from './records.js';
 
 /** Cilium `pkg/monitor/api`, `MessageType*`. */
 export const enum MessageType {
   DROP = 1,
   TRACE = 4,
   POLICY_VERDICT = 5,
+  TRACE_SOCK = 7,
 }
 
 /** Cilium `enum trace_reason`: a `CtStatus`, or this where connection tracking was not asked yet. */
@@ -73,15 +77,33 @@ export interface PolicyVerdictNotification extends Common {
   /** 0, or why it was refused. */
   readonly reason: DropReason | 0;
   readonly match: PolicyMatch;
+  /** It passed in spite of the reason. */
+  readonly audited: boolean;
+  /** It goes to a proxy. */
+  readonly redirected: boolean;
+  /** How both ends must have authenticated (`policy.AuthType`); 0 for not at all. */
+  readonly authType: number;
   /** The rules behind the entry that decided; none where no entry did, or one that no policy put there. */
   readonly rules: readonly RuleOrigin[];
 }
 
-export type Notification = TraceNotification | DropNotification | PolicyVerdictNotification;
+/** A socket's address, before or after it was translated. */
+export interface TraceSockNotification extends Common {
+  readonly type: MessageType.TRACE_SOCK;
+  readonly point: XlatePoint;
+  /** Whom the socket speaks to, as far as it has been told. */
+  readonly peer: { readonly ip: string; readonly port: number };
+  /** The address of the socket's own end. */
+  readonly own: string;
+  /** The kernel's number of the socket: here that of its key in cilium_lb4_reverse_sk; 0 for one without. */
+  readonly cookie: bigint;
+}
+
+export type Notification = TraceNotification | DropNotification | PolicyVerdictNotification | TraceSockNotification;
 
 /**
  * Stands for the number that an agent gives its node's own endpoint, which programs on the node's devices name as their
- * source. It is never shown.
+ * source. It is shown in verdicts of the node's firewall alone. Cilium `TEMPLATE_HOST_EP_ID`.
  */
 const HOST_ENDPOINT = 0xffff;
 
@@ -92,6 +114,8 @@ const PROGRAMS: Readonly<Record<number, { readonly file: string; readonly source
   [Program.FROM_NETDEV]: { file: 'bpf_host.c', source: 'host' },
   [Program.TO_NETDEV]: { file: 'bpf_host.c', source: 'host' },
   [Program.FROM_HOST]: { file: 'bpf_host.c', source: 'host' },
+  [Program.FROM_PROXY]: { file: 'bpf_host.c', source: 'host' },
+  [Program.TO_HOST]: { file: 'bpf_host.c', source: 'host' },
   [Program.FROM_OVERLAY]: { file: 'bpf_overlay.c', source: 'none' },
 };
 const NO_PROGRAM = { file: 'unknown', source: 'none' } as const;
@@ -102,6 +126,7 @@ const ENTRANCES: ReadonlySet<number> = new Set([
   TracePoint.FROM_HOST,
   TracePoint.FROM_NETWORK,
   TracePoint.FROM_OVERLAY,
+  TracePoint.FROM_PROXY,
 ]);
 
 /** Places where a datagram to the tunnel's port is the tunnel's. */
@@ -121,8 +146,13 @@ interface Way {
 export function notificationsOf(state: State, { events }: Recording): Notification[] {
   let way: Way = { tracked: false, arrived: '', beforeNat: null, program: 0 };
   let source = '';
-  return recordsOf(events).flatMap((recorded) => {
+  const records = recordsOf(events);
+  const cookie = cookieOf(records);
+  return records.flatMap((recorded) => {
     const { record } = recorded;
+    if (record.type === (EventType.TRACE_SOCK as number)) return socketOf(state, recorded, cookie);
+    // A socket that gets no address has no packet to tell of.
+    if (record.program === (Program.SOCK_CONNECT as number)) return [];
     const now = tupleText(record).source;
     const entered = ENTRANCES.has(record.point);
     way = {
@@ -134,6 +164,28 @@ export function notificationsOf(state: State, { events }: Recording): Notificati
     source = now;
     return notificationOf(state, recorded, way) ?? [];
   });
+}
+
+/** The socket whose packets these are: one that a Service was translated for. */
+function cookieOf(records: readonly Recorded[]): bigint {
+  for (const { lookups } of records)
+    for (const { map, key } of lookups)
+      if (pairOf(map) === MapId.LB4_REVERSE_SK) return BigInt(String(SCHEMAS[map].key(key)['cookie']));
+  return 0n;
+}
+
+function socketOf(state: State, recorded: Recorded, cookie: bigint): TraceSockNotification {
+  const { record } = recorded;
+  const { source, sourcePort, destination, destinationPort } = tupleText(record);
+  const forward = record.program === (Program.SOCK_CONNECT as number);
+  return {
+    ...commonOf(state, recorded),
+    type: MessageType.TRACE_SOCK,
+    point: record.point,
+    peer: forward ? { ip: destination, port: destinationPort } : { ip: source, port: sourcePort },
+    own: forward ? source : destination,
+    cookie,
+  };
 }
 
 /** Whether a look-up asked for the packet's connection; not for the Service's memory of its backend. */
@@ -152,21 +204,28 @@ function notificationOf(state: State, recorded: Recorded, way: Way): Notificatio
   }
   if (record.step === Step.POLICY) return verdictOf(state, recorded, common);
   if (!(record.point in POINT_NAMES)) return null;
+  const toProxy = record.point === (TracePoint.TO_PROXY as number);
   const underlay = record.point === TracePoint.TO_NETWORK && common.packet.tunnel !== null;
   return {
     ...common,
     ...labels,
+    // On its way out, nobody has said yet whom it is for.
+    ...(toProxy && handed === 0 ? { destinationLabel: 0 } : {}),
     type: MessageType.TRACE,
     point: record.point,
     reason: way.tracked && !underlay && !entered ? record.ctStatus : TRACE_REASON_UNKNOWN,
-    destination: handed,
+    destination: toProxy ? record.info : handed,
     originalSource: originalSource(record, way, underlay),
   };
 }
 
 /** A pod's own program tells the source as it came; the network device's, where it gave the node's address. */
-function originalSource({ point }: TraceRecord, { arrived, beforeNat }: Way, underlay: boolean): string | null {
-  if (point === TracePoint.TO_LXC || point === TracePoint.TO_PROXY) return arrived;
+function originalSource(
+  { point, program }: TraceRecord,
+  { arrived, beforeNat }: Way,
+  underlay: boolean,
+): string | null {
+  if (program === Program.LXC_POLICY && (point === TracePoint.TO_LXC || point === TracePoint.TO_PROXY)) return arrived;
   return point === TracePoint.TO_NETWORK && !underlay ? beforeNat : null;
 }
 
@@ -186,20 +245,18 @@ function commonOf(state: State, { record, frame }: Recorded): Common {
 }
 
 /**
- * A verdict is told when it refuses, or when it lets the first packet of a connection through, and only of an endpoint that
+ * A verdict is told when it refuses (or would), or when it lets the first packet of a connection through, and only of an endpoint that
  * a policy isolates in this direction (`POLICY_VERDICT_LOG_FILTER`).
  */
 function verdictOf(state: State, { record, lookups }: Recorded, common: Common): PolicyVerdictNotification | null {
-  // As `policy.canAccess` packs it: the match, the direction, the reason.
-  const match = record.info & 0xff;
-  const egress = ((record.info >>> 8) & 0xff) === CtDirection.EGRESS;
-  const reason = record.info >>> 16;
-  const direction = egress ? 'egress' : 'ingress';
+  const { match, direction, reason, audited, redirected } = decidedIn(record)!;
+  const egress = direction === 'egress';
   const pod = state.podsByEndpoint.get(record.endpoint);
   const isolated = pod ? (policyOf(state, pod)?.isolatedBy[direction] ?? []).length > 0 : true;
   if (!isolated || (reason === 0 && record.ctStatus !== CtStatus.NEW)) return null;
   const [specific, wildcard] = lookups.filter(({ map }) => map === MapId.POLICY);
   const decisive = BY_IDENTITY.has(match) ? specific : wildcard;
+  const asked = lookups.find(({ map }) => map === MapId.AUTH);
   const entry = match === PolicyMatch.NONE || !decisive ? null : state.loader.entry(MapId.POLICY, decisive.key);
   return {
     ...common,
@@ -208,6 +265,9 @@ function verdictOf(state: State, { record, lookups }: Recorded, common: Common):
     remoteLabel: egress ? record.destinationIdentity : record.sourceIdentity,
     reason,
     match,
+    audited,
+    redirected,
+    authType: asked ? Number(SCHEMAS[MapId.AUTH].key(asked.key)['authType']) : 0,
     rules: entry?.grants?.map(({ origin }) => origin) ?? [],
   };
 }

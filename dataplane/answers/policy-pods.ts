@@ -21,7 +21,9 @@ export const podsMatching = (state: State, selector: EndpointSelector): ClusterP
 
 /** The pods that any of the policies is about. */
 export function podsOf(state: State, policies: readonly Policy[]): ClusterPod[] {
-  const found = new Set(policies.flatMap(({ subject }) => podsMatching(state, subject)));
+  const found = new Set(
+    policies.flatMap(({ aboutNodes, subject }) => (aboutNodes ? [] : podsMatching(state, subject))),
+  );
   return state.cluster.pods.filter((pod) => found.has(pod));
 }
 

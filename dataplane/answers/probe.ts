@@ -1,5 +1,5 @@
 /** Sends packets of a question through the dataplane, and says what became of each. */
-import { DropReason, Program, ReservedIdentity } from '../../assembly/abi.js';
+import { CtDirection, DropReason, Program, ReservedIdentity } from '../../assembly/abi.js';
 import {
   compareAddresses,
   contains,
@@ -14,12 +14,13 @@ import { addressIn, allAddresses } from '../cluster/cluster.js';
 import type { ClusterBackend, ClusterNode, ClusterPod } from '../cluster/cluster.js';
 import { wildcardEntry, type Frontend } from '../loader/entries.js';
 import { frameOf, reversed, tupleOf, type Tuple } from '../packet.js';
-import type { Direction, RuleOrigin } from '../policy/rules.js';
+import type { Direction } from '../policy/rules.js';
 import { reasonOf, type Reason } from '../reasons.js';
-import { isKubeProxy } from '../settings.js';
+import { hasSocketLB, isKubeProxy } from '../settings.js';
 import type { State } from '../state.js';
 import type { PacketIn, PacketOut } from '../wasm.js';
 import { isUnallocated, masquerades } from './kube-proxy.js';
+import { LETS, redirectOf, upstreamOf, type Decision, type Ruled } from './proxy.js';
 
 /**
  * Who sends: a pod, a client that is no pod of the manifests and that its node forwards like one, a node's own processes, or
@@ -52,8 +53,12 @@ export interface Outcome {
   readonly destinationIdentity: number;
   readonly frontend: Frontend | null;
   readonly backend: ClusterBackend | null;
-  /** The rules whose proxy refused the request that the connection was for. */
-  readonly proxied: readonly RuleOrigin[];
+  /** Where and why a policy would have refused it, were policies not only tried out; null where none would. */
+  readonly audited: { readonly direction: Direction; readonly reason: Reason } | null;
+  /** The proxies that it passed, or was refused by. */
+  readonly redirects: readonly Ruled[];
+  /** The last of them, where that one refused the request. */
+  readonly refusedBy: Ruled | null;
   readonly out: PacketOut;
   /** The packet as kube-proxy sent it on in its node's name; null where it did not. */
   readonly masqueraded: Outcome | null;
@@ -66,7 +71,7 @@ export function packetOf(state: State, { sender, tuple }: Probe, reply = false):
     return {
       frame,
       node: sender.pod.node.index,
-      program: Program.FROM_CONTAINER,
+      program: socketOf(state, tuple, reply) ? Program.SOCK_CONNECT : Program.FROM_CONTAINER,
       endpoint: state.desired.endpointIds.get(sender.pod)!,
     };
   }
@@ -74,38 +79,93 @@ export function packetOf(state: State, { sender, tuple }: Probe, reply = false):
   return {
     frame,
     node: node.index,
-    program: sender.kind === 'external' ? Program.FROM_NETDEV : Program.FROM_HOST,
+    program:
+      sender.kind === 'external'
+        ? Program.FROM_NETDEV
+        : sender.kind !== 'unlisted' && socketOf(state, tuple, reply)
+          ? Program.SOCK_CONNECT
+          : Program.FROM_HOST,
     endpoint: 0,
   };
 }
 
-/** Reads the record that came back. */
-export function outcomeOf(state: State, probe: Probe, out: PacketOut): Outcome {
+/** Whether what is sent passes the programs on sockets. A reply is sent by a socket that is connected, unless all is between two of one pod. */
+const socketOf = ({ settings }: State, { source, destination }: Tuple, reply: boolean): boolean =>
+  hasSocketLB(settings) && (!reply || source === destination);
+
+/** Reads the record that came back, and what became of it at proxies before. */
+export function outcomeOf(state: State, probe: Probe, out: PacketOut, redirects: readonly Ruled[] = []): Outcome {
+  const refusedBy = redirects.find(({ fate }) => fate === 'refused') ?? null;
   // What a sender is told in an ICMP error tells nothing of where its packet would have gone.
   const tuple = out.answered !== 0 ? probe.tuple : (tupleOf(out.frame) ?? probe.tuple);
-  const allowed = out.verdict === 0;
+  const allowed = out.verdict === 0 && refusedBy === null;
   const receiver = state.podsByEndpoint.get(out.endpoint) ?? podAt(state, tuple.destination);
   return {
     probe,
     allowed,
-    direction: allowed ? null : directionOf(out.program),
-    reason: allowed ? null : reasonOf(-out.verdict),
+    direction: allowed ? null : (refusedBy?.direction ?? directionOf(out.program)),
+    reason: allowed ? null : reasonOf(refusedBy ? DropReason.POLICY : -out.verdict),
     receiver,
     tuple,
     sourceIdentity: out.sourceIdentity,
     destinationIdentity: out.destinationIdentity,
     frontend: out.backendId === 0 ? null : (state.desired.frontendsByIndex.get(out.revNatIndex) ?? null),
     backend: state.desired.backendsById.get(out.backendId) ?? null,
-    proxied: [],
+    audited:
+      out.audited === 0
+        ? null
+        : {
+            direction: out.audited >>> 8 === (CtDirection.EGRESS as number) ? 'egress' : 'ingress',
+            reason: reasonOf(out.audited & 0xff),
+          },
+    redirects,
+    refusedBy,
     out,
     masqueraded: null,
   };
 }
 
-const directionOf = (program: number): Direction =>
-  program === Program.FROM_CONTAINER || program === Program.FROM_HOST || program === Program.TO_NETDEV
-    ? 'egress'
-    : 'ingress';
+const directionOf = (program: number): Direction => (EGRESS_PROGRAMS.has(program) ? 'egress' : 'ingress');
+
+const EGRESS_PROGRAMS: ReadonlySet<number> = new Set([
+  Program.SOCK_CONNECT,
+  Program.FROM_CONTAINER,
+  Program.FROM_HOST,
+  Program.FROM_PROXY,
+  Program.TO_NETDEV,
+]);
+
+/** Proxies that one packet passes at most: that of the sender, and that of the receiver. */
+const MAX_PROXIES = 2;
+
+/** A packet from proxy to proxy, each of which goes on with one of its own, unless it refuses. `send` runs one packet. */
+function follow(
+  state: State,
+  first: PacketOut,
+  proxy: Decision,
+  send: (packet: PacketIn) => PacketOut,
+): { readonly out: PacketOut; readonly redirects: readonly Ruled[] } {
+  const redirects: Ruled[] = [];
+  let out = first;
+  while (redirects.length < MAX_PROXIES) {
+    const redirect = redirectOf(state, out);
+    if (!redirect) break;
+    const ruled = { ...redirect, ...proxy(redirect) };
+    redirects.push(ruled);
+    if (ruled.fate === 'refused') break;
+    out = goneOn(out, send(upstreamOf(redirect)));
+  }
+  return { out, redirects };
+}
+
+/** What became of a packet before it met the proxy is part of its way; the mark that it goes on with has no room for all of an identity. */
+const goneOn = (before: PacketOut, out: PacketOut): PacketOut => ({
+  ...out,
+  sourceIdentity: before.sourceIdentity,
+  destinationIdentity: out.destinationIdentity || before.destinationIdentity,
+  ...(out.backendId === 0 ? { backendId: before.backendId, revNatIndex: before.revNatIndex } : {}),
+  audited: out.audited || before.audited,
+});
 
 const podsByAddress = new WeakMap<State, Map<Address, ClusterPod>>();
 
@@ -128,7 +188,7 @@ export const nodeAt = (state: State, address: Address): ClusterNode | null =>
  * Each packet as if it were alone. As many as can go in one call: a batch has one source address, so that no packet in it can be
  * taken for the reply to another, and connections of other batches are forgotten first.
  */
-function send(state: State, probes: readonly Probe[]): Outcome[] {
+function send(state: State, probes: readonly Probe[], proxy: Decision): Outcome[] {
   const datapath = state.loader.current;
   const outcomes: Outcome[] = [];
   for (let first = 0; first < probes.length;) {
@@ -139,18 +199,21 @@ function send(state: State, probes: readonly Probe[]): Outcome[] {
     first = last;
     datapath.flushConnections();
     const outs = datapath.process(batch.map((probe) => packetOf(state, probe)));
-    outs.forEach((out, i) => outcomes.push(outcomeOf(state, batch[i]!, out)));
+    outs.forEach((first, i) => {
+      const { out, redirects } = follow(state, first, proxy, (packet) => datapath.process([packet])[0]!);
+      outcomes.push(outcomeOf(state, batch[i]!, out, redirects));
+    });
   }
   return outcomes;
 }
 
 /** Packets of a question, as the engine treats them: Cilium's dataplane alone, or with what kube-proxy does besides. */
-export function run(state: State, probes: readonly Probe[]): Outcome[] {
-  if (!isKubeProxy(state.settings)) return send(state, probes);
-  return reserved(state, probes, () => send(state, probes)).map((outcome) => {
+export function run(state: State, probes: readonly Probe[], proxy: Decision = LETS): Outcome[] {
+  if (!isKubeProxy(state.settings)) return send(state, probes, proxy);
+  return reserved(state, probes, () => send(state, probes, proxy)).map((outcome) => {
     const refused = firewalled(state, outcome);
     if (refused) return refused;
-    return masquerades(state, outcome) ? sentOn(state, outcome) : outcome;
+    return masquerades(state, outcome) ? sentOn(state, outcome, proxy) : outcome;
   });
 }
 
@@ -170,19 +233,19 @@ function firewalled(state: State, { probe, frontend }: Outcome): Outcome | null 
   const { sender, tuple } = probe;
   if (sender.kind === 'external' || !frontend?.service?.source.loadBalancerSourceRanges.length) return null;
   const node = sender.kind === 'pod' ? sender.pod.node : sender.node;
-  const [asked] = send(state, [{ sender: { kind: 'external', address: tuple.source, node }, tuple }]);
+  const [asked] = send(state, [{ sender: { kind: 'external', address: tuple.source, node }, tuple }], LETS);
   return asked!.reason?.code === DropReason.NOT_IN_SRC_RANGE ? asked! : null;
 }
 
 /** The packet in its node's name to the backend that was picked; it passes where both pass. */
-function sentOn(state: State, outcome: Outcome): Outcome {
+function sentOn(state: State, outcome: Outcome, proxy: Decision): Outcome {
   const { probe, backend, direction } = outcome;
   if (!backend || direction === 'egress') return outcome;
   const { sender, tuple } = probe;
   const node = sender.kind === 'pod' ? sender.pod.node : sender.node;
   const source = addressIn(node, familyOf(backend.address)) ?? UNSPECIFIED[familyOf(backend.address)];
   const ends = { source, destination: backend.address, destinationPort: backend.port };
-  const [masqueraded] = send(state, [{ sender: { kind: 'host', node }, tuple: { ...tuple, ...ends } }]);
+  const [masqueraded] = send(state, [{ sender: { kind: 'host', node }, tuple: { ...tuple, ...ends } }], proxy);
   return { ...outcome, masqueraded: masqueraded! };
 }
 
@@ -198,11 +261,19 @@ export interface Recording {
 }
 
 /** Runs one packet with recording on. Connections stay, so that a reply can follow. */
-export function runTraced(state: State, probe: Probe, reply = false): Recording {
-  const { out, events, lost } = reserved(state, [probe], () =>
-    state.loader.current.traced(packetOf(state, probe, reply)),
+export function runTraced(state: State, probe: Probe, reply = false, proxy: Decision = LETS): Recording {
+  const recorded: Uint8Array[] = [];
+  let missed = 0;
+  const send = (packet: PacketIn): PacketOut => {
+    const { out, events, lost } = state.loader.current.traced(packet);
+    recorded.push(...events);
+    missed += lost;
+    return out;
+  };
+  const { out, redirects } = reserved(state, [probe], () =>
+    follow(state, send(packetOf(state, probe, reply)), proxy, send),
   );
-  return { outcome: outcomeOf(state, probe, out), events, lost };
+  return { outcome: outcomeOf(state, probe, out, redirects), events: recorded, lost: missed };
 }
 
 /** The packet back from wherever the first one arrived; null when it was dropped, or is one that nothing answers. */

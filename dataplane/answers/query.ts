@@ -6,13 +6,14 @@ import type { HttpRequest } from '../policy/http.js';
 import type { Direction } from '../policy/rules.js';
 import type { Reason } from '../reasons.js';
 import type { State } from '../state.js';
+import { assumptions } from './assumptions.js';
 import { casesOf, classes, settle } from './cases.js';
 import { decidersOf, type Decider } from './decide.js';
 import { dependsOn } from './depends.js';
 import { askDns, clusterDns } from './dns.js';
 import { hintsOf } from './hints.js';
-import { askProxies, readRequest } from './layer7.js';
-import { assumptions, missingFor, withoutAddress } from './missing.js';
+import { deciding, readRequest, untoldOf } from './layer7.js';
+import { missingFor, withoutAddress } from './missing.js';
 import { towards, unseen } from './names.js';
 import { nodeAt, type Outcome } from './probe.js';
 import { familiesOf, fullName, resolveRef, type Target } from './refs.js';
@@ -103,13 +104,8 @@ export function query(state: State, question: Question): Answered | { readonly e
       outcomes: nameless,
     };
   }
-  const request = { http, name: null };
-  const asked = settle(state, cases, question.sourcePort !== null).map((outcome) =>
-    askProxies(state, outcome, request),
-  );
-  const outcomes = asked.map(({ outcome }) => outcome);
-  const untold = [...new Set(asked.flatMap(({ depends }) => depends))];
-  const answer = withRequest(combine(state, to, outcomes, untold), http, outcomes);
+  const outcomes = settle(state, cases, question.sourcePort !== null, deciding(state, { http, name: null }));
+  const answer = withRequest(combine(state, to, outcomes), http, outcomes);
   const named = answer.verdict === 'DENIED' && to.kind === 'world' && to.name !== null && from.kind === 'pods';
   const why = named ? unseen(state, classes(state, from.pods), to.name) : null;
   return { answer: why === null ? answer : { ...answer, hints: [why, ...answer.hints].slice(0, MAX_HINTS) }, outcomes };
@@ -179,10 +175,7 @@ function nameOf(state: State, to: Target): string | null {
 
 /** The questions to the DNS of those kinds of pods that get no answer, when none gets one: without an address there is no packet. */
 function refusedNames(state: State, pods: readonly ClusterPod[], name: string | null): Outcome[] {
-  const asked = classes(state, pods).map((pod) => {
-    const outcome = askDns(state, pod);
-    return outcome && askProxies(state, outcome, { http: null, name }).outcome;
-  });
+  const asked = classes(state, pods).map((pod) => askDns(state, pod, name));
   const refused = asked.filter((outcome): outcome is Outcome => outcome !== null && !outcome.allowed);
   return refused.length === asked.length ? refused : [];
 }
@@ -204,7 +197,7 @@ function onlyPort(to: Target, protocol: string): number | null {
 function withRequest(answer: Answer, http: HttpRequest | null, outcomes: readonly Outcome[]): Answer {
   if (!http) return answer;
   if (answer.verdict === 'ALLOWED') return { ...answer, http: { status: 200, backend: null } };
-  const byProxy = answer.verdict === 'DENIED' && outcomes.every(({ proxied }) => proxied.length > 0);
+  const byProxy = answer.verdict === 'DENIED' && outcomes.every(({ refusedBy }) => refusedBy !== null);
   return byProxy ? { ...answer, http: { status: 403, backend: null } } : answer;
 }
 
@@ -212,10 +205,11 @@ function withRequest(answer: Answer, http: HttpRequest | null, outcomes: readonl
 const MAX_HINTS = 4;
 
 /** One answer of many outcomes: theirs where they agree, CONDITIONAL where they do not, UNKNOWN where something needed is missing. */
-function combine(state: State, to: Target, outcomes: readonly Outcome[], untold: readonly string[] = []): Answer {
+function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer {
   const allowed = outcomes.filter((outcome) => outcome.allowed);
   const denied = outcomes.filter((outcome) => !outcome.allowed);
   const telling = denied[0] ?? allowed[0]!;
+  const untold = [...new Set(outcomes.flatMap(untoldOf))];
   const mixed = allowed.length > 0 && (denied.length > 0 || untold.length > 0);
   const missing = missingFor(state, outcomes);
   const verdict: Verdict =
@@ -250,9 +244,15 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[], untold:
           ? [...(denied.length > 0 ? dependsOn(state, outcomes) : []), ...untold]
           : [],
     assumes: [...assumptions(state, to, outcomes), ...singleStack(state, familiesAsked(outcomes))],
-    hints: [...new Set(denied.flatMap((outcome) => hintsOf(state, outcome)))].slice(0, MAX_HINTS),
+    hints: [
+      ...new Set([...denied, ...outcomes.flatMap(asRefused)].flatMap((outcome) => hintsOf(state, outcome))),
+    ].slice(0, MAX_HINTS),
   };
 }
+
+/** What would have become of a packet that policies, only tried out, let pass. */
+const asRefused = (outcome: Outcome): Outcome[] =>
+  outcome.audited ? [{ ...outcome, ...outcome.audited, allowed: false }] : [];
 
 /** The node's address that the receiver sees in the sender's place; null where it sees the sender. */
 function masqueradedAs(state: State, { probe, tuple, masqueraded }: Outcome): string | null {

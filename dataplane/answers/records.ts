@@ -1,9 +1,10 @@
 /** What the datapath recorded of a packet, read back: its steps, and the look-ups that led to each. */
-import { EventType, Family } from '../../assembly/abi.js';
+import { CtDirection, EventType, Family, PolicyBit, Step, type PolicyMatch } from '../../assembly/abi.js';
 import { LookupNotify, TraceNotify } from '../../pkg/structs.js';
 import { formatAddress, type Address } from '../addresses.js';
 import type { SCHEMAS } from '../loader/present.js';
 import { isIcmp, protocolName, type Tuple } from '../packet.js';
+import type { Direction } from '../policy/rules.js';
 import { decode, type Bytes } from '../wasm.js';
 
 export interface TupleText {
@@ -75,6 +76,30 @@ export function tupleIn({ saddr, daddr, protocol, sport, dport, icmpType }: Trac
     ? { ...ends, sourcePort: sport | dport, destinationPort: icmpType }
     : { ...ends, sourcePort: sport, destinationPort: dport };
 }
+
+/** What a policy decided, as `policy.canAccess` tells it. */
+export interface Decided {
+  readonly match: PolicyMatch;
+  readonly direction: Direction;
+  /** A `DropReason` that stands against it; 0 for none. */
+  readonly reason: number;
+  /** Whether it passed all the same. */
+  readonly audited: boolean;
+  /** Whether it goes to a proxy. */
+  readonly redirected: boolean;
+}
+
+/** The decision in a record; null for a record of another step. */
+export const decidedIn = ({ step, info }: TraceRecord): Decided | null =>
+  step === (Step.POLICY as number)
+    ? {
+        match: info & 0xff,
+        direction: ((info >>> 8) & 0xff) === (CtDirection.EGRESS as number) ? 'egress' : 'ingress',
+        reason: (info >>> 16) & 0xff,
+        audited: (info & PolicyBit.AUDITED) !== 0,
+        redirected: (info & PolicyBit.REDIRECTED) !== 0,
+      }
+    : null;
 
 export const tupleText = (record: TraceRecord): TupleText => textOfTuple(tupleIn(record));
 

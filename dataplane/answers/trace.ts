@@ -1,22 +1,32 @@
 /** One packet, hop by hop, there and back: the dataplane's own records, told in words. */
-import { EventType, MapId, Step } from '../../assembly/abi.js';
+import { EventType, Family, MapId, Step } from '../../assembly/abi.js';
 import { TraceNotify } from '../../pkg/structs.js';
 import { formatAddress } from '../addresses.js';
 import { pairOf } from '../loader/families.js';
 import { tunnelOf } from '../loader/modes.js';
 import { SCHEMAS, type Presented } from '../loader/present.js';
-import { MAP_NAMES, POINT_NAMES, PROGRAM_NAMES, type Reason } from '../reasons.js';
+import { MAP_NAMES, POINT_NAMES, PROGRAM_NAMES, XLATE_NAMES, type Reason } from '../reasons.js';
 import type { State } from '../state.js';
 import { decode } from '../wasm.js';
 import { count } from '../words.js';
 import { decidersOf, type Decider } from './decide.js';
 import { askDns, clusterDns, DNS_PORT } from './dns.js';
-import { hopText } from './hop-text.js';
-import { readRequest } from './layer7.js';
+import { hopText, rulingText } from './hop-text.js';
+import { deciding, readRequest, UNTOLD, type Request } from './layer7.js';
 import { originOf, type Origin } from './maps.js';
 import { replyTo, runTraced, type Outcome, type Recording } from './probe.js';
+import type { Ruled } from './proxy.js';
 import { query, type Answer, type Question, type Verdict } from './query.js';
-import { outerText, recordsOf, textOfTuple, tupleText, type Recorded, type TupleText } from './records.js';
+import {
+  decidedIn,
+  outerText,
+  recordsOf,
+  textOfTuple,
+  tupleText,
+  type Recorded,
+  type TraceRecord,
+  type TupleText,
+} from './records.js';
 
 export interface Lookup {
   readonly map: string;
@@ -76,6 +86,8 @@ const ACTIONS: Readonly<Record<Step, string>> = {
   [Step.REVERSE_NAT]: 'nat',
   [Step.DSR]: 'dsr',
   [Step.IPIP]: 'encap',
+  [Step.SOCK]: 'lb',
+  [Step.PROXY]: 'proxy',
 };
 
 /** Answers the question, then sends its telling packet once more with recording on, and the reply after it. */
@@ -112,26 +124,18 @@ export function capture(state: State, question: Question): Captured | { readonly
   if (!telling) return { trace: { ...head, forward: [], reply: null }, captures: [], recordings: [] };
   const names = nameHops(state, question, telling);
   state.loader.current.flushConnections();
-  const asked = runTraced(state, telling.probe);
+  const request = requestOf(state, question, telling);
+  const asked = runTraced(state, telling.probe, false, deciding(state, request));
   const lent = telling.masqueraded ? untilLent(state, asked) : [];
   const forward = telling.masqueraded ? runTraced(state, telling.masqueraded.probe) : asked;
   const back = replyTo(state, forward.outcome);
-  const hops = hopsOf(state, forward.outcome, forward.events);
-  if (telling.proxied.length > 0) {
-    const whole = [...names, ...refusedByProxy(hops, telling, question)];
-    return {
-      trace: { ...head, forward: whole, reply: null },
-      captures: capturesOf(state, forward.events),
-      recordings: [forward],
-    };
-  }
   const reply = back && runTraced(state, back, true);
   const recordings = reply ? [forward, reply] : [forward];
   return {
     trace: {
       ...head,
       hints: [...hints, ...lossesOf(recordings)],
-      forward: [...names, ...lent, ...hops],
+      forward: [...names, ...lent, ...hopsOf(state, forward.outcome, forward.events, request)],
       reply: reply && hopsOf(state, reply.outcome, reply.events),
     },
     captures: recordings.flatMap(({ events }) => capturesOf(state, events)),
@@ -153,23 +157,26 @@ export function lossesOf(recordings: readonly Recording[]): string[] {
     : [`${count(lost, 'record')} of the datapath did not fit into cilium_events: hops are missing here`];
 }
 
-/** The way of a request as far as the proxy that refuses it: the policy of the sender, or of the receiver, handed it over. */
-function refusedByProxy(hops: readonly Hop[], { direction }: Outcome, { http }: Question): Hop[] {
-  const isPolicy = ({ action }: Hop): boolean => action === 'policy';
-  const last = direction === 'egress' ? hops.findIndex(isPolicy) : hops.findLastIndex(isPolicy);
-  const way = hops.slice(0, last + 1);
-  const at = way.at(-1);
-  if (!at) return way;
+/** What the telling packet's connection is for: the question's request, or where that was refused its name, the look-up. */
+function requestOf(state: State, { http, to }: Question, { probe }: Outcome): Request {
   const asked = readRequest(http);
-  const request = asked && !('error' in asked) ? `${asked.method} ${asked.host}${asked.path}` : 'the request';
-  const text = `the proxy answers ${request} with 403: no rule lets it`;
-  return [...way, { ...at, before: at.after, program: 'proxy', point: 'to-proxy', action: 'http', lookups: [], text }];
+  const isLookup = to.startsWith('dns:') && clusterDns(state) !== null && probe.tuple.destinationPort === DNS_PORT;
+  return { http: asked && !('error' in asked) ? asked : null, name: isLookup ? to.slice('dns:'.length) : null };
+}
+
+/** What a proxy says of the request that it was handed; nothing of a reply. */
+function rulingHop(handed: Hop, ruled: Ruled | undefined, request: Request): Hop[] {
+  if (!ruled || ruled.port === 0) return [];
+  const action = ruled.grants.find(({ l7 }) => l7 !== null)?.l7?.kind ?? 'http';
+  const text = rulingText(ruled.fate, action, request);
+  return [{ ...handed, before: handed.after, program: 'proxy', point: null, action, lookups: [], text, origin: [] }];
 }
 
 function capturesOf(state: State, events: readonly Uint8Array[]): Capture[] {
   return events.flatMap((event): Capture[] => {
     if (event[0] === EventType.LOOKUP) return [];
-    const { node, point, captured, length } = decode(TraceNotify, event);
+    const { type, node, point, captured, length } = decode(TraceNotify, event);
+    if (type === EventType.TRACE_SOCK) return [];
     const name = POINT_NAMES[point as keyof typeof POINT_NAMES];
     if (name === undefined) return [];
     const at = TraceNotify.size;
@@ -190,7 +197,7 @@ function nameHops(state: State, { to }: Question, { probe }: Outcome): Hop[] {
   const { sender, tuple } = probe;
   const dns = clusterDns(state);
   if (name === null || !dns || sender.kind !== 'pod' || tuple.destinationPort === DNS_PORT) return [];
-  const asked = askDns(state, sender.pod);
+  const asked = askDns(state, sender.pod, name);
   if (!asked?.allowed) return [];
   const question = textOfTuple(asked.probe.tuple);
   return [
@@ -210,16 +217,17 @@ function nameHops(state: State, { to }: Question, { probe }: Outcome): Hop[] {
   ];
 }
 
-function hopsOf(state: State, outcome: Outcome, events: readonly Uint8Array[]): Hop[] {
+function hopsOf(state: State, outcome: Outcome, events: readonly Uint8Array[], request: Request = UNTOLD): Hop[] {
   const nodes = new Map(state.cluster.nodes.map((node) => [node.index, node.name]));
   let before: TupleText | null = null;
-  return recordsOf(events).map((recorded): Hop => {
+  const rulings = outcome.redirects.values();
+  return recordsOf(events).flatMap((recorded): Hop[] => {
     const { record, lookups } = recorded;
     const after = tupleText(record);
     const hop: Hop = {
       node: nodes.get(record.node) ?? null,
-      program: PROGRAM_NAMES[record.program as keyof typeof PROGRAM_NAMES] ?? `${record.program}`,
-      point: POINT_NAMES[record.point as keyof typeof POINT_NAMES] ?? null,
+      program: programName(record),
+      point: pointName(record),
       action: ACTIONS[record.step as Step] ?? `${record.step}`,
       before: before ?? after,
       after,
@@ -234,13 +242,26 @@ function hopsOf(state: State, outcome: Outcome, events: readonly Uint8Array[]): 
       origin: originsOf(state, outcome, recorded),
     };
     before = after;
-    return hop;
+    const isHanded = record.step === (Step.PROXY as number);
+    return [hop, ...(isHanded ? rulingHop(hop, rulings.next().value, request) : [])];
   });
+}
+
+/** Programs on sockets are two, one a family. */
+function programName({ program, family }: TraceRecord): string {
+  const name = PROGRAM_NAMES[program as keyof typeof PROGRAM_NAMES] ?? `${program}`;
+  return family === Family.IPV6 ? name.replace(/^cil_sock4/, 'cil_sock6') : name;
+}
+
+function pointName({ type, point }: TraceRecord): string | null {
+  if (type === EventType.TRACE_SOCK) return XLATE_NAMES[point as keyof typeof XLATE_NAMES];
+  return POINT_NAMES[point as keyof typeof POINT_NAMES] ?? null;
 }
 
 /** Maps, as IPv4's, whose entries say where a packet goes or whether it may; of the others a hit tells nothing of the manifests. */
 const TELLING: Readonly<Record<number, readonly MapId[]>> = {
   [Step.LB]: [MapId.LB4_SERVICES, MapId.LB4_BACKENDS],
+  [Step.SOCK]: [MapId.LB4_SERVICES, MapId.LB4_BACKENDS],
   [Step.REVERSE_LB]: [MapId.LB4_REVERSE_NAT],
   [Step.POLICY]: [MapId.POLICY],
   [Step.ENCAP]: [MapId.IPCACHE4],
@@ -249,7 +270,7 @@ const TELLING: Readonly<Record<number, readonly MapId[]>> = {
 };
 
 function originsOf(state: State, outcome: Outcome, { record, lookups }: Recorded): Origin[] {
-  if (record.step === Step.DROP || (record.step === Step.POLICY && record.info >>> 16 !== 0)) {
+  if (record.step === Step.DROP || (decidedIn(record)?.reason ?? 0) !== 0) {
     const deciders = outcome.allowed ? [] : decidersOf(state, outcome);
     if (deciders.length > 0) return deciders.map(({ file, line, column }) => ({ file, line, column }));
   }

@@ -25,6 +25,7 @@ export interface ClusterNode {
   readonly address: Address;
   /** Its further addresses. */
   readonly others: readonly Address[];
+  readonly labels: ReadonlyMap<string, string>;
   /** Its label topology.kubernetes.io/zone. */
   readonly zone: string | null;
   /** The ranges its pods get addresses from: one of each family of the cluster, primary first. */

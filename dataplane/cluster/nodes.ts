@@ -29,6 +29,7 @@ const PART: Readonly<Record<Family, { readonly least: number; readonly most: num
 /** What is known of a node by its name. */
 interface Given {
   readonly addresses: readonly Address[];
+  readonly labels: ReadonlyMap<string, string>;
   readonly zone: string | null;
   readonly ranges: readonly Prefix[];
   readonly source: Node['at'] | null;
@@ -45,12 +46,13 @@ export function buildNodes(
   families: readonly Family[],
   settings: Settings,
 ): ClusterNode[] {
-  const plain: Given = { addresses: [], zone: null, ranges: [], source: null };
+  const plain: Given = { addresses: [], labels: new Map(), zone: null, ranges: [], source: null };
   const given = new Map<string, Given>();
   for (const { metadata, podCIDRs, internalIPs, externalIPs, zone, at } of declared) {
     const ranges = podCIDRs.map((cidr) => parsePrefix(cidr.value)!);
     const addresses = [...internalIPs, ...externalIPs].flatMap((ip) => parseAddress(ip.value) ?? []);
-    given.set(metadata.name.value, { addresses, zone, ranges, source: at });
+    const labels = new Map([...metadata.labels].map(([key, { value }]) => [key, value]));
+    given.set(metadata.name.value, { addresses, labels, zone, ranges, source: at });
   }
   for (const { name, address, addresses = [] } of settings.nodes) {
     const own = [address, ...addresses].flatMap((text) => parseAddress(text) ?? []);
@@ -77,7 +79,7 @@ export function buildNodes(
     return next;
   };
   return names.map((name, i) => {
-    const { addresses, zone, ranges, source } = given.get(name)!;
+    const { addresses, labels, zone, ranges, source } = given.get(name)!;
     const own = families.map((family) => addresses.find((address) => familyOf(address) === family) ?? free(family));
     const others = addresses.filter((address) => families.includes(familyOf(address)) && !own.includes(address));
     const podRanges = families.map(
@@ -85,7 +87,7 @@ export function buildNodes(
         ranges.find(({ address }) => familyOf(address) === family) ??
         partOf(rangeOf(settings, 'podCIDR', family), i, names.length),
     );
-    return { index: i + 1, name, addresses: own, address: own[0]!, others, zone, podRanges, source };
+    return { index: i + 1, name, addresses: own, address: own[0]!, others, labels, zone, podRanges, source };
   });
 }
 

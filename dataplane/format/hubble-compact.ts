@@ -2,7 +2,7 @@
 import type { Flow, FlowEndpoint, FlowL4, FlowService } from '../answers/flows.js';
 import { MessageType } from '../answers/notifications.js';
 import { RESERVED_NAMES } from '../answers/identity-name.js';
-import { MATCH_NAMES, POINT_NAMES, reasonOf } from '../reasons.js';
+import { MATCH_NAMES, POINT_NAMES, reasonOf, XLATE_NAMES } from '../reasons.js';
 import { hostPort } from './host-port.js';
 
 export const hubbleCompact = (flows: readonly Flow[]): string => flows.map((flow) => `${line(flow)}\n`).join('');
@@ -63,11 +63,13 @@ function typeOf({
   traffic_direction: direction,
 }: Flow): string {
   if (type === MessageType.TRACE) return POINT_NAMES[subType as keyof typeof POINT_NAMES];
+  if (type === MessageType.TRACE_SOCK) return XLATE_NAMES[subType as keyof typeof XLATE_NAMES];
   if (type === MessageType.DROP) return reasonOf(subType).text;
   return `policy-verdict:${MATCH_NAMES[match as keyof typeof MATCH_NAMES]} ${direction}`;
 }
 
 function verdictOf({ verdict, event_type: { type } }: Flow): string {
   if (type !== MessageType.POLICY_VERDICT) return verdict;
+  if (verdict === 'AUDIT') return 'AUDITED';
   return verdict === 'DROPPED' ? 'DENIED' : 'ALLOWED';
 }

@@ -10,9 +10,10 @@ import {
   type PolicyVerdictNotification,
   type TraceNotification,
   type TraceReason,
+  type TraceSockNotification,
 } from '../answers/notifications.js';
 import { isIcmp, type Dissected, type Packet } from '../dissect.js';
-import { MATCH_NAMES, reasonOf } from '../reasons.js';
+import { MATCH_NAMES, reasonOf, XLATE_NAMES } from '../reasons.js';
 import { hostPort } from './host-port.js';
 
 export function monitorText(notifications: readonly Notification[]): string {
@@ -26,6 +27,7 @@ export function monitorText(notifications: readonly Notification[]): string {
 }
 
 function line(notification: Notification): string {
+  if (notification.type === MessageType.TRACE_SOCK) return socketLine(notification);
   const text =
     notification.type === MessageType.TRACE
       ? traceLine(notification)
@@ -82,6 +84,9 @@ function summary({ point, source, destination }: TraceNotification): string {
 const dropLine = ({ reason, hash, destination, file, sourceLabel, destinationLabel }: DropNotification): string =>
   `xx drop (${reasonOf(reason).text}) flow ${hex(hash)} to endpoint ${destination}, ifindex 0, file ${file}:0, , identity ${identity(sourceLabel)}->${identity(destinationLabel)}: `;
 
+/** Cilium `pkg/policy`, `AuthType`. */
+const AUTH_TYPES = ['disabled', 'spire', 'test-always-fail'] as const;
+
 function verdictLine({
   hash,
   source,
@@ -90,9 +95,20 @@ function verdictLine({
   direction,
   reason,
   match,
+  audited,
+  redirected,
+  authType,
 }: PolicyVerdictNotification): string {
-  const action = reason === 0 ? 'allow' : 'deny';
-  return `Policy verdict log: flow ${hex(hash)} local EP ID ${source}, remote ID ${identity(remoteLabel)}, proto ${packet.ip?.protocol ?? 0}, ${direction}, action ${action}, auth: disabled, match ${MATCH_NAMES[match]}, `;
+  const action = audited ? 'audit' : redirected ? 'redirect' : reason === 0 ? 'allow' : 'deny';
+  return `Policy verdict log: flow ${hex(hash)} local EP ID ${source}, remote ID ${identity(remoteLabel)}, proto ${packet.ip?.protocol ?? 0}, ${direction}, action ${action}, auth: ${AUTH_TYPES[authType] ?? authType}, match ${MATCH_NAMES[match]}, `;
+}
+
+/** The processes of which the kernel's control group is: what no manifest says. */
+const CGROUP = 0;
+
+function socketLine({ point, cookie, peer, packet }: TraceSockNotification): string {
+  const protocol = packet.l4?.kind === 'UDP' ? 'udp' : 'tcp';
+  return `[${XLATE_NAMES[point]}] cgroup_id: ${CGROUP} sock_cookie: ${cookie}, dst [${peer.ip}]:${peer.port} ${protocol}`;
 }
 
 const hex = (number: number): string => `0x${number.toString(16)}`;

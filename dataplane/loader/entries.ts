@@ -57,7 +57,7 @@ import type { CompiledPolicies } from '../policy/compile.js';
 import type { Identities } from '../policy/identities.js';
 import type { Grant } from '../policy/mapstate.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
-import { isKubeProxy, prefixesIn, type Settings } from '../settings.js';
+import { hasSocketLB, isKubeProxy, prefixesIn, type Settings } from '../settings.js';
 import { encode, type Bytes } from '../wasm.js';
 import { MAPS, mapsOf } from './families.js';
 import { hostPorts } from './host-ports.js';
@@ -156,7 +156,7 @@ export class Desirer {
     entries.push(configEntry(settings, annotated), ...ipMasqEntries(settings));
     for (const entry of wildcardEntries(frontends, settings)) entries.push(entry);
     for (const entry of unlistedEntries(cluster, frontends, settings)) entries.push(entry);
-    for (const entry of nodeEntries(cluster)) entries.push(entry);
+    for (const entry of nodeEntries(cluster, policies)) entries.push(entry);
     for (const pod of pods) entries.push(...podEntries(pod, endpointIds.get(pod)!, identities, policies));
     for (const entry of ipcacheEntries(cluster, identities)) entries.push(entry);
     for (const entry of policyEntries(policies)) entries.push(entry);
@@ -357,6 +357,11 @@ function configEntry(settings: Settings, annotated: boolean): MapEntry {
         flags |
         ConfigFlag.TRACK_FRAGMENTS |
         ConfigFlag.REJECT_NO_BACKEND |
+        ConfigFlag.ALLOW_ICMP_FRAG_NEEDED |
+        (hasSocketLB(settings) ? ConfigFlag.SOCKET_LB : 0) |
+        (settings.socketLB === 'hostNamespaceOnly' ? ConfigFlag.SOCKET_LB_HOST_ONLY : 0) |
+        (settings.policyAuditMode ? ConfigFlag.POLICY_AUDIT : 0) |
+        (settings.hostFirewall ? ConfigFlag.HOST_FIREWALL : 0) |
         (settings.masquerade ? ConfigFlag.MASQUERADE : 0) |
         (native4 ? ConfigFlag.NATIVE_CIDR4 : 0) |
         (native6 ? ConfigFlag.NATIVE_CIDR6 : 0) |
@@ -488,7 +493,7 @@ function maglevEntry({ service, port, address, revNatIndex, protocol, backends }
 /** The node's end of tunnels. They run over IPv4; a node without such an address has a link-local one, which is nobody else's. */
 const tunnelEndpointOf = (node: ClusterNode): number => Number(addressIn(node, 'IPv4') ?? 0xa9fe0000 + node.index);
 
-function nodeEntries(cluster: Cluster): MapEntry[] {
+function nodeEntries(cluster: Cluster, { ofNode }: CompiledPolicies): MapEntry[] {
   return cluster.nodes.flatMap((node): MapEntry[] => {
     const { index, source } = node;
     const origin = source ? [source] : [];
@@ -498,7 +503,12 @@ function nodeEntries(cluster: Cluster): MapEntry[] {
       {
         map: MapId.NODE_CONFIG,
         key: word(index),
-        value: encode(NodeConfig, { ipv4: tunnelEndpointOf(node), ipv6, mac: macOf(1, index) }),
+        value: encode(NodeConfig, {
+          ipv4: tunnelEndpointOf(node),
+          ipv6,
+          mac: macOf(1, index),
+          policyId: ofNode.get(node)?.id ?? 0,
+        }),
         origin,
       },
       ...[...own].flatMap((address): MapEntry[] => {

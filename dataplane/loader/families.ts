@@ -25,6 +25,10 @@ import {
   NatEntry6,
   NodeKey4,
   NodeKey6,
+  ReverseSkEntry4,
+  ReverseSkEntry6,
+  ReverseSkKey4,
+  ReverseSkKey6,
 } from '../../pkg/structs.js';
 import { familyOf, type Address, type Family } from '../addresses.js';
 import type { StructType } from '../wasm.js';
@@ -49,6 +53,8 @@ export interface FamilyMaps {
   readonly LbSourceRangeKey: StructType<Dual<LbSourceRangeKey4>>;
   readonly NatEntry: StructType<Dual<NatEntry4>>;
   readonly NodeKey: StructType<Dual<NodeKey4>>;
+  readonly ReverseSkEntry: StructType<Dual<ReverseSkEntry4>>;
+  readonly ReverseSkKey: StructType<Dual<ReverseSkKey4>>;
 }
 
 const IPV4: FamilyMaps = {
@@ -65,6 +71,8 @@ const IPV4: FamilyMaps = {
   LbSourceRangeKey: LbSourceRangeKey4,
   NatEntry: NatEntry4,
   NodeKey: NodeKey4,
+  ReverseSkEntry: ReverseSkEntry4,
+  ReverseSkKey: ReverseSkKey4,
 };
 
 const IPV6: FamilyMaps = {
@@ -81,6 +89,8 @@ const IPV6: FamilyMaps = {
   LbSourceRangeKey: LbSourceRangeKey6,
   NatEntry: NatEntry6,
   NodeKey: NodeKey6,
+  ReverseSkEntry: ReverseSkEntry6,
+  ReverseSkKey: ReverseSkKey6,
 };
 
 export const MAPS: Readonly<Record<Family, FamilyMaps>> = { IPv4: IPV4, IPv6: IPV6 };
@@ -105,7 +115,8 @@ type Four =
   | MapId.IPCACHE4
   | MapId.LXC4
   | MapId.NODES4
-  | MapId.IPMASQ4;
+  | MapId.IPMASQ4
+  | MapId.LB4_REVERSE_SK;
 type Six =
   | MapId.LB6_SERVICES
   | MapId.LB6_BACKENDS
@@ -119,7 +130,8 @@ type Six =
   | MapId.IPCACHE6
   | MapId.LXC6
   | MapId.NODES6
-  | MapId.IPMASQ6;
+  | MapId.IPMASQ6
+  | MapId.LB6_REVERSE_SK;
 
 /** Something for each map of both families, from what makes it for one family's by IPv4's numbers. */
 export function ofBoth<Value>(

@@ -140,6 +140,7 @@ const COUNTED = {
   ipmasq6: MapId.IPMASQ6,
   affinityMatch: MapId.AFFINITY_MATCH,
   policy: MapId.POLICY,
+  auth: MapId.AUTH,
 } as const satisfies Partial<Record<keyof Sizes, MapId>>;
 
 /** Maps that the datapath fills: connections, and what is remembered along with them. Each answer starts with none. */
@@ -152,6 +153,8 @@ const FLOWS = [
   'affinity6',
   'fragments4',
   'fragments6',
+  'reverseSk4',
+  'reverseSk6',
 ] as const satisfies readonly (keyof Sizes)[];
 
 type Needs = Record<

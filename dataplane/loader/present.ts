@@ -1,5 +1,6 @@
 /** Map entries in words: Cilium's maps with the C names of their fields in camelCase, addresses as text, ports in host order. */
 import {
+  AuthType,
   ConfigFlag,
   DsrDispatch,
   EndpointFlag,
@@ -11,6 +12,8 @@ import {
   TunnelProtocol,
 } from '../../assembly/abi.js';
 import {
+  AuthInfo,
+  AuthKey,
   CtEntry,
   EndpointConfig,
   EndpointInfo,
@@ -113,6 +116,11 @@ const CONFIG_FLAGS: readonly (readonly [ConfigFlag, string])[] = [
   [ConfigFlag.SERVICE_MASQUERADE, 'serviceMasquerade'],
   [ConfigFlag.MASQUERADE_ALL, 'masqueradeAll'],
   [ConfigFlag.MASQUERADE_NON_LOCAL, 'masqueradeNonLocal'],
+  [ConfigFlag.SOCKET_LB, 'socketLB'],
+  [ConfigFlag.SOCKET_LB_HOST_ONLY, 'socketLBHostOnly'],
+  [ConfigFlag.POLICY_AUDIT, 'policyAuditMode'],
+  [ConfigFlag.HOST_FIREWALL, 'hostFirewall'],
+  [ConfigFlag.ALLOW_ICMP_FRAG_NEEDED, 'allowIcmpFragNeeded'],
 ];
 
 const TUNNELS: Readonly<Record<TunnelProtocol, string>> = {
@@ -140,6 +148,12 @@ const addressesOf = (ipv4: number, ipv6: bigint): Presented => ({
   ...(ipv4 === 0 ? {} : { address: formatAddress(ipv4) }),
   ...(ipv6 === 0n ? {} : { ipv6: formatAddress(ipv6) }),
 });
+
+/** The number of a network namespace, which lies in a key where others have an address: in its first four bytes, lowest first. */
+function netnsNumber(address: Address): number {
+  const first = typeof address === 'bigint' ? Number(address >> 96n) : address;
+  return (((first & 0xff) << 24) | ((first & 0xff00) << 8) | ((first >>> 8) & 0xff00) | (first >>> 24)) >>> 0;
+}
 
 /** A master has its algorithm and affinity timeout where a slot has its backend. */
 function service({ backendId, count, revNatIndex, flags, flags2, qcount }: LbService): Presented {
@@ -215,7 +229,10 @@ const schemasOf = (family: FamilyMaps) => ({
   [MapId.LB4_AFFINITY]: schema(
     family.LbAffinityKey,
     LbAffinityValue,
-    ({ address, revNatIndex }) => ({ clientId: formatAddress(address), revNatIndex }),
+    ({ address, revNatIndex, netnsCookie }) => ({
+      clientId: netnsCookie === 0 ? formatAddress(address) : `netns ${netnsNumber(address)}`,
+      revNatIndex,
+    }),
     ({ lastUsed, backendId }) => ({ lastUsed, backendId }),
   ),
   [MapId.LB4_SOURCE_RANGE]: schema(
@@ -266,6 +283,12 @@ const schemasOf = (family: FamilyMaps) => ({
       tunnelEndpoint: tunnelEndpoint === 0 ? null : formatAddress(tunnelEndpoint),
     }),
   ),
+  [MapId.LB4_REVERSE_SK]: schema(
+    family.ReverseSkKey,
+    family.ReverseSkEntry,
+    ({ cookie, address, port }) => ({ cookie: String(cookie), address: formatAddress(address), port }),
+    ({ address, port, revNatIndex }) => ({ address: formatAddress(address), port, revNatIndex }),
+  ),
   [MapId.LXC4]: schema(
     family.EndpointKey,
     EndpointInfo,
@@ -305,7 +328,24 @@ export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>
       port: dport,
       prefixLength,
     }),
-    ({ deny, proxyPort, proxyPortPriority }) => ({ deny: deny !== 0, proxyPort, proxyPortPriority }),
+    ({ deny, proxyPort, proxyPortPriority, authType }) => ({
+      deny: deny !== 0,
+      proxyPort,
+      proxyPortPriority,
+      ...(authType === 0 ? {} : { authType: authType & AuthType.TYPE }),
+    }),
+  ),
+  [MapId.AUTH]: schema(
+    AuthKey,
+    AuthInfo,
+    ({ localSecLabel, remoteSecLabel, remoteNodeId, authType, node }) => ({
+      localIdentity: localSecLabel,
+      remoteIdentity: remoteSecLabel,
+      remoteNodeId,
+      authType,
+      node,
+    }),
+    ({ expiration }) => ({ expiration: Number(expiration) }),
   ),
   [MapId.ENDPOINT_CONFIG]: schema(
     Index,
@@ -324,7 +364,11 @@ export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>
     Index,
     NodeConfig,
     ({ index }) => ({ node: index }),
-    ({ ipv4, ipv6, mac }) => ({ ...addressesOf(ipv4, ipv6), mac: macOf(mac) }),
+    ({ ipv4, ipv6, mac, policyId }) => ({
+      ...addressesOf(ipv4, ipv6),
+      mac: macOf(mac),
+      ...(policyId === 0 ? {} : { policy: policyId }),
+    }),
   ),
   [MapId.RUNTIME_CONFIG]: schema(
     Index,

@@ -22,9 +22,9 @@ const PROTOCOLS: Readonly<Record<CiliumPort['protocol'], readonly number[]>> = {
   IGMP: [2],
 };
 
-/** The policies about endpoints that a manifest holds: one for each of its parts. Those about nodes are about no pod. */
+/** The policies that a manifest holds: one for each of its parts. */
 export const fromCiliumPolicy = (source: CiliumPolicy, cluster: Cluster): Policy[] =>
-  source.specs.filter(({ aboutNodes }) => !aboutNodes).map((spec) => new SpecReader(source, spec, cluster).policy());
+  source.specs.map((spec) => new SpecReader(source, spec, cluster).policy());
 
 class SpecReader {
   private readonly namespace: string;
@@ -65,6 +65,7 @@ class SpecReader {
     return {
       source: this.source,
       key: `${kind} ${this.namespace}/${name} ${path}`,
+      aboutNodes: this.spec.aboutNodes,
       subject: this.subject(),
       isolates: DIRECTIONS.filter((direction) => this.isolates(direction)),
       rules,

@@ -1,6 +1,6 @@
 /** From policies to policymap entries. */
 import { ReservedIdentity } from '../../assembly/abi.js';
-import { namedPort, type Cluster } from '../cluster/cluster.js';
+import { namedPort, type Cluster, type ClusterNode } from '../cluster/cluster.js';
 import { Numbers } from '../hash.js';
 import type { Settings } from '../settings.js';
 import { fromCiliumPolicy } from './cilium.js';
@@ -19,13 +19,15 @@ import {
 } from './rules.js';
 import { selects } from './selectors.js';
 
-/** The policies of all languages, in the order of their manifests. */
-export const policiesOf = (cluster: Cluster): Policy[] =>
-  cluster.policies.flatMap((source) =>
-    source.kind === 'NetworkPolicy' ? [fromNetworkPolicy(source)] : fromCiliumPolicy(source, cluster),
-  );
+/** The policies of all languages, in the order of their manifests; those about nodes hold only where these have a firewall. */
+export const policiesOf = (cluster: Cluster, { hostFirewall }: Settings): Policy[] =>
+  cluster.policies
+    .flatMap((source) =>
+      source.kind === 'NetworkPolicy' ? [fromNetworkPolicy(source)] : fromCiliumPolicy(source, cluster),
+    )
+    .filter(({ aboutNodes }) => hostFirewall || !aboutNodes);
 
-/** The policy of all pods to which the same policies apply in the same way. */
+/** The policy of all pods, or nodes, to which the same policies apply in the same way. */
 export interface CompiledPolicy {
   readonly id: number;
   readonly applied: readonly Policy[];
@@ -40,6 +42,8 @@ export interface CompiledPolicies {
   readonly all: readonly Policy[];
   readonly policies: readonly CompiledPolicy[];
   readonly ofIdentity: ReadonlyMap<PodIdentity, CompiledPolicy>;
+  /** The policies of the nodes themselves; none without a firewall there. */
+  readonly ofNode: ReadonlyMap<ClusterNode, CompiledPolicy>;
 }
 
 /** Which identities a peer selects: computed once for each peer. */
@@ -82,26 +86,60 @@ class Peers {
 export class PolicyCompiler {
   private readonly numbers = new Numbers();
 
-  compile(all: readonly Policy[], identities: Identities, settings: Settings): CompiledPolicies {
+  compile(
+    all: readonly Policy[],
+    nodes: readonly ClusterNode[],
+    identities: Identities,
+    settings: Settings,
+  ): CompiledPolicies {
     const peers = new Peers(identities, settings);
-    const groups = new Map<string, { applied: Policy[]; members: PodIdentity[] }>();
-    for (const identity of identities.pods) {
-      const applied = all.filter(({ subject }) => selects(subject, identity));
-      const key = groupKey(applied, identity);
-      const group = groups.get(key);
-      if (group) group.members.push(identity);
-      else groups.set(key, { applied, members: [identity] });
-    }
-    const ids = this.numbers.assign(groups.keys());
+    const ofPods = all.filter(({ aboutNodes }) => !aboutNodes);
+    const groups = grouped(identities.pods, (identity) => {
+      const applied = ofPods.filter(({ subject }) => selects(subject, identity));
+      return { key: groupKey(applied, identity), applied };
+    });
+    const ofHosts = all.filter(({ aboutNodes }) => aboutNodes);
+    const hosts = grouped(settings.hostFirewall ? nodes : [], ({ labels }) => {
+      const applied = ofHosts.filter(({ subject }) => selects(subject, { source: 'k8s', labels }));
+      return { key: ['nodes', ...applied.map(({ key }) => key)].join('\n'), applied };
+    });
+    const localhost = settings.allowLocalhost !== 'policy';
+    const ids = this.numbers.assign([...groups.keys(), ...hosts.keys()]);
     const ofIdentity = new Map<PodIdentity, CompiledPolicy>();
     const policies: CompiledPolicy[] = [];
     for (const [key, { applied, members }] of groups) {
-      const policy = compileGroup(ids.get(key)!, applied, members[0]!, peers);
+      const policy = compileGroup(ids.get(key)!, applied, members[0]!, peers, localhost);
       policies.push(policy);
       for (const member of members) ofIdentity.set(member, policy);
     }
-    return { all, policies: policies.sort((a, b) => a.id - b.id), ofIdentity };
+    const ofNode = new Map<ClusterNode, CompiledPolicy>();
+    for (const [key, { applied, members }] of hosts) {
+      const policy = compileGroup(ids.get(key)!, applied, null, peers, localhost);
+      policies.push(policy);
+      for (const member of members) ofNode.set(member, policy);
+    }
+    return { all, policies: policies.sort((a, b) => a.id - b.id), ofIdentity, ofNode };
   }
+}
+
+interface Group<Member> {
+  readonly applied: readonly Policy[];
+  readonly members: Member[];
+}
+
+/** Those to which the same policies apply in the same way. */
+function grouped<Member>(
+  members: readonly Member[],
+  groupOf: (member: Member) => { readonly key: string; readonly applied: readonly Policy[] },
+): ReadonlyMap<string, Group<Member>> {
+  const groups = new Map<string, Group<Member>>();
+  for (const member of members) {
+    const { key, applied } = groupOf(member);
+    const group = groups.get(key);
+    if (group) group.members.push(member);
+    else groups.set(key, { applied, members: [member] });
+  }
+  return groups;
 }
 
 /** Pods share a policy when the same policies apply and the ports these ask for by name are the same. */
@@ -119,7 +157,13 @@ function groupKey(applied: readonly Policy[], identity: PodIdentity): string {
   return [...applied.map(({ key }) => key), ...ports].join(' ');
 }
 
-function compileGroup(id: number, applied: readonly Policy[], example: PodIdentity, peers: Peers): CompiledPolicy {
+function compileGroup(
+  id: number,
+  applied: readonly Policy[],
+  example: PodIdentity | null,
+  peers: Peers,
+  localhost: boolean,
+): CompiledPolicy {
   const state = new MapState();
   const boundaries: PortRange[] = [];
   const isolatedBy = {
@@ -129,7 +173,7 @@ function compileGroup(id: number, applied: readonly Policy[], example: PodIdenti
   if (isolatedBy.egress.length === 0) state.add(0, true, EVERYTHING, false, null);
   if (isolatedBy.ingress.length === 0) state.add(0, false, EVERYTHING, false, null);
   // Cilium's allow-localhost, and Kubernetes' rule that a pod's own node always reaches it.
-  else state.add(ReservedIdentity.HOST, false, EVERYTHING, false, null);
+  else if (localhost) state.add(ReservedIdentity.HOST, false, EVERYTHING, false, null);
   for (const rule of applied.flatMap(({ rules }) => rules))
     addRule(state, boundaries, rule, identitiesOf(rule, peers), example, peers);
   return { id, applied, isolatedBy, entries: state.list(), boundaries };
@@ -147,7 +191,7 @@ function addRule(
   boundaries: PortRange[],
   { origin, deny, ports }: Rule,
   identities: readonly number[],
-  example: PodIdentity,
+  example: PodIdentity | null,
   peers: Peers,
 ): void {
   const egress = origin.direction === 'egress';
@@ -163,8 +207,8 @@ function addRule(
     };
     if (typeof port !== 'string') for (const identity of identities) add(identity, port);
     else if (!egress) {
-      // The name is one of the selected pod's own ports.
-      const numbers = numbersOf(port, protocol, example);
+      // The name is one of the selected pod's own ports; a node has none.
+      const numbers = example && numbersOf(port, protocol, example);
       if (numbers) for (const identity of identities) add(identity, numbers);
     } else {
       // The name is the peer's: each pod is asked for its own; an address has no named ports.

@@ -25,6 +25,7 @@ export function fromNetworkPolicy(source: NetworkPolicy): Policy {
   return {
     source,
     key: `${kind} ${namespace}/${name}`,
+    aboutNodes: false,
     subject: inNamespace(namespace, podSelector),
     isolates,
     rules: isolates.flatMap((direction) =>

@@ -25,7 +25,9 @@ export interface Policy {
   readonly source: NetworkPolicy | CiliumPolicy;
   /** Tells it from all others. */
   readonly key: string;
-  /** The endpoints that it is about. */
+  /** Whether it is about nodes: Cilium's host firewall. */
+  readonly aboutNodes: boolean;
+  /** The endpoints, or nodes, that it is about. */
   readonly subject: EndpointSelector;
   /** The directions in which what no rule lets is refused. */
   readonly isolates: readonly Direction[];

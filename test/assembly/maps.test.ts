@@ -8,6 +8,8 @@ import { ofBoth, type FamilyMaps } from '../../dataplane/loader/families.js';
 import { MAP_NAMES } from '../../dataplane/reasons.js';
 import { decode, encode, type Bytes, type Datapath } from '../../dataplane/wasm.js';
 import {
+  AuthInfo,
+  AuthKey,
   CtEntry,
   CtTuple4,
   EndpointConfig,
@@ -139,6 +141,12 @@ const ofFamily = (name: '4' | '6', maps: FamilyMaps, at: (i: number) => Address)
     (i) => encode(maps.IpcacheKey, { prefixLength: 32, address: at(i) }),
     encode(RemoteEndpointInfo, { secIdentity: 2 }),
   ),
+  [MapId.LB4_REVERSE_SK]: lru(
+    maps.map(MapId.LB4_REVERSE_SK),
+    SMALL[`reverseSk${name}`],
+    (i) => encode(maps.ReverseSkKey, { address: at(i), cookie: 1n, port: 2 }),
+    encode(maps.ReverseSkEntry, { port: 3 }),
+  ),
   [MapId.LXC4]: keyed(
     maps.map(MapId.LXC4),
     SMALL[`lxc${name}`],
@@ -178,6 +186,12 @@ const CONTAINERS: Readonly<Record<Exclude<MapId, Other>, Container>> = {
     SMALL.policy,
     (secLabel) => encode(PolicyKey, { policyId: 1, secLabel }),
     encode(PolicyEntry, {}),
+  ),
+  [MapId.AUTH]: keyed(
+    MapId.AUTH,
+    SMALL.auth,
+    (remoteSecLabel) => encode(AuthKey, { remoteSecLabel, authType: 1 }),
+    encode(AuthInfo, { expiration: 1n }),
   ),
   [MapId.ENDPOINT_CONFIG]: array(MapId.ENDPOINT_CONFIG, SMALL.endpointConfig, encode(EndpointConfig, { policyId: 1 })),
   [MapId.NODE_CONFIG]: array(MapId.NODE_CONFIG, SMALL.nodeConfig, encode(NodeConfig, { ipv4: 1 })),

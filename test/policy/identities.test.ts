@@ -17,9 +17,9 @@ function selected(blocks: string, podCIDR: string): string[] {
   );
   const settings = { ...DEFAULT_SETTINGS, podCIDR };
   const cluster = buildCluster(manifests.objects, settings);
-  const policies = policiesOf(cluster);
+  const policies = policiesOf(cluster, settings);
   const identities = buildIdentities(cluster, policies, settings);
-  const entries = new PolicyCompiler().compile(policies, identities, settings).policies[0]!.entries;
+  const entries = new PolicyCompiler().compile(policies, cluster.nodes, identities, settings).policies[0]!.entries;
   const name = (number: number): string => {
     const held = identities.prefixes.find((identity) => identity.number === number);
     return held ? formatPrefix(held.prefix) : `${number}`;

@@ -26,7 +26,7 @@ export function checkCilium(state: State, shapes: Shapes): Problem[] {
   return state.policies.all
     .filter((policy) => policy.source.kind !== 'NetworkPolicy')
     .flatMap((policy) => [
-      ...checkSubject(state, policy, shapes),
+      ...(policy.aboutNodes ? [] : checkSubject(state, policy, shapes)),
       ...policy.rules.flatMap((rule) => [
         ...checkPeers(state, rule, shapes),
         ...checkNames(state, policy, rule, shapes),

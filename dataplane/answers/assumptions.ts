@@ -1,0 +1,118 @@
+/** What an answer takes for granted. */
+import { compareAddresses, familyOf, formatAddress } from '../addresses.js';
+import { addressIn, allAddresses } from '../cluster/cluster.js';
+import { compare } from '../hash.js';
+import { modeAssumptions } from '../loader/modes.js';
+import { locate } from '../manifests/place.js';
+import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
+import { isKubeProxy } from '../settings.js';
+import type { State } from '../state.js';
+import { clusterDns } from './dns.js';
+import { isUnlisted, podsOf } from './missing.js';
+import { isNamed } from './names.js';
+import { nodeAt, type Outcome } from './probe.js';
+import type { Target } from './refs.js';
+
+/** What the verdict takes for granted. */
+export function assumptions(state: State, to: Target, outcomes: readonly Outcome[]): string[] {
+  const lines: string[] = [];
+  const pods = [...podsOf(outcomes)];
+  for (const name of [...new Set(pods.map((pod) => pod.namespace))].sort(compare)) {
+    if (!state.cluster.namespaces.get(name)?.declared)
+      lines.push(`namespace ${name} has no label but kubernetes.io/metadata.name: there is no Namespace object`);
+  }
+  const unreported = [
+    ...new Set(outcomes.flatMap(({ backend }) => (backend?.pod?.ready === null ? [backend.pod.workload.ref] : []))),
+  ].sort(compare);
+  for (const workload of unreported) lines.push(`the pods of ${workload} are ready: no state is reported`);
+  const spread = pods.some(
+    (pod) => pod.source === (pod.workload.source as { template?: { at: unknown } }).template?.at,
+  );
+  if (spread && state.cluster.nodes.length > 1)
+    lines.push(
+      `pods are spread over the nodes ${state.cluster.nodes.length <= 4 ? state.cluster.nodes.map(({ name }) => name).join(', ') : `(${state.cluster.nodes.length})`}`,
+    );
+  for (const object of state.manifests.stale) {
+    const { file, range } = locate(object.at);
+    lines.push(
+      `${file}:${range.start.line}: last good state of ${object.kind} ${object.metadata.name.value}, since the document cannot be read now`,
+    );
+  }
+  const unlisted = outcomes.flatMap(({ probe, backend }) => [
+    ...(probe.sender.kind === 'unlisted' ? [probe.sender.address] : []),
+    ...(isUnlisted(state, backend) ? [backend!.address] : []),
+  ]);
+  for (const address of [...new Set(unlisted)].sort(compareAddresses))
+    lines.push(`no policy is about ${formatAddress(address)}, which is no pod of the manifests`);
+  for (const outcome of outcomes) lines.push(...closedPorts(state, outcome));
+  const inName = outcomes.flatMap(({ masqueraded }) => masqueraded?.tuple.source ?? []);
+  for (const address of [...new Set(inName)].sort(compareAddresses))
+    lines.push(`kube-proxy sends the packet on in the name of ${formatAddress(address)}`);
+  lines.push(...topologyAssumed(state, outcomes));
+  lines.push(...firewallAssumed(state, outcomes));
+  const audits = outcomes.flatMap(({ audited }) => (audited ? [`${audited.reason.text}, ${audited.direction}`] : []));
+  for (const refusal of new Set(audits)) lines.push(`policyAuditMode: what policies would refuse passes (${refusal})`);
+  const direct = outcomes.some(
+    ({ probe, backend }) => probe.sender.kind === 'external' && backend?.pod && backend.pod.node !== probe.sender.node,
+  );
+  lines.push(...modeAssumptions(state.settings, direct));
+  if (to.kind === 'world' && to.name !== null) lines.push(`${to.label} is an address outside the cluster`);
+  const known = outcomes.find((outcome) => isNamed(state, outcome));
+  if (known)
+    lines.push(
+      `${to.label} has the address ${formatAddress(known.probe.tuple.destination)}: none that a policy's prefix holds`,
+    );
+  if (to.label.startsWith('dns:') && !clusterDns(state))
+    lines.push('names are looked up: the manifests hold no cluster DNS');
+  return [...new Set(lines)];
+}
+
+/** Policies about nodes, which have no say in what nodes send and get unless they have a firewall. */
+function firewallAssumed({ cluster, settings }: State, outcomes: readonly Outcome[]): string[] {
+  const nodes = new Set(cluster.nodes.flatMap(allAddresses));
+  const atNode = outcomes.some(
+    ({ probe: { sender }, tuple }) =>
+      sender.kind === 'host' || (sender.kind === 'pod' && sender.pod.hostNetwork) || nodes.has(tuple.destination),
+  );
+  if (settings.hostFirewall || !atNode) return [];
+  return cluster.policies.flatMap((source) => {
+    if (source.kind === 'NetworkPolicy') return [];
+    return source.specs
+      .filter(({ aboutNodes }) => aboutNodes)
+      .map(({ selector }) => {
+        const { file, range } = locate(selector.at);
+        return `${file}:${range.start.line}: ${source.kind} ${source.metadata.name.value} is about nodes, and hostFirewall is off`;
+      });
+  });
+}
+
+/** A hostPort that the packet does not find, since `hostIP` keeps it to another address, or the pod has none of that family. */
+function closedPorts(state: State, { probe, tuple, frontend }: Outcome): string[] {
+  const { destination, destinationPort, protocol } = probe.tuple;
+  const node = nodeAt(state, destination);
+  if (frontend || !node || tuple.destination !== destination) return [];
+  const family = familyOf(destination);
+  return state.cluster.pods
+    .filter((pod) => pod.node === node && !pod.hostNetwork)
+    .flatMap((pod) => pod.spec.containers.flatMap(({ ports }) => ports.map((port) => ({ pod, port }))))
+    .filter(({ port }) => port.hostPort?.value === destinationPort && PROTOCOL_NUMBERS[port.protocol] === protocol)
+    .map(({ pod, port }) => {
+      const where = addressIn(pod, family) === null ? `not open over ${family}` : `open on ${port.hostIP} only`;
+      return `hostPort ${destinationPort} of ${pod.namespace}/${pod.name} is ${where}`;
+    });
+}
+
+/** Hints of topology that are not kept to, since Cilium does not unless told, or that nobody has written yet. */
+function topologyAssumed({ settings }: State, outcomes: readonly Outcome[]): string[] {
+  const keeps = isKubeProxy(settings) || settings.serviceTopology;
+  const lines = outcomes.flatMap(({ frontend }) => {
+    if (!frontend?.service) return [];
+    const { namespace, name, source } = frontend.service;
+    const leads = `Service ${namespace}/${name} leads to every zone`;
+    const hinted = frontend.endpoints.some(({ forZones, forNodes }) => forZones.length + forNodes.length > 0);
+    if (hinted) return keeps ? [] : [`${leads}: serviceTopology is off`];
+    const mode = source.metadata.annotations.get('service.kubernetes.io/topology-mode')?.value ?? 'Disabled';
+    return keeps && /^auto$/i.test(mode) ? [`${leads}: its EndpointSlices have no hints yet`] : [];
+  });
+  return [...new Set(lines)].sort(compare);
+}
