@@ -68,29 +68,33 @@ function thousands(number) {
 function flood(fresh) {
   const onProgress = (done) => console.error(`${thousands(done)} of ${thousands(fresh)} new flows`);
   const report = soak.flood.flood({ ...run, fresh, onProgress });
-  const { kept, moved, remade, astray, ledgers, memory, seconds } = report;
+  const { kept, moved, unanswered, remade, astray, ledgers, memory, seconds } = report;
   console.log(`${run.family}: ${thousands(fresh)} new flows over ${thousands(run.flows)} established ones`);
-  console.log(`established: ${thousands(kept)} packets, ${moved} moved, ${remade} entries evicted`);
+  console.log(
+    `established: ${thousands(kept)} packets, ${moved} moved, ${unanswered} unanswered, ${remade} entries evicted`,
+  );
   console.log(`new: ${astray} not forwarded to the backend that Maglev names`);
   printLedgers(ledgers);
   console.log(`memory: ${(memory[0] / 2 ** 20).toFixed(1)} MiB before, ${(memory[1] / 2 ** 20).toFixed(1)} MiB after`);
-  return verdict(3 * run.flows + kept + fresh, seconds, soak.flood.faults(report));
+  return verdict(4 * run.flows + 2 * kept + fresh, seconds, soak.flood.faults(report));
 }
 
 function churn(changes) {
   const onProgress = (done) => console.error(`${thousands(done)} of ${thousands(changes)} changes`);
   const report = soak.churn.churn({ ...run, changes, onProgress });
-  const { sent, moved, taken, lost, fresh, astray, tables, ledgers, seconds } = report;
+  const { sent, moved, unanswered, taken, lost, fresh, astray, tables, ledgers, seconds } = report;
   const kinds = Object.entries(report.changes).map(([kind, count]) => `${thousands(count)} ${kind}`);
   console.log(
     `${run.family}: ${thousands(changes)} changes of backends under ${thousands(run.flows)} established flows`,
   );
   console.log(`backends: ${kinds.join(', ')}; ${thousands(tables)} Maglev tables built`);
-  console.log(`established: ${thousands(sent)} packets, ${moved} moved while their backend was there`);
+  console.log(
+    `established: ${thousands(sent)} packets, ${moved} moved while their backend was there, ${unanswered} unanswered`,
+  );
   console.log(`backend gone: ${thousands(taken)} flows taken on by another, ${lost} by none that takes new ones`);
   console.log(`new: ${thousands(fresh)} flows, ${astray} not forwarded to the backend that Maglev names`);
   printLedgers(ledgers);
-  return verdict(3 * run.flows + sent + fresh, seconds, soak.churn.faults(report));
+  return verdict(4 * run.flows + 2 * sent + fresh, seconds, soak.churn.faults(report));
 }
 
 function printLedgers(ledgers) {

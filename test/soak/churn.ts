@@ -26,6 +26,8 @@ export interface ChurnReport {
   readonly sent: number;
   /** Of them, those that another backend got than before, or none, while theirs was there. */
   readonly moved: number;
+  /** Answers to them, and to the handshakes, that did not come back. */
+  readonly unanswered: number;
   /** Flows that another backend took on because theirs was gone. */
   readonly taken: number;
   /** Of those whose backend was gone, the ones that none took on that takes new flows. */
@@ -84,8 +86,22 @@ export function churn({ seed, family, flows: count, changes, onProgress }: Churn
   goOn(count);
   const seconds = (performance.now() - start) / 1000;
   const { tables } = backends;
+  const { unanswered } = established;
   const found = ledgers(cluster);
-  return { changes: made, tables, notOpened, sent, moved, taken, lost, fresh, astray, ledgers: found, seconds };
+  return {
+    changes: made,
+    tables,
+    notOpened,
+    sent,
+    moved,
+    unanswered,
+    taken,
+    lost,
+    fresh,
+    astray,
+    ledgers: found,
+    seconds,
+  };
 }
 
 /** Draws numbers: mulberry32. */
@@ -120,11 +136,12 @@ function next(backends: Backends, below: (end: number) => number): Change {
 }
 
 /** What went wrong, in words; nothing for a run that shows what it should. */
-export function faults({ notOpened, moved, lost, astray, ledgers }: ChurnReport): string[] {
+export function faults({ notOpened, moved, unanswered, lost, astray, ledgers }: ChurnReport): string[] {
   const counted = (count: number, what: string): string[] => (count > 0 ? [`${count} ${what}`] : []);
   return [
     ...counted(notOpened, 'steps of handshakes went another way'),
     ...counted(moved, 'packets of established flows left a backend that was there'),
+    ...counted(unanswered, 'answers of their backends did not come back'),
     ...counted(lost, 'flows whose backend was gone found none that takes new ones'),
     ...counted(astray, 'new flows did not reach the backend that Maglev names'),
     ...ledgers.filter((ledger) => !balances(ledger)).map(({ name }) => `${name} does not balance`),

@@ -10,6 +10,8 @@ export class Established {
   private readonly batch: Batch;
   private readonly slots: readonly Flow[] = Array.from({ length: BATCH_SIZE }, blank);
   private next = 0;
+  /** Answers of backends that did not reach who had asked, from the address that had been asked. */
+  unanswered = 0;
 
   constructor(
     cluster: SoakCluster,
@@ -20,7 +22,7 @@ export class Established {
     this.backends = new Uint16Array(count);
   }
 
-  /** SYN, SYN and ACK from the backend that Maglev names, ACK. How many steps went another way. */
+  /** SYN, SYN and ACK from the backend that Maglev names, ACK. How many steps of the opener's went another way. */
   open(): number {
     let astray = 0;
     for (let first = 0; first < this.count; first += BATCH_SIZE) {
@@ -30,7 +32,7 @@ export class Established {
       this.batch.run();
       slots.forEach((_, i) => (this.backends[first + i] = this.batch.backend(i)));
       astray += named.filter((backend, i) => backend !== this.backends[first + i]).length;
-      astray += slots.length - this.batch.answer(slots, SYN_ACK);
+      this.unanswered += slots.length - this.batch.answer(slots, SYN_ACK);
       astray += this.send(first, slots.length).length;
     }
     return astray;
@@ -43,9 +45,10 @@ export class Established {
     });
   }
 
-  /** One more packet of each of at most `BATCH_SIZE` flows: those that another backend got than before, or none. */
+  /** One more packet of each of at most `BATCH_SIZE` flows, and its answer: those that another backend got than before, or none. */
   private send(first: number, count: number): { readonly flow: number; readonly backend: number }[] {
-    this.fill(this.slots.slice(0, count), first, TcpFlag.ACK);
+    const slots = this.slots.slice(0, count);
+    this.fill(slots, first, TcpFlag.ACK);
     this.batch.run();
     const moved = [];
     for (let i = 0; i < count; i++) {
@@ -53,6 +56,7 @@ export class Established {
       const backend = this.batch.backend(i);
       if (backend !== this.backends[flow]) moved.push({ flow, backend });
     }
+    this.unanswered += count - this.batch.answer(slots, TcpFlag.ACK);
     return moved;
   }
 

@@ -24,6 +24,8 @@ export interface FloodReport {
   readonly kept: number;
   /** Of them, those that another backend got, or none. */
   readonly moved: number;
+  /** Answers to them, and to the handshakes, that did not come back. */
+  readonly unanswered: number;
   /** Entries made anew for them: the ones before had been evicted. */
   readonly remade: number;
   /** Packets of the flood that did not reach the backend that Maglev names. */
@@ -39,8 +41,7 @@ export interface FloodReport {
 const SERVICES = 16;
 /** Flows of the flood a second of the datapath's clock. */
 const RATE = 5000;
-/** Pauses in the flood, each longer than a SYN is remembered. */
-const PAUSES = 100;
+/** Seconds of a pause in the flood, after as many flows as the map has room for entries: longer than a SYN is remembered. */
 const PAUSE = 61;
 /** Times that the established flows go on. They are idle for less than their lifetime between. */
 const ROUNDS = 10;
@@ -65,7 +66,7 @@ export function flood({ seed, family, flows: count, fresh, onProgress }: FloodRu
   const named = new Uint32Array(BATCH_SIZE);
   const created = (): number =>
     datapath.counters(maps.map(MapId.CT4)).created + datapath.counters(maps.map(MapId.SNAT4)).created;
-  let [clock, nextPause, nextRound] = [0, fresh / PAUSES, fresh / ROUNDS];
+  let [clock, nextPause, nextRound] = [0, room, fresh / ROUNDS];
   let [kept, moved, remade, astray, mapped] = [0, 0, 0, 0, 0];
   for (let sent = 0; sent < fresh;) {
     const now = Math.min(BATCH_SIZE, fresh - sent);
@@ -84,7 +85,7 @@ export function flood({ seed, family, flows: count, fresh, onProgress }: FloodRu
     wasm.setClock(Math.floor(clock));
     wasm.collect(PLACES);
     if (sent >= nextPause) {
-      nextPause += fresh / PAUSES;
+      nextPause += room;
       clock += PAUSE;
       wasm.setClock(Math.floor(clock));
       for (let seen = 0; seen < room; seen += MANY_PLACES) wasm.collect(MANY_PLACES);
@@ -102,6 +103,7 @@ export function flood({ seed, family, flows: count, fresh, onProgress }: FloodRu
     notOpened,
     kept,
     moved,
+    unanswered: established.unanswered,
     remade,
     astray,
     expected: [opened[0].created + 3 * fresh, opened[1].created + 2 * mapped],
@@ -112,11 +114,21 @@ export function flood({ seed, family, flows: count, fresh, onProgress }: FloodRu
 }
 
 /** What went wrong, in words; nothing for a run that shows what it should. */
-export function faults({ notOpened, moved, remade, astray, expected, ledgers, memory }: FloodReport): string[] {
+export function faults({
+  notOpened,
+  moved,
+  unanswered,
+  remade,
+  astray,
+  expected,
+  ledgers,
+  memory,
+}: FloodReport): string[] {
   const counted = (count: number, what: string): string[] => (count > 0 ? [`${count} ${what}`] : []);
   return [
     ...counted(notOpened, 'steps of handshakes went another way'),
     ...counted(moved, 'packets of established flows went another way'),
+    ...counted(unanswered, 'answers of their backends did not come back'),
     ...counted(remade, 'entries of established flows had been evicted'),
     ...counted(astray, 'new flows did not reach the backend that Maglev names'),
     ...ledgers.flatMap(({ name, created }, i) =>
