@@ -22,7 +22,7 @@ export class TraceNotify {
   /** A `CtStatus`. */
   ctStatus: u8;
   protocol: u8;
-  /** What the step says beside: a `DropReason` (DROP), a `PolicyMatch` (POLICY), a VNI (ENCAP, DECAP), a backend (LB). */
+  /** What the step says beside: a `DropReason` (DROP), a `PolicyMatch` (POLICY), a VNI (ENCAP, DECAP), a backend (LB), a node or a `KeptSource` (ROUTE), a `DsrDispatch` (DSR). */
   info: u32;
   sourceIdentity: u32;
   destinationIdentity: u32;
