@@ -22,7 +22,10 @@ export class TraceNotify {
   /** A `CtStatus`. */
   ctStatus: u8;
   protocol: u8;
-  /** What the step says beside: a `DropReason` (DROP), a decision (POLICY), a VNI (ENCAP, DECAP), a backend (LB), a port (PROXY). */
+  /**
+   * What the step says beside: a `DropReason` (DROP), a decision (POLICY), a VNI (ENCAP, DECAP), a backend (LB), a port (PROXY), a
+   * node or a `KeptSource` (ROUTE), a `DsrDispatch` (DSR).
+   */
   info: u32;
   sourceIdentity: u32;
   destinationIdentity: u32;

@@ -1,13 +1,24 @@
 /** Tunnels, native routing, direct server return and masquerade, packet by packet, in both families: there and back. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ConfigFlag, DropReason, MapId, Program, ReservedIdentity, SvcFlag2, TracePoint } from '../../assembly/abi.js';
+import {
+  ConfigFlag,
+  DropReason,
+  MapId,
+  Program,
+  ReservedIdentity,
+  SvcFlag2,
+  TracePoint,
+  TUNNEL_OVERHEAD,
+} from '../../assembly/abi.js';
 import { CtTuple4, LbService, NatEntry4, NodeConfig, RuntimeConfig } from '../../pkg/structs.js';
 import { dissect } from '../../dataplane/dissect.js';
 import { tupleOf } from '../../dataplane/packet.js';
-import type { Settings } from '../../dataplane/settings.js';
+import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
+import { Engine } from '../../dataplane/state.js';
 import { decode, encode, type PacketOut, type StructType } from '../../dataplane/wasm.js';
 import { recordsOf } from '../../dataplane/answers/records.js';
+import { modules } from '../datapath.js';
 import { address, flowOf, Lab } from '../lab.js';
 import { checksumsHold, packet, type PacketBuilder } from '../packet.js';
 
@@ -116,7 +127,7 @@ const ACK = 0x10;
 
 for (const [family, at] of Object.entries(FAMILIES)) {
   const six = family === 'IPv6';
-  const ip = (from: string, to: string): PacketBuilder => packet().eth()[at.v](from, to);
+  const ip = (from: string, to: string): PacketBuilder => start(at, from, to);
   const fits = (length: number): number[] => new Array<number>(length - (six ? 40 : 20)).fill(7);
 
   test(`${family}: Geneve between nodes, the sender's identity as its VNI, and back`, () => {
@@ -377,6 +388,26 @@ for (const [family, at] of Object.entries(FAMILIES)) {
     assert.deepEqual(ends(back), [0, Program.HOST, 1, flow(at.world, 443, at.n1, 40000)]);
   });
 
+  for (const mode of ['snat', 'dsr'] as const)
+    test(`${family}: ${mode}: a backend on the network of its node answers as the Service`, () => {
+      const onHost = `
+apiVersion: v1
+kind: Pod
+metadata: {name: far, labels: {app: far}}
+spec: {nodeName: n2, hostNetwork: true, containers: [{name: c}]}
+status: {podIP: 192.168.0.2, podIPs: [{ip: 192.168.0.2}, {ip: "fd00::2"}]}
+---`;
+      const lab = new Lab(CLUSTER.replace(pod('far', 2, 7), onHost), { ...NATIVE, 'loadBalancer.mode': mode });
+      const { cluster, loader } = lab.state;
+      const out = lab.arrive(mode === 'snat' ? 'n2' : 'n1', ip(at.world, at.toFar).tcp(50000, 80).bytes());
+      assert.deepEqual(ends(out), [0, Program.HOST, 2, flow(at.world, 50000, at.n2, 8080)]);
+      const frame = ip(at.n2, at.world).tcp(8080, 50000, SYN_ACK).bytes();
+      const node = cluster.nodes.find(({ name }) => name === 'n2')!.index;
+      const reply = loader.current.process([{ frame, node, program: Program.FROM_HOST, endpoint: 0 }])[0]!;
+      assert.deepEqual(ends(reply), [0, Program.WORLD, 2, flow(at.toFar, 80, at.world, 50000)]);
+      assert.ok(checksumsHold(reply.frame));
+    });
+
   /** A laboratory whose Services are masqueraded as kube-proxy does. */
   const kubeProxy = (flags: number, yaml = CLUSTER): Lab => {
     const lab = new Lab(yaml);
@@ -617,3 +648,93 @@ test('only a whole option of that type is one: other options tell of no Service'
   });
   assert.deepEqual(sources.slice(1), [`${AT.far}:5353`, `${AT.far}:5353`, '198.51.100.30:80']);
 });
+
+const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 11);
+
+/** A packet of a family, up to its IP header. */
+const start = ({ v }: At, from: string, to: string, more: Parameters<PacketBuilder['ipv4']>[2] = {}): PacketBuilder =>
+  v === 'ipv6' ? packet().eth().ipv6(from, to, more) : packet().eth().ipv4(from, to, more);
+
+/** What the modes do most with, a third of it with bytes changed or cut off: the same for the same seed. */
+function traffic(
+  count: number,
+): { readonly frame: Uint8Array; readonly node: number; readonly program: Program; readonly endpoint: number }[] {
+  let x = SEED | 1;
+  const below = (end: number): number => {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    return (x >>> 0) % end;
+  };
+  const any = <Item>(items: readonly Item[]): Item => items[below(items.length)]!;
+  return Array.from({ length: count }, () => {
+    const at = any(Object.values(FAMILIES));
+    const ip = start(
+      at,
+      any([at.world, at.client, at.far, at.n1]),
+      any([at.toFar, at.toNear, at.toSame, at.far, at.near, at.n1, at.n2, at.world]),
+      {
+        options: any([[], [], [0x9a, 8, 80, 0, 30, 100, 51, 198]]),
+        extensions: any([[], [], [[60, [0, 2, 0x1b, 20, ...new Array<number>(20).fill(1)]]]]),
+      },
+    );
+    const sport = 50000 + below(8);
+    const inner = start(at, at.world, any([at.far, at.toSame]))
+      .tcp(sport, 8080)
+      .bytes();
+    const built = any([
+      ip.tcp(sport, any([80, 8080, 443]), any([2, 0x12, 0x10])),
+      ip.udp(sport, any([53, 5353])),
+      ip.sctp(sport, 9),
+      ip.udp(sport, 6081).payload(...head(3), ...FRONTEND, ...inner),
+      ip.icmp(any([3, 1, 2, 8, 128]), 4).payload(...inner.subarray(14)),
+    ]);
+    const frame = below(8) === 0 ? ipip(at, inner) : built.bytes();
+    if (below(3) === 0) for (let i = below(4); i >= 0; i--) frame[below(frame.length)] = below(256);
+    const cut = below(7) === 0 ? frame.subarray(0, below(frame.length + 1)) : frame;
+    const program = any([Program.FROM_NETDEV, Program.FROM_NETDEV, Program.FROM_CONTAINER, Program.FROM_HOST]);
+    return { frame: cut, node: 1 + below(2), program, endpoint: 1 + below(3) };
+  });
+}
+
+/** A packet in an IP header of n1's, to far. */
+function ipip(at: At, inner: Uint8Array): Uint8Array {
+  const outer = start(at, at.n1, at.far)
+    .icmp(0)
+    .payload(...inner.subarray(14))
+    .bytes();
+  const bytes = [...outer.subarray(0, at.v === 'ipv6' ? 54 : 34), ...inner.subarray(14)];
+  bytes[at.v === 'ipv6' ? 20 : 23] = at.v === 'ipv6' ? 41 : 4;
+  return Uint8Array.from(bytes);
+}
+
+const MODES: readonly Partial<Settings>[] = [
+  { cni: 'cilium-geneve' },
+  NATIVE,
+  ...(['opt', 'geneve', 'ipip'] as const).map((dispatch) => ({
+    ...NATIVE,
+    'loadBalancer.mode': 'dsr' as const,
+    'loadBalancer.dsrDispatch': dispatch,
+  })),
+  { cni: 'cilium-geneve', 'loadBalancer.mode': 'hybrid', 'loadBalancer.dsrDispatch': 'geneve' },
+  { 'loadBalancer.mode': 'dsr', 'ipMasqAgent.nonMasqueradeCIDRs': ['203.0.113.0/24', '2001:db8::/32'] },
+];
+
+for (const settings of MODES)
+  test(`4,000 packets, whole and garbled, ${JSON.stringify(settings)}: both builds agree (HOPSCOPE_SEED=${SEED})`, () => {
+    const [fast, trace] = (['fast', 'trace'] as const).map((build) => {
+      const engine = new Engine(modules[build], { ...DEFAULT_SETTINGS, ...settings });
+      engine.manifests.set('modes.yaml', CLUSTER);
+      return engine.current.loader.current;
+    });
+    const seen = new Set<number>();
+    traffic(4000).forEach((one, i) => {
+      const [a, b] = [fast!.process([one])[0]!, trace!.process([one])[0]!];
+      assert.deepEqual({ ...a, frame: hex(a.frame) }, { ...b, frame: hex(b.frame) }, `packet ${i}`);
+      assert.ok(a.verdict <= 0 && a.frame.length <= one.frame.length + TUNNEL_OVERHEAD + 48, `packet ${i}`);
+      seen.add(a.program);
+    });
+    assert.ok([Program.DELIVERED, Program.HOST, Program.WORLD].every((end) => seen.has(end)));
+  });
+
+const hex = (frame: Uint8Array): string => Buffer.from(frame).toString('hex');
