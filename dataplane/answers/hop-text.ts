@@ -154,7 +154,7 @@ function policyText(state: State, outcome: Outcome, record: TraceRecord): string
       return `${refused}: both ends must have authenticated, and have not${passes}`;
     return `${refused}: ${names || 'a policy'} isolate${isolatedBy.length === 1 ? 's' : ''} the pod, and no rule lets ${traffic} ${peer} through${passes}`;
   }
-  if (match === PolicyMatch.NONE) return `${direction} allowed: whoever sends too much at once may be told so`;
+  if (match === PolicyMatch.NONE) return `${direction} allowed: an error that says a packet is too large always passes`;
   if (isolatedBy.length === 0) return `${direction} allowed: no policy isolates the pod`;
   const rules = decidersOf(state, { ...outcome, allowed: true })
     .filter(({ rule }) => rule?.startsWith(direction))
