@@ -180,6 +180,19 @@ function flushFamily<A>(): void {
   reverseSk.sockets<A>().clear();
 }
 
+/**
+ * Takes out what has outlived its time on the datapath's clock: connections, the mappings of source NAT that none uses any
+ * more, clients' backends, fragments. Looks at `places` places of each map, round and round. Returns how many went.
+ */
+export function collect(places: u32): u32 {
+  return collectFamily<u32>(places) + collectFamily<v128>(places);
+}
+
+function collectFamily<A>(places: u32): u32 {
+  const connections = ct.collect<A>(places);
+  return connections + nat.collect<A>(places) + affinity.collect<A>(places) + fragments.collect<A>(places);
+}
+
 /** Builds the Maglev table of a Service, IPv4's or IPv6's; see `maglev.build`. */
 export function buildMaglev(map: MapId, revNatIndex: u32, backends: usize, count: u32): i32 {
   return map == MapId.LB6_MAGLEV
@@ -210,6 +223,11 @@ export function mapKeys(map: MapId, to: usize, room: usize): u32 {
 /** Entries in a map: how full it is. Arrays are always full. */
 export function mapCount(map: MapId): u32 {
   return map == MapId.EVENTS ? trace.events.count : <u32>onMap(MapOp.COUNT, map, 0, 0);
+}
+
+/** Address of what became of a map's entries, a `MapCounters`; 0 for an array. */
+export function mapCounters(map: MapId): usize {
+  return onMap(MapOp.COUNTERS, map, 0, 0);
 }
 
 /** Entries that fit in a map. */

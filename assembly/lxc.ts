@@ -62,11 +62,17 @@ export function fromContainer<A>(ctx: Context<A>): i32 {
     if (ctx.proxied) return proxy.redirect<A>(ctx, 0);
     if (ctx.daddr == loopback<A>()) return toItself<A>(ctx);
     // The client outside knows only the Service, and no program of a pod comes after this one.
-    if (ctx.nodePort) lb.reverse<A>(ctx);
+    if (ctx.nodePort) {
+      if (status == CtStatus.REPLY) ct.countNodePort<A>(ctx);
+      lb.reverse<A>(ctx);
+    }
   }
 
   const remote = ipcache.lookup<A>(ctx.daddr);
   ctx.destinationIdentity = ipcache.identityOf(remote);
+  // The ipcache is one for all nodes, and each is the host to its own pods.
+  if (ctx.destinationIdentity == ReservedIdentity.REMOTE_NODE && endpoint.nodeOf<A>(ctx.daddr) == ctx.node)
+    ctx.destinationIdentity = ReservedIdentity.HOST;
 
   let proxyPort: u32 = 0;
   if (!back && !looped) {

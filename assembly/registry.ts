@@ -38,8 +38,9 @@ import { mappings, NatEntry } from './lib/nat';
 import { policies, PolicyEntry, PolicyKey } from './lib/policy';
 import { ReverseSkEntry, ReverseSkKey, sockets } from './lib/reverse-sk';
 import { ArrayMap } from './maps/array';
-import { HashMap, LruHashMap } from './maps/hash';
+import { HashMap } from './maps/hash';
 import { LpmMap } from './maps/lpm';
+import { LruHashMap } from './maps/lru';
 
 /** What the host does with a map. */
 export const enum MapOp {
@@ -53,6 +54,8 @@ export const enum MapOp {
   KEYS,
   /** () → entries held */
   COUNT,
+  /** () → address of the `MapCounters`, 0 for a map that counts none */
+  COUNTERS,
 }
 
 function onHash<M extends HashMap<K, V>, K, V>(map: M, op: MapOp, a: usize, b: usize): usize {
@@ -65,8 +68,10 @@ function onHash<M extends HashMap<K, V>, K, V>(map: M, op: MapOp, a: usize, b: u
       return changetype<usize>(map.lookup(changetype<K>(a)));
     case MapOp.KEYS:
       return map.keys(a, b);
-    default:
+    case MapOp.COUNT:
       return map.count;
+    default:
+      return changetype<usize>(map);
   }
 }
 
@@ -79,10 +84,10 @@ function onArray<V>(map: ArrayMap<V>, op: MapOp, a: usize, b: usize): usize {
       return <usize>map.erase(load<u32>(a));
     case MapOp.LOOKUP:
       return changetype<usize>(map.lookup(load<u32>(a)));
-    case MapOp.KEYS:
-      return 0;
-    default:
+    case MapOp.COUNT:
       return map.capacity;
+    default:
+      return 0;
   }
 }
 

@@ -1,5 +1,6 @@
 /** Carries a packet from program to program, as tail calls and devices do, until it is delivered, gone or dropped. */
 import { DropReason, Family, MAX_PROGRAMS, Program } from './abi';
+import { nodeConfigs } from './lib/endpoint';
 import * as metrics from './lib/metrics';
 import { Context, context, Packet } from './lib/packet';
 import { familyOf } from './lib/parse';
@@ -52,7 +53,12 @@ function isEntry(program: u32): bool {
   return false;
 }
 
-/** Runs one packet to its end and writes the result into its record. */
+/** Whether a node of that number is there: its programs read its configuration without asking. */
+function isNode(node: u32): bool {
+  return nodeConfigs.lookup(node) !== null;
+}
+
+/** Runs one packet to its end and writes the result into its record. INVALID where the record names no entry or no node. */
 export function run(packet: Packet): void {
   const ctx = changetype<Context<u32>>(context);
   clear<Context<v128>>(context);
@@ -63,7 +69,7 @@ export function run(packet: Packet): void {
   ctx.endpoint = packet.endpoint;
   ctx.mark = packet.mark;
   let program: u32 = packet.program;
-  let next: i32 = program;
+  let next: i32 = isEntry(program) && isNode(ctx.node) ? program : -DropReason.INVALID;
   for (let i = 0; i < MAX_PROGRAMS && next >= 0 && next < Program.DELIVERED; i++) {
     program = next;
     ctx.program = program;

@@ -11,6 +11,7 @@ import {
   SvcFlag,
   XlatePoint,
 } from './abi';
+import * as affinity from './lib/affinity';
 import * as config from './lib/config';
 import * as endpoint from './lib/endpoint';
 import * as ipcache from './lib/ipcache';
@@ -76,6 +77,8 @@ function translate<A>(ctx: Context<A>): i32 {
   if (backend === null) return ctx.backendId == 0 ? -DropReason.LB_NO_BACKEND_SLOT : -DropReason.LB_NO_BACKEND;
   if (!reverseSk.remember<A>(ctx, backend.address, backend.port, service.revNatIndex))
     return -DropReason.LB_REVNAT_UPDATE;
+  if ((service.flags & SvcFlag.AFFINITY) != 0)
+    affinity.remember<A>(ctx.saddr, reverseSk.netns<A>(ctx), service.revNatIndex, ctx.backendId);
   ctx.sockBackendId = ctx.backendId;
   ctx.sockRevNatIndex = service.revNatIndex;
   rewrite.destination<A>(ctx, backend.address, backend.port);

@@ -16,7 +16,10 @@ export const PROBLEMS = {
   HS1009: ['error', 'A required field is missing.'],
   HS1010: ['error', 'A value is not one that Kubernetes accepts.'],
   HS1011: ['info', 'The document cannot be read now; its last good state is used.'],
-  HS1012: ['info', 'The kind decides about traffic but is not evaluated yet; verdicts it could change are UNKNOWN.'],
+  HS1012: [
+    'info',
+    'What stands here decides about traffic but is not evaluated yet; verdicts it could change are UNKNOWN.',
+  ],
   HS1013: ['warning', 'The same object is declared twice; the last one counts.'],
   HS1014: ['warning', 'Kubernetes reads this text differently from how it looks.'],
   HS1015: ['info', 'The comment names no code, so it silences nothing.'],
@@ -24,6 +27,7 @@ export const PROBLEMS = {
   HS2001: ['warning', 'The Service selects no pod.'],
   HS2003: ['warning', 'No matched container declares the targetPort.'],
   HS2004: ['error', 'No matched container has a port of that name.'],
+  HS2005: ['error', 'The selector of a workload does not match the labels of its own pods.'],
   // HS3xxx: policies.
   HS3001: ['warning', 'The policy selects no pod.'],
   HS3002: ['warning', 'The peer matches nothing.'],

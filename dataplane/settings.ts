@@ -14,7 +14,12 @@ export interface Settings {
   podCIDR: string;
   serviceCIDR: string;
   /** Names with addresses; none: two assumed nodes, unless the manifests have Node objects. */
-  nodes: readonly { readonly name: string; readonly address: string }[];
+  nodes: readonly { readonly name: string; readonly address: string; readonly addresses?: readonly string[] }[];
+  /** Prefixes; none: each node's first address of each family (kube-proxy-iptables: all that it has). */
+  nodePortAddresses: readonly string[];
+  masqueradeAll: boolean;
+  localDetector: boolean;
+  serviceTopology: boolean;
   ipBlockMatchesPods: boolean;
   'loadBalancer.algorithm': 'maglev' | 'random';
   'loadBalancer.mode': 'snat' | 'dsr' | 'hybrid';
@@ -62,9 +67,11 @@ function readPrefixes(value: unknown): string | null {
   return texts.length > 0 && families.size === texts.length ? texts.join(',') : null;
 }
 
+const PREFIX = '[0-9a-fA-F.:]+/\\d+';
+
 const prefixes = {
   read: readPrefixes,
-  schema: { type: 'string', pattern: '^[0-9a-fA-F.:]+/\\d+(, *[0-9a-fA-F.:]+/\\d+)?$' },
+  schema: { type: 'string', pattern: `^${PREFIX}(, *${PREFIX})?$` },
 };
 
 const NODE_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
@@ -78,18 +85,21 @@ function readNodes(value: unknown): Settings['nodes'] | null {
     typeof value === 'string'
       ? value.split(',').map((pair) => (NODE.exec(pair) ?? []).slice(1).map((part) => part.trim()))
       : Array.isArray(value)
-        ? value.map((node: unknown) => (isRecord(node) ? [node['name'], node['address']] : []))
+        ? value.map((node: unknown) => (isRecord(node) ? [node['name'], node['address'], node['addresses']] : []))
         : isRecord(value)
           ? Object.entries(value)
           : [[]];
   if (value === '' || pairs.length > 5000) return value === '' ? [] : null;
-  const nodes = pairs.map(([name, address]) => ({ name, address }));
+  const nodes = pairs.map(([name, address, addresses]) =>
+    addresses === undefined ? { name, address } : { name, address, addresses },
+  );
+  const isOne = (text: unknown): boolean => typeof text === 'string' && parseAddress(text) !== null;
   const valid = nodes.every(
-    (node): node is { name: string; address: string } =>
+    (node): node is { name: string; address: string; addresses?: string[] } =>
       typeof node.name === 'string' &&
       NODE_NAME.test(node.name) &&
-      typeof node.address === 'string' &&
-      parseAddress(node.address) !== null,
+      isOne(node.address) &&
+      (node.addresses === undefined || (Array.isArray(node.addresses) && node.addresses.every(isOne))),
   );
   return valid && new Set(nodes.map((node) => node.name)).size === nodes.length ? nodes : null;
 }
@@ -100,7 +110,8 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
   engine: {
     default: 'cilium',
-    description: 'What translates Services. Answers are those of Cilium’s dataplane; with another engine they say so.',
+    description:
+      'What translates Services. With kube-proxy, its rules about masquerade, endpoints and refused addresses hold.',
     ...oneOf('cilium', 'kube-proxy-iptables', 'kube-proxy-nftables', 'kube-proxy-ipvs'),
   },
   cni: {
@@ -141,9 +152,40 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
       items: {
         type: 'object',
         required: ['name', 'address'],
-        properties: { name: { type: 'string' }, address: { type: 'string' } },
+        properties: {
+          name: { type: 'string' },
+          address: { type: 'string' },
+          addresses: { type: 'array', items: { type: 'string' } },
+        },
       },
     },
+  },
+  nodePortAddresses: {
+    default: [],
+    description:
+      'Prefixes: NodePorts are open on the addresses of nodes in them. Unless set: on each node’s first of each family; with kube-proxy-iptables on all.',
+    read: (value) => {
+      const listed = typeof value === 'string' ? value.split(',').filter((text) => text !== '') : value;
+      return Array.isArray(listed) && listed.every((text) => typeof text === 'string' && parsePrefix(text) !== null)
+        ? (listed as string[])
+        : null;
+    },
+    schema: { type: 'array', items: { type: 'string', pattern: `^${PREFIX}$` } },
+  },
+  masqueradeAll: {
+    default: false,
+    description: 'Whether kube-proxy gives everything that goes to a ClusterIP the node’s address as its source.',
+    ...flag,
+  },
+  localDetector: {
+    default: true,
+    description: 'Whether kube-proxy knows which clients are pods, by the pod range.',
+    ...flag,
+  },
+  serviceTopology: {
+    default: false,
+    description: 'Whether Cilium keeps to the zone and node hints of EndpointSlices; kube-proxy always does.',
+    ...flag,
   },
   ipBlockMatchesPods: {
     default: false,
@@ -206,6 +248,12 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
     schema: { type: 'string' },
   },
 };
+
+/** Whether kube-proxy translates Services, by whatever means. */
+export const isKubeProxy = ({ engine }: Settings): boolean => engine !== 'cilium';
+
+/** Whether sockets translate Services: Cilium's do, and no kube-proxy's. */
+export const hasSocketLB = (settings: Settings): boolean => settings.socketLB !== false && !isKubeProxy(settings);
 
 export const DEFAULT_SETTINGS = Object.fromEntries(
   Object.entries(SETTINGS).map(([key, setting]) => [key, setting.default]),

@@ -4,7 +4,7 @@ import type { Cluster, ClusterPod } from './cluster/cluster.js';
 import { Desirer, type Desired } from './loader/entries.js';
 import { Loader, type LoadReport } from './loader/load.js';
 import { Manifests } from './manifests/manifests.js';
-import { PolicyCompiler, type CompiledPolicies, type CompiledPolicy } from './policy/compile.js';
+import { PolicyCompiler, policiesOf, type CompiledPolicies, type CompiledPolicy } from './policy/compile.js';
 import { buildIdentities, type Identities, type PodIdentity } from './policy/identities.js';
 import type { Settings } from './settings.js';
 
@@ -48,8 +48,9 @@ export class Engine {
     const { manifests, settings, loader } = this;
     if (this.state?.generation === manifests.generation) return this.state;
     const cluster = buildCluster(manifests.objects, settings);
-    const identities = buildIdentities(cluster, settings);
-    const policies = this.compiler.compile(cluster, identities, settings);
+    const all = policiesOf(cluster);
+    const identities = buildIdentities(cluster, all, settings);
+    const policies = this.compiler.compile(all, identities, settings, cluster.nodes);
     const desired = this.desirer.desire(cluster, identities, policies, settings);
     const report = loader.load(desired, settings['maglev.tableSize']);
     const podsByEndpoint = new Map([...desired.endpointIds].map(([pod, id]) => [id, pod]));

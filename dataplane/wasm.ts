@@ -1,7 +1,7 @@
 /** The host's side of the datapath: one instance of the wasm, its maps as bytes, its batch of packets and its events. */
 import { BATCH_SIZE, EVENT_SIZE, MapId, PACKET_HEADROOM, PACKET_ROOM } from '../assembly/abi.js';
 import { instantiate, type Dataplane } from '../pkg/dataplane.js';
-import { Capacities, MaglevBackend, Packet } from '../pkg/structs.js';
+import { Capacities, MaglevBackend, MapCounters, Packet } from '../pkg/structs.js';
 
 /** A generated view of a struct of the datapath. */
 export interface StructType<T> {
@@ -74,6 +74,9 @@ export interface PacketOut {
   readonly audited: number;
   readonly frame: Uint8Array;
 }
+
+/** `created` = `live` + `evicted` + `expired` + `deleted`. */
+export type Counters = Readonly<Record<(typeof MapCounters.fields)[number] | 'live', number>>;
 
 export class Datapath {
   private bytes!: Uint8Array;
@@ -225,6 +228,18 @@ export class Datapath {
       this.bytes.slice(first + i * EVENT_SIZE, first + (i + 1) * EVENT_SIZE),
     );
     return { out: out!, events, lost: this.wasm.eventsLost() };
+  }
+
+  /** What became of a map's entries. */
+  counters(map: MapId): Counters {
+    const { created, evicted, expired, deleted } = new MapCounters(this.view, this.wasm.mapCounters(map));
+    return {
+      created: Number(created),
+      evicted: Number(evicted),
+      expired: Number(expired),
+      deleted: Number(deleted),
+      live: this.wasm.mapCount(map),
+    };
   }
 
   flushConnections(): void {

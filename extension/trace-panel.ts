@@ -173,7 +173,7 @@ function viewOf(generation: number, request: TraceRequest, trace: Trace, places:
     summary: why || via,
     deciders: deciders.map((decider) => ({
       effect: decider.effect,
-      rule: `${decider.kind} ${decider.namespace}/${decider.name}${decider.rule ? ` ${decider.rule}` : ''}`,
+      rule: `${decider.kind} ${decider.namespace && `${decider.namespace}/`}${decider.name}${decider.rule ? ` ${decider.rule}` : ''}`,
       ...linkTo(decider),
     })),
     notes: [

@@ -27,6 +27,7 @@ const SHARED = /^(assembly\/(lib|maps)\/)/;
 const PRIVATE = new Set([
   'Context',
   'EntryHeader',
+  'Link',
   'Walker',
   'Spread',
   'HashMap',

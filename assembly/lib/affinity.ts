@@ -1,6 +1,7 @@
 /** Session affinity: which backend a client had last. Cilium `bpf/lib/lb.h`, maps cilium_lb4_affinity and cilium_lb_affinity_match. */
 import { MapId } from '../abi';
-import { HashMap, LruHashMap } from '../maps/hash';
+import { HashMap } from '../maps/hash';
+import { LruHashMap } from '../maps/lru';
 import { mapOf } from '../wire/address';
 import * as ct from './conntrack';
 import * as trace from './trace';
@@ -86,4 +87,20 @@ export function remember<A>(client: A, netns: u32, revNatIndex: u32, backendId: 
   const value = changetype<LbAffinityValue>(at);
   value.lastUsed = ct.now;
   value.backendId = backendId;
+}
+
+/** The longest that a Service may ask for, in seconds. Kubernetes `spec.sessionAffinityConfig.clientIP.timeoutSeconds`. */
+const MAX_TIMEOUT: u32 = 86400;
+
+/** Forgets clients that no Service remembers any more, of the next `places` of the map. How many. */
+export function collect<A>(places: u32): u32 {
+  const map = clients<A>();
+  let removed: u32 = 0;
+  for (let i = min<u32>(places, map.places); i > 0; i--) {
+    const value = map.inspect();
+    if (value === null || value.lastUsed + MAX_TIMEOUT > ct.now) continue;
+    map.expire(value);
+    removed++;
+  }
+  return removed;
 }

@@ -1,6 +1,6 @@
 /** Connection tracking. Cilium `bpf/lib/conntrack.h`, maps cilium_ct4_global and cilium_ct6_global. */
 import { CtDirection, CtFlag, CtLifetime, CtStatus, DropReason, IpProto, MapId, TcpFlag } from '../abi';
-import { LruHashMap } from '../maps/hash';
+import { LruHashMap } from '../maps/lru';
 import { mapOf } from '../wire/address';
 import { be16 } from '../wire/bytes';
 import { clear } from '../wire/records';
@@ -38,7 +38,7 @@ export class CtTuple<A> {
   }
 }
 
-/** Cilium `struct ct_entry`. */
+/** Cilium `struct ct_entry`. What an endpoint receives is rx, what it and a Service's client send is tx. */
 @unmanaged
 export class CtEntry {
   packets: u64;
@@ -50,43 +50,73 @@ export class CtEntry {
   revNatIndex: u16;
   backendId: u32;
   srcSecId: u32;
+  /** Bits of `TcpFlag`, those of `REPORTED`. */
   txFlagsSeen: u8;
   rxFlagsSeen: u8;
-  pad: u16;
-  lastReport: u32;
+  /** A packet has gone back along the connection. Not a field of Cilium's. */
+  replied: u16;
+  pad: u32;
 
   get isClosing(): bool {
-    return (this.flags & (CtFlag.RX_CLOSING | CtFlag.TX_CLOSING)) != 0;
+    return (this.flags & CLOSED) != 0;
   }
 
-  /** Counts the packet in hand and moves the lifetime; `transmit` in the direction in which the connection was opened. */
+  /** Not closed both ways (`ct_entry_alive`). */
+  get isAlive(): bool {
+    return (this.flags & CLOSED) != CLOSED;
+  }
+
+  get hasSeenBothSyns(): bool {
+    return (this.txFlagsSeen & this.rxFlagsSeen & TcpFlag.SYN) != 0;
+  }
+
   @inline
-  account<A>(ctx: Context<A>, transmit: bool): void {
+  count<A>(ctx: Context<A>): void {
     this.packets++;
     this.bytes += <u64>(ctx.end - ctx.data);
-    if (ctx.protocol != IpProto.TCP) {
-      this.lifetime = now + CtLifetime.NONTCP;
-      return;
-    }
-    const flags = ctx.tcpFlags;
-    if (transmit) this.txFlagsSeen |= <u8>flags;
-    else this.rxFlagsSeen |= <u8>flags;
-    if ((flags & (TcpFlag.RST | TcpFlag.FIN)) != 0) return this.close(flags, transmit);
-    // The same ports again: a connection reopened before the old one was forgotten.
-    if ((flags & TcpFlag.SYN) == 0) this.flags |= <u16>CtFlag.SEEN_NON_SYN;
-    else if (this.isClosing) this.flags &= ~(<u16>(CtFlag.RX_CLOSING | CtFlag.TX_CLOSING | CtFlag.SEEN_NON_SYN));
-    if (this.isClosing) return;
-    this.lifetime = now + ((this.flags & CtFlag.SEEN_NON_SYN) != 0 ? CtLifetime.TCP : CtLifetime.SYN);
   }
 
-  /** Closes the sender's direction; a reset closes both at once. */
-  private close(flags: u32, transmit: bool): void {
-    const both = CtFlag.TX_CLOSING | CtFlag.RX_CLOSING;
-    if ((flags & TcpFlag.RST) != 0) this.flags |= <u16>both;
-    else this.flags |= <u16>(transmit ? CtFlag.TX_CLOSING : CtFlag.RX_CLOSING);
-    if ((this.flags & both) == both) this.lifetime = now + CtLifetime.CLOSE;
+  /** Notes flags of TCP, and that the connection lasts for `seconds` from now (`__ct_update_timeout`). */
+  @inline
+  extend(flags: u32, direction: u32, seconds: u32): void {
+    this.lifetime = now + seconds;
+    if (direction == CtDirection.INGRESS) this.rxFlagsSeen |= <u8>(flags & REPORTED);
+    else this.txFlagsSeen |= <u8>(flags & REPORTED);
+  }
+
+  /** The connection lives on (`ct_update_timeout`). */
+  @inline
+  refresh(protocol: u32, flags: u32, direction: u32): void {
+    let seconds: u32 = CtLifetime.NONTCP;
+    if (protocol == IpProto.TCP) {
+      if ((flags & TcpFlag.SYN) == 0) this.flags |= <u16>CtFlag.SEEN_NON_SYN;
+      seconds = (this.flags & CtFlag.SEEN_NON_SYN) != 0 ? CtLifetime.TCP : CtLifetime.SYN;
+    }
+    this.extend(flags, direction, seconds);
+  }
+
+  /** A FIN or RST closes the sender's direction. Both: of a Service, whose replies are not seen, and by an RST before there was a handshake. */
+  close(flags: u32, direction: u32): void {
+    const refused = (flags & TcpFlag.RST) != 0 && !this.hasSeenBothSyns;
+    if (direction == CtDirection.SERVICE || refused) this.flags |= CLOSED;
+    else this.flags |= <u16>(direction == CtDirection.INGRESS ? CtFlag.RX_CLOSING : CtFlag.TX_CLOSING);
+    if (!this.isAlive) this.extend(flags, direction, CtLifetime.CLOSE);
+  }
+
+  /** Nothing of what was seen before counts any more. */
+  reopen(flags: u32, direction: u32): void {
+    this.flags &= ~(CLOSED | (<u16>CtFlag.SEEN_NON_SYN));
+    this.txFlagsSeen = 0;
+    this.rxFlagsSeen = 0;
+    this.replied = 0;
+    this.refresh(IpProto.TCP, flags, direction);
   }
 }
+
+/** Closed both ways. */
+const CLOSED: u16 = <u16>(CtFlag.RX_CLOSING | CtFlag.TX_CLOSING);
+/** Flags that an entry remembers. Cilium `CT_REPORT_FLAGS`: `monitor-aggregation-flags`, by default syn, fin, rst. */
+const REPORTED: u32 = TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST;
 
 export function connections<A>(): LruHashMap<CtTuple<A>, CtEntry> {
   return changetype<LruHashMap<CtTuple<A>, CtEntry>>(memory.data(offsetof<LruHashMap<CtTuple<A>, CtEntry>>(), 16));
@@ -115,34 +145,83 @@ function tupleOf<A>(ctx: Context<A>, direction: u32): CtTuple<A> {
 }
 
 /**
+ * Counts the packet in hand in `entry`, null for none, of a look-up in `direction` (`__ct_lookup`). The lifetime of an entry
+ * says when it may be collected; until then it is found, and lives on. Null for none, and for a connection that is opened
+ * anew.
+ */
+function counted<A>(ctx: Context<A>, entry: CtEntry, direction: u32): CtEntry {
+  if (entry === null) return entry;
+  entry.count<A>(ctx);
+  if ((ctx.tcpFlags & REPORTED) != 0) return turned<A>(ctx, entry, direction);
+  if (entry.isAlive) entry.refresh(ctx.protocol, ctx.tcpFlags, direction);
+  return entry;
+}
+
+/** A SYN, FIN or RST may turn a connection. A SYN without ACK opens one anew that is closing, were it in one direction only. */
+function turned<A>(ctx: Context<A>, entry: CtEntry, direction: u32): CtEntry {
+  const flags = ctx.tcpFlags;
+  const isOpening = (flags & (REPORTED | TcpFlag.ACK)) == TcpFlag.SYN;
+  if (isOpening && entry.isClosing) {
+    entry.reopen(flags, direction);
+    connections<A>().release(entry);
+    return changetype<CtEntry>(0);
+  }
+  if (entry.isAlive) entry.refresh(IpProto.TCP, flags, direction);
+  if ((flags & (TcpFlag.FIN | TcpFlag.RST)) != 0) entry.close(flags, direction);
+  if (!entry.isAlive) connections<A>().release(entry);
+  return entry;
+}
+
+/**
  * Which connection the packet in hand belongs to, seen from the endpoint in `direction` (`ct_lookup4`):
  *
  * 1. RELATED: an ICMP error, and the packet that it quotes belongs to one
  * 2. REPLY: the opposite tuple was opened from the other side
  * 3. ESTABLISHED: this tuple was opened from this side
- * 4. NEW: none of these
+ * 4. NEW: none of these, or a connection that is opened anew
  *
  * Leaves in `ctx` the status and, of the connection of a reply or an error, the Service and the marks.
  */
 export function lookup<A>(ctx: Context<A>, direction: CtDirection): CtStatus {
   if (ctx.quoted != 0) return lookupQuoted<A>(ctx, direction);
   const opposite: u32 = direction == CtDirection.EGRESS ? CtDirection.INGRESS : CtDirection.EGRESS;
-  const reverse = reverseTuple<A>();
-  reverse.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, opposite, ctx.node);
   let status = CtStatus.REPLY;
-  let entry = reverse.find();
+  let entry = counted<A>(ctx, findReverse<A>(ctx, opposite), direction);
   if (entry === null) {
     status = CtStatus.ESTABLISHED;
-    entry = tupleOf<A>(ctx, direction).find();
+    entry = counted<A>(ctx, tupleOf<A>(ctx, direction).find(), direction);
   }
-  if (entry === null) {
-    ctx.ctStatus = CtStatus.NEW;
-    return CtStatus.NEW;
-  }
-  entry.account<A>(ctx, status == CtStatus.ESTABLISHED);
+  if (entry === null) status = CtStatus.NEW;
+  else if (status == CtStatus.REPLY) {
+    entry.replied = 1;
+    learn<A>(ctx, entry);
+  } else if (entry.replied != 0 && entry.isAlive) assure<A>(ctx, entry, direction);
   ctx.ctStatus = status;
-  if (status == CtStatus.REPLY) learn<A>(ctx, entry);
   return status;
+}
+
+/** The connection that was opened in `direction`, and along which the packet in hand goes back; null for none. */
+function findReverse<A>(ctx: Context<A>, direction: u32): CtEntry {
+  const reverse = reverseTuple<A>();
+  reverse.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, direction, ctx.node);
+  return reverse.find();
+}
+
+/**
+ * Who opened this connection was answered, and goes on: no flood looks like that. Its entries are not evicted for those of
+ * connections that have yet to show it; nor is the Service's, which the packet passed before.
+ */
+function assure<A>(ctx: Context<A>, entry: CtEntry, direction: u32): void {
+  ctx.assured = true;
+  connections<A>().assure(entry);
+  const service = changetype<CtEntry>(ctx.service);
+  if (direction == CtDirection.EGRESS && service !== null && service.isAlive) connections<A>().assure(service);
+}
+
+/** Counts a pod's reply to a client outside where the node's device let that one in (`nodeport_rev_dnat_ipv4`). */
+export function countNodePort<A>(ctx: Context<A>): void {
+  const entry = counted<A>(ctx, findReverse<A>(ctx, CtDirection.EGRESS), CtDirection.INGRESS);
+  if (entry !== null) entry.replied = 1;
 }
 
 /** What a packet that goes back along a connection must know of it. */
@@ -173,11 +252,16 @@ function lookupQuoted<A>(ctx: Context<A>, direction: CtDirection): CtStatus {
   return ctx.ctStatus;
 }
 
-/** The entry of a Service's flow, under the frontend's address (`ct_lookup4` with CT_SERVICE); null for a new one. */
-export function lookupService<A>(ctx: Context<A>): CtEntry {
+/**
+ * The entry of a flow of the Service `revNatIndex`, under the frontend's address (`ct_lookup4` with CT_SERVICE); null for a
+ * new one. A flow that its client closed is new with the next SYN: since Cilium 1.16 CT_SERVICE_CLOSE_REBALANCE delays no
+ * other backend (cilium/cilium#32653).
+ */
+export function lookupService<A>(ctx: Context<A>, revNatIndex: u32): CtEntry {
   const entry = tupleOf<A>(ctx, CtDirection.SERVICE).find();
-  if (entry !== null) entry.account<A>(ctx, true);
-  return entry;
+  if (entry === null || entry.revNatIndex != revNatIndex) return changetype<CtEntry>(0);
+  ctx.service = changetype<usize>(entry);
+  return counted<A>(ctx, entry, CtDirection.SERVICE);
 }
 
 /** The entry of the Service's flow whose reply the ICMP error in hand quotes; null for none. */
@@ -196,16 +280,37 @@ export function peek<A>(ctx: Context<A>, direction: CtDirection): CtEntry {
   return entry;
 }
 
-/** Remembers the packet in hand as the first of a connection (`ct_create4`), with bits of `CtFlag`. 0, or negated CT_CREATE_FAILED. */
+/**
+ * Remembers the packet in hand as the first of a connection (`ct_create4`), with bits of `CtFlag`; it counts as a SYN, whatever
+ * it is. 0, or negated CT_CREATE_FAILED.
+ */
 export function create<A>(ctx: Context<A>, direction: CtDirection, revNatIndex: u32, backendId: u32, flags: u32): i32 {
   const at = connections<A>().admit(tupleOf<A>(ctx, direction));
   if (at == 0) return -DropReason.CT_CREATE_FAILED;
   const entry = changetype<CtEntry>(at);
+  connections<A>().release(entry);
   clear<CtEntry>(at);
   entry.revNatIndex = <u16>revNatIndex;
   entry.backendId = backendId;
   entry.srcSecId = ctx.sourceIdentity;
   entry.flags = <u16>flags;
-  entry.account<A>(ctx, true);
+  entry.count<A>(ctx);
+  entry.refresh(ctx.protocol, ctx.protocol == IpProto.TCP ? TcpFlag.SYN : 0, direction);
   return 0;
+}
+
+/**
+ * Takes out the connections whose lifetime is past, of the next `places` of the map (`ctmap.GC`: a lifetime below the clock).
+ * How many.
+ */
+export function collect<A>(places: u32): u32 {
+  const map = connections<A>();
+  let removed: u32 = 0;
+  for (let i = min<u32>(places, map.places); i > 0; i--) {
+    const entry = map.inspect();
+    if (entry === null || entry.lifetime >= now) continue;
+    map.expire(entry);
+    removed++;
+  }
+  return removed;
 }

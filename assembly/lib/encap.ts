@@ -1,5 +1,5 @@
 /** VXLAN around a frame, and off it again. Cilium `bpf/lib/encap.h`, `overloadable_skb.h`; RFC 7348. */
-import { DropReason, IpProto, PACKET_HEADROOM, ReservedIdentity, VXLAN_OVERHEAD, VXLAN_PORT } from '../abi';
+import { DropReason, IpProto, ReservedIdentity, VXLAN_OVERHEAD, VXLAN_PORT } from '../abi';
 import { folded } from '../wire/address';
 import { ntohs } from '../wire/bytes';
 import * as checksum from '../wire/checksum';
@@ -12,7 +12,6 @@ import { jhash3words } from './jhash';
 import { Context } from './packet';
 
 if (ETHERNET_LENGTH + IPV4_LENGTH + UDP_LENGTH + VXLAN_LENGTH != VXLAN_OVERHEAD) ERROR('the outer headers add up');
-if (VXLAN_OVERHEAD > PACKET_HEADROOM) ERROR('the outer headers fit in the headroom');
 
 const TTL: u8 = 64;
 

@@ -1,9 +1,10 @@
 /** Fragments: the ports of a packet's first piece, kept for the pieces after it. Cilium `bpf/lib/ipfrag.h`, map cilium_ipv4_frag_datagrams. */
 import { ConfigFlag, DropReason, MapId, Program } from '../abi';
-import { LruHashMap } from '../maps/hash';
+import { LruHashMap } from '../maps/lru';
 import { mapOf } from '../wire/address';
 import { be16 } from '../wire/bytes';
 import * as config from './config';
+import * as ct from './conntrack';
 import { Context } from './packet';
 import * as trace from './trace';
 
@@ -19,11 +20,13 @@ export class FragmentKey<A> {
   node: u16;
 }
 
-/** Cilium `struct ipv4_frag_l4ports`. */
+/** Cilium `struct ipv4_frag_l4ports`, and when it was put down. */
 @unmanaged
 export class FragmentPorts {
   sport: be16;
   dport: be16;
+  /** Seconds of the datapath's clock. Not a field of Cilium's, which never collects these. */
+  created: u32;
 
   /** Both, as `Context.ports`. */
   get ports(): u32 {
@@ -59,7 +62,10 @@ function keyOf<A>(ctx: Context<A>): FragmentKey<A> {
 export function remember<A>(ctx: Context<A>): i32 {
   if (!config.has(ConfigFlag.TRACK_FRAGMENTS)) return untracked<A>(ctx);
   const at = fragments<A>().admit(keyOf(ctx));
-  if (at != 0) changetype<FragmentPorts>(at).ports = ctx.ports;
+  if (at == 0) return 0;
+  const kept = changetype<FragmentPorts>(at);
+  kept.ports = ctx.ports;
+  kept.created = ct.now;
   return 0;
 }
 
@@ -82,4 +88,20 @@ function untracked<A>(ctx: Context<A>): i32 {
   ctx.ports = 0;
   ctx.quoted = 0;
   return 0;
+}
+
+/** Seconds after which nobody puts the pieces of a packet together any more. RFC 8200 section 4.5; RFC 791 and Linux wait less. */
+const REASSEMBLY: u32 = 60;
+
+/** Forgets packets whose pieces are useless by now, of the next `places` of the map. How many. */
+export function collect<A>(places: u32): u32 {
+  const map = fragments<A>();
+  let removed: u32 = 0;
+  for (let i = min<u32>(places, map.places); i > 0; i--) {
+    const kept = map.inspect();
+    if (kept === null || kept.created + REASSEMBLY > ct.now) continue;
+    map.expire(kept);
+    removed++;
+  }
+  return removed;
 }

@@ -1,11 +1,23 @@
 /** Services: look-up, choice of a backend, translation and its undoing. Cilium `bpf/lib/lb.h`. */
-import { BackendState, CtDirection, DropReason, LbAlgorithm, LbScope, MapId, Step, SvcFlag, SvcFlag2 } from '../abi';
+import {
+  BackendState,
+  CtDirection,
+  DropReason,
+  LbAlgorithm,
+  LbScope,
+  MapId,
+  Step,
+  SvcFlag,
+  SvcFlag2,
+  TcpFlag,
+} from '../abi';
 import { HashMap, hashOf } from '../maps/hash';
 import { LpmMap } from '../maps/lpm';
 import { bitsOf, folded, loopback, mapOf, truncate } from '../wire/address';
 import { be16 } from '../wire/bytes';
 import * as affinity from './affinity';
 import * as ct from './conntrack';
+import { CtEntry } from './conntrack';
 import * as maglev from './maglev';
 import { Context, icmpOf } from './packet';
 import * as rewrite from './rewrite';
@@ -215,12 +227,11 @@ class Spread {
 
 const spread = changetype<Spread>(memory.data(offsetof<Spread>(), 16));
 
-/** The backend that the flow in hand already has, while that lives: flows may finish on one that is terminating; null for none. */
-function keptBackend<A>(ctx: Context<A>, revNatIndex: u32): LbBackend<A> {
-  const flow = ct.lookupService<A>(ctx);
-  if (flow === null || flow.revNatIndex != revNatIndex) return changetype<LbBackend<A>>(0);
+/** The backend that a flow already has, while that is there: flows may finish on one that is not active, but not open; null for none. */
+function keptBackend<A>(ctx: Context<A>, flow: CtEntry): LbBackend<A> {
   const backend = lookupBackend<A>(flow.backendId);
-  if (backend === null || backend.state > <u8>BackendState.TERMINATING) return changetype<LbBackend<A>>(0);
+  const drained = backend === null || (backend.state != <u8>BackendState.ACTIVE && (ctx.tcpFlags & TcpFlag.SYN) != 0);
+  if (drained) return changetype<LbBackend<A>>(0);
   ctx.backendId = flow.backendId;
   return backend;
 }
@@ -242,7 +253,6 @@ export function newBackend<A>(ctx: Context<A>, service: LbService, address: A, n
     backendId = selectBackend<A>(ctx, service, address);
     backend = lookupBackend<A>(backendId);
   }
-  if (backend !== null && sticky) affinity.remember<A>(ctx.saddr, netns, service.revNatIndex, backendId);
   ctx.backendId = backendId;
   return backend;
 }
@@ -255,14 +265,19 @@ export function newBackend<A>(ctx: Context<A>, service: LbService, address: A, n
 export function local<A>(ctx: Context<A>, service: LbService): i32 {
   const revNatIndex = <u32>service.revNatIndex;
   ctx.revNatIndex = revNatIndex;
-  if (service.count == 0) return -DropReason.NO_SERVICE;
-  let backend = keptBackend<A>(ctx, revNatIndex);
+  const flow = ct.lookupService<A>(ctx, revNatIndex);
+  let backend = flow === null ? changetype<LbBackend<A>>(0) : keptBackend<A>(ctx, flow);
   if (backend === null) {
+    if (service.count == 0) return -DropReason.NO_SERVICE;
     backend = newBackend<A>(ctx, service, ctx.daddr, 0);
     if (backend === null) return -DropReason.NO_SERVICE;
-    const result = ct.create<A>(ctx, CtDirection.SERVICE, revNatIndex, ctx.backendId, 0);
-    if (result < 0) return result;
+    if (flow !== null) flow.backendId = ctx.backendId;
+    else {
+      const result = ct.create<A>(ctx, CtDirection.SERVICE, revNatIndex, ctx.backendId, 0);
+      if (result < 0) return result;
+    }
   }
+  if ((service.flags & SvcFlag.AFFINITY) != 0) affinity.remember<A>(ctx.saddr, 0, revNatIndex, ctx.backendId);
   ctx.loopback = ctx.saddr == backend.address;
   rewrite.tuple<A>(
     ctx,

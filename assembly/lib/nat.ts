@@ -1,6 +1,6 @@
 /** Source NAT: the node's address in front of what leaves it, and back again. Cilium `bpf/lib/nat.h`, map cilium_snat_v4_external. */
-import { DropReason, MapId, NAT_PORT_MAX, NAT_PORT_MIN, NAT_TRIES, Step } from '../abi';
-import { LruHashMap } from '../maps/hash';
+import { CtDirection, DropReason, MapId, NAT_PORT_MAX, NAT_PORT_MIN, NAT_TRIES, Step } from '../abi';
+import { LruHashMap } from '../maps/lru';
 import { folded, mapOf } from '../wire/address';
 import { be16, ntohs } from '../wire/bytes';
 import { isEcho, isEchoReply } from '../wire/icmp';
@@ -45,19 +45,22 @@ function find<A>(tuple: CtTuple<A>): NatEntry<A> {
   return entry;
 }
 
-function remember<A>(tuple: CtTuple<A>, address: A, port: u32): void {
+/** The new entry of a tuple; null for a table without any room. */
+function remember<A>(tuple: CtTuple<A>, address: A, port: u32): NatEntry<A> {
   const entry = changetype<NatEntry<A>>(mappings<A>().admit(tuple));
+  if (entry === null) return entry;
   entry.address = address;
   entry.port = <u16>port;
   entry.pad = 0;
   entry.created = ct.now;
+  return entry;
 }
 
 /**
  * Gives the packet in hand `address` as its source, and a port that no other flow to the same destination has
  * (`snat_v4_nat`): the flow's own where it can be kept, else those from a hash of the flow on; for an echo, its id is the
- * port. An ICMP error about a reply is turned as the reply was. 0, or negated NAT_NO_MAPPING when `NAT_TRIES` ports are taken,
- * NAT_UNSUPP_PROTO for ICMP of which nothing could be told apart by a port.
+ * port. An ICMP error about a reply is turned as the reply was. 0, or negated NAT_NO_MAPPING when `NAT_TRIES` ports are taken
+ * or the table has no room at all, NAT_UNSUPP_PROTO for ICMP of which nothing could be told apart by a port.
  */
 export function masquerade<A>(ctx: Context<A>, address: A): i32 {
   if (ctx.quoted != 0) return masqueradeQuoted<A>(ctx);
@@ -69,13 +72,25 @@ export function masquerade<A>(ctx: Context<A>, address: A): i32 {
   if (entry === null) {
     const port = allocate<A>(ctx, address);
     if (port == 0) return -DropReason.NAT_NO_MAPPING;
-    remember<A>(outgoing, address, port);
-    remember<A>(incomingTuple<A>(), ctx.saddr, ctx.sport);
-    entry = mappings<A>().lookup(outgoing);
-  }
+    const incoming = incomingTuple<A>();
+    remember<A>(incoming, ctx.saddr, ctx.sport);
+    // In a full table the way out shall not take the place of the way back.
+    mappings<A>().touch(incoming);
+    entry = remember<A>(outgoing, address, port);
+    if (entry === null) return -DropReason.NAT_NO_MAPPING;
+  } else if (ctx.assured && !mappings<A>().isAssured(entry)) assure<A>(ctx, address, entry);
   rewrite.source<A>(ctx, entry.address, entry.port);
   trace.step<A>(ctx, Step.NAT, trace.NO_POINT, 0);
   return 0;
+}
+
+/** The mapping of an assured connection stays with it, and so does that of the way back. */
+function assure<A>(ctx: Context<A>, address: A, entry: NatEntry<A>): void {
+  mappings<A>().assure(entry);
+  const incoming = incomingTuple<A>();
+  incoming.set(address, ctx.daddr, ctx.dport | ((<u32>entry.port) << 16), ctx.protocol, IN, ctx.node);
+  const back = mappings<A>().lookup(incoming);
+  if (back !== null) mappings<A>().assure(back);
 }
 
 /** A pod's error about a reply to what went out in the node's name: the quoted reply had the node as its destination. */
@@ -126,4 +141,30 @@ export function reverse<A>(ctx: Context<A>): bool {
   } else rewrite.destination<A>(ctx, entry.address, entry.port);
   trace.step<A>(ctx, Step.REVERSE_NAT, trace.NO_POINT, 0);
   return true;
+}
+
+/**
+ * Takes out the mappings that no connection uses any more (`ctmap.PurgeOrphanNATEntries`), of the next `places` of the map.
+ * How many.
+ */
+export function collect<A>(places: u32): u32 {
+  const map = mappings<A>();
+  let removed: u32 = 0;
+  for (let i = min<u32>(places, map.places); i > 0; i--) {
+    const entry = map.inspect();
+    if (entry === null || ct.connections<A>().lookup(connectionOf<A>(entry)) !== null) continue;
+    map.expire(entry);
+    removed++;
+  }
+  return removed;
+}
+
+/** The tuple of the connection that a mapping serves, as its opener sent it: that of the way out, whose flags are EGRESS's. */
+function connectionOf<A>(entry: NatEntry<A>): CtTuple<A> {
+  const tuple = mappings<A>().keyOf(entry);
+  if (tuple.flags == <u8>OUT) return tuple;
+  const outgoing = outgoingTuple<A>();
+  const ports = (<u32>entry.port) | ((<u32>tuple.sport) << 16);
+  outgoing.set(tuple.saddr, entry.address, ports, tuple.nexthdr, CtDirection.EGRESS, tuple.node);
+  return outgoing;
 }

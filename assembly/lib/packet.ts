@@ -72,6 +72,10 @@ export class Context<A> {
   nodePort: bool;
   /** A proxy stands in the connection (`proxy_redirect`). */
   proxied: bool;
+  /** The conntrack entry of the Service's flow, 0 for none. */
+  service: usize;
+  /** The packet goes on with a connection that was answered. */
+  assured: bool;
   /** Scope and node of the Service's entries that hold for this packet, as they lie in `LbKey`. */
   scope: u32;
   /** The addresses around it while it is encapsulated. */

@@ -1,6 +1,6 @@
 /** What sockets were connected to before translation. Cilium `bpf/bpf_sock.c`, maps cilium_lb4_reverse_sk and cilium_lb6_reverse_sk. */
 import { MapId } from '../abi';
-import { LruHashMap } from '../maps/hash';
+import { LruHashMap } from '../maps/lru';
 import { mapOf } from '../wire/address';
 import { be16 } from '../wire/bytes';
 import { Context } from './packet';

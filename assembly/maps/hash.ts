@@ -2,9 +2,9 @@
  * A hash map of fixed capacity: chains through a slab of entries, as eBPF's preallocated BPF_MAP_TYPE_HASH.
  *
  *   buckets   u32[mask + 1]        number of the chain's first entry, 0 for none
- *   slab      entries 1..capacity  +------+------------+-----+-------+
- *                                  | next | referenced | key | value |
- *                                  +------+------------+-----+-------+
+ *   slab      entries 1..capacity  +------+------+---------+-----+-------+
+ *                                  | next | used | assured | key | value |
+ *                                  +------+------+---------+-----+-------+
  *
  * Keys are compared and hashed as whole 32-bit words, so a key class fills its padding with zeros.
  */
@@ -54,16 +54,31 @@ function same<K>(a: usize, b: usize): bool {
   return difference == 0;
 }
 
-/** In front of each key. */
+/** In front of each key. Only an LRU map reads more of it than `next`. */
 @unmanaged
-class EntryHeader {
+export class EntryHeader {
   next: u32;
-  /** Looked up since the eviction hand passed; only an LRU map reads it. */
-  referenced: u32;
+  /** Looked up since eviction last came by. */
+  used: u8;
+  /** Stands among the assured. */
+  assured: u8;
+  pad: u16;
+}
+
+/** What became of a map's entries: `created` = those it holds + `evicted` + `expired` + `deleted`. */
+@unmanaged
+export class MapCounters {
+  created: u64;
+  /** Made room for others. */
+  evicted: u64;
+  /** Outlived their lifetime, and were collected. */
+  expired: u64;
+  /** Taken out by the host. */
+  deleted: u64;
 }
 
 @unmanaged
-export class HashMap<K, V> {
+export class HashMap<K, V> extends MapCounters {
   protected buckets: usize;
   protected slab: usize;
   protected mask: u32;
@@ -75,7 +90,6 @@ export class HashMap<K, V> {
   capacity: u32;
   /** Entries held. */
   count: u32;
-  protected hand: u32;
 
   protected get stride(): usize {
     return (offsetof<EntryHeader>() + offsetof<K>() + offsetof<V>() + 7) & ~7;
@@ -95,10 +109,10 @@ export class HashMap<K, V> {
   /** Forgets every entry. */
   clear(): void {
     memory.fill(this.buckets, 0, (<usize>this.mask + 1) << 2);
+    this.deleted += this.count;
     this.fresh = 1;
     this.free = 0;
     this.count = 0;
-    this.hand = 0;
   }
 
   protected entry(index: u32): usize {
@@ -113,16 +127,22 @@ export class HashMap<K, V> {
     return this.buckets + ((<usize>(hashOf<K>(key) & this.mask)) << 2);
   }
 
-  /** The entry with that key, 0 for none. */
+  /** The entry with that key in the chain of `bucket`, 0 for none. */
   @inline
-  protected find(key: usize): usize {
-    let index = load<u32>(this.bucketOf(key));
+  protected search(bucket: usize, key: usize): usize {
+    let index = load<u32>(bucket);
     while (index != 0) {
       const entry = this.entry(index);
       if (same<K>(entry + offsetof<EntryHeader>(), key)) return entry;
       index = changetype<EntryHeader>(entry).next;
     }
     return 0;
+  }
+
+  /** The entry with that key, 0 for none. */
+  @inline
+  protected find(key: usize): usize {
+    return this.search(this.bucketOf(key), key);
   }
 
   /** The value under a key, in place; null for none. */
@@ -134,26 +154,31 @@ export class HashMap<K, V> {
 
   /** Puts a copy of `value` under a copy of `key`. 0, or E2BIG when the map is full. */
   update(key: K, value: V): i32 {
-    const entry = this.find(changetype<usize>(key));
-    const at = entry == 0 ? this.add(key) : this.valueOf(entry);
-    if (at == 0) return MapError.E2BIG;
-    memory.copy(at, changetype<usize>(value), offsetof<V>());
+    const bucket = this.bucketOf(changetype<usize>(key));
+    let entry = this.search(bucket, changetype<usize>(key));
+    if (entry == 0) {
+      const index = this.insert(bucket, key);
+      if (index == 0) return MapError.E2BIG;
+      entry = this.entry(index);
+    }
+    memory.copy(this.valueOf(entry), changetype<usize>(value), offsetof<V>());
     return 0;
   }
 
-  /** Where the value goes of a key that the map does not hold; 0 when the map is full. */
-  protected add(key: K): usize {
+  /** Puts a key that the map does not hold into the chain of `bucket`, its own. Number of the entry, 0 when the map is full. */
+  protected insert(bucket: usize, key: K): u32 {
     const index = this.allocate();
     if (index == 0) return 0;
     const entry = this.entry(index);
-    const bucket = this.bucketOf(changetype<usize>(key));
     const header = changetype<EntryHeader>(entry);
     header.next = load<u32>(bucket);
-    header.referenced = 0;
+    header.used = 0;
+    header.assured = 0;
     store<u32>(bucket, index);
     memory.copy(entry + offsetof<EntryHeader>(), changetype<usize>(key), offsetof<K>());
     this.count++;
-    return this.valueOf(entry);
+    this.created++;
+    return index;
   }
 
   private allocate(): u32 {
@@ -167,22 +192,29 @@ export class HashMap<K, V> {
 
   /** Takes an entry out. 0, or ENOENT when there is none. */
   delete(key: K): i32 {
-    let link = this.bucketOf(changetype<usize>(key));
+    if (this.detach(changetype<usize>(key)) == 0) return MapError.ENOENT;
+    this.deleted++;
+    return 0;
+  }
+
+  /** Gives an entry back. Its number, 0 when there is none with that key. */
+  protected detach(key: usize): u32 {
+    let link = this.bucketOf(key);
     let index = load<u32>(link);
     while (index != 0) {
       const entry = this.entry(index);
       const header = changetype<EntryHeader>(entry);
-      if (same<K>(entry + offsetof<EntryHeader>(), changetype<usize>(key))) {
+      if (same<K>(entry + offsetof<EntryHeader>(), key)) {
         store<u32>(link, header.next);
         header.next = this.free;
         this.free = index;
         this.count--;
-        return 0;
+        return index;
       }
       link = entry;
       index = header.next;
     }
-    return MapError.ENOENT;
+    return 0;
   }
 
   /** Copies the keys of all entries to `to`, in no useful order, for a dump; as many as fit in `room` bytes. Returns how many. */
@@ -199,54 +231,5 @@ export class HashMap<K, V> {
       }
     }
     return copied;
-  }
-}
-
-/**
- * A hash map that makes room for itself: when full, a hand goes round the slab and takes the first entry that has not
- * been touched since it last passed (second chance), as eBPF's LRU hash does in the large.
- *
- * No method here is overridden that a HashMap calls itself: structs carry no class id, by which AssemblyScript would tell
- * the one from the other.
- */
-@unmanaged
-export class LruHashMap<K, V> extends HashMap<K, V> {
-  /** Looks a key up, and saves its entry from the next eviction; null for none. */
-  @inline
-  touch(key: K): V {
-    const entry = this.find(changetype<usize>(key));
-    if (entry == 0) return changetype<V>(0);
-    changetype<EntryHeader>(entry).referenced = 1;
-    return changetype<V>(this.valueOf(entry));
-  }
-
-  /** Where the value of a key goes: found, or made in place of another; 0 for a map without room for any. */
-  admit(key: K): usize {
-    const entry = this.find(changetype<usize>(key));
-    if (entry != 0) return this.valueOf(entry);
-    if (this.free == 0 && this.fresh > this.capacity && this.capacity != 0) this.evict();
-    return this.add(key);
-  }
-
-  /** Puts a copy of `value` under a copy of `key`, in place of another if need be. 0, or E2BIG for a map without any room. */
-  update(key: K, value: V): i32 {
-    const at = this.admit(key);
-    if (at == 0) return MapError.E2BIG;
-    memory.copy(at, changetype<usize>(value), offsetof<V>());
-    return 0;
-  }
-
-  private evict(): void {
-    // Every entry is in use here, so after one full round of clearing the hand must find one.
-    for (;;) {
-      this.hand = this.hand >= this.capacity ? 1 : this.hand + 1;
-      const entry = this.entry(this.hand);
-      const header = changetype<EntryHeader>(entry);
-      if (header.referenced == 0) {
-        this.delete(changetype<K>(entry + offsetof<EntryHeader>()));
-        return;
-      }
-      header.referenced = 0;
-    }
   }
 }

@@ -1,28 +1,21 @@
 /** Lenses and inlay hints of one file. */
-import { matches, matchesAll } from '../cluster/selectors.js';
+import { matchesAll } from '../cluster/selectors.js';
 import {
   countEndpoints,
-  namedPort,
   type Cluster,
   type ClusterPod,
   type ClusterService,
   type ClusterWorkload,
 } from '../cluster/cluster.js';
-import { targetPortOf } from '../cluster/services.js';
-import {
-  WORKLOAD_KINDS,
-  type LabelSelector,
-  type ManifestObject,
-  type NetworkPolicy,
-  type NetworkPolicyPeer,
-  type Service,
-} from '../manifests/objects.js';
+import { targetPortOf } from '../cluster/backends.js';
+import type { CiliumPolicy } from '../manifests/cilium.js';
+import { WORKLOAD_KINDS, type ManifestObject, type NetworkPolicy, type Service } from '../manifests/objects.js';
 import { endOf, locate, type Place } from '../manifests/place.js';
-import { selects } from '../policy/compile.js';
-import type { Direction } from '../policy/rules.js';
+import { DIRECTIONS, type Direction, type Policy, type PortMatch } from '../policy/rules.js';
 import { policyOf, type State } from '../state.js';
 import type { Action, Annotations, Inlay, Lens } from './annotations.js';
 import { announced } from './announced.js';
+import { isEveryPod, podsAmong, podsMatching, podsOf, policiesIn, portAt } from './policy-pods.js';
 import { query, type Verdict } from './query.js';
 import { reach, type Reach } from './reach.js';
 
@@ -128,7 +121,7 @@ function lensesOf(state: State, object: ManifestObject): Lens[] {
     const service = serviceOf(state.cluster, object);
     return service ? serviceLenses(state, service, lens) : [];
   }
-  if (object.kind === 'NetworkPolicy') return policyLenses(state, object, lens);
+  if (isPolicy(object)) return policyLenses(state, policiesIn(state, object), lens);
   if (!isWorkload(object)) return [];
   const workload = workloadOf(state.cluster, object);
   const pod = workload?.pods[0];
@@ -172,18 +165,18 @@ function serviceLenses(state: State, service: ClusterService, lens: MakeLens): L
 }
 
 /** What a policy blocks: the workloads that do not reach, or are not reached by, the pods it isolates. */
-function policyLenses(state: State, policy: NetworkPolicy, lens: MakeLens): Lens[] {
-  const pods = state.cluster.pods.filter((pod) => !pod.hostNetwork && selects(policy, pod));
+function policyLenses(state: State, policies: readonly Policy[], lens: MakeLens): Lens[] {
+  const pods = podsOf(state, policies);
   if (pods.length === 0) return [lens('applies to no pod', null)];
   const workloads = [...new Set(pods.map((pod) => pod.workload))];
   const all = state.cluster.workloads.filter(({ pods: own }) => own.some((pod) => !pod.hostNetwork));
   const title = [`applies to ${plural(pods.length, 'pod')} of ${plural(workloads.length, 'workload')}`];
-  const directions: [Direction, 'Ingress' | 'Egress', (ref: string) => readonly string[] | null, string][] = [
-    ['ingress', 'Ingress', (ref) => reachedBy(state, ref), 'in'],
-    ['egress', 'Egress', (ref) => reaches(state, ref), 'out'],
+  const directions: [Direction, (ref: string) => readonly string[] | null, string][] = [
+    ['ingress', (ref) => reachedBy(state, ref), 'in'],
+    ['egress', (ref) => reaches(state, ref), 'out'],
   ];
-  for (const [direction, type, ask, word] of directions) {
-    if (!policy.policyTypes.includes(type)) continue;
+  for (const [direction, ask, word] of directions) {
+    if (!policies.some(({ isolates }) => isolates.includes(direction))) continue;
     const counts = workloads.slice(0, MAX_ASKED).map(({ ref }) => ask(ref)?.length ?? null);
     if (counts.includes(null)) title.push(`${direction} UNKNOWN`);
     else {
@@ -208,6 +201,9 @@ const inlay = (place: Place, text: string, tooltip = ''): Inlay => ({
   tooltip,
 });
 
+const inOrder = (inlays: readonly Inlay[]): Inlay[] =>
+  [...inlays].sort(({ position: a }, { position: b }) => a.line - b.line || a.column - b.column);
+
 const listed = (pods: readonly ClusterPod[]): string => {
   const names = [...new Set(pods.map((pod) => pod.workload.ref))];
   return names.slice(0, 12).join(', ') + (names.length > 12 ? ` and ${names.length - 12} more` : '');
@@ -231,79 +227,70 @@ function inlaysOf(state: State, object: ManifestObject): Inlay[] {
     }
     return inlays;
   }
-  return object.kind === 'NetworkPolicy' ? policyInlays(state, object) : [];
+  if (!isPolicy(object)) return [];
+  const own = object.kind === 'NetworkPolicy' ? networkPolicyInlays(object) : ciliumInlays(object);
+  return inOrder([...policiesIn(state, object).flatMap((policy) => policyInlays(state, policy)), ...own]);
 }
 
-/** The pods that a peer selects. */
-export function peerPods(
-  state: State,
-  policy: NetworkPolicy,
-  { podSelector, namespaceSelector, ipBlock }: NetworkPolicyPeer,
-): ClusterPod[] {
-  if (ipBlock) return [];
-  const inNamespace = (pod: ClusterPod): boolean =>
-    namespaceSelector === null
-      ? pod.namespace === policy.metadata.namespace
-      : matches(namespaceSelector, state.cluster.namespaces.get(pod.namespace)?.labels ?? new Map());
-  return state.cluster.pods.filter(
-    (pod) => !pod.hostNetwork && inNamespace(pod) && (podSelector === null || matches(podSelector, pod.labels)),
-  );
-}
+export const isPolicy = (object: ManifestObject): object is NetworkPolicy | CiliumPolicy =>
+  object.kind === 'NetworkPolicy' ||
+  object.kind === 'CiliumNetworkPolicy' ||
+  object.kind === 'CiliumClusterwideNetworkPolicy';
 
-function policyInlays(state: State, policy: NetworkPolicy): Inlay[] {
-  const pods = state.cluster.pods.filter((pod) => !pod.hostNetwork && selects(policy, pod));
-  const inlays = [podsInlay(policy.podSelector.at, pods, matchesAll(policy.podSelector))];
-  for (const [direction, type] of [
-    ['ingress', 'Ingress'],
-    ['egress', 'Egress'],
-  ] as const) {
+/** What only shows in how a NetworkPolicy is written: a list without a rule, and directions that are not named. */
+function networkPolicyInlays({ policyTypes, policyTypesAt, podSelector, ...policy }: NetworkPolicy): Inlay[] {
+  const inlays = DIRECTIONS.flatMap((direction) => {
     const list = policy[direction];
-    if (!list || !policy.policyTypes.includes(type)) continue;
-    if (list.rules.length === 0) inlays.push(inlay(list.at, 'denies all'));
-    for (const rule of list.rules) {
-      const anyone = !rule.peers?.length;
-      const anything = !rule.ports?.length;
-      if (anyone && anything) inlays.push(inlay(rule.at, 'allows all'));
-      for (const peer of rule.peers ?? []) {
-        const selector: LabelSelector | null = peer.podSelector ?? peer.namespaceSelector;
-        if (!selector) continue;
-        // Behind whichever of the two selectors ends last.
-        const last =
-          peer.podSelector && peer.namespaceSelector && peer.namespaceSelector.at.end > peer.podSelector.at.end
-            ? peer.namespaceSelector
-            : selector;
-        inlays.push(
-          podsInlay(last.at, peerPods(state, policy, peer), matchesAll(selector) && peer.podSelector === null),
-        );
-      }
-      for (const port of rule.ports ?? []) {
-        if (typeof port.port?.value !== 'string') continue;
-        const { value } = port.port;
-        const askedPods =
-          direction === 'ingress'
-            ? pods
-            : rule.peers?.length
-              ? rule.peers.flatMap((peer) => peerPods(state, policy, peer))
-              : state.cluster.pods;
-        const numbers = [
-          ...new Set(
-            askedPods
-              .map((pod) => namedPort(pod.spec, value, port.protocol)?.containerPort.value)
-              .filter((number) => number !== undefined),
-          ),
-        ];
-        inlays.push(inlay(port.port.at, numbers.length > 0 ? `→ ${numbers.join(' or ')}` : '→ no such port'));
-      }
+    const isolated = policyTypes.includes(direction === 'ingress' ? 'Ingress' : 'Egress');
+    return list && isolated && list.rules.length === 0 ? [inlay(list.at, 'denies all')] : [];
+  });
+  if (policyTypesAt !== null) return inlays;
+  const text = `isolates ${policyTypes.join(' and ').toLowerCase()}`;
+  const why = 'policyTypes is not set: Ingress, and Egress where there are egress rules';
+  return [...inlays, inlay(podSelector.at, text, why)];
+}
+
+/** A rule without fields isolates like any other, where a NetworkPolicy's lets everything. */
+const ciliumInlays = ({ specs }: CiliumPolicy): Inlay[] =>
+  specs
+    .flatMap(({ sections }) => sections.flatMap(({ rules }) => rules))
+    .filter(({ peers, ports }) => peers === null && ports === null)
+    .map(({ at }) => inlay(at, 'lets nothing', 'a rule that names neither peers nor ports matches nothing'));
+
+function policyInlays(state: State, { subject, rules }: Policy): Inlay[] {
+  const pods = podsMatching(state, subject);
+  const inlays = subject.written ? [podsInlay(subject.written.at, pods, matchesAll(subject.written))] : [];
+  for (const { origin, deny, peers, ports } of rules) {
+    const anyone = peers === null || peers.some(({ kind }) => kind === 'anyone');
+    if (anyone && ports === null) inlays.push(inlay(origin.at, deny ? 'denies all' : 'allows all'));
+    for (const peer of peers ?? []) {
+      if (peer.kind !== 'endpoints' || !peer.selector.written) continue;
+      inlays.push(podsInlay(peer.selector.written.at, podsAmong(state, peer), isEveryPod(peer.selector)));
     }
-  }
-  if (policy.policyTypesAt === null) {
-    inlays.push(
-      inlay(
-        policy.podSelector.at,
-        `isolates ${policy.policyTypes.join(' and ').toLowerCase()}`,
-        'policyTypes is not set: Ingress, and Egress where there are egress rules',
-      ),
-    );
+    const asked =
+      origin.direction === 'ingress'
+        ? pods
+        : anyone
+          ? state.cluster.pods
+          : peers.flatMap((peer) => podsAmong(state, peer));
+    inlays.push(...namedPortInlays(ports ?? [], asked));
   }
   return inlays;
+}
+
+/** The numbers that each name stands for in these pods; one name may be asked for in several protocols. */
+function namedPortInlays(ports: readonly PortMatch[], pods: readonly ClusterPod[]): Inlay[] {
+  const numbers = new Map<Place, Set<number>>();
+  for (const port of ports) {
+    if (typeof port.port !== 'string') continue;
+    const found = numbers.get(port.at) ?? new Set();
+    numbers.set(port.at, found);
+    for (const pod of pods) {
+      const number = portAt(port, pod);
+      if (number !== null) found.add(number);
+    }
+  }
+  return [...numbers].map(([at, found]) =>
+    inlay(at, found.size > 0 ? `→ ${[...found].join(' or ')}` : '→ no such port'),
+  );
 }

@@ -1,15 +1,20 @@
 /** The packets that a question stands for: for each kind of sender and of destination one, and for each kind of backend. */
-import { familyOf, UNSPECIFIED, type Address } from '../addresses.js';
+import { LbScope } from '../../assembly/abi.js';
+import { contains, familyOf, UNSPECIFIED, type Address } from '../addresses.js';
 import {
   addressIn,
+  allAddresses,
   type ClusterBackend,
   type ClusterNode,
   type ClusterPod,
   type ClusterService,
 } from '../cluster/cluster.js';
-import type { Frontend } from '../loader/entries.js';
+import { inPodRange, type Frontend } from '../loader/entries.js';
+import { isExternal } from '../loader/scopes.js';
 import { isIcmp } from '../packet.js';
+import { isKubeProxy } from '../settings.js';
 import { identityOf, policyOf, type State } from '../state.js';
+import { isUnallocated } from './kube-proxy.js';
 import {
   externalClasses,
   nodeAt,
@@ -127,8 +132,9 @@ export function casesOf(
   entry: ClusterNode | null,
 ): Probe[] {
   const probes: Probe[] = [];
-  const add = (sender: Sender, source: Address, { address, protocol, port, service }: Destination): void => {
-    if (source === address && service === null) return;
+  const add = (sender: Sender, source: Address, destination: Destination): void => {
+    const { address, protocol, port, service } = destination;
+    if (source === address && service === null && !listens(state, destination)) return;
     probes.push({ sender, tuple: { source, destination: address, protocol, sourcePort, destinationPort: port } });
   };
   /** A sender without an address of any family of the destination's sends all the same, from no address. */
@@ -140,7 +146,7 @@ export function casesOf(
   };
   const fallback = state.cluster.nodes[0]!;
   if (from.kind === 'pods') {
-    const byNode = to.kind === 'service' && to.service.source.internalTrafficPolicy === 'Local';
+    const byNode = differsByNode(state, to);
     for (const pod of classes(state, from.pods, byNode)) {
       const others = to.kind === 'pods' ? to.pods.filter((other) => other !== pod && isLike(state, other, pod)) : [];
       for (const destinations of destinationsOf(state, to, traffic, pod.node, false, pod.hostNetwork)) {
@@ -170,8 +176,10 @@ export function casesOf(
       const node = nodeAt(state, address);
       for (const destination of destinations) {
         if (familyOf(destination.address) !== familyOf(address)) continue;
+        const forwarder = from.kind === 'address' ? forwarderOf(state, address, destination) : null;
         if (pod) add({ kind: 'pod', pod }, address, destination);
         else if (node) add({ kind: 'host', node }, address, destination);
+        else if (forwarder) add({ kind: 'unlisted', address, node: entry ?? forwarder }, address, destination);
         else
           for (const at of entriesOf(state, destination, entry, home))
             add({ kind: 'external', address, node: at }, address, destination);
@@ -192,6 +200,43 @@ const inPlaceOf = ({ address }: Destination, pod: ClusterPod): Pick<Destination,
   pod,
 });
 
+/** Whether clients within the cluster find other backends at the destination from each node. */
+function differsByNode({ cluster, desired }: State, to: Target): boolean {
+  const addresses: readonly Address[] =
+    to.kind === 'address'
+      ? [to.address]
+      : to.kind === 'node'
+        ? allAddresses(to.node)
+        : to.kind === 'host'
+          ? cluster.nodes.flatMap(allAddresses)
+          : [];
+  const isAsked = ({ service, address }: Frontend): boolean =>
+    to.kind === 'service' ? service === to.service : addresses.includes(address);
+  return desired.frontends.some((one) => one.scope === LbScope.INTERNAL && isAsked(one));
+}
+
+/** Whether a Service, or a hostPort, has that address and port. */
+const listens = (state: State, { address, port }: Destination): boolean =>
+  state.desired.frontends.some((one) => one.address === address && one.number === port);
+
+/**
+ * The node whose stack forwards what an address sends to a Service, where that is no client outside; else null:
+ *
+ * 1. a pod that the manifests do not hold, known by its range; with kube-proxy, where that has a local detector
+ * 2. whoever asks for a ClusterIP of a kube-proxy without one: all are alike to it
+ */
+function forwarderOf(state: State, address: Address, destination: Destination): ClusterNode | null {
+  const { cluster, settings, desired } = state;
+  const asked = desired.frontends.find((one) => one.address === destination.address);
+  if (!asked && !isUnallocated(state, destination.address)) return null;
+  const alike = isKubeProxy(settings) && !settings.localDetector;
+  if (alike ? !asked || isExternal(asked.type) : !inPodRange(cluster, settings, address)) return null;
+  const behind = desired.frontends.flatMap(({ backends }) => backends.map(({ backend }) => backend));
+  const listed = behind.find((backend) => backend.address === address)?.node;
+  const isHome = ({ podRanges }: ClusterNode): boolean => podRanges.some((range) => contains(range, address));
+  return listed ?? cluster.nodes.find(isHome) ?? cluster.nodes[0]!;
+}
+
 /** Nodes at which packets from outside are tried to enter, at most. */
 const MAX_ENTRIES = 16;
 
@@ -209,7 +254,7 @@ function entriesOf(
   const own = nodeAt(state, address);
   if (own) return [own];
   const isFrontend = state.desired.frontends.some(
-    (frontend) => frontend.address === address && frontend.type !== 'ClusterIP',
+    (frontend) => frontend.address === address && (frontend.type !== 'ClusterIP' || isKubeProxy(state.settings)),
   );
   return isFrontend ? state.cluster.nodes.slice(0, MAX_ENTRIES) : [home];
 }
@@ -243,7 +288,7 @@ export function settle(state: State, cases: readonly Probe[], fixed: boolean): O
     const byNode = probe.sender.kind === 'host' || (probe.sender.kind === 'pod' && probe.sender.pod.hostNetwork);
     const kinds = new Map(frontend.backends.map((one) => [backendClass(state, one.backend, byNode), one.backend]));
     kinds.delete(backendClass(state, backend, byNode));
-    const tries = frontend.service.source.affinitySeconds === null ? SOURCE_PORTS : 0;
+    const tries = frontend.service?.source.affinitySeconds == null ? SOURCE_PORTS : 0;
     for (let tried = 1; tried < tries && kinds.size > 0; tried += 64) {
       const more = Array.from({ length: 64 }, (_, i) =>
         withSourcePort(probe, 20000 + ((probe.tuple.sourcePort + tried + i) % 40000)),

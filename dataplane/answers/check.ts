@@ -3,6 +3,7 @@ import { compare } from '../hash.js';
 import { locate } from '../manifests/place.js';
 import type { Problem } from '../problems.js';
 import type { State } from '../state.js';
+import { checkCilium } from './checks/cilium.js';
 import { checkDns } from './checks/dns.js';
 import { checkPolicies } from './checks/policies.js';
 import { checkPorts } from './checks/ports.js';
@@ -10,6 +11,7 @@ import { checkPressure } from './checks/pressure.js';
 import { checkServices } from './checks/services.js';
 import { Shapes } from './checks/shapes.js';
 import { checkComments, withoutIgnored } from './checks/suppress.js';
+import { checkWorkloads } from './checks/workloads.js';
 
 const analysed = new WeakMap<State, readonly Problem[]>();
 
@@ -25,9 +27,11 @@ function analyse(state: State): Problem[] {
   const shapes = new Shapes(state);
   return [
     ...checkServices(state, shapes),
+    ...checkWorkloads(state),
     ...checkPolicies(state, shapes),
     ...checkPorts(state, shapes),
-    ...checkDns(state, shapes),
+    ...checkCilium(state, shapes),
+    ...checkDns(state),
     ...checkPressure(state),
   ];
 }

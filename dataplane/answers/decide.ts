@@ -4,6 +4,7 @@ import { PolicyEntry, PolicyKey } from '../../pkg/structs.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { locate } from '../manifests/place.js';
+import type { Grant } from '../policy/mapstate.js';
 import type { Direction, RuleOrigin } from '../policy/rules.js';
 import { policyOf, type State } from '../state.js';
 import { decode, encode } from '../wasm.js';
@@ -24,16 +25,16 @@ export interface Decider {
 /** Length in bits of protocol and port; see `PolicyKey`. */
 const FULL_LENGTH = 24;
 
-/** The rules behind every entry of a policy that matches a packet, the decisive entry's first. */
-function rulesMatching(
+/** What rules say behind every entry of a policy that matches a packet, the decisive entry's first. */
+function grantsMatching(
   state: State,
   policyId: number,
   identity: number,
   egress: boolean,
   protocol: number,
   port: number,
-): { rule: RuleOrigin; deny: boolean }[] {
-  const found: { rule: RuleOrigin; deny: boolean }[] = [];
+): { grant: Grant; deny: boolean }[] {
+  const found: { grant: Grant; deny: boolean }[] = [];
   for (const secLabel of identity === 0 ? [0] : [identity, 0]) {
     for (let length = FULL_LENGTH; length >= 0; length--) {
       const key = encode(PolicyKey, {
@@ -47,10 +48,28 @@ function rulesMatching(
       const entry = length >= 8 || length === 0 ? state.loader.entry(MapId.POLICY, key) : null;
       if (!entry) continue;
       const deny = decode(PolicyEntry, entry.value).deny !== 0;
-      for (const rule of entry.rules ?? []) if (!found.some((known) => known.rule === rule)) found.push({ rule, deny });
+      for (const grant of entry.grants ?? []) found.push({ grant, deny });
     }
   }
   return found;
+}
+
+/** What the rules of a pod's policy that let a packet, or refuse it, say of it. */
+export function grantsFor(
+  state: State,
+  pod: ClusterPod,
+  outcome: Outcome,
+  direction: Direction,
+  effect: 'allows' | 'denies',
+): Grant[] {
+  const policy = policyOf(state, pod);
+  if (!policy) return [];
+  const egress = direction === 'egress';
+  const identity = egress ? outcome.destinationIdentity : outcome.sourceIdentity;
+  const { protocol, destinationPort } = outcome.tuple;
+  return grantsMatching(state, policy.id, identity, egress, protocol, destinationPort)
+    .filter(({ deny }) => deny === (effect === 'denies'))
+    .map(({ grant }) => grant);
 }
 
 function ruleDeciders(
@@ -60,23 +79,17 @@ function ruleDeciders(
   direction: Direction,
   effect: 'allows' | 'denies',
 ): Decider[] {
-  const policy = policyOf(state, pod);
-  if (!policy) return [];
-  const egress = direction === 'egress';
-  const identity = egress ? outcome.destinationIdentity : outcome.sourceIdentity;
-  const { protocol, destinationPort } = outcome.tuple;
-  return rulesMatching(state, policy.id, identity, egress, protocol, destinationPort)
-    .filter(({ deny }) => deny === (effect === 'denies'))
-    .map(({ rule }) => deciderOf(rule, effect));
+  const rules = new Set(grantsFor(state, pod, outcome, direction, effect).map(({ origin }) => origin));
+  return [...rules].map((rule) => deciderOf(rule, effect));
 }
 
-function deciderOf({ kind, namespace, name, direction, index, at }: RuleOrigin, effect: Decider['effect']): Decider {
+function deciderOf({ kind, namespace, name, rule, at }: RuleOrigin, effect: Decider['effect']): Decider {
   const { file, range } = locate(at);
   return {
     kind,
     namespace,
     name,
-    rule: `${direction}[${index}]`,
+    rule,
     effect,
     file,
     line: range.start.line,
@@ -87,7 +100,8 @@ function deciderOf({ kind, namespace, name, direction, index, at }: RuleOrigin, 
 /** The policies that isolate a pod in a direction. */
 export function isolating(state: State, pod: ClusterPod, direction: Direction): Decider[] {
   const policies = policyOf(state, pod)?.isolatedBy[direction] ?? [];
-  return policies
+  // One object may hold several policies.
+  return [...new Set(policies.map(({ source }) => source))]
     .map(({ kind, metadata }): Decider => {
       const { file, range } = locate(metadata.name.at);
       return {
@@ -110,11 +124,13 @@ const byName = (a: Decider, b: Decider): number =>
 /**
  * 1. refused because no rule matches: every policy that isolates the pod in that direction
  * 2. refused by a rule that denies: that rule
- * 3. let through: every rule that lets it, on either side; none where nothing isolates
+ * 3. refused by a proxy: the rules that let the connection, and not this request
+ * 4. let through: every rule that lets it, on either side; none where nothing isolates
  */
 export function decidersOf(state: State, outcome: Outcome): Decider[] {
   const { probe, receiver } = outcome;
   const sender = probe.sender.kind === 'pod' ? probe.sender.pod : null;
+  if (outcome.proxied.length > 0) return outcome.proxied.map((rule) => deciderOf(rule, 'denies'));
   if (!outcome.allowed) {
     const pod = outcome.direction === 'egress' ? sender : receiver;
     if (!pod || !outcome.direction) return [];
@@ -123,7 +139,12 @@ export function decidersOf(state: State, outcome: Outcome): Decider[] {
       return ruleDeciders(state, pod, outcome, outcome.direction, 'denies');
     return [];
   }
-  const egress = sender ? ruleDeciders(state, sender, outcome, 'egress', 'allows') : [];
-  const ingress = receiver && receiver !== sender ? ruleDeciders(state, receiver, outcome, 'ingress', 'allows') : [];
-  return [...egress, ...ingress];
+  return [...allowing(state, outcome, 'egress'), ...allowing(state, outcome, 'ingress')];
+}
+
+/** The rules that let a packet at one of its ends. */
+export function allowing(state: State, { probe, receiver, ...outcome }: Outcome, direction: Direction): Decider[] {
+  const sender = probe.sender.kind === 'pod' ? probe.sender.pod : null;
+  const pod = direction === 'egress' ? sender : receiver === sender ? null : receiver;
+  return pod ? ruleDeciders(state, pod, { probe, receiver, ...outcome }, direction, 'allows') : [];
 }

@@ -44,7 +44,9 @@ function distinction(state: State, outcome: Outcome, outcomes: readonly Outcome[
   const receiverOf = ({ probe }: Outcome): unknown => podAt(state, probe.tuple.destination) ?? probe.tuple.destination;
   if (destination && parts.length === 0 && differ(receiverOf)) parts.push(`to ${podName(destination)}`);
   if (sender.kind !== 'external' && differ(senderOf)) {
-    parts.unshift(`from ${sender.kind === 'pod' ? podName(sender.pod) : `node ${sender.node.name}`}`);
+    parts.unshift(
+      `from ${sender.kind === 'pod' ? podName(sender.pod) : sender.kind === 'host' ? `node ${sender.node.name}` : formatAddress(sender.address)}`,
+    );
   }
   const source = sender.kind === 'external' && differ(senderOf) ? externalOf(state, tuple.source) : null;
   if (source) return { before: 'from ', range: source, after: parts.map((part) => ` ${part}`).join('') };

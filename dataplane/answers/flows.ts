@@ -431,10 +431,11 @@ function serviceAt(state: State, ip: string | undefined, port: number): FlowServ
   let known = services.get(state);
   if (!known) {
     known = new Map(
-      state.desired.frontends.map(({ address, number, service: { name, namespace } }) => [
-        `${formatAddress(address)} ${number}`,
-        { name, namespace },
-      ]),
+      state.desired.frontends.flatMap(({ address, number, service }) =>
+        service
+          ? [[`${formatAddress(address)} ${number}`, { name: service.name, namespace: service.namespace }] as const]
+          : [],
+      ),
     );
     services.set(state, known);
   }

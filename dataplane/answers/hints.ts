@@ -3,12 +3,15 @@ import { DropReason } from '../../assembly/abi.js';
 import { familyOf, UNSPECIFIED } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
+import type { Frontend } from '../loader/entries.js';
 import { locate } from '../manifests/place.js';
 import { isIcmp, PROTOCOL_NAMES, trafficName, type Tuple } from '../packet.js';
-import type { CompiledEntry } from '../policy/compile.js';
+import type { PolicymapEntry } from '../policy/mapstate.js';
 import type { RuleOrigin } from '../policy/rules.js';
+import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
 import { identityName } from './identity-name.js';
+import { isUnallocated } from './kube-proxy.js';
 import type { Outcome } from './probe.js';
 
 /** Rules told of, at most. */
@@ -16,14 +19,23 @@ const MOST = 3;
 
 /** One line for each thing that would have let the packet through, most telling first; none for a packet that passed. */
 export function hintsOf(state: State, outcome: Outcome): string[] {
-  const { reason, refusedBy } = outcome;
-  if (!reason) return [];
+  const { reason, refusedBy, proxied } = outcome;
+  if (!reason || proxied.length > 0) return [];
   if (refusedBy) return [`the proxy at port ${refusedBy.port} refuses the request`];
   const addressless = withoutSource(outcome);
   if (addressless !== null) return [addressless];
   if (reason.code === DropReason.POLICY) return nearMisses(state, outcome);
   const why = whyDropped(state, reason.code, outcome.tuple);
   return why === null ? [] : [why];
+}
+
+/** A frontend in words. */
+export function frontendName({ service, port }: Frontend): string {
+  const number = port.source.port.value;
+  const pod = port.endpoints[0]?.pod;
+  return service
+    ? `Service ${service.namespace}/${service.name}:${number}`
+    : `hostPort ${number} of ${pod ? `${pod.namespace}/${pod.name}` : 'a pod'}`;
 }
 
 /** Who sent from no address, since it has none of the destination's family; null for a packet with a source. */
@@ -43,18 +55,28 @@ function withoutSource({ probe: { sender, tuple } }: Outcome): string | null {
 export function whyDropped(
   state: State,
   reason: number,
-  { destination, destinationPort, protocol }: Pick<Tuple, 'destination' | 'destinationPort' | 'protocol'>,
+  tuple: Pick<Tuple, 'destination' | 'destinationPort' | 'protocol'>,
 ): string | null {
+  const { destination, destinationPort, protocol } = tuple;
   const frontends = state.desired.frontends.filter(({ address }) => address === destination);
-  const service = frontends[0]?.service;
-  if (!service) return null;
+  const service = frontends.find((one) => one.service)?.service;
+  if (!service) {
+    const unallocated = isUnallocated(state, destination);
+    return unallocated ? 'kube-proxy drops it: no Service has this address of their range' : null;
+  }
   const name = `Service ${service.namespace}/${service.name}`;
   const asked = trafficName(protocol, destinationPort);
+  const drops = isKubeProxy(state.settings) ? 'kube-proxy drops it: ' : '';
+  const rejects = isKubeProxy(state.settings) ? 'kube-proxy rejects it: ' : '';
   switch (reason as DropReason) {
     case DropReason.IS_CLUSTER_IP:
       return `${name} has an address for the cluster only`;
-    case DropReason.NOT_IN_SRC_RANGE:
-      return `${name} takes clients from ${service.source.loadBalancerSourceRanges.map(({ value }) => value).join(', ')} only`;
+    case DropReason.NOT_IN_SRC_RANGE: {
+      const { loadBalancerSourceRanges, cilium } = service.source;
+      const ranges = loadBalancerSourceRanges.map(({ value }) => value).join(', ');
+      const denies = cilium.sourceRangesPolicy === 'deny' && !isKubeProxy(state.settings);
+      return denies ? `${name} refuses clients from ${ranges}` : `${drops}${name} takes clients from ${ranges} only`;
+    }
     case DropReason.NO_SERVICE:
     case DropReason.LB_NO_BACKEND:
     case DropReason.LB_NO_BACKEND_SLOT:
@@ -66,13 +88,15 @@ export function whyDropped(
   if (listening.length === 0) {
     const ports = new Set(frontends.map(({ number, protocol: own }) => trafficName(own, number)));
     const open = [...ports].join(', ');
-    return isIcmp(protocol) ? `${name} answers ${open}, and no ICMP` : `${name} has no port ${asked}, only ${open}`;
+    return isIcmp(protocol)
+      ? `${name} answers ${open}, and no ICMP`
+      : `${rejects}${name} has no port ${asked}, only ${open}`;
   }
-  if (service.source.selector && service.selected.length === 0) return `the selector of ${name} matches no pod`;
-  const ready = listening.some(({ backends }) => backends.length > 0);
-  return ready
-    ? `${name} keeps its clients to the endpoints of their node, and this node has none`
-    : `${name} has no endpoint that is ready`;
+  if (listening.some(({ backends }) => backends.length > 0))
+    return `${drops}${name} keeps its clients to the endpoints of their node, and this node has none`;
+  return service.source.selector && service.selected.length === 0
+    ? `${rejects}the selector of ${name} matches no pod`
+    : `${rejects}${name} has no endpoint that is ready`;
 }
 
 /** Rules that nearly let the packet: those that know the peer but not the port, then those that know the port but not the peer. */
@@ -86,10 +110,10 @@ function nearMisses(state: State, outcome: Outcome): string[] {
   const peer = identityName(state, identity);
   const traffic = trafficName(tuple.protocol, tuple.destinationPort);
   const verb = egress ? 'out to' : 'in from';
-  const [known, open] = [new Map<RuleOrigin, CompiledEntry[]>(), new Set<RuleOrigin>()];
+  const [known, open] = [new Map<RuleOrigin, PolicymapEntry[]>(), new Set<RuleOrigin>()];
   for (const entry of policy.entries) {
-    if (entry.egress !== egress) continue;
-    for (const rule of entry.origins) {
+    if (entry.egress !== egress || entry.deny) continue;
+    for (const { origin: rule } of entry.grants) {
       if (entry.identity === identity || entry.identity === 0) known.set(rule, [...(known.get(rule) ?? []), entry]);
       if (holds(entry, tuple)) open.add(rule);
     }
@@ -105,17 +129,17 @@ function nearMisses(state: State, outcome: Outcome): string[] {
 }
 
 /** Whether an entry's prefix holds the packet's protocol and port. */
-const holds = ({ protocol, port, length }: CompiledEntry, tuple: Tuple): boolean =>
+const holds = ({ protocol, port, length }: PolicymapEntry, tuple: Tuple): boolean =>
   length === 0 ||
   (protocol === tuple.protocol && (length === 8 || (port ^ tuple.destinationPort) >>> (24 - length) === 0));
 
-function ruleText({ namespace, name, direction, index, at }: RuleOrigin): string {
+function ruleText({ namespace, name, rule, at }: RuleOrigin): string {
   const { file, range } = locate(at);
-  return `${namespace}/${name} ${direction}[${index}] (${file}:${range.start.line})`;
+  return `${namespace && `${namespace}/`}${name} ${rule} (${file}:${range.start.line})`;
 }
 
 /** `TCP 80, TCP 8080-8090`: prefixes that touch are one range again. */
-function portsOf(entries: readonly CompiledEntry[]): string {
+function portsOf(entries: readonly PolicymapEntry[]): string {
   const ranges = entries
     .map(({ protocol, port, length }) => ({ protocol, first: port, last: port + 2 ** (24 - Math.max(length, 8)) - 1 }))
     .sort((a, b) => a.protocol - b.protocol || a.first - b.first);

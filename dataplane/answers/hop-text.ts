@@ -11,14 +11,15 @@ import {
   XlatePoint,
 } from '../../assembly/abi.js';
 import { formatAddress, formatEndpoint, type Address } from '../addresses.js';
+import { algorithmOf } from '../loader/entries.js';
 import { isIcmp, trafficName } from '../packet.js';
 import type { Direction } from '../policy/rules.js';
 import { reasonOf } from '../reasons.js';
 import type { State } from '../state.js';
-import { decidersOf, isolating } from './decide.js';
-import { whyDropped } from './hints.js';
+import { allowing, decidersOf, isolating, type Decider } from './decide.js';
+import { frontendName, whyDropped } from './hints.js';
 import { identityName } from './identity-name.js';
-import { podAt, type Outcome } from './probe.js';
+import { nodeAt, podAt, type Outcome } from './probe.js';
 import { decidedIn, tupleIn, type TraceRecord } from './records.js';
 
 /** The datapath's loopback addresses, one a family. */
@@ -31,7 +32,7 @@ const LOOPBACKS: ReadonlySet<Address> = new Set([
 function nameOf(state: State, text: string, address: Address): string {
   const pod = podAt(state, address);
   if (pod) return `${pod.namespace}/${pod.name}`;
-  const node = state.cluster.nodes.find((candidate) => candidate.addresses.includes(address));
+  const node = nodeAt(state, address);
   if (node) return `node ${node.name}`;
   const service = state.cluster.services.find((candidate) => candidate.clusterIPs.includes(address));
   return service ? `Service ${service.namespace}/${service.name}` : text;
@@ -50,6 +51,8 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
   const traffic = trafficName(protocol, tuple.destinationPort);
   const from = placeOf(saddr, tuple.sourcePort, protocol);
   const to = placeOf(daddr, dport, protocol);
+  const isNamed = destination !== formatAddress(daddr);
+  const receiver = isIcmp(protocol) ? destination : isNamed ? `${destination}:${dport}` : formatEndpoint(daddr, dport);
   switch (record.step as Step) {
     case Step.RECEIVE:
       if (record.program === Program.FROM_NETDEV)
@@ -81,12 +84,12 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
     case Step.DELIVER:
       if (record.program === Program.SOCK_CONNECT) return `${destination} speaks to itself: no packet leaves it`;
       return record.program === Program.LXC_POLICY
-        ? `delivered to ${destination}${isIcmp(protocol) ? '' : `:${dport}`}`
+        ? `delivered to ${receiver}`
         : `delivered to ${node} itself, ${traffic}`;
     case Step.NAT:
       return `leaves in the name of ${node}: the source becomes ${from}`;
     case Step.REVERSE_NAT:
-      return `a reply to what ${node} sent in its own name: the destination becomes ${destination}${isIcmp(protocol) ? '' : `:${dport}`} again`;
+      return `a reply to what ${node} sent in its own name: the destination becomes ${receiver} again`;
     case Step.DROP: {
       const { text, code } = reasonOf(info);
       const why = whyDropped(state, info, tuple);
@@ -99,10 +102,8 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
 /** Which backend a Service picks, and how. */
 function pickText(state: State, { frontend, backend }: Outcome, to: string, itself: boolean): string {
   const count = frontend?.backends.length ?? 0;
-  const service = frontend
-    ? `Service ${frontend.service.namespace}/${frontend.service.name}:${frontend.port.source.port.value}`
-    : 'the Service';
-  const how = state.settings['loadBalancer.algorithm'] === 'maglev' ? 'Maglev' : 'a hash of the flow';
+  const service = frontend ? frontendName(frontend) : 'the Service';
+  const how = frontend && algorithmOf(frontend, state.settings) === 'maglev' ? 'Maglev' : 'a hash of the flow';
   const sender = itself ? ', which is the sender itself' : '';
   return `${service} picks backend ${backend?.pod ? `${backend.pod.namespace}/${backend.pod.name} ` : ''}${to}${sender} (${how}, one of ${count})`;
 }
@@ -135,6 +136,9 @@ function conntrackText(status: number, direction: CtDirection, itself: boolean):
   return status === CtStatus.NEW ? `a new connection ${side}` : `an established connection ${side}`;
 }
 
+/** A policy as messages name it; one of the whole cluster has no namespace. */
+const deciderName = ({ namespace, name }: Decider): string => `${namespace && `${namespace}/`}${name}`;
+
 function policyText(state: State, outcome: Outcome, record: TraceRecord): string {
   const { sourceIdentity, destinationIdentity, protocol, endpoint } = record;
   const { direction, reason, audited, match } = decidedIn(record)!;
@@ -146,19 +150,22 @@ function policyText(state: State, outcome: Outcome, record: TraceRecord): string
   if (endpoint === 0) return hostPolicyText(direction, `${traffic} ${peer}`, reason, audited);
   const pod = state.podsByEndpoint.get(endpoint) ?? null;
   const isolatedBy = pod ? isolating(state, pod, direction) : [];
-  const names = isolatedBy.map(({ namespace, name }) => `${namespace}/${name}`).join(', ');
+  const names = isolatedBy.map(deciderName).join(', ');
   if (reason !== 0) {
     const refused = `${direction} ${audited ? 'would be ' : ''}refused`;
     const passes = audited ? ': policies are only tried out, and it passes' : '';
     if (reason === DropReason.POLICY_AUTH_REQUIRED)
       return `${refused}: both ends must have authenticated, and have not${passes}`;
+    if (reason === DropReason.POLICY_DENY) {
+      const asRefused = { ...outcome, allowed: false, direction, reason: reasonOf(reason) };
+      const rules = decidersOf(state, asRefused).map((rule) => `${deciderName(rule)} ${rule.rule}`);
+      return `${refused}: ${rules.join(', ') || 'a rule'} denies ${traffic} ${peer}${passes}`;
+    }
     return `${refused}: ${names || 'a policy'} isolate${isolatedBy.length === 1 ? 's' : ''} the pod, and no rule lets ${traffic} ${peer} through${passes}`;
   }
   if (match === PolicyMatch.NONE) return `${direction} allowed: an error that says a packet is too large always passes`;
   if (isolatedBy.length === 0) return `${direction} allowed: no policy isolates the pod`;
-  const rules = decidersOf(state, { ...outcome, allowed: true })
-    .filter(({ rule }) => rule?.startsWith(direction))
-    .map(({ namespace, name, rule }) => `${namespace}/${name} ${rule}`);
+  const rules = allowing(state, outcome, direction).map((rule) => `${deciderName(rule)} ${rule.rule}`);
   return rules.length > 0
     ? `${direction} allowed by ${rules.join(', ')}`
     : `${direction} allowed: a pod's own node always reaches it`;

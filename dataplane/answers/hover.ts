@@ -2,7 +2,7 @@
 import type { ManifestObject } from '../manifests/objects.js';
 import { locate, offsetIn, type Position } from '../manifests/place.js';
 import type { State } from '../state.js';
-import { isWorkload } from './annotate.js';
+import { isPolicy, isWorkload } from './annotate.js';
 import type { HoverCard } from './annotations.js';
 import { hostsOf } from './announced.js';
 import { MAX_LINES, text, within, type Card } from './hover/card.js';
@@ -30,7 +30,7 @@ export function hover(state: State, file: string, position: Position): HoverCard
 
 function cardOf(state: State, object: ManifestObject, offset: number): Card | null {
   if (object.kind === 'Service') return serviceCard(state, object, offset);
-  if (object.kind === 'NetworkPolicy') return policyCard(state, object, offset);
+  if (isPolicy(object)) return policyCard(state, object, offset);
   if (object.kind === 'ConfigMap') {
     const host = hostsOf(object).find(({ at }) => within(at, offset));
     return host ? configMapHostCard(state, object, host) : null;

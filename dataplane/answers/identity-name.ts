@@ -24,5 +24,7 @@ export function identityName(state: State, number: number): string {
   const pods = state.identities.pods.find((identity) => identity.number === number);
   if (pods) return pods.example.workload.ref;
   const prefix = state.identities.prefixes.find((identity) => identity.number === number);
-  return prefix ? formatPrefix(prefix.prefix) : `${number}`;
+  if (prefix) return formatPrefix(prefix.prefix);
+  const name = state.identities.fqdns.find((identity) => identity.number === number)?.fqdn;
+  return name?.matchName ?? name?.matchPattern ?? `${number}`;
 }

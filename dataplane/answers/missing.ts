@@ -1,15 +1,21 @@
 /** What an answer lacks, which makes it UNKNOWN, and what it takes for granted. */
-import { DropReason } from '../../assembly/abi.js';
-import { contains, formatAddress, type Address } from '../addresses.js';
-import type { ClusterPod } from '../cluster/cluster.js';
+import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
+import { compareAddresses, familyOf, formatAddress, parsePrefix, UNSPECIFIED, type Address } from '../addresses.js';
+import { addressIn, allAddresses, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
-import type { NetworkPolicy, NetworkPolicyRule, UnreadDocument } from '../manifests/objects.js';
+import { inPodRange } from '../loader/entries.js';
+import { isExternal } from '../loader/scopes.js';
+import type { Unevaluated } from '../manifests/cilium.js';
+import type { UnreadDocument } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
-import { prefixesIn } from '../settings.js';
-import { PROTOCOL_NUMBERS } from '../policy/compile.js';
+import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
+import type { Direction, Policy } from '../policy/rules.js';
+import { DERIVED } from '../policy/selectors.js';
+import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
 import { clusterDns } from './dns.js';
-import type { Outcome } from './probe.js';
+import { isNamed } from './names.js';
+import { nodeAt, type Outcome } from './probe.js';
 import type { Target } from './refs.js';
 
 /** Pods whose policies have a say in these packets. */
@@ -33,14 +39,15 @@ export function withoutAddress(state: State): ReadonlyMap<ClusterPod, string> {
   if (known) return known;
   const owners = new Map<Address, string>();
   const shared = new Set<Address>();
-  for (const { name, addresses } of state.cluster.nodes) {
-    for (const address of addresses) {
+  for (const node of state.cluster.nodes) {
+    for (const address of allAddresses(node)) {
       if (owners.has(address)) shared.add(address);
-      owners.set(address, `node ${name}`);
+      owners.set(address, `node ${node.name}`);
     }
   }
   for (const { address, service } of state.desired.frontends) {
-    if (address && !owners.has(address)) owners.set(address, `Service ${service.namespace}/${service.name}`);
+    if (service && address !== UNSPECIFIED[familyOf(address)] && !owners.has(address))
+      owners.set(address, `Service ${service.namespace}/${service.name}`);
   }
   const found = new Map<ClusterPod, string>();
   const pods = state.cluster.pods.filter((pod) => !pod.hostNetwork);
@@ -68,30 +75,79 @@ export function withoutAddress(state: State): ReadonlyMap<ClusterPod, string> {
 }
 
 /** What stands at a destination that packets alone would not show, one line each. */
-function unclear(state: State, { probe, backend, tuple }: Outcome): string[] {
-  const lines: string[] = [];
-  const { destination, destinationPort, protocol } = probe.tuple;
+function unclear(state: State, outcome: Outcome): string[] {
+  const { destination } = outcome.probe.tuple;
+  const lines = [...unreadFields(state, outcome), ...unlistedPods(state, outcome), ...undefinedBy(state, outcome)];
   const services = new Set(
-    state.desired.frontends
-      .filter((one) => one.address === destination && one.type !== 'NodePort')
-      .map(({ service }) => service),
+    state.desired.frontends.flatMap(({ address, type, service }) =>
+      service && address === destination && type !== 'NodePort' ? [service] : [],
+    ),
   );
   if (services.size > 1) {
     lines.push(
       `Services ${[...services].map(({ namespace, name }) => `${namespace}/${name}`).join(' and ')} have the same address ${formatAddress(destination)}`,
     );
   }
-  const podRanges = [...prefixesIn(state.settings.podCIDR), ...state.cluster.nodes.flatMap((node) => node.podRanges)];
-  if (backend && !backend.pod && podRanges.some((range) => contains(range, backend.address))) {
-    lines.push(`the pod at ${formatAddress(backend.address)}, which is behind the Service: it is not in the manifests`);
-  }
-  for (const pod of state.cluster.pods) {
-    if (pod.hostNetwork || !pod.node.addresses.includes(tuple.destination)) continue;
-    const port = pod.spec.containers
-      .flatMap((container) => container.ports)
-      .find((one) => one.hostPort?.value === destinationPort && PROTOCOL_NUMBERS[one.protocol] === protocol);
-    if (port) lines.push(`hostPort ${destinationPort} of pod ${pod.namespace}/${pod.name}: not evaluated yet`);
-  }
+  return lines;
+}
+
+/** What a Service asks for that is not done. */
+function unreadFields({ settings }: State, { frontend, probe }: Outcome): string[] {
+  if (!frontend?.service) return [];
+  const { source, namespace, name } = frontend.service;
+  const lines = source.unknown
+    .filter(({ value }) => !isKubeProxy(settings) || !value.startsWith('service.cilium.io/'))
+    .map(({ value, at }) => {
+      const { file, range } = locate(at);
+      return `${file}:${range.start.line}: ${value} of Service ${namespace}/${name} is not evaluated`;
+    });
+  const denies = source.cilium.sourceRangesPolicy === 'deny' && !isKubeProxy(settings);
+  if (denies && frontend.type === 'LoadBalancer' && probe.sender.kind === 'external')
+    for (const { value, at } of source.loadBalancerSourceRanges.filter(({ value }) => !parsePrefix(value.trim()))) {
+      const { file, range } = locate(at);
+      lines.push(`${file}:${range.start.line}: whom ${value} of Service ${namespace}/${name} refuses: it is no prefix`);
+    }
+  return lines;
+}
+
+/** Pods that the manifests do not hold: nobody knows which policies are theirs, or who lets them in. */
+function unlistedPods(state: State, { probe, backend, frontend, receiver }: Outcome): string[] {
+  const { policies } = state.cluster;
+  const isolates = (pod: ClusterPod | null, direction: Direction): boolean =>
+    pod !== null && (policyOf(state, pod)?.isolatedBy[direction].length ?? 0) > 0;
+  const lines: string[] = [];
+  const { sender } = probe;
+  if (sender.kind === 'unlisted' && (policies.length > 0 || hasUnreadPolicies(state)))
+    lines.push(`what policies say of ${formatAddress(sender.address)}: it is no pod of the manifests`);
+  if (!isUnlisted(state, backend)) return lines;
+  const namespace = frontend?.service?.namespace;
+  const spokenOf = policies.some((policy) => ['', namespace].includes(policy.metadata.namespace));
+  if (spokenOf || isolates(sender.kind === 'pod' ? sender.pod : receiver, 'egress') || hasUnreadPolicies(state))
+    lines.push(
+      `the pod at ${formatAddress(backend!.address)}, which is behind the Service: it is not in the manifests, and there are policies`,
+    );
+  return lines;
+}
+
+const isUnlisted = ({ cluster, settings }: State, backend: Outcome['backend']): boolean =>
+  backend !== null && backend.pod === null && inPodRange(cluster, settings, backend.address);
+
+const hasUnreadPolicies = (state: State): boolean =>
+  unreadPolicies(state, new Set(state.cluster.namespaces.keys())).length > 0;
+
+/** Flows that depend on what Kubernetes leaves to the network plug-in. */
+function undefinedBy({ settings }: State, { allowed, masqueraded, frontend, probe }: Outcome): string[] {
+  const lines: string[] = [];
+  if (masqueraded && masqueraded.allowed !== allowed)
+    lines.push(
+      'whether the policies are asked about the client or about its node, in whose name kube-proxy sends the packet on',
+    );
+  const isOutside =
+    frontend !== null && frontend.service?.source.externalTrafficPolicy === 'Local' && isExternal(frontend.type);
+  if (isKubeProxy(settings) && !settings.localDetector && probe.sender.kind === 'pod' && isOutside)
+    lines.push(
+      'which endpoints a pod finds at an address for outside: without a local detector it is a client from there',
+    );
   return lines;
 }
 
@@ -105,6 +161,7 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
     ...pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []),
     ...pods.flatMap((pod) => halfMatched(state, pod)),
     ...unreadPolicies(state, namespaces),
+    ...unevaluatedFor(state, outcomes),
   ];
   for (const document of state.manifests.unread) {
     if (document.kind !== 'Namespace' || !asksForNamespaceLabels(state, pods)) continue;
@@ -130,29 +187,18 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
 
 /** A pod has one identity, and of a pod with addresses of both families an `ipBlock` matches one alone. */
 export function halfMatched(state: State, pod: ClusterPod): string[] {
-  const asks = state.settings.ipBlockMatchesPods && policiesOf(state, pod).some(hasIpBlock);
+  const rules = (policyOf(state, pod)?.applied ?? []).flatMap(({ rules }) => rules);
+  const asks =
+    state.settings.ipBlockMatchesPods &&
+    rules.some(({ peers }) => peers?.some((peer) => peer.kind === 'prefix' && peer.pods));
   return asks && state.cluster.families.length > 1
     ? [`which of a pod's two addresses an ipBlock matches: a policy of pod ${pod.namespace}/${pod.name} has one`]
     : [];
 }
 
-const rulesOf = ({ ingress, egress }: NetworkPolicy): NetworkPolicyRule[] => [
-  ...(ingress?.rules ?? []),
-  ...(egress?.rules ?? []),
-];
-
-const hasIpBlock = (policy: NetworkPolicy): boolean =>
-  rulesOf(policy).some(({ peers }) => peers?.some(({ ipBlock }) => ipBlock !== null));
-
-/** The policies that isolate a pod. */
-function policiesOf(state: State, pod: ClusterPod): NetworkPolicy[] {
-  const policy = policyOf(state, pod);
-  return policy ? [...policy.isolatedBy.ingress, ...policy.isolatedBy.egress] : [];
-}
-
 /** Kinds that may hold a policy, as far as the text of an unread document shows. */
 const mayBePolicy = ({ kind }: UnreadDocument): boolean =>
-  kind === null || /policy|^peerauthentication$|^list$/i.test(kind);
+  kind === null || /policy|^ciliumcidrgroup$|^peerauthentication$|^list$/i.test(kind);
 
 /** Documents that could hold a policy for these namespaces and could not be read, or are of a kind that is not evaluated. */
 export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): string[] {
@@ -178,19 +224,73 @@ export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): s
   return lines;
 }
 
+const unevaluatedLine = ({ source }: Policy, { at, what }: Unevaluated): string => {
+  const { file, range } = locate(at);
+  return `${file}:${range.start.line}: ${what} in ${source.kind} ${source.metadata.name.value} is not evaluated yet`;
+};
+
+const NODES = new Set<number>([ReservedIdentity.HOST, ReservedIdentity.REMOTE_NODE]);
+
+/** What of a pod's policies is not evaluated in a direction, towards a peer; without one, towards pods and the world. */
+export function unevaluatedOf(
+  state: State,
+  pod: ClusterPod,
+  directions: readonly Direction[],
+  peer: number | null = null,
+): string[] {
+  return (policyOf(state, pod)?.applied ?? []).flatMap((policy) =>
+    policy.unevaluated
+      .filter(
+        ({ direction, nodes }) => directions.includes(direction) && (!nodes || (peer !== null && NODES.has(peer))),
+      )
+      .map((one) => unevaluatedLine(policy, one)),
+  );
+}
+
+/** What of the policies that have a say in these packets is not evaluated: those of pods, and those of nodes at an end. */
+function unevaluatedFor(state: State, outcomes: readonly Outcome[]): string[] {
+  return outcomes.flatMap(({ probe: { sender }, receiver, tuple, sourceIdentity, destinationIdentity }) => {
+    const pod = sender.kind === 'pod' ? sender.pod : null;
+    const reachesNode = state.cluster.nodes.some(({ address }) => address === tuple.destination);
+    return [
+      ...(pod ? unevaluatedOf(state, pod, ['egress'], destinationIdentity) : []),
+      ...(receiver && receiver !== pod ? unevaluatedOf(state, receiver, ['ingress'], sourceIdentity) : []),
+      ...(sender.kind === 'host' || pod?.hostNetwork || reachesNode ? nodePolicies(state) : []),
+    ];
+  });
+}
+
+/** Policies about nodes: Cilium's host firewall. */
+function nodePolicies(state: State): string[] {
+  return state.cluster.policies.flatMap((source) => {
+    if (source.kind === 'NetworkPolicy') return [];
+    return source.specs
+      .filter(({ aboutNodes }) => aboutNodes)
+      .map(({ selector }) => {
+        const { file, range } = locate(selector.at);
+        return `${file}:${range.start.line}: nodeSelector of ${source.kind} ${source.metadata.name.value} is not evaluated yet`;
+      });
+  });
+}
+
 /** Whether a policy of these pods asks for namespace labels beyond the name. */
 function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): boolean {
-  const asks = (source: NetworkPolicy): boolean =>
-    rulesOf(source).some((rule) =>
-      (rule.peers ?? []).some(
-        ({ namespaceSelector }) =>
-          namespaceSelector &&
-          [...namespaceSelector.matchLabels.keys(), ...namespaceSelector.matchExpressions.map(({ key }) => key)].some(
-            (key) => key !== 'kubernetes.io/metadata.name',
-          ),
+  return pods.some((pod) => {
+    const policies = policyOf(state, pod)?.applied ?? [];
+    return policies.some(({ subject, rules }) =>
+      [
+        subject,
+        ...rules.flatMap(({ peers }) =>
+          (peers ?? []).flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : [])),
+        ),
+      ].some(({ requirements }) =>
+        requirements.some(
+          ({ key }) =>
+            key.startsWith(DERIVED.namespaceLabels) && key !== `${DERIVED.namespaceLabels}kubernetes.io/metadata.name`,
+        ),
       ),
     );
-  return pods.some((pod) => policiesOf(state, pod).some(asks));
+  });
 }
 
 /** What the verdict takes for granted. */
@@ -220,19 +320,70 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
   }
   const audits = outcomes.flatMap(({ audited }) => (audited ? [`${audited.reason.text}, ${audited.direction}`] : []));
   for (const refusal of new Set(audits)) lines.push(`policyAuditMode: what policies would refuse passes (${refusal})`);
-  if (state.settings.engine !== 'cilium')
-    lines.push(`engine ${state.settings.engine}: Services are translated as Cilium does`);
-  if (
-    state.settings['loadBalancer.mode'] !== 'snat' &&
-    outcomes.some(({ probe, tuple }) => probe.sender.kind === 'external' && probe.tuple.source !== tuple.source)
-  )
-    lines.push(
-      `loadBalancer.mode ${state.settings['loadBalancer.mode']}: a backend on another node is reached by SNAT all the same`,
-    );
+  const unlisted = outcomes.flatMap(({ probe, backend }) => [
+    ...(probe.sender.kind === 'unlisted' ? [probe.sender.address] : []),
+    ...(isUnlisted(state, backend) ? [backend!.address] : []),
+  ]);
+  for (const address of [...new Set(unlisted)].sort(compareAddresses))
+    lines.push(`no policy is about ${formatAddress(address)}, which is no pod of the manifests`);
+  for (const outcome of outcomes) lines.push(...closedPorts(state, outcome));
+  const inName = outcomes.flatMap(({ masqueraded }) => masqueraded?.tuple.source ?? []);
+  for (const address of [...new Set(inName)].sort(compareAddresses))
+    lines.push(`kube-proxy sends the packet on in the name of ${formatAddress(address)}`);
+  lines.push(...topologyAssumed(state, outcomes), ...forwardingAssumed(state, outcomes));
   if (state.settings.cni !== 'cilium-vxlan')
     lines.push(`cni ${state.settings.cni}: packets between nodes take Cilium's VXLAN tunnel`);
-  if (to.kind === 'world' && to.label.startsWith('dns:')) lines.push(`${to.label} is an address outside the cluster`);
+  if (to.kind === 'world' && to.name !== null) lines.push(`${to.label} is an address outside the cluster`);
+  const known = outcomes.find((outcome) => isNamed(state, outcome));
+  if (known)
+    lines.push(
+      `${to.label} has the address ${formatAddress(known.probe.tuple.destination)}: none that a policy's prefix holds`,
+    );
   if (to.label.startsWith('dns:') && !clusterDns(state))
     lines.push('names are looked up: the manifests hold no cluster DNS');
-  return lines;
+  return [...new Set(lines)];
+}
+
+/** A hostPort that the packet does not find, since `hostIP` keeps it to another address, or the pod has none of that family. */
+function closedPorts(state: State, { probe, tuple, frontend }: Outcome): string[] {
+  const { destination, destinationPort, protocol } = probe.tuple;
+  const node = nodeAt(state, destination);
+  if (frontend || !node || tuple.destination !== destination) return [];
+  const family = familyOf(destination);
+  return state.cluster.pods
+    .filter((pod) => pod.node === node && !pod.hostNetwork)
+    .flatMap((pod) => pod.spec.containers.flatMap(({ ports }) => ports.map((port) => ({ pod, port }))))
+    .filter(({ port }) => port.hostPort?.value === destinationPort && PROTOCOL_NUMBERS[port.protocol] === protocol)
+    .map(({ pod, port }) => {
+      const where = addressIn(pod, family) === null ? `not open over ${family}` : `open on ${port.hostIP} only`;
+      return `hostPort ${destinationPort} of ${pod.namespace}/${pod.name} is ${where}`;
+    });
+}
+
+/** Hints of topology that are not kept to, since Cilium does not unless told, or that nobody has written yet. */
+function topologyAssumed({ settings }: State, outcomes: readonly Outcome[]): string[] {
+  const keeps = isKubeProxy(settings) || settings.serviceTopology;
+  const lines = outcomes.flatMap(({ frontend }) => {
+    if (!frontend?.service) return [];
+    const { namespace, name, source } = frontend.service;
+    const leads = `Service ${namespace}/${name} leads to every zone`;
+    const hinted = frontend.endpoints.some(({ forZones, forNodes }) => forZones.length + forNodes.length > 0);
+    if (hinted) return keeps ? [] : [`${leads}: serviceTopology is off`];
+    const mode = source.metadata.annotations.get('service.kubernetes.io/topology-mode')?.value ?? 'Disabled';
+    return keeps && /^auto$/i.test(mode) ? [`${leads}: its EndpointSlices have no hints yet`] : [];
+  });
+  return [...new Set(lines)].sort(compare);
+}
+
+/** Forwarding that keeps the client's address, where the dataplane gave the packet the node's. */
+function forwardingAssumed({ settings }: State, outcomes: readonly Outcome[]): string[] {
+  if (isKubeProxy(settings)) return [];
+  const asked = outcomes
+    .filter(({ probe, tuple }) => probe.sender.kind === 'external' && probe.tuple.source !== tuple.source)
+    .flatMap(({ frontend }) => {
+      const own = frontend?.service?.source.cilium.forwardingMode;
+      const mode = own ?? settings['loadBalancer.mode'];
+      return mode === 'snat' ? [] : [own ? `service.cilium.io/forwarding-mode ${own}` : `loadBalancer.mode ${mode}`];
+    });
+  return [...new Set(asked)].map((mode) => `${mode}: a backend on another node is reached by SNAT all the same`);
 }

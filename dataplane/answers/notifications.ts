@@ -268,7 +268,7 @@ function verdictOf(state: State, { record, lookups }: Recorded, common: Common):
     audited,
     redirected,
     authType: asked ? Number(SCHEMAS[MapId.AUTH].key(asked.key)['authType']) : 0,
-    rules: entry?.rules ?? [],
+    rules: entry?.grants?.map(({ origin }) => origin) ?? [],
   };
 }
 

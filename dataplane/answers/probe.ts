@@ -10,18 +10,25 @@ import {
   type Address,
   type Family,
 } from '../addresses.js';
+import { addressIn, allAddresses } from '../cluster/cluster.js';
 import type { ClusterBackend, ClusterNode, ClusterPod } from '../cluster/cluster.js';
-import type { Frontend } from '../loader/entries.js';
+import { wildcardEntry, type Frontend } from '../loader/entries.js';
 import { frameOf, reversed, tupleOf, type Tuple } from '../packet.js';
-import type { Direction } from '../policy/rules.js';
+import type { Direction, RuleOrigin } from '../policy/rules.js';
 import { reasonOf, type Reason } from '../reasons.js';
+import { hasSocketLB, isKubeProxy } from '../settings.js';
 import type { State } from '../state.js';
 import type { PacketIn, PacketOut } from '../wasm.js';
+import { isUnallocated, masquerades } from './kube-proxy.js';
 import { LETS, redirectOf, upstreamOf, type Decision, type Redirect } from './proxy.js';
 
-/** Who sends: a pod, a node's own processes, or an address outside, whose packet enters at a node. */
+/**
+ * Who sends: a pod, a client that is no pod of the manifests and that its node forwards like one, a node's own processes, or
+ * an address outside, whose packet enters at a node.
+ */
 export type Sender =
   | { readonly kind: 'pod'; readonly pod: ClusterPod }
+  | { readonly kind: 'unlisted'; readonly address: Address; readonly node: ClusterNode }
   | { readonly kind: 'host'; readonly node: ClusterNode }
   | { readonly kind: 'external'; readonly address: Address; readonly node: ClusterNode };
 
@@ -52,7 +59,11 @@ export interface Outcome {
   readonly redirects: readonly Redirect[];
   /** The last of them, where that one refused it. */
   readonly refusedBy: Redirect | null;
+  /** The rules whose proxy refused the request that the connection was for. */
+  readonly proxied: readonly RuleOrigin[];
   readonly out: PacketOut;
+  /** The packet as kube-proxy sent it on in its node's name; null where it did not. */
+  readonly masqueraded: Outcome | null;
 }
 
 /** The packet as it goes into the dataplane. A pod on the host's network sends as its node does. */
@@ -73,7 +84,7 @@ export function packetOf(state: State, { sender, tuple }: Probe, reply = false):
     program:
       sender.kind === 'external'
         ? Program.FROM_NETDEV
-        : socketOf(state, tuple, reply)
+        : sender.kind !== 'unlisted' && socketOf(state, tuple, reply)
           ? Program.SOCK_CONNECT
           : Program.FROM_HOST,
     endpoint: 0,
@@ -82,7 +93,7 @@ export function packetOf(state: State, { sender, tuple }: Probe, reply = false):
 
 /** Whether what is sent passes the programs on sockets. A reply is sent by a socket that is connected, unless all is between two of one pod. */
 const socketOf = ({ settings }: State, { source, destination }: Tuple, reply: boolean): boolean =>
-  settings.socketLB !== false && (!reply || source === destination);
+  hasSocketLB(settings) && (!reply || source === destination);
 
 /** Reads the record that came back, and what became of it at proxies before. */
 export function outcomeOf(state: State, probe: Probe, out: PacketOut, way: Way = DIRECT): Outcome {
@@ -112,7 +123,9 @@ export function outcomeOf(state: State, probe: Probe, out: PacketOut, way: Way =
           },
     redirects,
     refusedBy,
+    proxied: [],
     out,
+    masqueraded: null,
   };
 }
 
@@ -137,12 +150,12 @@ const DIRECT: Way = { redirects: [], refused: false };
 /** Proxies that one packet passes at most: that of the sender, and that of the receiver. */
 const MAX_PROXIES = 2;
 
-/** A packet from proxy to proxy, each of which goes on with one of its own. `send` runs one packet. */
+/** A packet from proxy to proxy, each of which goes on with one of its own. `pass` runs one packet. */
 function follow(
   state: State,
   first: PacketOut,
   proxy: Decision,
-  send: (packet: PacketIn) => PacketOut,
+  pass: (packet: PacketIn) => PacketOut,
 ): Way & { readonly out: PacketOut } {
   const redirects: Redirect[] = [];
   let out = first;
@@ -151,11 +164,12 @@ function follow(
     if (!redirect) return { out, redirects, refused: false };
     redirects.push(redirect);
     if (!proxy(redirect)) return { out, redirects, refused: true };
-    const { backendId, revNatIndex, audited } = out;
-    out = send(upstreamOf(redirect));
+    const { backendId, revNatIndex, audited, destinationIdentity } = out;
+    out = pass(upstreamOf(redirect));
     // What became of it before it met the proxy is part of its way.
     if (out.backendId === 0) out = { ...out, backendId, revNatIndex };
     if (out.audited === 0) out = { ...out, audited };
+    if (out.destinationIdentity === 0) out = { ...out, destinationIdentity };
   }
 }
 
@@ -174,13 +188,13 @@ export function podAt(state: State, address: Address): ClusterPod | null {
 
 /** The node that has an address; null for none. */
 export const nodeAt = (state: State, address: Address): ClusterNode | null =>
-  state.cluster.nodes.find(({ addresses }) => addresses.includes(address)) ?? null;
+  state.cluster.nodes.find((node) => allAddresses(node).includes(address)) ?? null;
 
 /**
  * Each packet as if it were alone. As many as can go in one call: a batch has one source address, so that no packet in it can be
  * taken for the reply to another, and connections of other batches are forgotten first.
  */
-export function run(state: State, probes: readonly Probe[], proxy: Decision = LETS): Outcome[] {
+function send(state: State, probes: readonly Probe[], proxy: Decision): Outcome[] {
   const datapath = state.loader.current;
   const outcomes: Outcome[] = [];
   for (let first = 0; first < probes.length;) {
@@ -199,6 +213,48 @@ export function run(state: State, probes: readonly Probe[], proxy: Decision = LE
   return outcomes;
 }
 
+/** Packets of a question, as the engine treats them: Cilium's dataplane alone, or with what kube-proxy does besides. */
+export function run(state: State, probes: readonly Probe[], proxy: Decision = LETS): Outcome[] {
+  if (!isKubeProxy(state.settings)) return send(state, probes, proxy);
+  return reserved(state, probes, () => send(state, probes, proxy)).map((outcome) => {
+    const refused = firewalled(state, outcome);
+    if (refused) return refused;
+    return masquerades(state, outcome) ? sentOn(state, outcome) : outcome;
+  });
+}
+
+/** The whole range of ClusterIPs is kube-proxy's; the map takes single addresses, so those asked for stand in it meanwhile. */
+function reserved<Result>(state: State, probes: readonly Probe[], sendAll: () => Result): Result {
+  const datapath = state.loader.current;
+  const asked = new Set(probes.map(({ tuple }) => tuple.destination).filter((one) => isUnallocated(state, one)));
+  const entries = [...asked].map((address) => wildcardEntry(address));
+  for (const { map, key, value } of entries) datapath.update(map, key, value);
+  const result = sendAll();
+  for (const { map, key } of entries) datapath.delete(map, key);
+  return result;
+}
+
+/** kube-proxy asks for source ranges before it translates, of pods and nodes too: the packet as one that comes in, where that is refused. */
+function firewalled(state: State, { probe, frontend }: Outcome): Outcome | null {
+  const { sender, tuple } = probe;
+  if (sender.kind === 'external' || !frontend?.service?.source.loadBalancerSourceRanges.length) return null;
+  const node = sender.kind === 'pod' ? sender.pod.node : sender.node;
+  const [asked] = send(state, [{ sender: { kind: 'external', address: tuple.source, node }, tuple }], LETS);
+  return asked!.reason?.code === DropReason.NOT_IN_SRC_RANGE ? asked! : null;
+}
+
+/** The packet in its node's name to the backend that was picked; it passes where both pass. */
+function sentOn(state: State, outcome: Outcome): Outcome {
+  const { probe, backend, direction } = outcome;
+  if (!backend || direction === 'egress') return outcome;
+  const { sender, tuple } = probe;
+  const node = sender.kind === 'pod' ? sender.pod.node : sender.node;
+  const source = addressIn(node, familyOf(backend.address)) ?? UNSPECIFIED[familyOf(backend.address)];
+  const ends = { source, destination: backend.address, destinationPort: backend.port };
+  const [masqueraded] = send(state, [{ sender: { kind: 'host', node }, tuple: { ...tuple, ...ends } }], LETS);
+  return { ...outcome, masqueraded: masqueraded! };
+}
+
 /** Small enough that a batch's connections fit many times over. */
 const BATCH = 256;
 
@@ -214,14 +270,16 @@ export interface Recording {
 export function runTraced(state: State, probe: Probe, reply = false, proxy: Decision = LETS): Recording {
   const recorded: Uint8Array[] = [];
   let missed = 0;
-  const send = (packet: PacketIn): PacketOut => {
+  const pass = (packet: PacketIn): PacketOut => {
     const { out, events, lost } = state.loader.current.traced(packet);
     recorded.push(...events);
     missed += lost;
     return out;
   };
-  const { out, ...way } = follow(state, send(packetOf(state, probe, reply)), proxy, send);
-  return { outcome: outcomeOf(state, probe, out, way), events: recorded, lost: missed };
+  return reserved(state, [probe], () => {
+    const { out, ...way } = follow(state, pass(packetOf(state, probe, reply)), proxy, pass);
+    return { outcome: outcomeOf(state, probe, out, way), events: recorded, lost: missed };
+  });
 }
 
 /** The packet back from wherever the first one arrived; null when it was dropped, or is one that nothing answers. */
@@ -250,7 +308,10 @@ const insides = new WeakMap<State, ReadonlySet<Address>>();
 function insideOf(state: State): ReadonlySet<Address> {
   let inside = insides.get(state);
   if (!inside) {
-    const own = [...state.cluster.pods, ...state.cluster.nodes].flatMap(({ addresses }) => addresses);
+    const own = [
+      ...state.cluster.pods.flatMap(({ addresses }) => addresses),
+      ...state.cluster.nodes.flatMap(allAddresses),
+    ];
     inside = new Set([...own, ...state.desired.frontends.map(({ address }) => address)]);
     insides.set(state, inside);
   }

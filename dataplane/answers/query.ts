@@ -2,6 +2,7 @@
 import { FAMILIES, familyOf, formatAddress, type Family } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { isIcmp } from '../packet.js';
+import type { HttpRequest } from '../policy/http.js';
 import type { Direction } from '../policy/rules.js';
 import type { Reason } from '../reasons.js';
 import type { State } from '../state.js';
@@ -10,9 +11,11 @@ import { decidersOf, type Decider } from './decide.js';
 import { dependsOn } from './depends.js';
 import { askDns, clusterDns } from './dns.js';
 import { hintsOf } from './hints.js';
+import { askProxies, readRequest } from './layer7.js';
 import { assumptions, missingFor, withoutAddress } from './missing.js';
+import { towards, unseen } from './names.js';
 import { nodeAt, type Outcome } from './probe.js';
-import { familiesOf, resolveRef, type Target } from './refs.js';
+import { familiesOf, fullName, resolveRef, type Target } from './refs.js';
 import { hasPorts, isKnown, trafficOf, type Traffic } from './traffic.js';
 
 export type Verdict = 'ALLOWED' | 'DENIED' | 'CONDITIONAL' | 'UNKNOWN';
@@ -74,7 +77,9 @@ export function query(state: State, question: Question): Answered | { readonly e
   const icmpType = question.icmpType ?? null;
   if (!isKnown(protocol))
     return { answer: unknown([`${protocol}: the dataplane carries TCP, UDP, SCTP and ICMP so far`]), outcomes: [] };
-  if (question.http) return { answer: unknown(['http: layer 7 is not evaluated yet']), outcomes: [] };
+  const http = readRequest(question.http);
+  if (http && 'error' in http) return http;
+  if (http && protocol !== 'TCP') return { error: `${protocol}: an HTTP request goes over TCP` };
   for (const end of [from, to]) if (end.kind === 'unanswerable') return { answer: unknown([end.why]), outcomes: [] };
   if (port === null) return { error: `${question.to}: which port?` };
   if (!Number.isInteger(port) || port < 0 || port > 65535) return { error: `${port} is no port` };
@@ -85,9 +90,11 @@ export function query(state: State, question: Question): Answered | { readonly e
     question.node === null ? null : (state.cluster.nodes.find(({ name }) => name === question.node) ?? undefined);
   if (node === undefined) return { error: `there is no node ${question.node}` };
   const traffic = trafficOf(protocol, port, icmpType);
-  const cases = casesOf(state, from, to, traffic, question.sourcePort ?? SOURCE_PORT, node);
+  const plain = casesOf(state, from, to, traffic, question.sourcePort ?? SOURCE_PORT, node);
+  const cases = to.kind === 'world' && to.name !== null ? towards(state, plain, to.name) : plain;
   if (cases.length === 0) return { answer: withoutPacket(state, from, to, traffic), outcomes: [] };
-  const nameless = from.kind === 'pods' && to.label.startsWith('dns:') ? refusedNames(state, from.pods) : [];
+  const nameless =
+    from.kind === 'pods' && to.label.startsWith('dns:') ? refusedNames(state, from.pods, nameOf(state, to)) : [];
   if (nameless.length > 0) {
     const answer = combine(state, to, nameless);
     const cannot = `${to.label.slice('dns:'.length)} cannot be looked up: the pod may not ask ${clusterDns(state)!.name}`;
@@ -96,8 +103,16 @@ export function query(state: State, question: Question): Answered | { readonly e
       outcomes: nameless,
     };
   }
-  const outcomes = settle(state, cases, question.sourcePort !== null);
-  return { answer: combine(state, to, outcomes), outcomes };
+  const request = { http, name: null };
+  const asked = settle(state, cases, question.sourcePort !== null).map((outcome) =>
+    askProxies(state, outcome, request),
+  );
+  const outcomes = asked.map(({ outcome }) => outcome);
+  const untold = [...new Set(asked.flatMap(({ depends }) => depends))];
+  const answer = withRequest(combine(state, to, outcomes, untold), http, outcomes);
+  const named = answer.verdict === 'DENIED' && to.kind === 'world' && to.name !== null && from.kind === 'pods';
+  const why = named ? unseen(state, classes(state, from.pods), to.name) : null;
+  return { answer: why === null ? answer : { ...answer, hints: [why, ...answer.hints].slice(0, MAX_HINTS) }, outcomes };
 }
 
 function unknown(depends: readonly string[]): Answer {
@@ -156,9 +171,18 @@ function unsendable(state: State, to: Target): string[] {
   return [`${to.label}: nothing there to send to`];
 }
 
+/** The full name that is looked up; null where it is not known. */
+function nameOf(state: State, to: Target): string | null {
+  if (to.kind === 'service') return fullName(state, to.service);
+  return to.kind === 'world' ? to.name : null;
+}
+
 /** The questions to the DNS of those kinds of pods that get no answer, when none gets one: without an address there is no packet. */
-function refusedNames(state: State, pods: readonly ClusterPod[]): Outcome[] {
-  const asked = classes(state, pods).map((pod) => askDns(state, pod));
+function refusedNames(state: State, pods: readonly ClusterPod[], name: string | null): Outcome[] {
+  const asked = classes(state, pods).map((pod) => {
+    const outcome = askDns(state, pod);
+    return outcome && askProxies(state, outcome, { http: null, name }).outcome;
+  });
   const refused = asked.filter((outcome): outcome is Outcome => outcome !== null && !outcome.allowed);
   return refused.length === asked.length ? refused : [];
 }
@@ -175,15 +199,24 @@ function onlyPort(to: Target, protocol: string): number | null {
         : [];
   return new Set(ports).size === 1 ? ports[0]! : null;
 }
+
+/** What the client sees of its request: 403 where a proxy refuses it, and nothing at all where its connection is refused. */
+function withRequest(answer: Answer, http: HttpRequest | null, outcomes: readonly Outcome[]): Answer {
+  if (!http) return answer;
+  if (answer.verdict === 'ALLOWED') return { ...answer, http: { status: 200, backend: null } };
+  const byProxy = answer.verdict === 'DENIED' && outcomes.every(({ proxied }) => proxied.length > 0);
+  return byProxy ? { ...answer, http: { status: 403, backend: null } } : answer;
+}
+
 /** Hints given, at most. */
 const MAX_HINTS = 4;
 
 /** One answer of many outcomes: theirs where they agree, CONDITIONAL where they do not, UNKNOWN where something needed is missing. */
-function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer {
+function combine(state: State, to: Target, outcomes: readonly Outcome[], untold: readonly string[] = []): Answer {
   const allowed = outcomes.filter((outcome) => outcome.allowed);
   const denied = outcomes.filter((outcome) => !outcome.allowed);
   const telling = denied[0] ?? allowed[0]!;
-  const mixed = allowed.length > 0 && denied.length > 0;
+  const mixed = allowed.length > 0 && (denied.length > 0 || untold.length > 0);
   const missing = missingFor(state, outcomes);
   const verdict: Verdict =
     missing.length > 0 ? 'UNKNOWN' : mixed ? 'CONDITIONAL' : denied.length > 0 ? 'DENIED' : 'ALLOWED';
@@ -203,14 +236,19 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
       ip: formatAddress(backend.address),
       port: backend.port,
     },
-    service: frontend
+    service: frontend?.service
       ? { namespace: frontend.service.namespace, name: frontend.service.name, port: frontend.port.source.port.value }
       : to.kind === 'service' && !isIcmp(telling.probe.tuple.protocol)
         ? { namespace: to.service.namespace, name: to.service.name, port: telling.probe.tuple.destinationPort }
         : null,
     snat: masqueradedAs(state, allowed[0] ?? telling),
     http: null,
-    depends: verdict === 'UNKNOWN' ? missing : mixed ? dependsOn(state, outcomes) : [],
+    depends:
+      verdict === 'UNKNOWN'
+        ? missing
+        : mixed
+          ? [...(denied.length > 0 ? dependsOn(state, outcomes) : []), ...untold]
+          : [],
     assumes: [...assumptions(state, to, outcomes), ...singleStack(state, familiesAsked(outcomes))],
     hints: [
       ...new Set([...denied, ...outcomes.flatMap(asRefused)].flatMap((outcome) => hintsOf(state, outcome))),
@@ -223,7 +261,8 @@ const asRefused = (outcome: Outcome): Outcome[] =>
   outcome.audited ? [{ ...outcome, ...outcome.audited, allowed: false }] : [];
 
 /** The node's address that the receiver sees in the sender's place; null where it sees the sender. */
-function masqueradedAs(state: State, { probe, tuple }: Outcome): string | null {
+function masqueradedAs(state: State, { probe, tuple, masqueraded }: Outcome): string | null {
+  if (masqueraded) return formatAddress(masqueraded.tuple.source);
   if (tuple.source === probe.tuple.source) return null;
   return nodeAt(state, tuple.source) ? formatAddress(tuple.source) : null;
 }

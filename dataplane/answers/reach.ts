@@ -3,11 +3,13 @@ import { familyOf, formatAddress, type Address } from '../addresses.js';
 import { addressIn, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { Protocol } from '../manifests/objects.js';
-import { PROTOCOL_NUMBERS, type CompiledPolicy } from '../policy/compile.js';
+import type { CompiledPolicy } from '../policy/compile.js';
+import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
+import { DIRECTIONS } from '../policy/rules.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { externalClasses, overlap, podAt, run, type ExternalClass, type Probe, type Sender } from './probe.js';
 import { classes } from './cases.js';
-import { halfMatched, unreadPolicies, withoutAddress } from './missing.js';
+import { halfMatched, unevaluatedOf, unreadPolicies, withoutAddress } from './missing.js';
 import { resolveRef } from './refs.js';
 
 export interface ReachEndpoint {
@@ -75,7 +77,7 @@ function stretches(policies: readonly (CompiledPolicy | null)[], protocol: Proto
   const starts = new Set([1]);
   for (const policy of policies) {
     for (const range of policy?.boundaries ?? []) {
-      if (range.protocol !== protocol) continue;
+      if (range.protocol !== PROTOCOL_NUMBERS[protocol]) continue;
       if (range.first > 1) starts.add(range.first);
       if (range.last < LAST_PORT) starts.add(range.last + 1);
     }
@@ -104,6 +106,8 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
       ...unaddressed,
       ...matched,
       ...unreadPolicies(state, new Set(end.pods.map((pod) => pod.namespace))),
+      // Pods of one end share their policies.
+      ...unevaluatedOf(state, end.pods[0]!, DIRECTIONS),
     ].slice(0, MOST_DEPENDS);
     if (depends.length > 0) unread.set(end, depends);
   }

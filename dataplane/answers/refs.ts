@@ -18,7 +18,8 @@ export type Target =
   | { readonly kind: 'node'; readonly label: string; readonly node: ClusterNode }
   /** The node of the other end. */
   | { readonly kind: 'host'; readonly label: string }
-  | { readonly kind: 'world'; readonly label: string }
+  /** Anything outside, or what a name is looked up by that is of the world. */
+  | { readonly kind: 'world'; readonly label: string; readonly name: string | null }
   /** Recognised, but nothing that can be sent a packet yet, or ever. */
   | { readonly kind: 'unanswerable'; readonly label: string; readonly why: string };
 
@@ -27,7 +28,7 @@ export type Resolved = Target | { readonly error: string };
 /** What `text` stands for. `from` is the namespace that a short DNS name is looked up from. */
 export function resolveRef(state: State, text: string, from: string): Resolved {
   const ref = text.trim();
-  if (ref === 'world') return { kind: 'world', label: ref };
+  if (ref === 'world') return { kind: 'world', label: ref, name: null };
   if (ref === 'host') return { kind: 'host', label: ref };
   const colon = ref.indexOf(':');
   const scheme = colon < 0 ? '' : ref.slice(0, colon);
@@ -145,7 +146,7 @@ export function resolveName(state: State, typed: string, from: string): Resolved
     if (found) return found;
   }
   if (isInside(state, name, domain)) return { error: `no DNS name ${typed} in the cluster${meant(state, name, from)}` };
-  return { kind: 'world', label: `dns:${typed}` };
+  return { kind: 'world', label: `dns:${typed}`, name };
 }
 
 /** Whether a name that nothing answers to is meant for the cluster all the same: it must not pass for one of the world's. */
@@ -172,12 +173,17 @@ const suggestion = (near: string | null): string => (near === null ? '' : `; did
 /** Names that lead to names, at most. */
 const MAX_ALIASES = 8;
 
+/** The name that a Service is looked up by. */
+export const fullName = (state: State, { namespace, name }: ClusterService): string =>
+  `${name}.${namespace}.svc.${state.settings.clusterDomain}`;
+
 /** What an ExternalName Service stands for: a full name, of the cluster or of the world. */
-function aliasOf(state: State, { source }: ClusterService, typed: string, depth: number): Target {
+function aliasOf(state: State, service: ClusterService, typed: string, depth: number): Target {
+  const { source } = service;
   const label = `dns:${typed}`;
   const name = source.externalName?.value.replace(/\.$/, '').toLowerCase() ?? '';
   const domain = state.settings.clusterDomain;
-  if (!name.endsWith(`.${domain}`)) return { kind: 'world', label };
+  if (!name.endsWith(`.${domain}`)) return { kind: 'world', label, name: fullName(state, service) };
   const found = depth < MAX_ALIASES ? lookUp(state, name, domain, typed, depth + 1) : null;
   return (
     found ?? {

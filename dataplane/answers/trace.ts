@@ -11,8 +11,10 @@ import { count } from '../words.js';
 import { decidersOf, type Decider } from './decide.js';
 import { askDns, clusterDns, DNS_PORT } from './dns.js';
 import { hopText } from './hop-text.js';
+import { readRequest } from './layer7.js';
 import { originOf, type Origin } from './maps.js';
 import { replyTo, runTraced, type Outcome, type Recording } from './probe.js';
+import { LETS, type Decision } from './proxy.js';
 import { query, type Answer, type Question, type Verdict } from './query.js';
 import {
   decidedIn,
@@ -119,7 +121,21 @@ export function capture(state: State, question: Question): Captured | { readonly
   if (!telling) return { trace: { ...head, forward: [], reply: null }, captures: [], recordings: [] };
   const names = nameHops(state, question, telling);
   state.loader.current.flushConnections();
-  const forward = runTraced(state, telling.probe);
+  // The proxy that refuses the request ends the way.
+  const refuses = telling.proxied.length > 0;
+  const proxy: Decision = refuses ? (redirect) => redirect.direction !== telling.direction : LETS;
+  const asked = runTraced(state, telling.probe, false, proxy);
+  const lent = telling.masqueraded ? untilLent(state, asked) : [];
+  const forward = telling.masqueraded ? runTraced(state, telling.masqueraded.probe) : asked;
+  const hops = hopsOf(state, forward.outcome, forward.events);
+  if (refuses) {
+    const whole = [...names, ...hops, ...refusal(hops, question)];
+    return {
+      trace: { ...head, forward: whole, reply: null },
+      captures: capturesOf(state, forward.events),
+      recordings: [forward],
+    };
+  }
   const back = replyTo(state, forward.outcome);
   const reply = back && runTraced(state, back, true);
   const recordings = reply ? [forward, reply] : [forward];
@@ -127,12 +143,18 @@ export function capture(state: State, question: Question): Captured | { readonly
     trace: {
       ...head,
       hints: [...hints, ...lossesOf(recordings)],
-      forward: [...names, ...hopsOf(state, forward.outcome, forward.events)],
+      forward: [...names, ...lent, ...hops],
       reply: reply && hopsOf(state, reply.outcome, reply.events),
     },
     captures: recordings.flatMap(({ events }) => capturesOf(state, events)),
     recordings,
   };
+}
+
+/** What comes before kube-proxy sends a packet on in its node's name: until it has its backend. */
+function untilLent(state: State, { outcome, events }: Recording): Hop[] {
+  const hops = hopsOf(state, outcome, events);
+  return hops.slice(0, hops.findIndex(({ action }) => action === 'lb') + 1);
 }
 
 /** That the ring had no more room is said: the packet went on after the last hop that is told. */
@@ -141,6 +163,16 @@ export function lossesOf(recordings: readonly Recording[]): string[] {
   return lost === 0
     ? []
     : [`${count(lost, 'record')} of the datapath did not fit into cilium_events: hops are missing here`];
+}
+
+/** What a proxy answers to a request that it refuses, in the place of whoever was asked. */
+function refusal(hops: readonly Hop[], { http }: Question): Hop[] {
+  const at = hops.at(-1);
+  if (!at) return [];
+  const asked = readRequest(http);
+  const request = asked && !('error' in asked) ? `${asked.method} ${asked.host}${asked.path}` : 'the request';
+  const text = `the proxy answers ${request} with 403: no rule lets it`;
+  return [{ ...at, before: at.after, program: 'proxy', point: null, action: 'http', lookups: [], text }];
 }
 
 function capturesOf(state: State, events: readonly Uint8Array[]): Capture[] {

@@ -2,7 +2,7 @@
 import { IpProto } from '../../assembly/abi.js';
 import { FAMILIES, type Family } from '../addresses.js';
 import type { Protocol } from '../manifests/objects.js';
-import { PROTOCOL_NUMBERS } from '../policy/compile.js';
+import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 
 /** An IP protocol number and a port, or the type of an ICMP message; no entry for a family that has no such traffic. */
 export type Traffic = Readonly<Partial<Record<Family, { readonly protocol: number; readonly port: number }>>>;

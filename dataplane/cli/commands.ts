@@ -222,7 +222,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       ),
       'icmp-type': option('N', 'the type of an ICMP message: echo request unless given'),
       'source-port': option('N', 'its source port'),
-      http: option('JSON', 'a request of layer 7, which is not evaluated yet'),
+      http: option('REQUEST', "an HTTP request that the packet is for: 'GET host/path'"),
       node: option('NAME', 'where a packet from outside enters: the node of its destination unless given'),
       format: formats(...TRACE_FORMATS),
       set,

@@ -56,6 +56,7 @@ export function helpOf({ usage, help, example, options, takesReferences }: Comma
 const settings = (): string[][] =>
   Object.entries(SETTINGS).map(([key, { schema, default: unlessSet }]) => {
     if (key === 'nodes') return [key, 'names with addresses: --set nodes=n1=10.0.0.1,n2=10.0.0.2'];
+    if (key === 'nodePortAddresses') return [key, 'prefixes: --set nodePortAddresses=192.168.0.0/24,10.0.0.0/8'];
     const words: unknown = schema['type'] === 'boolean' ? [false, true] : schema['enum'];
     if (!Array.isArray(words)) {
       const kind = 'pattern' in schema ? 'prefix, or one of each family: 10.0.0.0/16,fd00::/56' : 'DNS name';

@@ -1,10 +1,10 @@
 /** From what was read to the cluster. */
 import { parseAddress, type Address } from '../addresses.js';
+import type { CiliumCIDRGroup } from '../manifests/cilium.js';
 import type {
   Endpoints,
   ManifestObject,
   Namespace,
-  NetworkPolicy,
   Node,
   Pod,
   Service,
@@ -29,7 +29,11 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
   const endpoints = of<Endpoints>('Endpoints', 'EndpointSlice');
   const workloads = of<Workload>(...(WORKLOAD_KINDS as readonly WorkloadKind[]));
   const services = of<Service>('Service');
-  const policies = of<NetworkPolicy>('NetworkPolicy');
+  const policies = of<Cluster['policies'][number]>(
+    'NetworkPolicy',
+    'CiliumNetworkPolicy',
+    'CiliumClusterwideNetworkPolicy',
+  );
 
   const mentioned = new Set<string>();
   for (const pod of pods) if (pod.spec.nodeName) mentioned.add(pod.spec.nodeName.value);
@@ -48,8 +52,9 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
     nodes,
     namespaces: buildNamespaces(of<Namespace>('Namespace'), objects),
     ...built,
-    services: buildServices(services, endpoints, built.pods, families, settings),
+    services: buildServices(services, endpoints, built.pods, nodes, families, settings),
     policies,
+    cidrGroups: of<CiliumCIDRGroup>('CiliumCIDRGroup'),
     endpoints,
     objects,
   };

@@ -1,5 +1,6 @@
 /** The cluster that the manifests describe: what runs where, under which address, behind which Service. */
 import { familyOf, type Address, type Family, type Prefix } from '../addresses.js';
+import type { CiliumCIDRGroup, CiliumPolicy } from '../manifests/cilium.js';
 import type {
   ContainerPort,
   Endpoints,
@@ -22,6 +23,10 @@ export interface ClusterNode {
   readonly addresses: readonly Address[];
   /** The primary one. */
   readonly address: Address;
+  /** Its further addresses. */
+  readonly others: readonly Address[];
+  /** Its label topology.kubernetes.io/zone. */
+  readonly zone: string | null;
   /** The ranges its pods get addresses from: one of each family of the cluster, primary first. */
   readonly podRanges: readonly Prefix[];
   /** null for a node that is assumed or comes from the settings. */
@@ -74,12 +79,23 @@ export interface ClusterBackend {
   readonly address: Address;
   readonly port: number;
   readonly pod: ClusterPod | null;
+  /** Where it runs; null where that is not told, or a node that is not known. */
+  readonly node: ClusterNode | null;
+  /** It is ending, and serves on while it does. */
   readonly terminating: boolean;
+  /** For clients in which zones, and on which nodes, it is meant; empty: all. */
+  readonly forZones: readonly string[];
+  readonly forNodes: readonly string[];
+  /** What `service.cilium.io/weight` of its slice says; 0 takes no new connections. */
+  readonly weight: number;
   readonly source: Place;
 }
 
 export interface ClusterServicePort {
   readonly source: ServicePort;
+  /** All that can serve: those that are ready, and those that serve on while they end. */
+  readonly endpoints: readonly ClusterBackend[];
+  /** Those of them that new connections go to, from wherever it does not matter. */
   readonly backends: readonly ClusterBackend[];
   /** Selected pods that have no container port of the name that `targetPort` asks for. */
   readonly unresolved: readonly ClusterPod[];
@@ -106,14 +122,24 @@ export interface Cluster {
   readonly workloads: readonly ClusterWorkload[];
   readonly pods: readonly ClusterPod[];
   readonly services: readonly ClusterService[];
-  readonly policies: readonly NetworkPolicy[];
+  readonly policies: readonly (NetworkPolicy | CiliumPolicy)[];
+  readonly cidrGroups: readonly CiliumCIDRGroup[];
   readonly endpoints: readonly Endpoints[];
   readonly objects: readonly ManifestObject[];
+}
+
+/** Backends that are ending serve only while there is no other. */
+export function serving(endpoints: readonly ClusterBackend[]): readonly ClusterBackend[] {
+  const staying = endpoints.filter((backend) => !backend.terminating && backend.weight > 0);
+  return staying.length > 0 ? staying : endpoints.filter((backend) => backend.terminating);
 }
 
 /** How many endpoints some backends are: a pod with two addresses, or behind two ports, is one. */
 export const countEndpoints = (backends: readonly ClusterBackend[]): number =>
   new Set(backends.map(({ pod, address }) => pod ?? address)).size;
+
+/** Every address of a node. */
+export const allAddresses = ({ addresses, others }: ClusterNode): readonly Address[] => [...addresses, ...others];
 
 /** The first address of a family; null for none. */
 export const addressIn = ({ addresses }: { readonly addresses: readonly Address[] }, family: Family): Address | null =>

@@ -45,7 +45,8 @@ export function familiesOf(
   settings: Settings,
 ): Family[] {
   const addresses = [...nodes.flatMap(({ internalIPs }) => internalIPs), ...pods.flatMap(({ podIPs }) => podIPs)];
-  const shown = new Set([...inTexts(addresses), ...inTexts(settings.nodes.map(({ address }) => ({ value: address })))]);
+  const given = settings.nodes.flatMap(({ address, addresses = [] }) => [address, ...addresses]);
+  const shown = new Set([...inTexts(addresses), ...inTexts(given.map((value) => ({ value })))]);
   const hosts = [
     ...inSetting(settings, 'podCIDR'),
     ...nodes.flatMap(({ podCIDRs }) => inTexts(podCIDRs)),

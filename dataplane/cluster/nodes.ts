@@ -29,6 +29,7 @@ const PART: Readonly<Record<Family, { readonly least: number; readonly most: num
 /** What is known of a node by its name. */
 interface Given {
   readonly addresses: readonly Address[];
+  readonly zone: string | null;
   readonly ranges: readonly Prefix[];
   readonly source: Node['at'] | null;
 }
@@ -44,22 +45,25 @@ export function buildNodes(
   families: readonly Family[],
   settings: Settings,
 ): ClusterNode[] {
+  const plain: Given = { addresses: [], zone: null, ranges: [], source: null };
   const given = new Map<string, Given>();
-  for (const node of declared) {
-    const ranges = node.podCIDRs.map((cidr) => parsePrefix(cidr.value)!);
-    const addresses = node.internalIPs.flatMap((ip) => parseAddress(ip.value) ?? []);
-    given.set(node.metadata.name.value, { addresses, ranges, source: node.at });
+  for (const { metadata, podCIDRs, internalIPs, externalIPs, zone, at } of declared) {
+    const ranges = podCIDRs.map((cidr) => parsePrefix(cidr.value)!);
+    const addresses = [...internalIPs, ...externalIPs].flatMap((ip) => parseAddress(ip.value) ?? []);
+    given.set(metadata.name.value, { addresses, zone, ranges, source: at });
   }
-  for (const { name, address } of settings.nodes)
-    if (!given.has(name)) given.set(name, { addresses: [parseAddress(address)!], ranges: [], source: null });
+  for (const { name, address, addresses = [] } of settings.nodes) {
+    const own = [address, ...addresses].flatMap((text) => parseAddress(text) ?? []);
+    if (!given.has(name)) given.set(name, { ...plain, addresses: own });
+  }
   if (given.size === 0) {
     ASSUMED.forEach((name, i) => {
       // An assumed node makes way for what the manifests say.
       const addresses = families.map((family) => plus(NETWORK[family], i + 1)).filter((address) => !taken.has(address));
-      given.set(name, { addresses, ranges: [], source: null });
+      given.set(name, { ...plain, addresses });
     });
   }
-  for (const name of mentioned) if (!given.has(name)) given.set(name, { addresses: [], ranges: [], source: null });
+  for (const name of mentioned) if (!given.has(name)) given.set(name, plain);
 
   const names = [...given.keys()].sort(compare);
   const used = new Set([...taken, ...[...given.values()].flatMap(({ addresses }) => addresses)]);
@@ -73,14 +77,15 @@ export function buildNodes(
     return next;
   };
   return names.map((name, i) => {
-    const { addresses, ranges, source } = given.get(name)!;
+    const { addresses, zone, ranges, source } = given.get(name)!;
     const own = families.map((family) => addresses.find((address) => familyOf(address) === family) ?? free(family));
+    const others = addresses.filter((address) => families.includes(familyOf(address)) && !own.includes(address));
     const podRanges = families.map(
       (family) =>
         ranges.find(({ address }) => familyOf(address) === family) ??
         partOf(rangeOf(settings, 'podCIDR', family), i, names.length),
     );
-    return { index: i + 1, name, addresses: own, address: own[0]!, podRanges, source };
+    return { index: i + 1, name, addresses: own, address: own[0]!, others, zone, podRanges, source };
   });
 }
 

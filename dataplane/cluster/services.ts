@@ -1,26 +1,22 @@
-/** Services and their backends. */
+/** Services: their addresses, the pods they select, and what is behind their ports. */
 import { familyOf, parseAddress, sizeOf, type Address, type Family } from '../addresses.js';
 import { compare } from '../hash.js';
-import type { Endpoints, Service, ServicePort } from '../manifests/objects.js';
+import type { Endpoints, Service } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
 import { allocate } from './allocate.js';
-import {
-  addressIn,
-  namedPort,
-  type ClusterBackend,
-  type ClusterPod,
-  type ClusterService,
-  type ClusterServicePort,
-} from './cluster.js';
+import { listedBackends, selectedBackends } from './backends.js';
+import { addressIn, type ClusterNode, type ClusterPod, type ClusterService } from './cluster.js';
 import { rangeOf } from './families.js';
 
 export function buildServices(
   sources: readonly Service[],
   endpoints: readonly Endpoints[],
   pods: readonly ClusterPod[],
+  nodes: readonly ClusterNode[],
   families: readonly Family[],
   settings: Settings,
 ): ClusterService[] {
+  const nodesByName = new Map(nodes.map((node) => [node.name, node]));
   const byNamespace = groupByNamespace(pods);
   const byAddress = new Map(
     pods.filter((pod) => !pod.hostNetwork).flatMap((pod) => pod.addresses.map((address) => [address, pod] as const)),
@@ -33,7 +29,7 @@ export function buildServices(
     const ports = source.ports.map((port) =>
       source.selector !== null && slices.length === 0
         ? selectedBackends(source, port, selected, familiesOf(source, families))
-        : listedBackends(source, port, slices, byAddress),
+        : listedBackends(port, slices, byAddress, nodesByName, settings),
     );
     const clusterIPs = addresses.get(source) ?? [];
     return { source, namespace, name: name.value, clusterIPs, clusterIP: clusterIPs[0] ?? null, selected, ports };
@@ -106,77 +102,4 @@ function selectedBy(source: Service, pods: readonly ClusterPod[]): ClusterPod[] 
   const { selector } = source;
   if (selector === null) return [];
   return pods.filter((pod) => [...selector.labels].every(([key, { value }]) => pod.labels.get(key) === value));
-}
-
-/** The port on the pod that a Service's port leads to; null when no container port has the name asked for. */
-export function targetPortOf(port: ServicePort, pod: ClusterPod): number | null {
-  const target = port.targetPort?.value ?? port.port.value;
-  if (typeof target === 'number') return target;
-  return namedPort(pod.spec, target, port.protocol)?.containerPort.value ?? null;
-}
-
-/** What the endpoints controller would list: the selected pods that are ready, or, while none is, those still serving as they end. */
-function selectedBackends(
-  service: Service,
-  port: ServicePort,
-  selected: readonly ClusterPod[],
-  families: readonly Family[],
-): ClusterServicePort {
-  const unresolved: ClusterPod[] = [];
-  const backends: ClusterBackend[] = [];
-  for (const pod of selected) {
-    const target = service.headless ? (targetPortOf(port, pod) ?? port.port.value) : targetPortOf(port, pod);
-    if (target === null) {
-      unresolved.push(pod);
-      continue;
-    }
-    if (pod.ready === false && !service.publishNotReadyAddresses) continue;
-    for (const family of families) {
-      const address = addressIn(pod, family);
-      const { terminating, source } = pod;
-      if (address !== null) backends.push({ address, port: target, pod, terminating, source });
-    }
-  }
-  return { source: port, backends: prefer(backends), unresolved };
-}
-
-/** What Endpoints and EndpointSlices list under the port's name. */
-function listedBackends(
-  service: Service,
-  port: ServicePort,
-  slices: readonly Endpoints[],
-  byAddress: ReadonlyMap<Address, ClusterPod>,
-): ClusterServicePort {
-  const backends: ClusterBackend[] = [];
-  for (const { subsets } of slices) {
-    for (const subset of subsets) {
-      const listed = subset.ports.find(
-        (candidate) => (candidate.name ?? '') === (port.name ?? '') && candidate.protocol === port.protocol,
-      );
-      if (!listed) continue;
-      for (const endpoint of subset.endpoints) {
-        if (!endpoint.ready && !(endpoint.serving && endpoint.terminating) && !service.publishNotReadyAddresses)
-          continue;
-        for (const text of endpoint.addresses) {
-          const address = parseAddress(text);
-          if (address === null || backends.some((known) => known.address === address && known.port === listed.port))
-            continue;
-          backends.push({
-            address,
-            port: listed.port,
-            pod: byAddress.get(address) ?? null,
-            terminating: endpoint.terminating,
-            source: endpoint.at,
-          });
-        }
-      }
-    }
-  }
-  return { source: port, backends: prefer(backends), unresolved: [] };
-}
-
-/** Backends that are ending serve only while there is no other. */
-function prefer(backends: ClusterBackend[]): ClusterBackend[] {
-  const staying = backends.filter((backend) => !backend.terminating);
-  return staying.length > 0 ? staying : backends;
 }

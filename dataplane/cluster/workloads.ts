@@ -5,7 +5,7 @@ import type { Pod, PodSpec, Workload, WorkloadKind } from '../manifests/objects.
 import type { Located, Place } from '../manifests/place.js';
 import type { Settings } from '../settings.js';
 import { allocate } from './allocate.js';
-import type { ClusterNode, ClusterPod, ClusterWorkload } from './cluster.js';
+import { allAddresses, type ClusterNode, type ClusterPod, type ClusterWorkload } from './cluster.js';
 import { rangeOf } from './families.js';
 
 /** One pod before it has a node and an address. */
@@ -205,7 +205,7 @@ const nameOf = ({ namespace, name, workload }: Draft): string => `${namespace}/$
 /** Gives each draft its node and its address: what the manifests say, else the same for the same pod, whatever else is there. */
 function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings: Settings): ClusterPod[] {
   const byName = new Map(nodes.map((node) => [node.name, node]));
-  const taken = new Set([...nodes, ...drafts].flatMap(({ addresses }) => addresses));
+  const taken = new Set([...nodes.flatMap(allAddresses), ...drafts.flatMap(({ addresses }) => addresses)]);
 
   const nodeOf = (draft: Draft): ClusterNode => {
     if (draft.nodeName !== null) return byName.get(draft.nodeName) ?? nodes[0]!;

@@ -169,6 +169,7 @@ function serviceFlags(value: Presented): string[] {
     ...(flags & SvcFlag.AFFINITY ? ['sessionAffinity'] : []),
     ...(flags & SvcFlag.ROUTABLE ? [] : ['non-routable']),
     ...(flags & SvcFlag.SOURCE_RANGE ? ['check source-range'] : []),
+    ...(flags2 & SvcFlag2.SOURCE_RANGE_DENY ? ['deny'] : []),
   ];
 }
 

@@ -27,7 +27,7 @@ function hopLines(hop: Hop, number: number): string[] {
 }
 
 export const deciderText = ({ kind, namespace, name, rule, effect, file, line, column }: Decider): string =>
-  `${kind} ${namespace}/${name}${rule ? ` ${rule}` : ''} ${effect}  ${file}:${line}:${column}`;
+  `${kind} ${namespace && `${namespace}/`}${name}${rule ? ` ${rule}` : ''} ${effect}  ${file}:${line}:${column}`;
 
 export function traceText(trace: Trace): string {
   const { verdict, reason, direction, deciders, backend, service, depends, assumes, hints, forward, reply } = trace;

@@ -1,5 +1,6 @@
 /** From the cluster and its policies to what the datapath's maps must hold. */
 import {
+  BackendState,
   ConfigFlag,
   EndpointFlag,
   LbAlgorithm,
@@ -27,17 +28,18 @@ import {
 } from '../../pkg/structs.js';
 import {
   BITS,
+  contains,
   familyOf,
-  formatAddress,
   formatEndpoint,
   parseAddress,
   parsePrefix,
   prefixOf,
   UNSPECIFIED,
   type Address,
+  type Family,
   type Prefix,
 } from '../addresses.js';
-import { addressIn } from '../cluster/cluster.js';
+import { addressIn, allAddresses, serving } from '../cluster/cluster.js';
 import type {
   Cluster,
   ClusterBackend,
@@ -46,14 +48,18 @@ import type {
   ClusterService,
   ClusterServicePort,
 } from '../cluster/cluster.js';
+import { rangeOf } from '../cluster/families.js';
 import { hashOf, Numbers } from '../hash.js';
-import type { Place } from '../manifests/place.js';
-import { PROTOCOL_NUMBERS, type CompiledPolicies } from '../policy/compile.js';
+import type { Located, Place } from '../manifests/place.js';
+import type { CompiledPolicies } from '../policy/compile.js';
 import type { Identities } from '../policy/identities.js';
-import type { RuleOrigin } from '../policy/rules.js';
-import type { Settings } from '../settings.js';
+import type { Grant } from '../policy/mapstate.js';
+import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
+import { hasSocketLB, isKubeProxy, type Settings } from '../settings.js';
 import { encode, type Bytes } from '../wasm.js';
 import { MAPS, mapsOf } from './families.js';
+import { hostPorts } from './host-ports.js';
+import { keeping, scopesOf } from './scopes.js';
 
 /** One entry that a map must hold, and what in the manifests put it there. */
 export interface MapEntry {
@@ -61,8 +67,8 @@ export interface MapEntry {
   readonly key: Bytes;
   readonly value: Bytes;
   readonly origin: readonly Place[];
-  /** For policymap entries, the rules in full. */
-  readonly rules?: readonly RuleOrigin[];
+  /** For policymap entries, what the rules say in full. */
+  readonly grants?: readonly Grant[];
 }
 
 /** A Maglev table that must be there: its backends in Cilium's order. */
@@ -75,12 +81,13 @@ export interface MaglevEntry {
 }
 
 /** What makes a Service listen somewhere. Cilium `loadbalancer.SVCType`. */
-export type FrontendType = 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalIP';
+export type FrontendType = 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalIP' | 'HostPort';
 
-/** Where a Service listens: a frontend of Cilium's. */
+/** Where a Service, or a pod with a hostPort, listens: a frontend of Cilium's. */
 export interface Frontend {
   readonly type: FrontendType;
-  readonly service: ClusterService;
+  /** null for a hostPort, which is its pod's alone: its only endpoint. */
+  readonly service: ClusterService | null;
   readonly port: ClusterServicePort;
   readonly address: Address;
   /** The port that clients ask for: the Service's, or the node port. */
@@ -90,7 +97,11 @@ export interface Frontend {
   /** An `LbScope` and the number of a node, where the entry is for the clients of that node; else both 0. */
   readonly scope: LbScope;
   readonly node: number;
+  /** Those of its port's endpoints that have an address of its family. */
+  readonly endpoints: readonly ClusterBackend[];
   readonly backends: readonly { readonly id: number; readonly backend: ClusterBackend }[];
+  /** Those that get no new connection here: what is established with them may finish. */
+  readonly draining: Frontend['backends'];
 }
 
 export interface Desired {
@@ -125,21 +136,22 @@ export class Desirer {
     const nameOf = (pod: ClusterPod): string => `${pod.namespace}/${pod.name} of ${pod.workload.ref}`;
     const numbers = this.endpointNumbers.assign(pods.map(nameOf));
     const endpointIds = new Map(pods.map((pod) => [pod, numbers.get(nameOf(pod))!]));
-    const frontends = this.frontends(cluster);
+    const frontends = this.frontends(cluster, settings);
     const entries: MapEntry[] = [];
     const maglev: MaglevEntry[] = [];
     const backendsById = new Map<number, ClusterBackend>();
     for (const frontend of frontends) {
       entries.push(...frontendEntries(frontend, settings));
       const table = maglevEntry(frontend);
-      if (table && settings['loadBalancer.algorithm'] === 'maglev') maglev.push(table);
-      for (const { id, backend } of frontend.backends) {
+      if (table && algorithmOf(frontend, settings) === 'maglev') maglev.push(table);
+      for (const { id, backend } of [...frontend.backends, ...frontend.draining]) {
         if (!backendsById.has(id)) entries.push(backendEntry(id, backend, frontend.protocol));
         backendsById.set(id, backend);
       }
     }
     entries.push(configEntry(settings));
-    for (const entry of wildcardEntries(frontends)) entries.push(entry);
+    for (const entry of wildcardEntries(frontends, settings)) entries.push(entry);
+    for (const entry of unlistedEntries(cluster, frontends, settings)) entries.push(entry);
     for (const entry of nodeEntries(cluster, policies)) entries.push(entry);
     for (const pod of pods) entries.push(...podEntries(pod, endpointIds.get(pod)!, identities, policies));
     for (const entry of ipcacheEntries(cluster, identities)) entries.push(entry);
@@ -154,99 +166,138 @@ export class Desirer {
     };
   }
 
-  private frontends(cluster: Cluster): Frontend[] {
-    const wanted = cluster.services.flatMap((service) =>
-      service.ports.flatMap((port) => listening(cluster, service, port)),
-    );
+  private frontends(cluster: Cluster, settings: Settings): Frontend[] {
+    const wanted = [
+      ...cluster.services.flatMap((service) =>
+        service.ports.flatMap((port) => listening(cluster, service, port, settings)),
+      ),
+      ...hostPorts(cluster),
+    ].flatMap((one) => [one, ...scopesOf(cluster, one, settings)]);
     const nameOf = ({ address, number, port, scope, node }: Listening): string =>
-      `${formatAddress(address)}:${number}/${port.source.protocol}${node === 0 ? '' : ` ${scope} ${node}`}`;
+      `${formatEndpoint(address, number)}/${port.source.protocol}${node === 0 ? '' : ` ${scope} ${node}`}`;
     const backendName = ({ port }: Listening, backend: ClusterBackend): string =>
-      `${formatAddress(backend.address)}:${backend.port}/${port.source.protocol}`;
+      `${formatEndpoint(backend.address, backend.port)}/${port.source.protocol}`;
     const indexes = this.revNatNumbers.assign(wanted.map(nameOf));
     const ids = this.backendNumbers.assign(
-      wanted.flatMap((one) => one.backends.map((backend) => backendName(one, backend))),
+      wanted.flatMap((one) => one.endpoints.map((backend) => backendName(one, backend))),
     );
-    return wanted.map((one) => ({
-      ...one,
-      protocol: PROTOCOL_NUMBERS[one.port.source.protocol],
-      revNatIndex: indexes.get(nameOf(one))!,
-      backends: one.backends.map((backend) => ({ id: ids.get(backendName(one, backend))!, backend })),
-    }));
+    return wanted.map((one) => {
+      const taking = new Set(one.backends);
+      const numbered = (backend: ClusterBackend): Frontend['backends'][number] => ({
+        id: ids.get(backendName(one, backend))!,
+        backend,
+      });
+      return {
+        ...one,
+        protocol: PROTOCOL_NUMBERS[one.port.source.protocol],
+        revNatIndex: indexes.get(nameOf(one))!,
+        backends: one.backends.map(numbered),
+        draining: one.endpoints.filter((backend) => !taking.has(backend)).map(numbered),
+      };
+    });
   }
 }
 
-type Listening = Omit<Frontend, 'protocol' | 'revNatIndex' | 'backends'> & {
+/** A frontend before it has its numbers. */
+export type Listening = Omit<Frontend, 'protocol' | 'revNatIndex' | 'backends' | 'draining'> & {
   readonly backends: readonly ClusterBackend[];
 };
 
-/** Every address at which one port of a Service listens, and for which clients. Service v1: type, externalIPs, status, policies. */
-function listening(cluster: Cluster, service: ClusterService, port: ClusterServicePort): Listening[] {
-  const { source, clusterIP, clusterIPs } = service;
-  const whole = { service, port, scope: LbScope.EXTERNAL, node: 0, backends: port.backends };
-  const at = (type: FrontendType, address: Address | null, number = port.source.port.value): Listening[] => {
-    if (address === null) return [];
-    const backends = port.backends.filter((backend) => familyOf(backend.address) === familyOf(address));
-    return [{ ...whole, backends, type, address, number }];
+/**
+ * Every address at which one port of a Service listens, each with the endpoints of its family. Service v1: type, externalIPs,
+ * status; `service.cilium.io/type`.
+ */
+function listening(
+  cluster: Cluster,
+  service: ClusterService,
+  port: ClusterServicePort,
+  settings: Settings,
+): Listening[] {
+  const { source, clusterIPs } = service;
+  if (clusterIPs.length === 0) return [];
+  const found = new Map<string, Listening>();
+  const only = isKubeProxy(settings) ? null : source.cilium.type;
+  const add = (type: FrontendType, address: Address | null, number = port.source.port.value): void => {
+    if (address === null || (only !== null && only !== type) || found.has(formatEndpoint(address, number))) return;
+    const endpoints = port.endpoints.filter((backend) => familyOf(backend.address) === familyOf(address));
+    const whole = { scope: LbScope.EXTERNAL, node: 0, endpoints, backends: serving(endpoints) };
+    found.set(formatEndpoint(address, number), { ...whole, type, service, port, address, number });
   };
-  const found = clusterIPs.flatMap((address) => at('ClusterIP', address));
-  if (clusterIP === null) return found;
+  for (const address of clusterIPs) add('ClusterIP', address);
   const nodePort = source.type === 'ClusterIP' ? null : port.source.nodePort;
   // Cilium keeps the node port once for no address and once for each node's.
   if (nodePort)
     for (const family of clusterIPs.map(familyOf))
-      for (const address of [UNSPECIFIED[family], ...cluster.nodes.map((node) => addressIn(node, family))])
-        found.push(...at('NodePort', address, nodePort.value));
+      for (const address of [UNSPECIFIED[family], ...nodePortAddresses(cluster, family, settings)])
+        add('NodePort', address, nodePort.value);
   const given =
     source.ingressIPs.length > 0
       ? source.ingressIPs.filter(({ ipMode }) => ipMode !== 'Proxy').map(({ ip }) => ip)
       : source.loadBalancerIP
         ? [source.loadBalancerIP]
         : [];
-  if (source.type === 'LoadBalancer') for (const ip of given) found.push(...at('LoadBalancer', parseAddress(ip.value)));
-  for (const ip of source.externalIPs) found.push(...at('ExternalIP', parseAddress(ip.value)));
-  return found.flatMap((one) => [one, ...localOf(cluster, one)]);
+  if (source.type === 'LoadBalancer') for (const ip of given) add('LoadBalancer', parseAddress(ip.value));
+  for (const ip of source.externalIPs) add('ExternalIP', parseAddress(ip.value));
+  return [...found.values()];
 }
 
-/** What a frontend that keeps clients to their node has for each node: the backends there. */
-function localOf(cluster: Cluster, one: Listening): Listening[] {
-  const scope = one.type === 'ClusterIP' ? LbScope.INTERNAL : LbScope.EXTERNAL;
-  if (!keepsToNode(one)) return [];
-  return cluster.nodes.map(({ index }) => ({
-    ...one,
-    scope,
-    node: index,
-    backends: one.backends.filter(({ pod }) => pod?.node.index === index),
-  }));
+/**
+ * The addresses of nodes on which node ports of a family are open. Where only prefixes of the other one are set, Cilium opens
+ * none, and kube-proxy takes this family as if nothing were set.
+ */
+function nodePortAddresses({ nodes }: Cluster, family: Family, settings: Settings): Address[] {
+  const prefixes = settings.nodePortAddresses.flatMap((text) => parsePrefix(text) ?? []);
+  const all = nodes.flatMap(allAddresses).filter((address) => familyOf(address) === family);
+  const isSet = isKubeProxy(settings) ? prefixes.some((one) => familyOf(one.address) === family) : prefixes.length > 0;
+  if (isSet) return all.filter((address) => prefixes.some((prefix) => contains(prefix, address)));
+  return settings.engine === 'kube-proxy-iptables' ? all : nodes.flatMap((node) => addressIn(node, family) ?? []);
 }
 
-/** externalTrafficPolicy holds for clients from outside, internalTrafficPolicy for those within. */
-const keepsToNode = ({ type, service: { source } }: Pick<Frontend, 'type' | 'service'>): boolean =>
-  (type === 'ClusterIP' ? source.internalTrafficPolicy : source.externalTrafficPolicy) === 'Local';
+/** How the backend of a new flow is picked: kube-proxy draws lots. */
+export const algorithmOf = ({ service }: Pick<Frontend, 'service'>, settings: Settings): 'maglev' | 'random' =>
+  isKubeProxy(settings) ? 'random' : (service?.source.cilium.algorithm ?? settings['loadBalancer.algorithm']);
 
 const TYPE_FLAGS: Readonly<Record<FrontendType, number>> = {
   ClusterIP: 0,
   NodePort: SvcFlag.NODEPORT | SvcFlag.ROUTABLE,
   LoadBalancer: SvcFlag.LOADBALANCER | SvcFlag.ROUTABLE,
   ExternalIP: SvcFlag.EXTERNAL_IP | SvcFlag.ROUTABLE,
+  HostPort: SvcFlag.HOSTPORT | SvcFlag.ROUTABLE,
 };
 
-function flagsOf(frontend: Frontend): Pick<LbService, 'flags' | 'flags2'> {
-  const { source } = frontend.service;
-  const local = keepsToNode(frontend);
-  const ranges = frontend.type === 'LoadBalancer' && source.loadBalancerSourceRanges.length > 0;
+/** kube-proxy translates a ClusterIP for whoever asks for it. */
+const typeFlags = (type: FrontendType, settings: Settings): number =>
+  TYPE_FLAGS[type] | (isKubeProxy(settings) ? SvcFlag.ROUTABLE : 0);
+
+/** The ranges that say whom a frontend takes, or whom it does not; kube-proxy knows only those of the frontend's family. */
+export function sourceRangesOf({ type, service, address }: Frontend, settings: Settings): readonly Located<string>[] {
+  const ranges = type === 'LoadBalancer' ? (service?.source.loadBalancerSourceRanges ?? []) : [];
+  return isKubeProxy(settings) ? ranges.filter(({ value }) => isFamilyOf(parsePrefix(value.trim()), address)) : ranges;
+}
+
+const isFamilyOf = (prefix: Prefix | null, address: Address): boolean =>
+  prefix !== null && familyOf(prefix.address) === familyOf(address);
+
+function flagsOf(frontend: Frontend, settings: Settings): Pick<LbService, 'flags' | 'flags2'> {
+  const source = frontend.service?.source;
+  const ranges = sourceRangesOf(frontend, settings).length > 0;
+  const denies = !isKubeProxy(settings) && source?.cilium.sourceRangesPolicy === 'deny';
   const flags =
-    TYPE_FLAGS[frontend.type] |
-    (source.affinitySeconds === null ? 0 : SvcFlag.AFFINITY) |
+    typeFlags(frontend.type, settings) |
+    (source?.affinitySeconds == null ? 0 : SvcFlag.AFFINITY) |
     (ranges ? SvcFlag.SOURCE_RANGE : 0) |
-    (local && frontend.type !== 'ClusterIP' ? SvcFlag.EXT_LOCAL_SCOPE : 0);
-  return { flags, flags2: local && frontend.type === 'ClusterIP' ? SvcFlag2.INT_LOCAL_SCOPE : 0 };
+    (keeping(frontend, LbScope.EXTERNAL, settings) === null ? 0 : SvcFlag.EXT_LOCAL_SCOPE);
+  const flags2 =
+    (keeping(frontend, LbScope.INTERNAL, settings) === null ? 0 : SvcFlag2.INT_LOCAL_SCOPE) |
+    (ranges && denies ? SvcFlag2.SOURCE_RANGE_DENY : 0);
+  return { flags, flags2 };
 }
 
 function frontendEntries(frontend: Frontend, settings: Settings): MapEntry[] {
   const { service, port, address, number, protocol, revNatIndex, scope, node, backends } = frontend;
-  const { affinitySeconds, loadBalancerSourceRanges } = service.source;
-  const algorithm = settings['loadBalancer.algorithm'] === 'maglev' ? LbAlgorithm.MAGLEV : LbAlgorithm.RANDOM;
-  const flags = flagsOf(frontend);
+  const affinitySeconds = service?.source.affinitySeconds ?? null;
+  const algorithm = algorithmOf(frontend, settings) === 'maglev' ? LbAlgorithm.MAGLEV : LbAlgorithm.RANDOM;
+  const flags = flagsOf(frontend, settings);
   const origin = [port.source.at];
   const family = mapsOf(address);
   const slot = (backendSlot: number, value: Partial<LbService>, from: readonly Place[]): MapEntry => ({
@@ -271,17 +322,7 @@ function frontendEntries(frontend: Frontend, settings: Settings): MapEntry[] {
       origin,
     },
   ];
-  if ((flags.flags & SvcFlag.SOURCE_RANGE) === 0) return entries;
-  // A range that cannot be read takes nobody; that there are ranges at all keeps everybody else out.
-  for (const range of loadBalancerSourceRanges) {
-    const prefix = parsePrefix(range.value);
-    if (prefix === null) continue;
-    const { address: start, length: prefixLength } = prefix;
-    if (familyOf(start) !== familyOf(address)) continue;
-    const key = encode(family.LbSourceRangeKey, { revNatIndex, prefixLength, address: start });
-    const value = encode(LbSourceRange, { present: 1 });
-    entries.push({ map: family.map(MapId.LB4_SOURCE_RANGE), key, value, origin: [range.at] });
-  }
+  if ((flags.flags & SvcFlag.SOURCE_RANGE) !== 0) entries.push(...sourceRangeEntries(frontend, settings));
   return entries;
 }
 
@@ -298,7 +339,7 @@ const configEntry = (settings: Settings): MapEntry => ({
       ConfigFlag.MASQUERADE |
       ConfigFlag.REJECT_NO_BACKEND |
       ConfigFlag.ALLOW_ICMP_FRAG_NEEDED |
-      (settings.socketLB === false ? 0 : ConfigFlag.SOCKET_LB) |
+      (hasSocketLB(settings) ? ConfigFlag.SOCKET_LB : 0) |
       (settings.socketLB === 'hostNamespaceOnly' ? ConfigFlag.SOCKET_LB_HOST_ONLY : 0) |
       (settings.policyAuditMode ? ConfigFlag.POLICY_AUDIT : 0) |
       (settings.hostFirewall ? ConfigFlag.HOST_FIREWALL : 0),
@@ -307,41 +348,101 @@ const configEntry = (settings: Settings): MapEntry => ({
   origin: [],
 });
 
-/** Each Service address answers on its other ports too: with no backend. Cilium's wildcard entries; a node has other ports of its own. */
-function wildcardEntries(frontends: readonly Frontend[]): MapEntry[] {
-  const byAddress = new Map(
-    frontends.filter(({ type }) => type !== 'NodePort').map((frontend) => [frontend.address, frontend]),
-  );
-  return [...byAddress].map(([address, { service, type }]) => ({
-    map: mapsOf(address).map(MapId.LB4_SERVICES),
-    key: encode(mapsOf(address).LbKey, { address }),
-    value: encode(LbService, { flags: TYPE_FLAGS[type] }),
-    origin: [service.source.at],
+/** A range that cannot be read is about nobody; that ranges are taken keeps everybody else out. */
+function sourceRangeEntries(frontend: Frontend, settings: Settings): MapEntry[] {
+  const { address, revNatIndex } = frontend;
+  const ranges = sourceRangesOf(frontend, settings).flatMap(({ value, at }) => {
+    const prefix = parsePrefix(value.trim());
+    return prefix !== null && isFamilyOf(prefix, address) ? [{ prefix, at }] : [];
+  });
+  // What a node sends to the load balancer comes back with that one's address, and kube-proxy takes it.
+  if (isKubeProxy(settings) && ranges[0]) ranges.push({ prefix: prefixOf(address), at: ranges[0].at });
+  const { map, LbSourceRangeKey } = mapsOf(address);
+  return ranges.map(({ prefix, at }) => ({
+    map: map(MapId.LB4_SOURCE_RANGE),
+    key: encode(LbSourceRangeKey, { revNatIndex, prefixLength: prefix.length, address: prefix.address }),
+    value: encode(LbSourceRange, { present: 1 }),
+    origin: [at],
   }));
 }
 
-function backendEntry(backendId: number, { address, port, source }: ClusterBackend, proto: number): MapEntry {
+/**
+ * Each Service address answers on its other ports too: with no backend. Cilium's wildcard entries; a node has other ports
+ * of its own, and kube-proxy knows only ClusterIPs to be nobody else's.
+ */
+function wildcardEntries(frontends: readonly Frontend[], settings: Settings): MapEntry[] {
+  const whole = frontends.filter(({ type }) =>
+    isKubeProxy(settings) ? type === 'ClusterIP' : type !== 'NodePort' && type !== 'HostPort',
+  );
+  const byAddress = new Map(whole.map((frontend) => [frontend.address, frontend]));
+  return [...byAddress].map(([address, { service, type }]) => ({
+    ...wildcardEntry(address, typeFlags(type, settings)),
+    origin: service ? [service.source.at] : [],
+  }));
+}
+
+/** An address with no backend on any port. */
+export const wildcardEntry = (address: Address, flags = 0): MapEntry => ({
+  map: mapsOf(address).map(MapId.LB4_SERVICES),
+  key: encode(mapsOf(address).LbKey, { address }),
+  value: encode(LbService, { flags }),
+  origin: [],
+});
+
+/** Whether an address is that of a pod, though the manifests may hold no such pod. */
+export const inPodRange = ({ nodes }: Cluster, settings: Settings, address: Address): boolean =>
+  [rangeOf(settings, 'podCIDR', familyOf(address)), ...nodes.flatMap(({ podRanges }) => podRanges)].some((range) =>
+    contains(range, address),
+  ) && !nodes.some((node) => allAddresses(node).includes(address));
+
+/**
+ * Pods that EndpointSlices name with their node, and that the manifests do not hold: endpoints that no Cilium manages. Their
+ * node's stack delivers to them, and other nodes send them through the tunnel.
+ */
+function unlistedEntries(cluster: Cluster, frontends: readonly Frontend[], settings: Settings): MapEntry[] {
+  const found = new Map<Address, ClusterBackend>();
+  for (const { backends } of frontends)
+    for (const { backend } of backends)
+      if (backend.pod === null && backend.node !== null && inPodRange(cluster, settings, backend.address))
+        found.set(backend.address, backend);
+  return [...found].flatMap(([address, { node, source }]) => [
+    {
+      map: mapsOf(address).map(MapId.LXC4),
+      key: encode(mapsOf(address).EndpointKey, { address, node: node!.index }),
+      value: encode(EndpointInfo, { secId: ReservedIdentity.UNMANAGED, flags: EndpointFlag.HOST }),
+      origin: [source],
+    },
+    ipcacheEntry(prefixOf(address), ReservedIdentity.UNMANAGED, tunnelEndpointOf(node!), [source]),
+  ]);
+}
+
+/** Weight 0 is maintenance. Cilium `pkg/annotation`, `service.cilium.io/weight`. */
+const stateOf = ({ terminating, weight }: ClusterBackend): BackendState =>
+  terminating ? BackendState.TERMINATING : weight === 0 ? BackendState.MAINTENANCE : BackendState.ACTIVE;
+
+function backendEntry(backendId: number, backend: ClusterBackend, proto: number): MapEntry {
+  const { address, port, weight, source } = backend;
   return {
     map: mapsOf(address).map(MapId.LB4_BACKENDS),
     key: encode(LbBackendKey, { backendId }),
-    value: encode(mapsOf(address).LbBackend, { address, port, proto, weight: 1 }),
+    value: encode(mapsOf(address).LbBackend, { address, port, proto, state: stateOf(backend), weight }),
     origin: [source],
   };
 }
 
-function maglevEntry({ service, address, revNatIndex, protocol, backends }: Frontend): MaglevEntry | null {
+function maglevEntry({ service, port, address, revNatIndex, protocol, backends }: Frontend): MaglevEntry | null {
   if (backends.length === 0) return null;
   const name = protocol === PROTOCOL_NUMBERS.UDP ? 'UDP' : protocol === PROTOCOL_NUMBERS.SCTP ? 'SCTP' : 'TCP';
   const named = backends.map(({ id, backend }) => ({
     backendId: id,
-    weight: 1,
+    weight: backend.weight,
     name: maglevName(backend.address, backend.port, name),
   }));
   return {
     map: mapsOf(address).map(MapId.LB4_MAGLEV),
     revNatIndex,
     backends: named.sort((a, b) => (a.name < b.name ? -1 : 1)),
-    origin: [service.source.at],
+    origin: [service?.source.at ?? port.source.at],
   };
 }
 
@@ -350,10 +451,10 @@ const tunnelEndpointOf = (node: ClusterNode): number => Number(addressIn(node, '
 
 function nodeEntries(cluster: Cluster, { ofNode }: CompiledPolicies): MapEntry[] {
   return cluster.nodes.flatMap((node): MapEntry[] => {
-    const { index, addresses, source } = node;
+    const { index, source } = node;
     const origin = source ? [source] : [];
     const ipv6 = BigInt(addressIn(node, 'IPv6') ?? 0);
-    const own = new Set<Address>([tunnelEndpointOf(node), ...addresses]);
+    const own = new Set<Address>([tunnelEndpointOf(node), ...allAddresses(node)]);
     return [
       {
         map: MapId.NODE_CONFIG,
@@ -439,7 +540,7 @@ const ipcacheEntry = (
 function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
   const taken = new Set<Address>([
     ...cluster.pods.filter((pod) => !pod.hostNetwork).flatMap((pod) => pod.addresses),
-    ...cluster.nodes.flatMap((node) => node.addresses),
+    ...cluster.nodes.flatMap(allAddresses),
   ]);
   const isOneTaken = ({ address, length }: Prefix): boolean => length === BITS[familyOf(address)] && taken.has(address);
   return [
@@ -452,17 +553,24 @@ function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
     ...identities.prefixes
       .filter(({ prefix }) => !isOneTaken(prefix))
       .map(({ number, prefix }) => ipcacheEntry(prefix, number, 0, [])),
+    ...identities.fqdns.map(({ number, address, fqdn }) => ipcacheEntry(prefixOf(address), number, 0, [fqdn.at])),
     ...cluster.nodes.flatMap((node) =>
-      node.addresses.map((address) =>
+      allAddresses(node).map((address) =>
         ipcacheEntry(prefixOf(address), ReservedIdentity.REMOTE_NODE, 0, node.source ? [node.source] : []),
       ),
     ),
   ];
 }
 
+/** A rule may let the same traffic in several ways. */
+function placesOf(grants: readonly Grant[]): readonly Place[] {
+  const places = grants.map(({ origin }) => origin.at);
+  return places.length > 1 ? [...new Set(places)] : places;
+}
+
 function policyEntries({ policies }: CompiledPolicies): MapEntry[] {
   return policies.flatMap(({ id, entries }) =>
-    entries.map(({ identity, egress, protocol, port, length, origins }) => ({
+    entries.map(({ identity, egress, protocol, port, length, deny, proxyPort, proxyPortPriority, grants }) => ({
       map: MapId.POLICY,
       key: encode(PolicyKey, {
         prefixLength: length,
@@ -472,9 +580,9 @@ function policyEntries({ policies }: CompiledPolicies): MapEntry[] {
         protocol,
         dport: port,
       }),
-      value: encode(PolicyEntry, {}),
-      origin: origins.map((rule) => rule.at),
-      rules: origins,
+      value: encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPort, proxyPortPriority }),
+      origin: placesOf(grants),
+      grants,
     })),
   );
 }

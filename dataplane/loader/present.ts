@@ -1,5 +1,5 @@
 /** Map entries in words: Cilium's maps with the C names of their fields in camelCase, addresses as text, ports in host order. */
-import { AuthType, ConfigFlag, EndpointFlag, LbAlgorithm, MapId, SvcFlag } from '../../assembly/abi.js';
+import { AuthType, ConfigFlag, EndpointFlag, LbAlgorithm, MapId, SvcFlag, SvcFlag2 } from '../../assembly/abi.js';
 import {
   AuthInfo,
   AuthKey,
@@ -83,6 +83,11 @@ const SERVICE_FLAGS: readonly (readonly [SvcFlag, string])[] = [
   [SvcFlag.SOURCE_RANGE, 'sourceRange'],
 ];
 
+const SERVICE_FLAGS2: readonly (readonly [SvcFlag2, string])[] = [
+  [SvcFlag2.INT_LOCAL_SCOPE, 'intLocalScope'],
+  [SvcFlag2.SOURCE_RANGE_DENY, 'sourceRangeDeny'],
+];
+
 const ALGORITHMS: Readonly<Record<LbAlgorithm, string>> = {
   [LbAlgorithm.RANDOM]: 'random',
   [LbAlgorithm.MAGLEV]: 'maglev',
@@ -114,7 +119,10 @@ function netnsNumber(address: Address): number {
 
 /** A master has its algorithm and affinity timeout where a slot has its backend. */
 function service({ backendId, count, revNatIndex, flags, flags2, qcount }: LbService): Presented {
-  const named = SERVICE_FLAGS.filter(([bit]) => (flags & bit) !== 0).map(([, name]) => name);
+  const named = [
+    ...SERVICE_FLAGS.filter(([bit]) => (flags & bit) !== 0),
+    ...SERVICE_FLAGS2.filter(([bit]) => (flags2 & bit) !== 0),
+  ].map(([, name]) => name);
   const algorithm = ALGORITHMS[(backendId >>> 24) as LbAlgorithm];
   if (algorithm === undefined) return { backendId, count, revNatIndex, flags, flags2, qcount, flagNames: named };
   return {
@@ -146,12 +154,13 @@ const schemasOf = (family: FamilyMaps) => ({
   [MapId.LB4_SERVICES]: schema(
     family.LbKey,
     LbService,
-    ({ address, dport, backendSlot, proto, scope }) => ({
+    ({ address, dport, backendSlot, proto, scope, node }) => ({
       address: formatAddress(address),
       dport,
       backendSlot,
       proto,
       scope,
+      ...(node === 0 ? {} : { node }),
     }),
     service,
   ),

@@ -17,13 +17,17 @@ export function readNode(object: Fields, header: Header): Node {
     ...header,
     kind: 'Node',
     podCIDRs: readPodCIDRs(object.within('spec')),
-    internalIPs: object
-      .within('status')
-      .each('addresses')
-      .filter((address) => address.text('type') === 'InternalIP')
-      .flatMap((address) => address.string('address') ?? []),
+    internalIPs: readAddresses(object.within('status'), 'InternalIP'),
+    externalIPs: readAddresses(object.within('status'), 'ExternalIP'),
+    zone: header.metadata.labels.get('topology.kubernetes.io/zone')?.value ?? null,
   };
 }
+
+const readAddresses = (status: Fields, type: string): Node['internalIPs'] =>
+  status
+    .each('addresses')
+    .filter((address) => address.text('type') === type)
+    .flatMap((address) => address.string('address') ?? []);
 
 function readPodCIDRs(spec: Fields): Node['podCIDRs'] {
   const listed = spec.strings('podCIDRs');

@@ -28,7 +28,8 @@ function readEndpointAddress(address: Fields, ready: boolean): EndpointAddress[]
   const ip = address.required('ip', readAddress(address, 'ip'));
   if (!ip) return [];
   const nodeName = address.text('nodeName');
-  return [{ at: address.at, addresses: [ip.value], nodeName, ready, serving: ready, terminating: false, zone: null }];
+  const conditions = { ready, serving: ready, terminating: false };
+  return [{ at: address.at, addresses: [ip.value], nodeName, ...conditions, forZones: [], forNodes: [] }];
 }
 
 /** discovery.k8s.io/v1 EndpointSlice. */
@@ -66,9 +67,17 @@ function readEndpoint(endpoint: Fields, type: Family | null): EndpointAddress {
     ready,
     serving: conditions.has('serving') ? conditions.boolean('serving') : ready,
     terminating: conditions.boolean('terminating'),
-    zone: endpoint.text('zone'),
+    forZones: readHints(endpoint, 'forZones'),
+    forNodes: readHints(endpoint, 'forNodes'),
   };
 }
+
+/** EndpointHints: names in mappings, since others may come to stand beside them. */
+const readHints = (endpoint: Fields, name: string): string[] =>
+  endpoint
+    .within('hints')
+    .each(name)
+    .flatMap((hint) => hint.text('name') ?? []);
 
 /** A port without a number, which Kubernetes allows for other uses than Services, leads nowhere. */
 function readPorts(fields: Fields): EndpointSubset['ports'] {

@@ -1,7 +1,11 @@
+import { nearest } from '../nearest.js';
 import { problem, type Problem, type ProblemCode } from '../problems.js';
 import type { Located, Place } from './place.js';
 import type { ScalarValue } from './scalars.js';
 import type { Entry, Mapping, Tree } from './tree.js';
+
+/** More names than a message can list. */
+const MANY = 8;
 
 /**
  * The fields of one mapping, read by type. Nothing here throws: a field is
@@ -53,12 +57,21 @@ export class Fields {
 
   /** False, and reported, where the mapping has a field that Kubernetes does not know here: probably a misspelled one. */
   only(...names: readonly string[]): boolean {
-    const unknown = [...this.names].filter((name) => !names.includes(name));
-    for (const name of unknown) {
-      const message = `There is no field ${quote(name)} here; there are ${names.join(', ')}.`;
-      this.problems.push(problem('HS1010', this.keyAt(name), message));
-    }
-    return unknown.length === 0;
+    return this.unknown(...names).length === 0;
+  }
+
+  /** The fields that Kubernetes does not know here, reported. */
+  unknown(...names: readonly string[]): Located<string>[] {
+    return [...this.names]
+      .filter((name) => !names.includes(name))
+      .map((name) => {
+        const meant = nearest(name, names);
+        const others = names.length > MANY ? '' : `; there are ${names.join(', ')}`;
+        const message = `There is no field ${quote(name)} here${others}.`;
+        const at = this.keyAt(name);
+        this.problems.push(problem('HS1010', at, message, { fixes: meant === null ? [] : [`change to ${meant}`] }));
+        return { value: name, at };
+      });
   }
 
   /** The value of a scalar as it stands; null for anything else. */

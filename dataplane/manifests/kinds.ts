@@ -1,4 +1,5 @@
 import { problem } from '../problems.js';
+import { readCIDRGroup, readCiliumPolicy } from './cilium-policies.js';
 import { readConfigMap, readNamespace, readNode } from './cluster.js';
 import { readEndpoints, readEndpointSlice } from './endpoints.js';
 import type { Fields } from './fields.js';
@@ -40,6 +41,7 @@ const clusterWide = (apiVersion: string, kind: string, read: Read): Kind => ({
   ...namespaced(apiVersion, kind, read),
   namespaced: false,
 });
+const policy = (kind: Kind): Kind => ({ ...kind, isPolicy: true });
 
 const WORKLOAD_VERSIONS = {
   Deployment: ['apps/v1'],
@@ -63,7 +65,13 @@ const KINDS: readonly Kind[] = [
   ...WORKLOAD_KINDS.flatMap((kind) =>
     WORKLOAD_VERSIONS[kind].map((version) => namespaced(version, kind, readWorkload(kind))),
   ),
-  { ...namespaced('networking.k8s.io/v1', 'NetworkPolicy', readNetworkPolicy), isPolicy: true },
+  policy(namespaced('networking.k8s.io/v1', 'NetworkPolicy', readNetworkPolicy)),
+  policy(namespaced('cilium.io/v2', 'CiliumNetworkPolicy', readCiliumPolicy('CiliumNetworkPolicy'))),
+  policy(
+    clusterWide('cilium.io/v2', 'CiliumClusterwideNetworkPolicy', readCiliumPolicy('CiliumClusterwideNetworkPolicy')),
+  ),
+  policy(clusterWide('cilium.io/v2', 'CiliumCIDRGroup', readCIDRGroup)),
+  policy(clusterWide('cilium.io/v2alpha1', 'CiliumCIDRGroup', readCIDRGroup)),
 ];
 
 /** Policies of other languages: group (or exact apiVersion), kind, and whether it has a namespace. */

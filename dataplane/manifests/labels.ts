@@ -9,10 +9,12 @@ export const isSubdomain = (text: string): boolean => text.length <= 253 && SUBD
 
 const isLabelValue = (text: string): boolean => text === '' || NAME.test(text);
 
-function isLabelKey(text: string): boolean {
+export function isLabelKey(text: string): boolean {
   const [name, prefix, ...more] = text.split('/').reverse();
   return more.length === 0 && NAME.test(name!) && (prefix === undefined || isSubdomain(prefix));
 }
+
+type IsKey = (text: string) => boolean;
 
 /**
  * Labels of an object: texts that Kubernetes refuses are reported and kept, as nothing selects them by mistake. `undefined` where
@@ -21,23 +23,27 @@ function isLabelKey(text: string): boolean {
 export function readLabels(fields: Fields, name: string): ReadonlyMap<string, Located<string>> | undefined {
   const mapping = fields.fields(name);
   if (!mapping) return mapping === null ? new Map() : undefined;
-  const { labels } = checkLabels(mapping);
+  const { labels } = checkLabels(mapping, isLabelKey);
   return labels.size === [...mapping.names].length ? labels : undefined;
 }
 
 /** A mapping of labels, or `undefined` where a key or value can be none. */
-export function readValidLabels(fields: Fields, name: string): ReadonlyMap<string, Located<string>> | null | undefined {
+export function readValidLabels(
+  fields: Fields,
+  name: string,
+  isKey: IsKey = isLabelKey,
+): ReadonlyMap<string, Located<string>> | null | undefined {
   const mapping = fields.fields(name);
   if (!mapping) return mapping;
-  const { labels, valid } = checkLabels(mapping);
+  const { labels, valid } = checkLabels(mapping, isKey);
   return valid ? labels : undefined;
 }
 
-function checkLabels(mapping: Fields): { labels: ReadonlyMap<string, Located<string>>; valid: boolean } {
+function checkLabels(mapping: Fields, isKey: IsKey): { labels: ReadonlyMap<string, Located<string>>; valid: boolean } {
   const labels = mapping.asStrings();
   let valid = labels.size === [...mapping.names].length;
   for (const [key, { value }] of labels) {
-    if (!isLabelKey(key)) {
+    if (!isKey(key)) {
       mapping.refuse('HS1010', key, `${quote(key)} is not a valid label key.`);
       valid = false;
     }
@@ -58,25 +64,29 @@ function fixesOf(value: string): string[] {
 const OPERATORS = ['In', 'NotIn', 'Exists', 'DoesNotExist'] as const;
 
 /** metav1.LabelSelector in a field; `undefined` where any part of it is refused, as it could then select too much. */
-export function readSelector(fields: Fields, name: string): LabelSelector | null | undefined {
+export function readSelector(fields: Fields, name: string, isKey?: IsKey): LabelSelector | null | undefined {
   const selector = fields.fields(name);
-  if (!selector) return selector;
+  return selector && readSelectorOf(selector, isKey);
+}
+
+/** The same of a mapping that is the selector itself. `isKey` says what a key may look like. */
+export function readSelectorOf(selector: Fields, isKey: IsKey = isLabelKey): LabelSelector | undefined {
   const known = selector.only('matchLabels', 'matchExpressions');
-  const matchLabels = readValidLabels(selector, 'matchLabels');
-  const matchExpressions = readExpressions(selector);
+  const matchLabels = readValidLabels(selector, 'matchLabels', isKey);
+  const matchExpressions = readExpressions(selector, isKey);
   if (!known || matchLabels === undefined || matchExpressions === undefined) return undefined;
   return { at: selector.at, matchLabels: matchLabels ?? new Map<string, Located<string>>(), matchExpressions };
 }
 
-function readExpressions(selector: Fields): LabelSelector['matchExpressions'] | undefined {
+function readExpressions(selector: Fields, isKey: IsKey): LabelSelector['matchExpressions'] | undefined {
   const list = selector.mappings('matchExpressions');
   if (!list) return list === null ? [] : undefined;
-  const expressions = list.items.map((item) => item && readExpression(item));
+  const expressions = list.items.map((item) => item && readExpression(item, isKey));
   const valid = expressions.filter((expression) => expression !== undefined);
   return valid.length === expressions.length ? valid : undefined;
 }
 
-function readExpression(item: Fields): LabelSelector['matchExpressions'][number] | undefined {
+function readExpression(item: Fields, isKey: IsKey): LabelSelector['matchExpressions'][number] | undefined {
   const known = item.only('key', 'operator', 'values');
   const key = item.required('key', item.string('key'));
   const operator = item.required('operator', item.oneOf('operator', OPERATORS));
@@ -84,7 +94,7 @@ function readExpression(item: Fields): LabelSelector['matchExpressions'][number]
   const values = item.strings('values');
   if (!known || !key || !operator || list === undefined) return undefined;
 
-  if (!isLabelKey(key.value)) {
+  if (!isKey(key.value)) {
     item.refuse('HS1010', 'key', `${quote(key.value)} is not a valid label key.`);
     return;
   }

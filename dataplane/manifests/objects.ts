@@ -1,5 +1,6 @@
 /** What is read from manifests: only the fields that decide about traffic, each with its place. */
 import type { Family } from '../addresses.js';
+import type { CiliumCIDRGroup, CiliumPolicy } from './cilium.js';
 import type { Located, Place } from './place.js';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
@@ -15,7 +16,7 @@ export interface Metadata {
   readonly ownerReferences: readonly { readonly kind: string; readonly name: string; readonly controller: boolean }[];
 }
 
-interface ObjectOf<Kind extends string> {
+export interface ObjectOf<Kind extends string> {
   readonly kind: Kind;
   readonly apiVersion: string;
   readonly metadata: Metadata;
@@ -42,8 +43,11 @@ export interface Namespace extends ObjectOf<'Namespace'> {}
 export interface Node extends ObjectOf<'Node'> {
   /** spec.podCIDRs, else spec.podCIDR. */
   readonly podCIDRs: readonly Located<string>[];
-  /** status.addresses of type InternalIP. */
+  /** status.addresses of type InternalIP, and those of type ExternalIP. */
   readonly internalIPs: readonly Located<string>[];
+  readonly externalIPs: readonly Located<string>[];
+  /** The label topology.kubernetes.io/zone. */
+  readonly zone: string | null;
 }
 
 export interface ContainerPort {
@@ -72,6 +76,8 @@ export interface PodSpec {
   readonly containers: readonly Container[];
   readonly hostname: string | null;
   readonly subdomain: string | null;
+  /** `default` where the manifest names none. */
+  readonly serviceAccountName: string;
   /** Names of the ConfigMaps that its variables and volumes come from, each once. */
   readonly configMaps: readonly string[];
 }
@@ -145,6 +151,19 @@ export interface Service extends ObjectOf<'Service'> {
   readonly internalTrafficPolicy: 'Cluster' | 'Local';
   readonly trafficDistribution: string | null;
   readonly publishNotReadyAddresses: boolean;
+  readonly cilium: CiliumAnnotations;
+  /** Fields and `service.cilium.io/` annotations that nobody knows: what they were to do is not done. */
+  readonly unknown: readonly Located<string>[];
+}
+
+/** What annotations of a Service ask of Cilium. `pkg/annotation`. */
+export interface CiliumAnnotations {
+  /** `service.cilium.io/type`: the only kind of frontend that it has; null for all of its `spec.type`. */
+  readonly type: 'ClusterIP' | 'NodePort' | 'LoadBalancer' | null;
+  readonly algorithm: 'maglev' | 'random' | null;
+  readonly forwardingMode: 'snat' | 'dsr' | null;
+  /** Whether `loadBalancerSourceRanges` are whom it takes, or whom it does not. */
+  readonly sourceRangesPolicy: 'allow' | 'deny';
 }
 
 export interface EndpointAddress {
@@ -155,7 +174,9 @@ export interface EndpointAddress {
   readonly ready: boolean;
   readonly serving: boolean;
   readonly terminating: boolean;
-  readonly zone: string | null;
+  /** `hints`: for clients in which zones, and on which nodes, it is meant. */
+  readonly forZones: readonly string[];
+  readonly forNodes: readonly string[];
 }
 
 export interface EndpointSubset {
@@ -223,7 +244,17 @@ export interface UnevaluatedPolicy extends ObjectOf<'UnevaluatedPolicy'> {
 }
 
 export type ManifestObject =
-  Namespace | Node | Pod | Workload | Service | Endpoints | ConfigMap | NetworkPolicy | UnevaluatedPolicy;
+  | Namespace
+  | Node
+  | Pod
+  | Workload
+  | Service
+  | Endpoints
+  | ConfigMap
+  | NetworkPolicy
+  | CiliumPolicy
+  | CiliumCIDRGroup
+  | UnevaluatedPolicy;
 
 /** A document that cannot be read, and what its text shows of what it would be. */
 export interface UnreadDocument {

@@ -41,6 +41,7 @@ export function readPodSpec(spec: Fields): PodSpec {
     containers: [...spec.each('containers'), ...sidecars].map(readContainer),
     hostname: spec.text('hostname'),
     subdomain: spec.text('subdomain'),
+    serviceAccountName: spec.text('serviceAccountName') || spec.text('serviceAccount') || 'default',
     configMaps: readConfigMaps(new Fields(spec.mapping, [])),
   };
 }

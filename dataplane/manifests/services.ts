@@ -3,7 +3,7 @@ import { isAddress, parseCidr, readAddress } from './addresses.js';
 import { quote, type Fields } from './fields.js';
 import type { Header } from './kinds.js';
 import { readLabels } from './labels.js';
-import type { Service, ServicePort } from './objects.js';
+import type { CiliumAnnotations, Service, ServicePort } from './objects.js';
 import type { Located } from './place.js';
 import { problem } from '../problems.js';
 import { readProtocol } from './pods.js';
@@ -11,6 +11,32 @@ import { readProtocol } from './pods.js';
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
 const FAMILY_POLICIES = ['SingleStack', 'PreferDualStack', 'RequireDualStack'] as const;
 const TRAFFIC_POLICIES = ['Cluster', 'Local'] as const;
+
+/** The fields of corev1.ServiceSpec; `topologyKeys` was one until 1.22. */
+const SPEC = [
+  'allocateLoadBalancerNodePorts',
+  'clusterIP',
+  'clusterIPs',
+  'externalIPs',
+  'externalName',
+  'externalTrafficPolicy',
+  'healthCheckNodePort',
+  'internalTrafficPolicy',
+  'ipFamilies',
+  'ipFamilyPolicy',
+  'loadBalancerClass',
+  'loadBalancerIP',
+  'loadBalancerSourceRanges',
+  'ports',
+  'publishNotReadyAddresses',
+  'selector',
+  'sessionAffinity',
+  'sessionAffinityConfig',
+  'trafficDistribution',
+  'type',
+] as const;
+
+const DISTRIBUTIONS = ['PreferClose', 'PreferSameZone', 'PreferSameNode'] as const;
 
 /** corev1.DefaultClientIPServiceAffinitySeconds and the most that Kubernetes accepts. */
 const DEFAULT_AFFINITY_SECONDS = 10_800;
@@ -25,6 +51,14 @@ export function readService(object: Fields, header: Header): Service | undefined
   const assigned = readClusterIPs(spec);
   const headless = assigned.some(isNone) || header.metadata.labels.has(HEADLESS_LABEL);
   const selector = readLabels(spec, 'selector');
+  const ports = spec.each('ports');
+  const unknown = [
+    ...object.unknown('apiVersion', 'kind', 'metadata', 'spec', 'status'),
+    ...spec.unknown(...SPEC),
+    ...ports.flatMap((port) => port.unknown('name', 'protocol', 'appProtocol', 'port', 'targetPort', 'nodePort')),
+    ...unknownAnnotations(object),
+  ];
+  spec.integer('healthCheckNodePort', 0, 65535);
   if (!selector) return undefined;
   return {
     ...header,
@@ -35,7 +69,7 @@ export function readService(object: Fields, header: Header): Service | undefined
     headless,
     ipFamilies: readFamilies(spec),
     ipFamilyPolicy: spec.oneOf('ipFamilyPolicy', FAMILY_POLICIES)?.value ?? null,
-    ports: spec.each('ports').flatMap((port) => readServicePort(port) ?? []),
+    ports: ports.flatMap((port) => readServicePort(port) ?? []),
     externalName: spec.string('externalName') ?? null,
     externalIPs: spec.strings('externalIPs').filter((ip) => checked(spec, ip, isAddress, 'an IP address')),
     loadBalancerIP: readAddress(spec, 'loadBalancerIP') ?? null,
@@ -51,8 +85,43 @@ export function readService(object: Fields, header: Header): Service | undefined
     affinitySeconds: readAffinity(spec),
     externalTrafficPolicy: spec.oneOf('externalTrafficPolicy', TRAFFIC_POLICIES)?.value ?? 'Cluster',
     internalTrafficPolicy: spec.oneOf('internalTrafficPolicy', TRAFFIC_POLICIES)?.value ?? 'Cluster',
-    trafficDistribution: spec.text('trafficDistribution'),
+    trafficDistribution: spec.oneOf('trafficDistribution', DISTRIBUTIONS)?.value ?? null,
     publishNotReadyAddresses: spec.boolean('publishNotReadyAddresses'),
+    cilium: readAnnotations(object),
+    unknown,
+  };
+}
+
+const PREFIX = 'service.cilium.io/';
+
+/** Annotations that are read here, and those that ask for something only with other clusters, where there are none. */
+const ANNOTATIONS = ['type', 'lb-algorithm', 'forwarding-mode', 'src-ranges-policy', 'affinity', 'shared'];
+
+/** The older name of `service.cilium.io/global`. */
+const GLOBAL = 'io.cilium/global-service';
+
+function unknownAnnotations(object: Fields): Located<string>[] {
+  const annotations = object.within('metadata').within('annotations');
+  return [...annotations.names]
+    .filter((name) => (name.startsWith(PREFIX) && !ANNOTATIONS.includes(name.slice(PREFIX.length))) || name === GLOBAL)
+    .map((name) => {
+      const at = annotations.keyAt(name);
+      object.problems.push(
+        problem('HS1012', at, `${name} is not evaluated yet; verdicts it could change are UNKNOWN.`),
+      );
+      return { value: name, at };
+    });
+}
+
+function readAnnotations(object: Fields): CiliumAnnotations {
+  const annotations = object.within('metadata').within('annotations');
+  const word = <Word extends string>(name: string, words: readonly Word[]): Word | null =>
+    annotations.oneOf(PREFIX + name, words)?.value ?? null;
+  return {
+    type: word('type', ['ClusterIP', 'NodePort', 'LoadBalancer']),
+    algorithm: word('lb-algorithm', ['maglev', 'random']),
+    forwardingMode: word('forwarding-mode', ['snat', 'dsr']),
+    sourceRangesPolicy: word('src-ranges-policy', ['allow', 'deny']) ?? 'allow',
   };
 }
 
@@ -107,7 +176,11 @@ function readTargetPort(port: Fields): Located<number | string> | null | undefin
 }
 
 function readAffinity(spec: Fields): number | null {
-  if (spec.oneOf('sessionAffinity', ['None', 'ClientIP'])?.value !== 'ClientIP') return null;
+  if (spec.oneOf('sessionAffinity', ['None', 'ClientIP'])?.value !== 'ClientIP') {
+    if (spec.has('sessionAffinityConfig'))
+      spec.refuse('HS1010', 'sessionAffinityConfig', 'sessionAffinityConfig is for sessionAffinity: ClientIP only.');
+    return null;
+  }
   const clientIP = spec.within('sessionAffinityConfig').within('clientIP');
   return clientIP.integer('timeoutSeconds', 1, MAX_AFFINITY_SECONDS)?.value ?? DEFAULT_AFFINITY_SECONDS;
 }

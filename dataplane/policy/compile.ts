@@ -1,105 +1,100 @@
 /** From policies to policymap entries. */
-import { IpProto, ReservedIdentity } from '../../assembly/abi.js';
-import { parsePrefix } from '../addresses.js';
-import { namedPort, type Cluster, type ClusterNode, type ClusterPod } from '../cluster/cluster.js';
-import { matches } from '../cluster/selectors.js';
+import { ReservedIdentity } from '../../assembly/abi.js';
+import { namedPort, type Cluster, type ClusterNode } from '../cluster/cluster.js';
 import { Numbers } from '../hash.js';
-import type {
-  NetworkPolicy,
-  NetworkPolicyPeer,
-  NetworkPolicyPort,
-  NetworkPolicyRule,
-  Protocol,
-} from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
-import { selectPrefix, type Identities, type PodIdentity } from './identities.js';
-import { prefixesOf, type Direction, type PortRange, type RuleOrigin, type TrafficPrefix } from './rules.js';
+import { fromCiliumPolicy } from './cilium.js';
+import { fqdnName } from './fqdn.js';
+import { selectEndpoints, selectPrefix, type Identities, type PodIdentity } from './identities.js';
+import { EVERYTHING, MapState, type PolicymapEntry } from './mapstate.js';
+import { fromNetworkPolicy, protocolOf } from './networkpolicy.js';
+import {
+  prefixesOf,
+  type Direction,
+  type Peer,
+  type Policy,
+  type PortNumbers,
+  type PortRange,
+  type Rule,
+} from './rules.js';
+import { selects } from './selectors.js';
 
-export const PROTOCOL_NUMBERS: Readonly<Record<Protocol, number>> = {
-  TCP: IpProto.TCP,
-  UDP: IpProto.UDP,
-  SCTP: IpProto.SCTP,
-};
-
-const EVERYTHING: TrafficPrefix = { protocol: 0, port: 0, length: 0 };
-
-/** One entry of the policymap, and the rules that put it there; none for what holds without any policy. */
-export interface CompiledEntry extends TrafficPrefix {
-  /** The peer; 0 for any. */
-  readonly identity: number;
-  readonly egress: boolean;
-  readonly origins: readonly RuleOrigin[];
-}
+/** The policies of all languages, in the order of their manifests. */
+export const policiesOf = (cluster: Cluster): Policy[] =>
+  cluster.policies.flatMap((source) =>
+    source.kind === 'NetworkPolicy' ? [fromNetworkPolicy(source)] : fromCiliumPolicy(source, cluster),
+  );
 
 /** The policy of all pods to which the same policies apply in the same way. */
 export interface CompiledPolicy {
   readonly id: number;
+  readonly applied: readonly Policy[];
   /** The policies that isolate the pods, by direction; none: not isolated. */
-  readonly isolatedBy: Readonly<Record<Direction, readonly NetworkPolicy[]>>;
-  readonly entries: readonly CompiledEntry[];
+  readonly isolatedBy: Readonly<Record<Direction, readonly Policy[]>>;
+  readonly entries: readonly PolicymapEntry[];
   /** Where the answer may change within a protocol, besides the start of the port range. */
   readonly boundaries: readonly PortRange[];
 }
 
 export interface CompiledPolicies {
+  readonly all: readonly Policy[];
   readonly policies: readonly CompiledPolicy[];
   readonly ofIdentity: ReadonlyMap<PodIdentity, CompiledPolicy>;
   /** The policies of the nodes themselves; none without a firewall there. */
   readonly ofNode: ReadonlyMap<ClusterNode, CompiledPolicy>;
 }
 
-/** Which identities a peer selects (and at which policies' namespaces): computed once for each peer. */
+/** Which identities a peer selects: computed once for each peer. */
 class Peers {
-  private readonly selected = new Map<NetworkPolicyPeer, readonly number[]>();
+  private readonly selected = new Map<Peer, readonly number[]>();
   readonly byNumber: ReadonlyMap<number, PodIdentity>;
 
   constructor(
-    private readonly cluster: Cluster,
     private readonly identities: Identities,
     private readonly settings: Settings,
   ) {
     this.byNumber = new Map(identities.pods.map((identity) => [identity.number, identity]));
   }
 
-  of(peer: NetworkPolicyPeer, namespace: string): readonly number[] {
+  of(peer: Peer): readonly number[] {
     let numbers = this.selected.get(peer);
-    if (!numbers) {
-      numbers = this.select(peer, namespace);
-      this.selected.set(peer, numbers);
-    }
+    if (!numbers) this.selected.set(peer, (numbers = this.select(peer)));
     return numbers;
   }
 
-  private select({ podSelector, namespaceSelector, ipBlock }: NetworkPolicyPeer, namespace: string): number[] {
-    if (ipBlock) {
-      const cidr = parsePrefix(ipBlock.cidr.value);
-      if (cidr === null) return [];
-      const except = ipBlock.except.map((hole) => parsePrefix(hole.value)).filter((hole) => hole !== null);
-      return selectPrefix(this.identities, cidr, except, this.settings.ipBlockMatchesPods);
+  /** 0 is anyone. */
+  private select(peer: Peer): number[] {
+    const { identities, settings } = this;
+    switch (peer.kind) {
+      case 'anyone':
+        return [0];
+      case 'endpoints':
+        return selectEndpoints(identities, peer.selector);
+      case 'prefix':
+        return selectPrefix(identities, peer.cidr, peer.except, peer.pods && settings.ipBlockMatchesPods);
+      case 'fqdn':
+        return identities.fqdns
+          .filter(({ fqdn }) => fqdnName(fqdn) === fqdnName(peer.fqdn))
+          .map(({ number }) => number);
     }
-    const inNamespace = (pod: ClusterPod): boolean =>
-      namespaceSelector === null
-        ? pod.namespace === namespace
-        : matches(namespaceSelector, this.cluster.namespaces.get(pod.namespace)?.labels ?? new Map());
-    return this.identities.pods
-      .filter(({ example }) => inNamespace(example) && (podSelector === null || matches(podSelector, example.labels)))
-      .map(({ number }) => number);
   }
 }
-
-/** Whether a policy applies to a pod. */
-export const selects = (policy: NetworkPolicy, pod: ClusterPod): boolean =>
-  policy.metadata.namespace === pod.namespace && matches(policy.podSelector, pod.labels);
 
 /** Numbers of policies stay while the policies they stand for do. */
 export class PolicyCompiler {
   private readonly numbers = new Numbers();
 
-  compile(cluster: Cluster, identities: Identities, settings: Settings): CompiledPolicies {
-    const peers = new Peers(cluster, identities, settings);
-    const groups = new Map<string, { applied: NetworkPolicy[]; members: PodIdentity[] }>();
+  /** `nodes`: those that have a policy of their own, where nodes have a firewall. */
+  compile(
+    all: readonly Policy[],
+    identities: Identities,
+    settings: Settings,
+    nodes: readonly ClusterNode[],
+  ): CompiledPolicies {
+    const peers = new Peers(identities, settings);
+    const groups = new Map<string, { applied: Policy[]; members: PodIdentity[] }>();
     for (const identity of identities.pods) {
-      const applied = cluster.policies.filter((policy) => selects(policy, identity.example));
+      const applied = all.filter(({ subject }) => selects(subject, identity));
       const key = groupKey(applied, identity);
       const group = groups.get(key);
       if (group) group.members.push(identity);
@@ -119,9 +114,9 @@ export class PolicyCompiler {
     if (host !== undefined) {
       const policy = unrestricted(host);
       policies.push(policy);
-      for (const node of cluster.nodes) ofNode.set(node, policy);
+      for (const node of nodes) ofNode.set(node, policy);
     }
-    return { policies: policies.sort((a, b) => a.id - b.id), ofIdentity, ofNode };
+    return { all, policies: policies.sort((a, b) => a.id - b.id), ofIdentity, ofNode };
   }
 }
 
@@ -130,129 +125,92 @@ const OF_NODES = 'nodes\n';
 
 /** A policy that lets everything, both ways: that of nodes which no policy selects. */
 function unrestricted(id: number): CompiledPolicy {
-  const entries = [false, true].map((egress) => ({ identity: 0, egress, ...EVERYTHING, origins: [] }));
-  return { id, isolatedBy: { ingress: [], egress: [] }, entries, boundaries: [] };
+  const state = new MapState();
+  for (const egress of [false, true]) state.add(0, egress, EVERYTHING, false, null);
+  return { id, applied: [], isolatedBy: { ingress: [], egress: [] }, entries: state.list(), boundaries: [] };
 }
 
 /** Pods share a policy when the same policies apply and the ports these ask for by name are the same. */
-function groupKey(applied: readonly NetworkPolicy[], identity: PodIdentity): string {
-  const names = applied.map((policy) => `${policy.metadata.namespace}/${policy.metadata.name.value}`);
+function groupKey(applied: readonly Policy[], identity: PodIdentity): string {
   const ports: string[] = [];
-  for (const policy of applied) {
-    for (const rule of policy.ingress?.rules ?? []) {
-      for (const { port, protocol } of rule.ports ?? []) {
-        if (typeof port?.value !== 'string') continue;
-        ports.push(
-          `${port.value}/${protocol}=${namedPort(identity.example.spec, port.value, protocol)?.containerPort.value ?? '-'}`,
-        );
+  for (const { rules } of applied) {
+    for (const { origin, ports: asked } of rules) {
+      if (origin.direction === 'egress') continue;
+      for (const { port, protocol } of asked ?? []) {
+        if (typeof port !== 'string') continue;
+        ports.push(`${port}/${protocol}=${numbersOf(port, protocol, identity)?.first ?? '-'}`);
       }
     }
   }
-  return [...names, ...ports].join(' ');
-}
-
-class EntryTable {
-  private readonly entries = new Map<string, { entry: Omit<CompiledEntry, 'origins'>; origins: RuleOrigin[] }>();
-
-  add(identity: number, egress: boolean, traffic: TrafficPrefix, origin: RuleOrigin | null): void {
-    const key = `${identity} ${egress} ${traffic.protocol} ${traffic.port} ${traffic.length}`;
-    let held = this.entries.get(key);
-    if (!held) this.entries.set(key, (held = { entry: { identity, egress, ...traffic }, origins: [] }));
-    if (origin && !held.origins.includes(origin)) held.origins.push(origin);
-  }
-
-  list(): CompiledEntry[] {
-    return [...this.entries.values()].map(({ entry, origins }) => ({ ...entry, origins }));
-  }
+  return [...applied.map(({ key }) => key), ...ports].join(' ');
 }
 
 function compileGroup(
   id: number,
-  applied: readonly NetworkPolicy[],
+  applied: readonly Policy[],
   example: PodIdentity,
   peers: Peers,
   localhost: boolean,
 ): CompiledPolicy {
-  const table = new EntryTable();
+  const state = new MapState();
   const boundaries: PortRange[] = [];
   const isolatedBy = {
-    ingress: applied.filter((policy) => policy.policyTypes.includes('Ingress')),
-    egress: applied.filter((policy) => policy.policyTypes.includes('Egress')),
+    ingress: applied.filter(({ isolates }) => isolates.includes('ingress')),
+    egress: applied.filter(({ isolates }) => isolates.includes('egress')),
   };
-  for (const direction of ['ingress', 'egress'] as const) {
-    const egress = direction === 'egress';
-    const policies = isolatedBy[direction];
-    if (policies.length === 0) table.add(0, egress, EVERYTHING, null);
-    // Cilium's allow-localhost, and Kubernetes' rule that a pod's own node always reaches it.
-    else if (!egress && localhost) table.add(ReservedIdentity.HOST, false, EVERYTHING, null);
-    for (const policy of policies) {
-      policy[direction]?.rules.forEach((rule, index) => {
-        const { metadata, kind } = policy;
-        const origin = {
-          kind,
-          namespace: metadata.namespace,
-          name: metadata.name.value,
-          direction,
-          index,
-          at: rule.at,
-        };
-        addRule(table, boundaries, rule, origin, example, peers);
-      });
-    }
-  }
-  return { id, isolatedBy, entries: table.list(), boundaries };
+  if (isolatedBy.egress.length === 0) state.add(0, true, EVERYTHING, false, null);
+  if (isolatedBy.ingress.length === 0) state.add(0, false, EVERYTHING, false, null);
+  // Cilium's allow-localhost, and Kubernetes' rule that a pod's own node always reaches it.
+  else if (localhost) state.add(ReservedIdentity.HOST, false, EVERYTHING, false, null);
+  for (const rule of applied.flatMap(({ rules }) => rules))
+    addRule(state, boundaries, rule, identitiesOf(rule, peers), example, peers);
+  return { id, applied, isolatedBy, entries: state.list(), boundaries };
 }
 
-/** An absent or empty list of peers is every peer; of ports, every port. */
+/** Whom a rule is about: 0 for anyone. */
+function identitiesOf({ peers: named }: Rule, peers: Peers): readonly number[] {
+  if (named === null) return [0];
+  const found = new Set(named.flatMap((peer) => peers.of(peer)));
+  return found.has(0) ? [0] : [...found];
+}
+
 function addRule(
-  table: EntryTable,
+  state: MapState,
   boundaries: PortRange[],
-  rule: NetworkPolicyRule,
-  origin: RuleOrigin,
+  { origin, deny, ports }: Rule,
+  identities: readonly number[],
   example: PodIdentity,
   peers: Peers,
 ): void {
   const egress = origin.direction === 'egress';
-  const identities = rule.peers?.length
-    ? [...new Set(rule.peers.flatMap((peer) => peers.of(peer, origin.namespace)))]
-    : [0];
-  if (!rule.ports?.length) {
-    for (const identity of identities) table.add(identity, egress, EVERYTHING, origin);
+  if (ports === null) {
+    for (const identity of identities) state.add(identity, egress, EVERYTHING, deny, { origin, l7: null });
     return;
   }
-  const add = (identity: number, range: PortRange): void => {
-    boundaries.push(range);
-    const protocol = PROTOCOL_NUMBERS[range.protocol];
-    for (const { port, length } of prefixesOf(range.first, range.last))
-      table.add(identity, egress, { protocol, port, length }, origin);
-  };
-  for (const port of rule.ports) {
-    const fixed = rangeOf(port);
-    if (fixed) for (const identity of identities) add(identity, fixed);
+  for (const { protocol, port, l7 } of ports) {
+    const grant = { origin, l7 };
+    const add = (identity: number, { first, last }: PortNumbers): void => {
+      boundaries.push({ protocol, first, last });
+      for (const prefix of prefixesOf(first, last)) state.add(identity, egress, { protocol, ...prefix }, deny, grant);
+    };
+    if (typeof port !== 'string') for (const identity of identities) add(identity, port);
     else if (!egress) {
       // The name is one of the selected pod's own ports.
-      const range = resolve(port, example);
-      if (range) for (const identity of identities) add(identity, range);
+      const numbers = numbersOf(port, protocol, example);
+      if (numbers) for (const identity of identities) add(identity, numbers);
     } else {
       // The name is the peer's: each pod is asked for its own; an address has no named ports.
-      const peersAsked = identities[0] === 0 ? [...peers.byNumber.keys()] : identities;
-      for (const identity of peersAsked) {
+      for (const identity of identities[0] === 0 ? peers.byNumber.keys() : identities) {
         const peer = peers.byNumber.get(identity);
-        const range = peer && resolve(port, peer);
-        if (range) add(identity, range);
+        const numbers = peer && numbersOf(port, protocol, peer);
+        if (numbers) add(identity, numbers);
       }
     }
   }
 }
 
-/** The numbers that a port entry names; null when it asks for a port by name. No port at all is every port of the protocol. */
-function rangeOf({ protocol, port, endPort }: NetworkPolicyPort): PortRange | null {
-  if (port === null) return { protocol, first: 0, last: 65535 };
-  if (typeof port.value === 'string') return null;
-  return { protocol, first: port.value, last: endPort?.value ?? port.value };
-}
-
-function resolve({ protocol, port }: NetworkPolicyPort, identity: PodIdentity): PortRange | null {
-  const found = namedPort(identity.example.spec, String(port?.value), protocol);
-  return found && { protocol, first: found.containerPort.value, last: found.containerPort.value };
+function numbersOf(name: string, protocol: number, { example }: PodIdentity): PortNumbers | null {
+  const word = protocolOf(protocol);
+  const number = word && namedPort(example.spec, name, word)?.containerPort.value;
+  return number ? { first: number, last: number } : null;
 }

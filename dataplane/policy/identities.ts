@@ -4,17 +4,22 @@ import {
   comparePrefixes,
   contains,
   covers,
+  FAMILIES,
   familyOf,
   formatPrefix,
-  parsePrefix,
   prefixOf,
+  plus,
+  type Address,
   type Family,
   type Prefix,
 } from '../addresses.js';
 import type { Cluster, ClusterPod } from '../cluster/cluster.js';
 import { compare, spread } from '../hash.js';
-import type { NetworkPolicy } from '../manifests/objects.js';
+import type { FqdnSelector } from '../manifests/cilium.js';
 import type { Settings } from '../settings.js';
+import { fqdnName } from './fqdn.js';
+import type { Peer, Policy } from './rules.js';
+import { DERIVED, labelsOf, selects, type EndpointSelector, type Labelled } from './selectors.js';
 
 /** Numbers of label identities: those that Cilium leaves to users of one cluster. */
 const FIRST = 256;
@@ -29,8 +34,14 @@ const IGNORED =
 /** Whether a pod's label is one of its identity's, without any policy that asks for it. */
 export const isIdentityLabel = (key: string): boolean => !IGNORED.test(key);
 
+/** Where the addresses begin that stand for names: blocks that nobody has. RFC 1112 section 4, class E; RFC 6666, discard-only. */
+const FQDN_ADDRESSES: Readonly<Record<Family, Prefix>> = {
+  IPv4: { address: 0xf0000000, length: 4 },
+  IPv6: { address: 0x0100n << 112n, length: 64 },
+};
+
 /** Pods that no policy can tell apart. */
-export interface PodIdentity {
+export interface PodIdentity extends Labelled {
   readonly number: number;
   /** Namespace and labels, sorted; pods with the same text have the same number. */
   readonly key: string;
@@ -45,11 +56,20 @@ export interface PrefixIdentity {
   readonly prefix: Prefix;
 }
 
+/** The addresses of the names that a policy's selector matches, once the DNS proxy has seen them. */
+export interface FqdnIdentity {
+  readonly number: number;
+  readonly fqdn: FqdnSelector;
+  /** An address that stands for theirs, which nobody knows. */
+  readonly address: Address;
+}
+
 export interface Identities {
   /** The reserved identity of all addresses outside that no prefix holds: one for each family of the cluster. */
   readonly world: Readonly<Partial<Record<Family, number>>>;
   readonly pods: readonly PodIdentity[];
   readonly prefixes: readonly PrefixIdentity[];
+  readonly fqdns: readonly FqdnIdentity[];
   readonly ofPod: ReadonlyMap<ClusterPod, PodIdentity>;
 }
 
@@ -60,43 +80,38 @@ function worldOf(families: readonly Family[]): Identities['world'] {
   return { IPv4: ReservedIdentity.WORLD_IPV4, IPv6: ReservedIdentity.WORLD_IPV6 };
 }
 
+const peersOf = (policies: readonly Policy[]): Peer[] =>
+  policies.flatMap(({ rules }) => rules.flatMap(({ peers }) => peers ?? []));
+
 /** Every prefix of the cluster's families that a policy names, `cidr` or `except`, once. */
-function prefixesOf({ policies, families }: Cluster): Prefix[] {
+function prefixesOf(policies: readonly Policy[], families: readonly Family[]): Prefix[] {
   const found = new Map<string, Prefix>();
-  for (const policy of policies) {
-    for (const rule of [...(policy.ingress?.rules ?? []), ...(policy.egress?.rules ?? [])]) {
-      for (const { ipBlock } of rule.peers ?? []) {
-        for (const text of ipBlock ? [ipBlock.cidr, ...ipBlock.except] : []) {
-          const prefix = parsePrefix(text.value);
-          if (prefix && families.includes(familyOf(prefix.address))) found.set(formatPrefix(prefix), prefix);
-        }
-      }
-    }
+  for (const peer of peersOf(policies)) {
+    if (peer.kind !== 'prefix') continue;
+    for (const prefix of [peer.cidr, ...peer.except])
+      if (families.includes(familyOf(prefix.address))) found.set(formatPrefix(prefix), prefix);
   }
   return [...found.values()].sort(comparePrefixes);
 }
 
+/** The selectors of names, each once. */
+function fqdnsOf(policies: readonly Policy[]): Map<string, FqdnSelector> {
+  const found = new Map<string, FqdnSelector>();
+  for (const peer of peersOf(policies)) if (peer.kind === 'fqdn') found.set(fqdnName(peer.fqdn), peer.fqdn);
+  return found;
+}
+
 /** The label keys that policies ask pods for. */
-function keysAskedFor(policies: readonly NetworkPolicy[]): Set<string> {
-  const keys = new Set<string>();
-  for (const policy of policies) {
-    const rules = [...(policy.ingress?.rules ?? []), ...(policy.egress?.rules ?? [])];
-    const selectors = [
-      policy.podSelector,
-      ...rules.flatMap((rule) => (rule.peers ?? []).flatMap((peer) => peer.podSelector ?? [])),
-    ];
-    for (const { matchLabels, matchExpressions } of selectors) {
-      for (const key of matchLabels.keys()) keys.add(key);
-      for (const { key } of matchExpressions) keys.add(key);
-    }
-  }
-  return keys;
+function keysAskedFor(policies: readonly Policy[]): Set<string> {
+  const selectors: EndpointSelector[] = policies.map(({ subject }) => subject);
+  for (const peer of peersOf(policies)) if (peer.kind === 'endpoints') selectors.push(peer.selector);
+  return new Set(selectors.flatMap(({ requirements }) => requirements.map(({ key }) => key)));
 }
 
 /**
- * What tells a pod from others: its namespace, its labels, the names of its ports (a rule may ask for a port by name, and
- * then Cilium's one number for all pods with these labels would not do), and, where `ipBlock` matches pods, the prefixes
- * that hold its address.
+ * What tells a pod from others: its namespace, its labels, its service account where a policy asks for it, the names of its
+ * ports (a rule may ask for a port by name, and then Cilium's one number for all pods with these labels would not do), and,
+ * where `ipBlock` matches pods, the prefixes that hold its address.
  */
 function keyOf(pod: ClusterPod, asked: ReadonlySet<string>, prefixes: readonly Prefix[], matchesPods: boolean): string {
   const labels = [...pod.labels]
@@ -105,6 +120,7 @@ function keyOf(pod: ClusterPod, asked: ReadonlySet<string>, prefixes: readonly P
   return JSON.stringify([
     pod.namespace,
     ...labels.sort(compare),
+    ...(asked.has(DERIVED.serviceAccount) ? [`${DERIVED.serviceAccount}=${pod.spec.serviceAccountName}`] : []),
     ...(matchesPods
       ? prefixes.filter((prefix) => pod.addresses.some((one) => contains(prefix, one))).map(formatPrefix)
       : []),
@@ -121,9 +137,9 @@ const portsOf = (pod: ClusterPod): string =>
     .sort(compare)
     .join(',');
 
-export function buildIdentities(cluster: Cluster, settings: Settings): Identities {
-  const prefixes = prefixesOf(cluster);
-  const asked = keysAskedFor(cluster.policies);
+export function buildIdentities(cluster: Cluster, policies: readonly Policy[], settings: Settings): Identities {
+  const prefixes = prefixesOf(policies, cluster.families);
+  const asked = keysAskedFor(policies);
   const groups = new Map<string, Map<string, ClusterPod[]>>();
   for (const pod of cluster.pods) {
     if (pod.hostNetwork) continue;
@@ -145,21 +161,66 @@ export function buildIdentities(cluster: Cluster, settings: Settings): Identitie
       key,
       pods: group,
       example: group[0]!,
+      ...labelsOf(cluster, group[0]!),
     }));
   // 0.0.0.0/0 and ::/0 are the world, whose numbers are reserved.
   const local = spread(prefixes.filter((prefix) => prefix.length > 0).map(formatPrefix), LOCAL_SCOPE + 1, 2 ** 20);
   const prefixIdentities = prefixes
     .filter((prefix) => prefix.length > 0)
     .map((prefix) => ({ number: local.get(formatPrefix(prefix))!, prefix }));
+  const fqdns = fqdnsOf(policies);
+  const named = spread(fqdns.keys(), LOCAL_SCOPE + 1 + 2 ** 20, 2 ** 20);
+  // A name stands for addresses of both families; one of the cluster's primary family stands for all of them.
+  const block = FQDN_ADDRESSES[cluster.families[0] ?? 'IPv4'];
+  const offsets = spread(fqdns.keys(), 1, 2 ** 20);
   return {
     world: worldOf(cluster.families),
     pods,
     prefixes: prefixIdentities,
+    fqdns: [...fqdns]
+      .sort(([a], [b]) => compare(a, b))
+      .map(([name, fqdn]) => ({ number: named.get(name)!, fqdn, address: plus(block.address, offsets.get(name)!) })),
     ofPod: new Map(pods.flatMap((identity) => identity.pods.map((pod) => [pod, identity] as const))),
   };
 }
 
-/** The identities that an `ipBlock` selects: of addresses, and of pods where the setting says so. */
+/** Reserved identities with the labels that selectors find them by. Cilium `pkg/identity/reserved.go`. */
+const RESERVED: readonly (readonly [ReservedIdentity, Labelled])[] = (
+  [
+    [ReservedIdentity.HOST, 'host'],
+    [ReservedIdentity.UNMANAGED, 'unmanaged'],
+    [ReservedIdentity.HEALTH, 'health'],
+    [ReservedIdentity.INIT, 'init'],
+    [ReservedIdentity.REMOTE_NODE, 'remote-node'],
+    [ReservedIdentity.KUBE_APISERVER, 'kube-apiserver'],
+    [ReservedIdentity.INGRESS, 'ingress'],
+  ] as const
+).map(([number, name]) => [number, { source: 'reserved', labels: new Map([[name, '']]) }]);
+
+/** What is outside the cluster in each family: the world, and the addresses there that policies name. */
+const WORLDS: Readonly<Record<Family, Labelled>> = {
+  IPv4: { source: 'reserved', labels: new Map(['world', 'world-ipv4'].map((name) => [name, ''])) },
+  IPv6: { source: 'reserved', labels: new Map(['world', 'world-ipv6'].map((name) => [name, ''])) },
+};
+
+/** The identities of endpoints, nodes and the world that a selector matches. */
+export function selectEndpoints(identities: Identities, selector: EndpointSelector): number[] {
+  const numbers = identities.pods.filter((identity) => selects(selector, identity)).map(({ number }) => number);
+  for (const [number, labelled] of RESERVED) if (selects(selector, labelled)) numbers.push(number);
+  for (const family of FAMILIES) {
+    const world = identities.world[family];
+    if (world === undefined || !selects(selector, WORLDS[family])) continue;
+    const prefixes = identities.prefixes.filter(({ prefix }) => familyOf(prefix.address) === family);
+    numbers.push(world, ...prefixes.map(({ number }) => number), ...namesIn(identities, family));
+  }
+  return numbers;
+}
+
+/** The identities of names whose stand-in is of a family. */
+const namesIn = ({ fqdns }: Identities, family: Family): number[] =>
+  fqdns.filter(({ address }) => familyOf(address) === family).map(({ number }) => number);
+
+/** The identities that a prefix selects: of addresses, and of pods where the setting says so. */
 export function selectPrefix(
   identities: Identities,
   cidr: Prefix,
@@ -168,8 +229,10 @@ export function selectPrefix(
 ): number[] {
   const within = (prefix: Prefix): boolean => covers(cidr, prefix) && !except.some((hole) => covers(hole, prefix));
   const numbers = identities.prefixes.filter(({ prefix }) => within(prefix)).map(({ number }) => number);
-  const world = identities.world[familyOf(cidr.address)];
-  if (world !== undefined && cidr.length === 0 && !except.some((hole) => hole.length === 0)) numbers.push(world);
+  const family = familyOf(cidr.address);
+  const world = identities.world[family];
+  if (world !== undefined && cidr.length === 0 && !except.some((hole) => hole.length === 0))
+    numbers.push(world, ...namesIn(identities, family));
   if (matchesPods) {
     for (const { number, example } of identities.pods)
       if (example.addresses.some((address) => within(prefixOf(address)))) numbers.push(number);

@@ -1,8 +1,12 @@
-/** What every policy language compiles to: rules that pick peers by identity and traffic by port. */
-import type { Protocol } from '../manifests/objects.js';
+/** What every policy language compiles to: policies that isolate, and rules that pick peers by identity and traffic by port. */
+import type { Prefix } from '../addresses.js';
+import type { CiliumPolicy, FqdnSelector, L7Rules, Unevaluated } from '../manifests/cilium.js';
+import type { NetworkPolicy } from '../manifests/objects.js';
 import type { Place } from '../manifests/place.js';
+import type { EndpointSelector } from './selectors.js';
 
 export type Direction = 'ingress' | 'egress';
+export const DIRECTIONS = ['ingress', 'egress'] as const;
 
 /** Which rule of which policy, and where it stands. */
 export interface RuleOrigin {
@@ -10,17 +14,69 @@ export interface RuleOrigin {
   readonly namespace: string;
   readonly name: string;
   readonly direction: Direction;
-  /** Number of the rule in its list. */
-  readonly index: number;
+  /** As answers name it: `ingress[0]`, `specs[1].egressDeny[2]`. */
+  readonly rule: string;
   /** The rule; and in it the peers and ports that matter, most telling first. */
   readonly at: Place;
 }
 
-/** Ports of one protocol, `first` to `last`. */
-export interface PortRange {
-  readonly protocol: Protocol;
+/** A policy of any language, or one of the parts of a policy that has several. */
+export interface Policy {
+  readonly source: NetworkPolicy | CiliumPolicy;
+  /** Tells it from all others. */
+  readonly key: string;
+  /** The endpoints that it is about. */
+  readonly subject: EndpointSelector;
+  /** The directions in which what no rule lets is refused. */
+  readonly isolates: readonly Direction[];
+  readonly rules: readonly Rule[];
+  /** What of it is not evaluated, by direction; `nodes` where that matters only when the peer is a node. */
+  readonly unevaluated: readonly (Unevaluated & { readonly direction: Direction; readonly nodes?: true })[];
+}
+
+export interface Rule {
+  readonly origin: RuleOrigin;
+  readonly deny: boolean;
+  /** null for anyone. */
+  readonly peers: readonly Peer[] | null;
+  /** null for any traffic. */
+  readonly ports: readonly PortMatch[] | null;
+}
+
+export type Peer =
+  | { readonly kind: 'anyone'; readonly at: Place }
+  | { readonly kind: 'endpoints'; readonly at: Place; readonly selector: EndpointSelector }
+  | {
+      readonly kind: 'prefix';
+      readonly at: Place;
+      readonly cidr: Prefix;
+      readonly except: readonly Prefix[];
+      /** Whether it may match pods, where the setting says so. */
+      readonly pods: boolean;
+    }
+  | { readonly kind: 'fqdn'; readonly at: Place; readonly fqdn: FqdnSelector };
+
+/** Ports of one protocol: a number, a range, or those of a name; and what the proxy lets of them. */
+export interface PortMatch {
+  /** The number or the name; the whole entry where it has neither. */
+  readonly at: Place;
+  /** An IP protocol number. */
+  readonly protocol: number;
+  readonly port: PortNumbers | string;
+  readonly l7: L7Rules | null;
+}
+
+/** `first` to `last`; the types of ICMP stand where ports do. */
+export interface PortNumbers {
   readonly first: number;
   readonly last: number;
+}
+
+export const EVERY_PORT: PortNumbers = { first: 0, last: 65535 };
+
+/** Ports of one protocol. */
+export interface PortRange extends PortNumbers {
+  readonly protocol: number;
 }
 
 /** A prefix over protocol and port as the policymap knows it: 24 bits, the protocol's eight first. */

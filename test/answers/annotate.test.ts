@@ -75,9 +75,9 @@ test('hints stand behind selectors, named ports and empty rules', () => {
     .inlays.map(({ position, text }) => `${position.line}:${position.column} ${text}`);
   assert.deepEqual(hints, [
     '8:15 → 1 pod',
+    '8:15 isolates ingress',
     '13:23 → 1 pod',
     '15:20 → 8080',
-    '8:15 isolates ingress',
     '21:18 → all 3 pods',
     '23:14 denies all',
     '25:9 → allows all'.replace('→ ', ''),

@@ -406,7 +406,7 @@ spec:
     [`${IGNORE} HS2001\n  # which an operator makes`, '', true],
     [`${IGNORE} HS2003`, '', false],
     [`${IGNORE} HS2001\n  type: ClusterIP\n`, '', false],
-    [`x: "a#hopscope-ignore: HS2001"`, '', false],
+    [`externalName: "a#hopscope-ignore: HS2001"`, '', false],
   ];
   for (const [before, after, silent] of table) {
     assert.deepEqual(
@@ -474,4 +474,51 @@ test('the example shop has its three mistakes, and echo none', () => {
     ],
   );
   assert.deepEqual(checked(folder('examples/echo')), []);
+});
+
+test('HS2005: a workload whose selector does not match its own template', () => {
+  const workload = (kind: string, selector: string, labels: string): string => `
+apiVersion: ${kind === 'Job' ? 'batch/v1' : 'apps/v1'}
+kind: ${kind}
+metadata: {name: w, namespace: shop}
+spec:
+  selector: {${selector}}
+  template: {metadata: {labels: {${labels}}}, spec: {containers: [{name: c}]}}
+`;
+  const table: [string, string[]][] = [
+    [workload('Deployment', 'matchLabels: {app: web}', 'app: web, tier: front'), []],
+    [workload('Deployment', 'matchLabels: {app: web}', 'app: wbe'), ['HS2005 web']],
+    [
+      workload('StatefulSet', 'matchLabels: {app: web, tier: front}', 'app: web'),
+      ['HS2005 {matchLabels: {app: web, tier: front}}'],
+    ],
+    [
+      workload('DaemonSet', 'matchExpressions: [{key: app, operator: Exists}]', ''),
+      ['HS2005 {matchExpressions: [{key: app, operator: Exists}]}'],
+    ],
+    [workload('Job', 'matchLabels: {app: web}', 'app: wbe'), []],
+  ];
+  for (const [document, expected] of table) assert.deepEqual(marks(document), expected, document);
+});
+
+test('fields of a Service that there are not, and values that Kubernetes refuses', () => {
+  const table: [string, string[]][] = [
+    [service('slector: {app: web}, prots: [{port: 80}]'), ['HS1010 slector', 'HS1010 prots']],
+    [service('selector: {app: web}, ports: [{port: 8080, targetport: 80}]'), ['HS1010 targetport']],
+    [
+      service('selector: {app: web}, sessionAffinityConfig: {clientIP: {timeoutSeconds: 5}}'),
+      ['HS1010 {clientIP: {timeoutSeconds: 5}}'],
+    ],
+    [
+      service(
+        'selector: {app: web}, sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 90000}}',
+      ),
+      ['HS1010 90000'],
+    ],
+    [service('selector: {app: web}, trafficDistribution: Nearest'), ['HS1010 Nearest']],
+    [service('selector: {app: web}', ', annotations: {service.cilium.io/lb-algorithm: best}'), ['HS1010 best']],
+    [service('selector: {app: web}', ', annotations: {service.cilium.io/node: a}'), ['HS1012 service.cilium.io/node']],
+    [service('selector: {app: web}, healthCheckNodePort: 30000, loadBalancerClass: a.b/c'), []],
+  ];
+  for (const [document, expected] of table) assert.deepEqual(marks(WEB, document), expected, document);
 });

@@ -79,6 +79,62 @@ test('each map counts what Cilium would put there', () => {
   }
 });
 
+/** The same over IPv6, and a pod of both families with a port of its node's. */
+const SIX = `
+apiVersion: v1
+kind: Node
+metadata: {name: n1}
+status: {addresses: [{type: InternalIP, address: 192.168.0.1}, {type: InternalIP, address: 'fd00::1'}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {nodeName: n1, containers: [{name: c, ports: [{containerPort: 8080, hostPort: 80}]}]}
+status: {podIPs: [{ip: 10.1.0.2}, {ip: 'fd01::2'}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: out}
+spec:
+  type: LoadBalancer
+  clusterIP: fd02::9
+  selector: {app: web}
+  sessionAffinity: ClientIP
+  loadBalancerSourceRanges: [203.0.113.0/24, '2001:db8::/32']
+  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
+status: {loadBalancer: {ingress: [{ip: '2001:db8::7'}]}}
+`;
+
+test('each family of Services has maps of its own; pods and nodes have as many entries as addresses', () => {
+  const table: readonly (readonly [map: MapName, entries: number])[] = [
+    // The hostPort: a master and a slot.
+    ['cilium_lb4_services_v2', 2],
+    // ClusterIP, node port on no address and on one, load balancer, hostPort; two addresses with other ports.
+    ['cilium_lb6_services_v2', 5 * 2 + 2],
+    ['cilium_lb4_backends_v3', 1],
+    ['cilium_lb6_backends_v3', 1],
+    ['cilium_lb4_reverse_nat', 1],
+    ['cilium_lb6_reverse_nat', 5],
+    ['cilium_lb4_source_range', 0],
+    ['cilium_lb6_source_range', 1],
+    ['cilium_lb4_maglev', 1],
+    ['cilium_lb6_maglev', 4],
+    ['cilium_lb_affinity_match', 4],
+    // Two worlds, two addresses of the pod, two of the node.
+    ['cilium_ipcache_v2', 6],
+    ['cilium_lxc', 4],
+  ];
+  for (const [map, entries] of table) {
+    assert.deepEqual(found(SIX, map, entries + 1 + Math.floor(entries / 9)), [], map);
+    const messages = found(SIX, map, entries - 1).filter((message) => message.includes(`needs ${entries} entries`));
+    assert.equal(messages.length, entries === 0 ? 0 : 1, map);
+  }
+  assert.match(
+    found(SIX, 'cilium_lb4_reverse_nat', 0).join(),
+    /HS5002 10 .*; hostPort 80 of default\/web puts 1 there/,
+  );
+});
+
 test('a policy that names more ports and peers than a policymap holds', () => {
   const peers = Array.from({ length: 520 }, (_, i) => `{ipBlock: {cidr: 10.${i >> 8}.${i & 255}.0/24}}`);
   const rule = (ports: number): string =>

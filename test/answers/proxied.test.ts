@@ -59,7 +59,7 @@ test('a packet passes both proxies to its receiver, and the answer is that of th
   const lab = proxied();
   const [outcome] = run(lab.state, [probeOf(lab)]);
   assert.deepEqual(
-    [outcome!.allowed, outcome!.receiver?.name, outcome!.frontend?.service.name, outcome!.sourceIdentity],
+    [outcome!.allowed, outcome!.receiver?.name, outcome!.frontend?.service?.name, outcome!.sourceIdentity],
     [true, 'db', 'db', lab.identity('web')],
   );
   assert.deepEqual(

@@ -42,10 +42,10 @@ const CASES: readonly (readonly [what: string, state: State, to: string, depends
     state(
       {},
       PODS,
-      'apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: c}\nspec: {endpointSelector: {}}\n',
+      'apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\nmetadata: {name: c}\nspec: {}\n',
     ),
     'default/b',
-    /CiliumNetworkPolicy c is not evaluated yet/,
+    /AdminNetworkPolicy c is not evaluated yet/,
   ],
   [
     'a policy with a type that Kubernetes has not',

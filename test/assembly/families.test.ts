@@ -1,7 +1,8 @@
 /** Both families, ICMP, fragments and errors, packet by packet, through a dual-stack cluster of two nodes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DropReason, Program } from '../../assembly/abi.js';
+import { BATCH_SIZE, DropReason, Program } from '../../assembly/abi.js';
+import type { PacketIn } from '../../dataplane/wasm.js';
 import { flowOf, Lab } from '../lab.js';
 import { checksumsHold, packet } from '../packet.js';
 
@@ -218,6 +219,33 @@ for (const [what, extensions, verdict] of CHAINS) {
     assert.equal(new Lab(CLUSTER).send('client', frame).verdict, verdict);
   });
 }
+
+test('IPv6: an error that takes the tunnel back stays in the room of the packet that it is about', () => {
+  const { cluster, desired, loader } = new Lab(CLUSTER).state;
+  const ids = new Map([...desired.endpointIds].map(([{ name }, id]) => [name, id]));
+  const node = cluster.nodes.find(({ name }) => name === 'n1')!.index;
+  const from = (source: string, destination: string, length: number): Uint8Array =>
+    packet()
+      .eth()
+      .ipv6(source, destination)
+      .udp(40000, 8053)
+      .payload(...new Array<number>(length).fill(7))
+      .bytes();
+  const long = from('fd00:2::7', '2001:db8::9', 1500);
+  const short = from('fd00:1::5', 'fd00:1::6', 4);
+  const outs = loader.current.process([
+    { frame: long, node, program: Program.FROM_NETDEV, endpoint: 0 },
+    ...new Array<PacketIn>(BATCH_SIZE - 1).fill({
+      frame: short,
+      node,
+      program: Program.FROM_CONTAINER,
+      endpoint: ids.get('client')!,
+    }),
+  ]);
+  const [told, ...others] = outs.map(({ verdict, answered, endpoint }) => [verdict, answered, endpoint]);
+  assert.deepEqual(told, [-DropReason.FRAG_NEEDED, Program.DELIVERED, ids.get('far')]);
+  for (const other of others) assert.deepEqual(other, [0, 0, ids.get('near')]);
+});
 
 test('IPv6: a pod asks only for its node on the link', () => {
   const lab = new Lab(CLUSTER);

@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { DropReason, Program, ReservedIdentity } from '../../assembly/abi.js';
+import { Datapath } from '../../dataplane/wasm.js';
+import { modules } from '../datapath.js';
 import { checksumsHold, packet } from '../packet.js';
 import { flowOf, Lab, pod, service, TWO_NODES } from '../lab.js';
 
@@ -309,3 +311,40 @@ test('loadBalancerSourceRanges: only clients from there', () => {
     [0, -DropReason.NOT_IN_SRC_RANGE, 0],
   );
 });
+
+test('a record that names a node or an entrance that is not there: INVALID', () => {
+  const { loader } = new Lab(CLUSTER).state;
+  const frame = packet().eth().ipv4('203.0.113.9', '10.2.0.7').tcp(40000, 8080).bytes();
+  const verdict = (node: number, program: number): number =>
+    loader.current.process([{ frame, node, program, endpoint: 99 }])[0]!.verdict;
+  assert.equal(verdict(1, Program.FROM_NETDEV), 0);
+  const beyond = loader.current.sizes.nodeConfig;
+  for (const node of [beyond, 0xffff])
+    for (const program of [Program.FROM_NETDEV, Program.FROM_HOST, Program.FROM_CONTAINER])
+      assert.equal(verdict(node, program), -DropReason.INVALID, `node ${node}, program ${program}`);
+  for (const program of [0, Program.LXC_POLICY, Program.TO_NETDEV, Program.WIRE, Program.DELIVERED, 0xffff])
+    assert.equal(verdict(1, program), -DropReason.INVALID, `program ${program}`);
+});
+
+for (const capacity of [1, 2, 3, 8]) {
+  test(`with room for ${capacity} in the table of source NAT, all that leaves goes in the node's name`, () => {
+    const { desired, loader } = new Lab(CLUSTER).state;
+    const datapath = Datapath.create(modules.fast, { ...loader.current.sizes, snat4: capacity });
+    for (const { map, key, value } of desired.entries) datapath.update(map, key, value);
+    const endpoint = [...desired.endpointIds].find(([{ name }]) => name === 'client')![1];
+    for (let i = 0; i < 64; i++) {
+      const to = packet().eth().ipv4('10.1.0.5', '203.0.113.9');
+      const back = packet().eth().ipv4('203.0.113.9', '192.168.0.1');
+      const sent = { frame: to.tcp(40000 + i, 443).bytes(), node: 1, program: Program.FROM_CONTAINER, endpoint };
+      const reply = { frame: back.tcp(443, 40000 + i).bytes(), node: 1, program: Program.FROM_NETDEV, endpoint: 0 };
+      // Both ways of the flow have been looked up when the next one needs room.
+      const [out, , got] = datapath.process([sent, sent, reply]);
+      assert.deepEqual(
+        [out!.verdict, out!.program, flowOf(out!.frame)],
+        [0, Program.WORLD, `192.168.0.1:${40000 + i} > 203.0.113.9:443`],
+      );
+      // A flow takes two entries.
+      if (capacity > 1) assert.equal(flowOf(got!.frame), `203.0.113.9:443 > 10.1.0.5:${40000 + i}`);
+    }
+  });
+}

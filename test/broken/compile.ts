@@ -1,7 +1,7 @@
 /** The datapath compiled from its sources, or from those with one fragment replaced; quickly, not well optimised. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { main as asc } from 'assemblyscript/asc';
+import { asc } from './asc.mjs';
 import type { Broken } from './table.js';
 
 /** The file of `assembly/` with the fragment replaced. Throws when the fragment does not stand there once. */

@@ -6,8 +6,8 @@ import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { maps } from '../../dataplane/answers/maps.js';
 import { query } from '../../dataplane/answers/query.js';
-import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
-import { Engine } from '../../dataplane/state.js';
+import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
+import { Engine, type State } from '../../dataplane/state.js';
 import { modules } from '../datapath.js';
 
 interface Case {
@@ -91,6 +91,82 @@ for (const [corpus, least] of Object.entries(EXPECTED)) {
   });
 }
 
+/** A question of cilium-connectivity: the side that refuses it, and why. */
+interface ConnectivityRow {
+  readonly from: string;
+  readonly to: string;
+  readonly protocol: string;
+  readonly port?: number;
+  readonly icmpType?: number;
+  readonly l7?: object;
+  readonly expect: 'allow' | 'deny';
+  readonly direction?: string;
+  readonly reason?: 'default-deny' | 'policy-deny' | 'l7-http-403';
+}
+
+const REASONS = { 'default-deny': 133, 'policy-deny': 181, 'l7-http-403': 133 } as const;
+
+/** What did not agree of one set, a line each; what waits for the datapath to carry its protocol, likewise. */
+function connectivity(set: Case): { asked: number; lines: string[]; waiting: string[] } {
+  const engine = new Engine(modules.trace, DEFAULT_SETTINGS);
+  for (const file of set.manifests) {
+    const text = readFileSync(join(folder!, 'manifests', file), 'utf8');
+    // The policies name no namespace: the tests they are from apply them to the pods' own.
+    const placed = text.replace(/^metadata:$/gm, 'metadata:\n  namespace: cilium-test');
+    engine.manifests.set(file, file.includes('/policies/') ? placed : text);
+  }
+  const rows = set.queries as unknown as readonly ConnectivityRow[];
+  const lines: string[] = [];
+  const waiting: string[] = [];
+  for (const row of rows) {
+    const { from, to, protocol, port = null, icmpType, l7 = null, expect, direction = null, reason } = row;
+    const question = {
+      from,
+      to,
+      protocol,
+      port,
+      sourcePort: null,
+      node: null,
+      http: l7,
+      ...(icmpType === undefined ? {} : { icmpType }),
+    };
+    const answered = query(engine.current, question);
+    const name = `${set.id}: ${from} → ${to} ${protocol} ${port ?? icmpType}${l7 ? ` ${JSON.stringify(l7)}` : ''}`;
+    if (
+      protocol === 'ICMP' &&
+      !('error' in answered) &&
+      answered.answer.depends[0]?.startsWith('ICMP: the dataplane')
+    ) {
+      waiting.push(name);
+      continue;
+    }
+    if ('error' in answered) {
+      lines.push(`${name}: ${answered.error}`);
+      continue;
+    }
+    const { answer } = answered;
+    const got = [answer.verdict, answer.direction, answer.reason?.code ?? null, answer.http?.status ?? null];
+    const status = l7 === null ? null : expect === 'allow' ? 200 : reason === 'l7-http-403' ? 403 : null;
+    const wanted = [expect === 'allow' ? 'ALLOWED' : 'DENIED', direction, reason ? REASONS[reason] : null, status];
+    if (JSON.stringify(got) !== JSON.stringify(wanted))
+      lines.push(`${name}: ${got.join(' ')}, not ${wanted.join(' ')}; ${answer.depends.join('; ')}`);
+  }
+  return { asked: rows.length, lines, waiting };
+}
+
+test('query agrees with cilium-connectivity, to the side and the reason', { skip }, () => {
+  const results = readCases('cilium-connectivity').map(connectivity);
+  const asked = results.reduce((sum, result) => sum + result.asked, 0);
+  const lines = results.flatMap((result) => result.lines);
+  const waiting = results.flatMap((result) => result.waiting);
+  console.log(
+    `cilium-connectivity: ${asked - lines.length - waiting.length} of ${asked} agree in ${results.length} sets`,
+  );
+  for (const name of waiting) console.log(`  waits for ICMP in the datapath: ${name}`);
+  assert.deepEqual(lines.slice(0, 20), []);
+  assert.ok(asked >= 233 && results.length >= 28, `only ${asked} rows in ${results.length} sets`);
+});
+
 interface LbCase {
   readonly id: string;
   readonly env: { readonly nodeAddresses?: readonly string[] };
@@ -146,4 +222,72 @@ test('maps agree with cilium-lb', { skip }, () => {
     );
   }
   console.log(`cilium-lb: ${sets.length} of ${sets.length} sets agree`);
+});
+
+interface Flow {
+  readonly name: string;
+  readonly from: string;
+  readonly to: string;
+  readonly protocol: string;
+  readonly port: number;
+  readonly expect: 'FORWARD' | 'REJECT' | 'DROP' | 'PASS';
+  readonly backends?: readonly string[];
+  readonly masquerade?: boolean;
+}
+
+interface ProxyCase {
+  readonly id: string;
+  readonly env: Partial<Pick<Settings, 'localDetector' | 'masqueradeAll' | 'serviceCIDR' | 'nodePortAddresses'>>;
+  readonly manifests: readonly string[];
+  readonly queries: readonly Flow[];
+}
+
+/** The node of kube-proxy's tests, the ranges they write about, and the engine that their expectations are of. */
+const TEST_NODE: Settings = {
+  ...DEFAULT_SETTINGS,
+  engine: 'kube-proxy-nftables',
+  podCIDR: '10.0.0.0/8',
+  serviceCIDR: '172.30.0.0/16',
+  nodes: [{ name: 'test-node', address: '192.168.0.2', addresses: ['192.168.1.2'] }],
+};
+
+/** Source ports asked with: enough that each of a few backends is picked. */
+const SOURCE_PORTS = Array.from({ length: 64 }, (_, i) => 40000 + 7 * i);
+
+/** What became of a flow, in the words of its row. */
+function flowOf(state: State, { from, to, protocol, port }: Flow): Pick<Flow, 'expect' | 'backends' | 'masquerade'> {
+  const answers = SOURCE_PORTS.map((sourcePort) => {
+    const answered = query(state, { from, to, protocol, port, sourcePort, node: null, http: null });
+    if ('error' in answered) throw new Error(answered.error);
+    return answered.answer;
+  });
+  const hints = answers.flatMap((answer) => answer.hints).join();
+  if (answers.every(({ verdict }) => verdict === 'DENIED'))
+    return { expect: hints.includes('drops it') ? 'DROP' : hints.includes('rejects it') ? 'REJECT' : 'FORWARD' };
+  assert.deepEqual([...new Set(answers.map(({ verdict }) => verdict))], ['ALLOWED']);
+  const masquerade = answers.every(({ snat }) => snat !== null);
+  if (answers.every(({ service, backend }) => service === null && backend === null)) return { expect: 'PASS' };
+  const backends = new Set(answers.map(({ backend }) => `${backend?.ip}:${backend?.port}`));
+  return { expect: 'FORWARD', backends: [...backends].sort(), masquerade };
+}
+
+test('query agrees with kube-proxy', { skip }, () => {
+  const sets = readCases('kube-proxy') as unknown as ProxyCase[];
+  const lines: string[] = [];
+  let asked = 0;
+  for (const { id, env, manifests, queries } of sets) {
+    const engine = new Engine(modules.trace, { ...TEST_NODE, ...env });
+    for (const file of manifests) engine.manifests.set(file, readFileSync(join(folder!, 'manifests', file)));
+    for (const flow of queries) {
+      asked++;
+      const got = flowOf(engine.current, flow);
+      const { expect, backends, masquerade } = flow;
+      const wanted = expect === 'FORWARD' ? { expect, backends: [...backends!].sort(), masquerade } : { expect };
+      if (JSON.stringify(got) !== JSON.stringify(wanted))
+        lines.push(`${id}: ${flow.name}: ${JSON.stringify(got)}, not ${JSON.stringify(wanted)}`);
+    }
+  }
+  console.log(`kube-proxy: ${asked - lines.length} of ${asked} agree`);
+  assert.deepEqual(lines, []);
+  assert.ok(asked >= 42, `only ${asked} rows`);
 });

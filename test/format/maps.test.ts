@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { maps, type MapDump } from '../../dataplane/answers/maps.js';
 import { mapsText } from '../../dataplane/format/maps-text.js';
 import { frameOf } from '../../dataplane/packet.js';
-import { PROTOCOL_NUMBERS } from '../../dataplane/policy/compile.js';
+import { PROTOCOL_NUMBERS } from '../../dataplane/policy/networkpolicy.js';
 import { address, Lab, pod, service, TWO_NODES } from '../lab.js';
 
 const CLUSTER =
@@ -136,8 +136,9 @@ test('after a packet: `cilium bpf ct list global`, `nat list`, `metrics list`', 
   send('203.0.113.9', 443);
   send('10.2.0.2', 9);
   const state = 'expires=60 Packets=1 Bytes=54 RxFlagsSeen=0x00 TxFlagsSeen=0x02 Flags=0x0000 [ ]';
+  const received = 'expires=60 Packets=1 Bytes=54 RxFlagsSeen=0x02 TxFlagsSeen=0x00 Flags=0x0000 [ ]';
   assert.deepEqual(listed(lab, 'cilium_ct4_global').slice(2).sort(), [
-    `TCP IN 10.1.0.2:40000 -> 10.2.0.2:8080     ${state} RevNAT=0 SourceSecurityID=web BackendID=0`,
+    `TCP IN 10.1.0.2:40000 -> 10.2.0.2:8080     ${received} RevNAT=0 SourceSecurityID=web BackendID=0`,
     `TCP OUT 10.1.0.2:40000 -> 10.2.0.2:8080    ${state} RevNAT=4 SourceSecurityID=web BackendID=2`,
     `TCP OUT 10.1.0.2:40000 -> 10.2.0.2:9       ${state} RevNAT=0 SourceSecurityID=web BackendID=0`,
     `TCP OUT 10.1.0.2:40000 -> 203.0.113.9:443  ${state} RevNAT=0 SourceSecurityID=web BackendID=0`,

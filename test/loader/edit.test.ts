@@ -136,3 +136,24 @@ test('a full map makes a larger dataplane, and no packet sees a half', () => {
   });
   assert.equal('answer' in answered && answered.answer.verdict, 'ALLOWED');
 });
+
+test('a pod that ends leaves the slots, and stays a backend, terminating, for what is established with it', () => {
+  const one = engine();
+  const backends = (): unknown[] => {
+    const dumped = maps(one.current, null, null);
+    assert.ok(!('error' in dumped));
+    const masters = dumped.maps['cilium_lb4_services_v2']!.filter(({ value }) => value['algorithm'] !== undefined);
+    return [
+      ...masters.map(({ value }) => value['count']),
+      ...dumped.maps['cilium_lb4_backends_v3']!.map(
+        ({ value }) => `${String(value['address'])} ${String(value['state'])}`,
+      ).sort(),
+    ];
+  };
+  const more = pod('a2', '10.1.0.9', 'n2').replace('labels: {app: a2}', 'labels: {app: a}');
+  one.manifests.set('pods.yaml', pod('a', '10.1.0.1', 'n1') + service('a', '10.96.0.1', 80, 8080));
+  one.manifests.set('more.yaml', more);
+  assert.deepEqual(backends(), [2, '10.1.0.1 active', '10.1.0.9 active']);
+  one.manifests.set('more.yaml', more.replace('metadata: {', 'metadata: {deletionTimestamp: "2026-01-01T00:00:00Z", '));
+  assert.deepEqual(backends(), [1, '10.1.0.1 active', '10.1.0.9 terminating']);
+});

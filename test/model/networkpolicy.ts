@@ -40,7 +40,7 @@ export interface Pod {
   apiVersion: 'v1';
   kind: 'Pod';
   metadata: ObjectMeta;
-  spec: { nodeName?: string; containers: Container[] };
+  spec: { nodeName?: string; serviceAccountName?: string; containers: Container[] };
   status?: Optional<{ phase?: string; podIP?: Optional<string> }>;
 }
 
@@ -135,13 +135,13 @@ export interface Expectation {
 }
 
 /** An end once it is known whether a pod stands behind it. */
-interface Party {
+export interface Party {
   pod: Pod | null;
   address: string | null;
 }
 
 /** A packet with both its ends known. */
-interface Packet {
+export interface Packet {
   source: Party;
   destination: Party;
   protocol: Protocol;
@@ -155,7 +155,7 @@ interface Rule {
 }
 
 /** What one side of the connection says: it refuses if something isolates it and nothing allows. */
-interface Judgement {
+export interface Judgement {
   isolatedBy: string[];
   allowedBy: string[];
 }
@@ -194,7 +194,7 @@ function refuses(judgement: Judgement): boolean {
 }
 
 /** "Network policies do not conflict; they are additive": every policy that isolates the pod is asked, each rule of it. */
-function judge(cluster: Cluster, direction: PolicyType, packet: Packet, options: Options): Judgement {
+export function judge(cluster: Cluster, direction: PolicyType, packet: Packet, options: Options): Judgement {
   const subject = direction === 'Egress' ? packet.source : packet.destination;
   const other = direction === 'Egress' ? packet.destination : packet.source;
   const pod = subject.pod;
@@ -301,7 +301,7 @@ function portMatches(wanted: NetworkPolicyPort, packet: Packet): boolean {
 }
 
 /** The numbers a pod gives a port name, for one protocol; something that is not a pod names no ports. */
-function portsNamed(name: string, protocol: Protocol, pod: Pod | null): number[] {
+export function portsNamed(name: string, protocol: Protocol, pod: Pod | null): number[] {
   return (pod?.spec.containers ?? [])
     .flatMap((container) => container.ports ?? [])
     .filter((port) => port.name === name && (port.protocol ?? 'TCP') === protocol)
@@ -317,7 +317,7 @@ function selects(selector: LabelSelector, labels: Labels): boolean {
 }
 
 /** "NotIn" and "DoesNotExist" hold for an absent key (Concepts, Labels and Selectors, set-based requirement). */
-function requirementHolds(requirement: LabelSelectorRequirement, labels: Labels): boolean {
+export function requirementHolds(requirement: LabelSelectorRequirement, labels: Labels): boolean {
   const value = labels[requirement.key];
   const values = requirement.values ?? [];
   switch (requirement.operator) {
@@ -335,13 +335,13 @@ function requirementHolds(requirement: LabelSelectorRequirement, labels: Labels)
 }
 
 /** "The Kubernetes control plane sets an immutable label kubernetes.io/metadata.name on all namespaces", known or not. */
-function labelsOfNamespace(cluster: Cluster, name: string): Labels {
+export function labelsOfNamespace(cluster: Cluster, name: string): Labels {
   const object = cluster.namespaces.find((namespace) => namespace.metadata.name === name);
   return { ...object?.metadata.labels, 'kubernetes.io/metadata.name': name };
 }
 
 /** IPBlock: the cidr, less "CIDRs that should not be included within this rule". */
-function blockContains(block: IPBlock, address: string): boolean {
+export function blockContains(block: IPBlock, address: string): boolean {
   return cidrContains(block.cidr, address) && !(block.except ?? []).some((hole) => cidrContains(hole, address));
 }
 

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { formatPrefix } from '../../dataplane/addresses.js';
 import { buildCluster } from '../../dataplane/cluster/build.js';
 import { Manifests } from '../../dataplane/manifests/manifests.js';
-import { PolicyCompiler } from '../../dataplane/policy/compile.js';
+import { policiesOf, PolicyCompiler } from '../../dataplane/policy/compile.js';
 import { buildIdentities } from '../../dataplane/policy/identities.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
 
@@ -17,8 +17,9 @@ function selected(blocks: string, podCIDR: string): string[] {
   );
   const settings = { ...DEFAULT_SETTINGS, podCIDR };
   const cluster = buildCluster(manifests.objects, settings);
-  const identities = buildIdentities(cluster, settings);
-  const entries = new PolicyCompiler().compile(cluster, identities, settings).policies[0]!.entries;
+  const policies = policiesOf(cluster);
+  const identities = buildIdentities(cluster, policies, settings);
+  const entries = new PolicyCompiler().compile(policies, identities, settings, []).policies[0]!.entries;
   const name = (number: number): string => {
     const held = identities.prefixes.find((identity) => identity.number === number);
     return held ? formatPrefix(held.prefix) : `${number}`;

@@ -17,6 +17,14 @@ spec: {podSelector: {matchLabels: {app: near}}, ingress: [{ports: [{port: 8080}]
 ---
 `;
 const CLUSTER = `${TWO_NODES}${pod('client', '10.1.0.5', 'n1')}${pod('near', '10.1.0.6', 'n1')}${pod('far', '10.2.0.7', 'n2')}${service('far', '10.96.0.30', 80, 8080)}${POLICY}`;
+const DENY = `---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: near}
+spec:
+  endpointSelector: {matchLabels: {app: near}}
+  ingressDeny: [{fromEndpoints: [{matchLabels: {app: client}}]}]
+`;
 const LIMITED = CLUSTER.replace(
   'spec: {clusterIP: 10.96.0.30,',
   'spec: {type: LoadBalancer, loadBalancerIP: 198.51.100.1, loadBalancerSourceRanges: [192.0.2.0/24], clusterIP: 10.96.0.30,',
@@ -248,6 +256,16 @@ export const CASES: ReadonlyMap<number, Case> = new Map<number, Case>([
       },
     },
   ],
+  [148, never('no tunnel with options (Geneve) is spoken')],
+  [149, never('no tunnel with options (Geneve) is spoken')],
+  [169, never('a packet that no route leads on leaves by the node’s device')],
+  [180, never('the proxies are asked about TCP and UDP alone')],
+  [
+    DropReason.POLICY_DENY,
+    sent('a CiliumNetworkPolicy denies the peer', () => from('10.1.0.6').tcp(1, 8080).bytes(), CLUSTER + DENY),
+  ],
+  [189, never('no entry of the policymap asks for authentication')],
+  [193, never('no mode that encapsulates for DSR is set')],
   [176, never('no manifest has a host answer router messages, and a pod asks for its node alone')],
   [178, never('a redirected packet ends at the proxy: the socket that takes it is the kernel’s')],
   [179, never('a redirected packet ends at the proxy: the socket that takes it is the kernel’s')],

@@ -1,11 +1,12 @@
 /** HS3005: pods that may talk to somebody, and cannot ask the cluster DNS for anybody's address. */
-import { DropReason } from '../../../assembly/abi.js';
-import { covers, parsePrefix } from '../../addresses.js';
+import { DropReason, IpProto } from '../../../assembly/abi.js';
+import { covers } from '../../addresses.js';
 import type { ClusterPod } from '../../cluster/cluster.js';
 import { compare } from '../../hash.js';
-import type { NetworkPolicy, NetworkPolicyPort } from '../../manifests/objects.js';
 import type { Place } from '../../manifests/place.js';
 import type { CompiledPolicy } from '../../policy/compile.js';
+import type { Peer, Policy, PortMatch, Rule } from '../../policy/rules.js';
+import { CLUSTER_NAME, DERIVED, selects, type Labelled } from '../../policy/selectors.js';
 import { problem, type Problem } from '../../problems.js';
 import { prefixesIn } from '../../settings.js';
 import type { State } from '../../state.js';
@@ -13,31 +14,31 @@ import { list, named } from '../../words.js';
 import { askAt, clusterDns, DNS, DNS_PORT, type ClusterDns } from '../dns.js';
 import { run } from '../probe.js';
 import { unreadPolicies } from '../missing.js';
+import { podsAmong, podsMatching } from '../policy-pods.js';
 import { SOURCE_PORT } from '../query.js';
-import { meansDns, NAME_LABEL, rulesOf, selectedBy, shapesOfPeer, type Rule } from './peers.js';
-import type { Shapes } from './shapes.js';
+import { NAME_LABEL } from './peers.js';
 
 /** Listeners tried, at most: replicas of one Deployment answer alike. */
 const MOST_LISTENERS = 8;
 
 /** Pods with one policy that isolates them in egress and lets them reach somebody. */
 interface Group {
-  readonly isolating: readonly NetworkPolicy[];
+  readonly isolating: readonly Policy[];
   readonly pods: readonly ClusterPod[];
 }
 
-export function checkDns(state: State, shapes: Shapes): Problem[] {
+export function checkDns(state: State): Problem[] {
   const dns = clusterDns(state);
   const groups = groupsOf(state, dns);
   const cut = dns
     ? refusedBy(state, dns, groups)
-    : groups.filter(({ isolating }) => !egressRules(isolating).some((rule) => allowsUnseenDns(state, rule, shapes)));
+    : groups.filter(({ isolating }) => !egressRules(isolating).some((rule) => allowsUnseenDns(state, rule)));
 
-  const reports = new Map<NetworkPolicy, { pods: ClusterPod[]; others: Set<NetworkPolicy> }>();
+  const reports = new Map<Policy, { pods: ClusterPod[]; others: Set<Policy> }>();
   for (const { isolating, pods } of cut) {
     // Of the policies that allow something, a rule in the one for the most pods mends most.
-    const allowing = isolating.filter((policy) => policy.egress?.rules.length);
-    const sizes = new Map(allowing.map((policy) => [policy, selectedBy(policy, shapes).length]));
+    const allowing = isolating.filter((policy) => egressRules([policy]).length > 0);
+    const sizes = new Map(allowing.map((policy) => [policy, podsMatching(state, policy.subject).length]));
     const most = allowing.reduce((best, policy) => (sizes.get(policy)! > sizes.get(best)! ? policy : best));
     const report = reports.get(most) ?? { pods: [], others: new Set() };
     reports.set(most, report);
@@ -76,8 +77,8 @@ function groupsOf(state: State, dns: ClusterDns | null): Group[] {
   });
 }
 
-const egressRules = (policies: readonly NetworkPolicy[]): Rule[] =>
-  policies.flatMap(rulesOf).filter(({ direction }) => direction === 'egress');
+const egressRules = (policies: readonly Policy[]): Rule[] =>
+  policies.flatMap(({ rules }) => rules).filter(({ origin, deny }) => origin.direction === 'egress' && !deny);
 
 /** The groups of which no packet for the DNS leaves the pod. One policy decides for all its pods alike, so one is asked. */
 function refusedBy(state: State, { listeners }: ClusterDns, groups: readonly Group[]): Group[] {
@@ -90,53 +91,74 @@ function refusedBy(state: State, { listeners }: ClusterDns, groups: readonly Gro
   });
 }
 
-function isDnsPort({ protocol, port, endPort }: NetworkPolicyPort): boolean {
-  if (protocol !== 'UDP') return false;
-  if (port === null) return true;
-  if (typeof port.value === 'string') return port.value.includes('dns');
-  return port.value <= DNS_PORT && DNS_PORT <= (endPort?.value ?? port.value);
+function isDnsPort({ protocol, port }: PortMatch): boolean {
+  if (protocol !== IpProto.UDP) return false;
+  if (typeof port === 'string') return port.includes('dns');
+  return port.first <= DNS_PORT && DNS_PORT <= port.last;
 }
 
-/** A rule for UDP 53 to addresses that are neither pods' nor Services': the pods have another DNS, and are let to it. */
-function namesOwnResolver(state: State, { rule }: Rule): boolean {
-  if (!rule.ports?.some(isDnsPort)) return false;
+/**
+ * A rule for UDP 53 to addresses that are neither pods' nor Services', or to what Cilium has words for (a DNS on the nodes, one
+ * in the world): the pods have another DNS, and are let to it.
+ */
+function namesOwnResolver(state: State, { peers, ports }: Rule): boolean {
+  if (!ports?.some(isDnsPort)) return false;
   const { podCIDR, serviceCIDR } = state.settings;
   const cluster = [...prefixesIn(podCIDR), ...prefixesIn(serviceCIDR)];
-  return (rule.peers ?? []).some(({ ipBlock }) => {
-    if (!ipBlock) return false;
-    const block = parsePrefix(ipBlock.cidr.value);
-    return block === null || !cluster.some((range) => covers(block, range) || covers(range, block));
+  return (peers ?? []).some((peer) => {
+    if (peer.kind === 'endpoints') return peer.selector.requirements.some(({ source }) => source === 'reserved');
+    return peer.kind === 'prefix' && !cluster.some((range) => covers(peer.cidr, range) || covers(range, peer.cidr));
   });
 }
 
 /** Whether a rule lets packets to a DNS that the manifests do not hold: also to peers that they do not hold, where it names the port. */
-function allowsUnseenDns(state: State, { policy, rule }: Rule, shapes: Shapes): boolean {
-  const namesPort = Boolean(rule.ports?.length);
-  if (namesPort && !rule.ports!.some(isDnsPort)) return false;
-  if (!rule.peers?.length) return true;
-  return rule.peers.some((peer) => {
-    if (peer.ipBlock) return state.settings.ipBlockMatchesPods && coversPods(state, peer.ipBlock.cidr.value);
-    return meansDns(state, policy, peer) || (namesPort && shapesOfPeer(state, policy, peer, shapes).length === 0);
+function allowsUnseenDns(state: State, { peers, ports }: Rule): boolean {
+  if (ports && !ports.some(isDnsPort)) return false;
+  if (peers === null) return true;
+  return peers.some((peer) => {
+    if (peer.kind === 'prefix') return peer.pods && state.settings.ipBlockMatchesPods && coversPods(state, peer);
+    if (peer.kind === 'endpoints')
+      return selects(peer.selector, unseenDns(state)) || (ports !== null && podsAmong(state, peer).length === 0);
+    return peer.kind === 'anyone';
   });
 }
 
-function coversPods(state: State, cidr: string): boolean {
-  const block = parsePrefix(cidr);
-  return block !== null && prefixesIn(state.settings.podCIDR).some((range) => covers(block, range));
+/** The pods of the cluster DNS as they would be, did the manifests hold them. */
+function unseenDns(state: State): Labelled {
+  const { namespace, label } = DNS;
+  const known = state.cluster.namespaces.get(namespace);
+  // Before Kubernetes labelled namespaces itself, `name` was what people labelled them with.
+  const labels = known?.declared ? known.labels : new Map([...(known?.labels ?? []), ['name', namespace]]);
+  return {
+    source: 'k8s',
+    labels: new Map([
+      label,
+      [DERIVED.namespace, namespace],
+      [DERIVED.cluster, CLUSTER_NAME],
+      [DERIVED.namespaceLabels + NAME_LABEL, namespace],
+      ...[...labels].map(([key, value]): [string, string] => [DERIVED.namespaceLabels + key, value]),
+    ]),
+  };
 }
+
+const coversPods = (state: State, { cidr }: Peer & { kind: 'prefix' }): boolean =>
+  prefixesIn(state.settings.podCIDR).some((range) => covers(cidr, range));
 
 function describe(
   state: State,
-  policy: NetworkPolicy,
+  policy: Policy,
   pods: readonly ClusterPod[],
-  others: readonly NetworkPolicy[],
+  others: readonly Policy[],
   dns: ClusterDns | null,
 ): Problem {
   const workloads = [...new Set(pods.map(({ workload }) => workload.ref))].sort(compare).map(named);
   const why = dns ? `UDP 53 of ${named(dns.name)} is refused` : 'no egress rule allows UDP 53 to it';
   const message = `${list(workloads, 'and', 3)} cannot ask the cluster DNS: ${why}, so no name can be looked up.${blockHint(state, policy)}`;
   const related = others
-    .map(({ metadata }) => ({ at: metadata.name.at, message: `Policy ${named(metadata.name.value)} isolates too.` }))
+    .map(({ source: { metadata } }) => ({
+      at: metadata.name.at,
+      message: `Policy ${named(metadata.name.value)} isolates too.`,
+    }))
     .sort((a, b) => compare(a.message, b.message))
     .slice(0, 8);
   if (dns) related.push({ at: dns.at, message: 'The cluster DNS.' });
@@ -147,10 +169,10 @@ function describe(
 }
 
 /** Who allows every address may think to have allowed pods. */
-function blockHint(state: State, { egress }: NetworkPolicy): string {
-  if (state.settings.ipBlockMatchesPods) return '';
-  const peers = (egress?.rules ?? []).flatMap((rule) => rule.peers ?? []);
-  const wide = peers.some(({ ipBlock }) => ipBlock && coversPods(state, ipBlock.cidr.value));
+function blockHint(state: State, policy: Policy): string {
+  if (state.settings.ipBlockMatchesPods || policy.source.kind !== 'NetworkPolicy') return '';
+  const peers = egressRules([policy]).flatMap((rule) => rule.peers ?? []);
+  const wide = peers.some((peer) => peer.kind === 'prefix' && coversPods(state, peer));
   return wide ? ' An `ipBlock` is for addresses outside the cluster; it does not match pods.' : '';
 }
 
@@ -158,9 +180,13 @@ function blockHint(state: State, { egress }: NetworkPolicy): string {
 const KEY_DISTANCE = 2000;
 
 /** The key `egress` of the policy; between it and its list are a colon, white space and comments. */
-function egressOf({ egress, metadata }: NetworkPolicy): Place {
-  if (!egress) return metadata.name.at;
-  const { source, start } = egress.at;
+function egressOf({ source: policy }: Policy): Place {
+  const list =
+    policy.kind === 'NetworkPolicy'
+      ? policy.egress
+      : policy.specs.flatMap(({ sections }) => sections).find(({ name }) => name === 'egress');
+  if (!list) return policy.metadata.name.at;
+  const { source, start } = list.at;
   const from = Math.max(0, start - KEY_DISTANCE);
   const key = /egress(?=["']?\s*:\s*(?:#[^\n\r]*[\n\r]\s*)*$)/.exec(source.text.slice(from, start));
   if (!key) return { source, start, end: start + 1 };

@@ -16,6 +16,10 @@ export interface Rule {
   readonly rule: NetworkPolicyRule;
 }
 
+/** The NetworkPolicies; those of Cilium are checked by themselves. */
+export const networkPolicies = (state: State): NetworkPolicy[] =>
+  state.cluster.policies.filter((policy) => policy.kind === 'NetworkPolicy');
+
 export function rulesOf(policy: NetworkPolicy): Rule[] {
   const directions = policy.policyTypes.map((type) => (type === 'Ingress' ? 'ingress' : 'egress'));
   return directions.flatMap((direction) =>

@@ -12,6 +12,7 @@ import {
   NAME_LABEL,
   namesOutsider,
   namespacesOf,
+  networkPolicies,
   rulesOf,
   selectedBy,
   shapesOfPeer,
@@ -20,7 +21,7 @@ import { selectorText, slipHint, tellingPlace, workloadsOf, type Shape, type Sha
 import { mayHideNamespaces } from './unread.js';
 
 export function checkPolicies(state: State, shapes: Shapes): Problem[] {
-  return state.cluster.policies.flatMap((policy) => [
+  return networkPolicies(state).flatMap((policy) => [
     ...checkSelected(policy, shapes),
     ...rulesOf(policy).flatMap(({ rule }) =>
       (rule.peers ?? []).flatMap((peer) => checkPeer(state, policy, peer, shapes)),

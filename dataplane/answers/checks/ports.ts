@@ -5,7 +5,7 @@ import { nearest } from '../../nearest.js';
 import { problem, type Problem } from '../../problems.js';
 import type { State } from '../../state.js';
 import { list, named } from '../../words.js';
-import { rulesOf, selectedBy, shapesOfPeer, type Rule } from './peers.js';
+import { networkPolicies, rulesOf, selectedBy, shapesOfPeer, type Rule } from './peers.js';
 import { otherProtocol, shapesBehind, targetsOf } from './services.js';
 import { portPlaces, portsOf, workloadsOf, type Shape, type Shapes } from './shapes.js';
 
@@ -18,7 +18,7 @@ interface Listed {
 
 export function checkPorts(state: State, shapes: Shapes): Problem[] {
   const listed = listedPorts(state, shapes);
-  return state.cluster.policies.flatMap((policy) =>
+  return networkPolicies(state).flatMap((policy) =>
     rulesOf(policy).flatMap((rule) => {
       const ports = rule.rule.ports ?? [];
       const destinations = ports.length > 0 ? destinationsOf(state, rule, shapes) : null;

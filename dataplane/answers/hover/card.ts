@@ -72,7 +72,7 @@ export const revealing = (decider: Decider): Location => ({
 export const deciderSpans = (decider: Decider): Span[] => [
   text(`${decider.effect === 'isolates' ? 'isolated by' : decider.effect === 'denies' ? 'denied by' : 'allowed by'} `),
   {
-    text: `${decider.namespace}/${decider.name}${decider.rule ? ` ${decider.rule}` : ''}`,
+    text: `${decider.namespace && `${decider.namespace}/`}${decider.name}${decider.rule ? ` ${decider.rule}` : ''}`,
     style: 'code',
     action: { kind: 'reveal', location: revealing(decider) },
   },

@@ -1,10 +1,13 @@
 /** Hovering a policy, or one of its rules: whom it lets through today, proved by a packet. */
 import type { ClusterPod, ClusterWorkload } from '../../cluster/cluster.js';
-import type { NetworkPolicy, NetworkPolicyRule } from '../../manifests/objects.js';
+import type { CiliumPolicy } from '../../manifests/cilium.js';
+import type { NetworkPolicy } from '../../manifests/objects.js';
 import type { Place } from '../../manifests/place.js';
-import { selects } from '../../policy/compile.js';
+import { PROTOCOL_NAMES } from '../../packet.js';
+import { DIRECTIONS, type Policy, type Rule } from '../../policy/rules.js';
 import type { State } from '../../state.js';
-import { peerPods, plural, reachedBy } from '../annotate.js';
+import { plural, reachedBy } from '../annotate.js';
+import { outsidersOf, podsAmong, podsMatching, podsOf, policiesIn, portAt, portText } from '../policy-pods.js';
 import {
   clientOf,
   code,
@@ -21,29 +24,40 @@ import {
   type Line,
 } from './card.js';
 
-export function policyCard(state: State, policy: NetworkPolicy, offset: number): Card | null {
-  for (const direction of ['ingress', 'egress'] as const) {
-    const rules = policy[direction]?.rules ?? [];
-    const index = rules.findIndex(({ at }) => within(at, offset));
-    if (index >= 0) return ruleCard(state, policy, direction, rules[index]!, index);
+export function policyCard(state: State, source: NetworkPolicy | CiliumPolicy, offset: number): Card | null {
+  const policies = policiesIn(state, source);
+  for (const policy of policies) {
+    const rule = policy.rules.find(({ origin }) => within(origin.at, offset));
+    if (rule) return ruleCard(state, policy, rule);
   }
-  const head =
-    headAt(policy, offset) ??
-    (within(policy.podSelector.at, offset) ? policy.podSelector.at : null) ??
-    (policy.policyTypesAt && within(policy.policyTypesAt, offset) ? policy.policyTypesAt : null);
-  if (!head) return null;
-  const pods = state.cluster.pods.filter((pod) => !pod.hostNetwork && selects(policy, pod));
+  const places = policies.flatMap(({ subject }) => subject.written?.at ?? []);
+  if (source.kind === 'NetworkPolicy' && source.policyTypesAt) places.push(source.policyTypesAt);
+  const head = headAt(source, offset) ?? places.find((place) => within(place, offset));
+  return head ? headCard(state, source, policies, head) : null;
+}
+
+function headCard(
+  state: State,
+  { metadata }: NetworkPolicy | CiliumPolicy,
+  policies: readonly Policy[],
+  head: Place,
+): Card {
+  const pods = podsOf(state, policies);
   const workloads = [...new Set(pods.map((pod) => pod.workload))];
+  const name = `${metadata.namespace && `${metadata.namespace}/`}${metadata.name.value}`;
   const first = workloads[0];
-  if (!first) return { at: head, lines: [[strong(policy.metadata.name.value), text(': applies to no pod')]] };
-  const client = clientOf(state, new Set(workloads), null, policy.metadata.namespace);
+  if (!first) return { at: head, lines: [[strong(metadata.name.value), text(': applies to no pod')]] };
+  const client = clientOf(state, new Set(workloads), null, metadata.namespace);
   const port = first.pods[0]!.spec.containers.flatMap((container) => container.ports)[0] ?? null;
   const request = client &&
     port && { from: client.ref, to: first.ref, protocol: port.protocol, port: port.containerPort.value };
+  const isolated = DIRECTIONS.filter((direction) => policies.some(({ isolates }) => isolates.includes(direction)));
   const lines: Line[] = request ? traceLines(state, request, MAX_LINES - 5) : [];
   lines.push([
-    strong(`${policy.metadata.namespace}/${policy.metadata.name.value}`),
-    text(`: isolates ${policy.policyTypes.join(' and ').toLowerCase()} of ${plural(pods.length, 'pod')}`),
+    strong(name),
+    text(
+      `: ${isolated.length > 0 ? `isolates ${isolated.join(' and ')}` : 'isolates nothing'} of ${plural(pods.length, 'pod')}`,
+    ),
   ]);
   lines.push(
     refsLine(
@@ -51,8 +65,7 @@ export function policyCard(state: State, policy: NetworkPolicy, offset: number):
       workloads.map(({ ref }) => ref),
     ),
   );
-  if (policy.policyTypes.includes('Ingress'))
-    lines.push(refsLine(`${first.ref} is reached by`, reachedBy(state, first.ref)));
+  if (isolated.includes('ingress')) lines.push(refsLine(`${first.ref} is reached by`, reachedBy(state, first.ref)));
   const links = linksOf(
     { to: first.ref, protocol: port?.protocol ?? 'TCP', port: port?.containerPort.value ?? null },
     request,
@@ -60,64 +73,34 @@ export function policyCard(state: State, policy: NetworkPolicy, offset: number):
   return { at: head, lines: withLinks(lines, links) };
 }
 
-/** Whom a rule lets through today, proved by a packet of one of them. */
-function ruleCard(
-  state: State,
-  policy: NetworkPolicy,
-  direction: 'ingress' | 'egress',
-  rule: NetworkPolicyRule,
-  index: number,
-): Card {
-  const own = state.cluster.pods.filter((pod) => !pod.hostNetwork && selects(policy, pod));
-  const peers = rule.peers?.length
-    ? [...new Set(rule.peers.flatMap((peer) => peerPods(state, policy, peer)))]
+/** Whom a rule lets through today, or refuses, proved by a packet of one of them. */
+function ruleCard(state: State, { subject }: Policy, { origin, deny, peers: named, ports }: Rule): Card {
+  const ingress = origin.direction === 'ingress';
+  const own = podsMatching(state, subject);
+  const peers = named
+    ? [...new Set(named.flatMap((peer) => podsAmong(state, peer)))]
     : state.cluster.pods.filter((pod) => !pod.hostNetwork);
-  const blocks = (rule.peers ?? []).flatMap(({ ipBlock }) =>
-    ipBlock
-      ? [
-          ipBlock.cidr.value +
-            (ipBlock.except.length > 0 ? ` except ${ipBlock.except.map(({ value }) => value).join(', ')}` : ''),
-        ]
-      : [],
-  );
+  const outsiders = [...new Set((named ?? []).flatMap(outsidersOf))];
   const workloads = (pods: readonly ClusterPod[]): ClusterWorkload[] => [...new Set(pods.map((pod) => pod.workload))];
   const [self, peer] = [
     workloads(own)[0],
     workloads(peers).find((candidate) => !own.some((pod) => pod.workload === candidate)),
   ];
-  const port = rule.ports?.[0] ?? null;
-  const target = direction === 'ingress' ? self : peer;
-  const number =
-    typeof port?.port?.value === 'number'
-      ? port.port.value
-      : (target?.pods[0]?.spec.containers
-          .flatMap((container) => container.ports)
-          .find((candidate) => typeof port?.port?.value !== 'string' || candidate.name?.value === port.port.value)
-          ?.containerPort.value ?? null);
+  const port = ports?.[0] ?? null;
+  const receiver = (ingress ? self : peer)?.pods[0];
+  const declared = receiver?.spec.containers.flatMap((container) => container.ports)[0]?.containerPort.value ?? null;
+  const number = (port && receiver && portAt(port, receiver)) || declared;
+  const protocol = (port && PROTOCOL_NAMES[port.protocol]) ?? 'TCP';
   const lines: Line[] = [];
   if (self && peer && number !== null) {
-    const [from, to] = direction === 'ingress' ? [peer, self] : [self, peer];
-    lines.push(
-      ...traceLines(
-        state,
-        { from: from.ref, to: to.ref, protocol: port?.protocol ?? 'TCP', port: number },
-        MAX_LINES - 4,
-      ),
-    );
+    const [from, to] = ingress ? [peer, self] : [self, peer];
+    lines.push(...traceLines(state, { from: from.ref, to: to.ref, protocol, port: number }, MAX_LINES - 4));
   }
-  const ports = rule.ports?.length
-    ? rule.ports
-        .map(
-          ({ protocol, port: asked, endPort }) =>
-            `${protocol} ${asked?.value ?? 'all'}${endPort ? `-${endPort.value}` : ''}`,
-        )
-        .join(', ')
-    : 'every port';
+  const who = named && !named.some(({ kind }) => kind === 'anyone') ? plural(peers.length, 'pod') : 'anyone';
+  const what = ports?.length ? [...new Set(ports.map(portText))].join(', ') : 'every port';
   lines.push([
-    strong(`${direction}[${index}]`),
-    text(
-      ` lets ${direction === 'ingress' ? 'in' : 'out'} ${ports} ${direction === 'ingress' ? 'from' : 'to'} ${rule.peers?.length ? plural(peers.length, 'pod') : 'anyone'}`,
-    ),
+    strong(origin.rule),
+    text(` ${deny ? 'refuses' : 'lets'} ${ingress ? 'in' : 'out'} ${what} ${ingress ? 'from' : 'to'} ${who}`),
   ]);
   if (peers.length > 0)
     lines.push(
@@ -126,14 +109,14 @@ function ruleCard(
         workloads(peers).map(({ ref }) => ref),
       ),
     );
-  if (blocks.length > 0) lines.push([text('and addresses '), code(blocks.join('; '))]);
+  if (outsiders.length > 0) lines.push([text('and '), code(outsiders.join('; '))]);
   lines.push(
     refsLine(
       'for',
       workloads(own).map(({ ref }) => ref),
     ),
   );
-  return { at: firstLineOf(rule.at), lines };
+  return { at: firstLineOf(origin.at), lines };
 }
 
 /** A rule spans lines; what is marked is where it begins. */

@@ -1,0 +1,68 @@
+/** Which pods the parts of a policy are about, whatever its language. */
+import { formatPrefix } from '../addresses.js';
+import { namedPort, type ClusterPod } from '../cluster/cluster.js';
+import type { ManifestObject } from '../manifests/objects.js';
+import { protocolName } from '../packet.js';
+import { protocolOf } from '../policy/networkpolicy.js';
+import { EVERY_PORT, type Peer, type Policy, type PortMatch } from '../policy/rules.js';
+import { DERIVED, selects, type EndpointSelector } from '../policy/selectors.js';
+import { identityOf, type State } from '../state.js';
+
+/** The policies that a manifest object holds; none for any other object. */
+export const policiesIn = (state: State, object: ManifestObject): Policy[] =>
+  state.policies.all.filter(({ source }) => source === object);
+
+/** The pods that a selector matches; none is on the host's network, which no policy is about. */
+export const podsMatching = (state: State, selector: EndpointSelector): ClusterPod[] =>
+  state.cluster.pods.filter((pod) => {
+    const identity = identityOf(state, pod);
+    return identity !== null && selects(selector, identity);
+  });
+
+/** The pods that any of the policies is about. */
+export function podsOf(state: State, policies: readonly Policy[]): ClusterPod[] {
+  const found = new Set(policies.flatMap(({ subject }) => podsMatching(state, subject)));
+  return state.cluster.pods.filter((pod) => found.has(pod));
+}
+
+/** The pods among a peer. */
+export function podsAmong(state: State, peer: Peer): ClusterPod[] {
+  if (peer.kind === 'anyone') return state.cluster.pods.filter((pod) => !pod.hostNetwork);
+  return peer.kind === 'endpoints' ? podsMatching(state, peer.selector) : [];
+}
+
+/** Whether a peer is every pod of the cluster. */
+export const isEveryPod = ({ requirements }: EndpointSelector): boolean =>
+  requirements.every(({ key, operator }) => key === DERIVED.namespace && operator === 'Exists');
+
+/** What a peer is that is no pod: addresses, names, and what Cilium has words for. */
+export function outsidersOf(peer: Peer): string[] {
+  switch (peer.kind) {
+    case 'prefix': {
+      const except = peer.except.map(formatPrefix).join(', ');
+      return [formatPrefix(peer.cidr) + (except ? ` except ${except}` : '')];
+    }
+    case 'fqdn':
+      return [peer.fqdn.matchName ?? peer.fqdn.matchPattern ?? ''];
+    case 'endpoints':
+      return peer.selector.requirements.filter(({ source }) => source === 'reserved').map(({ key }) => key);
+    case 'anyone':
+      return [];
+  }
+}
+
+/** The number that a pod has for a port, by number or by name; null where it has none of that name. */
+export function portAt({ port, protocol }: PortMatch, pod: Pick<ClusterPod, 'spec'>): number | null {
+  if (typeof port !== 'string') return port.first;
+  const word = protocolOf(protocol);
+  return word ? (namedPort(pod.spec, port, word)?.containerPort.value ?? null) : null;
+}
+
+/** `TCP 80`, `UDP 8080-8090`, `SCTP all`, `TCP http`. */
+export function portText({ port, protocol }: PortMatch): string {
+  const name = protocolName(protocol);
+  if (typeof port === 'string') return `${name} ${port}`;
+  const { first, last } = port;
+  if (first === EVERY_PORT.first && last === EVERY_PORT.last) return `${name} all`;
+  return first === last ? `${name} ${first}` : `${name} ${first}-${last}`;
+}

@@ -1,0 +1,129 @@
+/** The policymap of one policy: what its rules put there, and which of them win. Cilium `pkg/policy/mapstate.go`. */
+import type { L7Rules } from '../manifests/cilium.js';
+import type { RuleOrigin, TrafficPrefix } from './rules.js';
+
+/** What a rule says of the traffic of one entry: no more than the entry, or what the proxy lets of it. */
+export interface Grant {
+  readonly origin: RuleOrigin;
+  readonly l7: L7Rules | null;
+}
+
+/** One entry of the policymap, and the rules that put it there; none for what holds without any policy. */
+export interface PolicymapEntry extends TrafficPrefix {
+  /** The peer; 0 for any. */
+  readonly identity: number;
+  readonly egress: boolean;
+  readonly deny: boolean;
+  /** 0 for no proxy. */
+  readonly proxyPort: number;
+  readonly proxyPortPriority: number;
+  readonly grants: readonly Grant[];
+}
+
+export const EVERYTHING: TrafficPrefix = { protocol: 0, port: 0, length: 0 };
+
+/** Bits of the protocol: no prefix ends within. */
+const PROTOCOL_LENGTH = 8;
+
+interface Redirect {
+  readonly proxyPort: number;
+  readonly proxyPortPriority: number;
+}
+
+const NO_REDIRECT: Redirect = { proxyPort: 0, proxyPortPriority: 0 };
+
+/** Where the proxies listen, from Cilium's range for them; HTTP goes before DNS. `pkg/policy/l4.go`, listener priorities 101 and 121. */
+const REDIRECTS: Readonly<Record<L7Rules['kind'], Redirect>> = {
+  http: { proxyPort: 10000, proxyPortPriority: 127 - 101 },
+  dns: { proxyPort: 10001, proxyPortPriority: 127 - 121 },
+};
+
+interface Held extends TrafficPrefix {
+  readonly identity: number;
+  readonly egress: boolean;
+  readonly allows: Grant[];
+  readonly denies: Grant[];
+  denied: boolean;
+}
+
+export class MapState {
+  private readonly held = new Map<string, Held>();
+  /** Whether anything denies or leads to a proxy: only then does an entry have a say in others. */
+  private overlaps = false;
+
+  /** `grant` is null for what holds without any rule. */
+  add(identity: number, egress: boolean, traffic: TrafficPrefix, deny: boolean, grant: Grant | null): void {
+    const key = keyOf(identity, egress, traffic);
+    let held = this.held.get(key);
+    if (!held) {
+      const { protocol, port, length } = traffic;
+      held = { identity, egress, protocol, port, length, allows: [], denies: [], denied: false };
+      this.held.set(key, held);
+    }
+    held.denied ||= deny;
+    this.overlaps ||= deny || (grant !== null && grant.l7 !== null);
+    const grants = deny ? held.denies : held.allows;
+    if (grant && !grants.some(({ origin, l7 }) => origin === grant.origin && l7 === grant.l7)) grants.push(grant);
+  }
+
+  /**
+   * The entries as the datapath must find them. It takes the longest prefix of an identity and the longest of any, and of the two
+   * one that denies, so here a longer one of the same identity must say nothing weaker than what it lies within:
+   * 1. an entry that denies keeps no other: not what lets the same, and not what lets a part of it
+   * 2. a part of what goes to a proxy goes there as well; of two proxies, to that with the higher priority
+   */
+  list(): PolicymapEntry[] {
+    const entries: PolicymapEntry[] = [];
+    for (const held of this.held.values()) {
+      if (!this.overlaps) entries.push(entryOf(held, NO_REDIRECT));
+      else {
+        const around = held.denied ? [] : this.around(held);
+        if (!around.some(({ denied }) => denied)) entries.push(entryOf(held, redirectOf([held, ...around])));
+      }
+    }
+    return entries;
+  }
+
+  /** The entries of the same identity that hold all of this one's traffic. */
+  private around({ identity, egress, protocol, port, length }: Held): Held[] {
+    const found: Held[] = [];
+    for (let shorter = length - 1; shorter >= 0; shorter = shorter === PROTOCOL_LENGTH ? 0 : shorter - 1) {
+      const traffic = {
+        protocol: shorter >= PROTOCOL_LENGTH ? protocol : 0,
+        port: shorter > PROTOCOL_LENGTH ? port & (0xffff << (24 - shorter)) & 0xffff : 0,
+        length: shorter,
+      };
+      const other = this.held.get(keyOf(identity, egress, traffic));
+      if (other) found.push(other);
+      if (shorter === 0) break;
+    }
+    return found;
+  }
+}
+
+const keyOf = (identity: number, egress: boolean, { protocol, port, length }: TrafficPrefix): string =>
+  `${identity} ${egress} ${protocol} ${port} ${length}`;
+
+const entryOf = (
+  { identity, egress, protocol, port, length, denied, allows, denies }: Held,
+  { proxyPort, proxyPortPriority }: Redirect,
+): PolicymapEntry => ({
+  identity,
+  egress,
+  protocol,
+  port,
+  length,
+  deny: denied,
+  proxyPort: denied ? 0 : proxyPort,
+  proxyPortPriority: denied ? 0 : proxyPortPriority,
+  grants: denied ? denies : allows,
+});
+
+function redirectOf(held: readonly Held[]): Redirect {
+  let best = NO_REDIRECT;
+  for (const { l7 } of held.flatMap(({ allows }) => allows)) {
+    const redirect = l7 ? REDIRECTS[l7.kind] : NO_REDIRECT;
+    if (redirect.proxyPortPriority > best.proxyPortPriority) best = redirect;
+  }
+  return best;
+}

@@ -1,0 +1,1 @@
+export { main as asc } from 'assemblyscript/asc';
