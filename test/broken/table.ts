@@ -319,7 +319,7 @@ const ANSWERS: readonly Broken[] = [
   broken(
     'every endpoint is one that there is',
     'lxc.ts',
-    'if (config === null || config.policyId == 0) return -DropReason.EP_NOT_READY;\n  ctx.node',
+    'if (own === null || own.policyId == 0) return -DropReason.EP_NOT_READY;\n  ctx.node',
     'ctx.node',
   ),
   broken(
