@@ -212,7 +212,7 @@ function policyText(state: State, outcome: Outcome, record: TraceRecord): string
       ? `${direction} would be refused: ${why}: policies are only tried out, and it passes`
       : `${direction} refused: ${why}`;
   }
-  if (match === PolicyMatch.NONE) return `${direction} allowed: whoever sends too much at once may be told so`;
+  if (match === PolicyMatch.NONE) return `${direction} allowed: an error that says a packet is too large always passes`;
   if (isolating(state, outcome, direction).length === 0) return `${direction} allowed: no policy isolates ${subject}`;
   const rules = allowing(state, outcome, direction).map(ruleName);
   return rules.length > 0

@@ -264,14 +264,14 @@ export interface Recording {
 export function runTraced(state: State, probe: Probe, reply = false, proxy: Decision = LETS): Recording {
   const recorded: Uint8Array[] = [];
   let missed = 0;
-  const send = (packet: PacketIn): PacketOut => {
+  const pass = (packet: PacketIn): PacketOut => {
     const { out, events, lost } = state.loader.current.traced(packet);
     recorded.push(...events);
     missed += lost;
     return out;
   };
   const { out, redirects } = reserved(state, [probe], () =>
-    follow(state, send(packetOf(state, probe, reply)), proxy, send),
+    follow(state, pass(packetOf(state, probe, reply)), proxy, pass),
   );
   return { outcome: outcomeOf(state, probe, out, redirects), events: recorded, lost: missed };
 }

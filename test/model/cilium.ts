@@ -127,6 +127,8 @@ export function decide(cluster: Cluster, probe: Probe): Expectation {
   const egress = sender && sideOf(cluster, 'egress', sender, peerOf(cluster, probe.to, sender), probe);
   const ingress = receiver && sideOf(cluster, 'ingress', receiver, peerOf(cluster, probe.from, receiver), probe);
 
+  let untold = false;
+  // The sender's proxy answers the client before anything of it is on its way to the receiver.
   for (const [direction, side] of [
     ['egress', egress],
     ['ingress', ingress],
@@ -135,13 +137,7 @@ export function decide(cluster: Cluster, probe: Probe): Expectation {
     // "Deny policies take precedence over allow policies."
     if (side.deniedBy.length > 0) return denied(direction, 181, side.deniedBy);
     if (side.isolatedBy.length > 0 && side.allowedBy.length === 0) return denied(direction, 133, side.isolatedBy);
-  }
-  let untold = false;
-  for (const [direction, side] of [
-    ['egress', egress],
-    ['ingress', ingress],
-  ] as const) {
-    const rules = side?.allowedBy ?? [];
+    const rules = side.allowedBy;
     if (rules.length === 0 || rules.some(({ l7 }) => l7 === 'allows')) continue;
     // The node itself is always let in, past the proxy's rules.
     if (direction === 'ingress' && receiver && peerOf(cluster, probe.from, receiver).kind === 'host') continue;

@@ -1,6 +1,6 @@
 /** What brings each drop reason about, and why some cannot be. */
 import { DropReason, IpProto, MapId } from '../../assembly/abi.js';
-import { CtTuple4, NatEntry4, RuntimeConfig } from '../../pkg/structs.js';
+import { CtTuple4, NatEntry4, RuntimeConfig, NodeKey4 } from '../../pkg/structs.js';
 import { tupleOf } from '../../dataplane/packet.js';
 import { encode } from '../../dataplane/wasm.js';
 import { address, Lab, pod, service, TWO_NODES } from '../lab.js';
@@ -87,6 +87,14 @@ function portsUsedUp(): number {
     datapath.update(MapId.SNAT4, encode(CtTuple4, taken), encode(NatEntry4, { port: 1 }));
   }
   return ask('10.1.0.6', 'near').verdict;
+}
+
+/** The end of a packet to another node whose entry asks for authentication, after something was done to the maps. */
+function askedToAuthenticate(before: (lab: Lab) => unknown): number {
+  const lab = new Lab(CLUSTER);
+  lab.policy('client', { egress: 1 }, { authType: 1 });
+  before(lab);
+  return lab.send('client', from('10.2.0.7').tcp(1, 2).bytes()).verdict;
 }
 
 export const CASES: ReadonlyMap<number, Case> = new Map<number, Case>([
@@ -259,12 +267,28 @@ export const CASES: ReadonlyMap<number, Case> = new Map<number, Case>([
   [148, never('no tunnel with options (Geneve) is spoken')],
   [149, never('no tunnel with options (Geneve) is spoken')],
   [169, never('a packet that no route leads on leaves by the node’s device')],
-  [180, never('the proxies are asked about TCP and UDP alone')],
+  [
+    DropReason.PROXY_UNKNOWN_PROTO,
+    {
+      packet: 'SCTP, where an entry of the policymap hands every protocol to a proxy',
+      run: () => {
+        const lab = new Lab(CLUSTER);
+        lab.policy('client', { egress: 1 }, { proxyPort: 10000 });
+        return lab.send('client', from('10.2.0.7').sctp(1, 2).bytes()).verdict;
+      },
+    },
+  ],
   [
     DropReason.POLICY_DENY,
     sent('a CiliumNetworkPolicy denies the peer', () => from('10.1.0.6').tcp(1, 8080).bytes(), CLUSTER + DENY),
   ],
-  [189, never('no entry of the policymap asks for authentication')],
+  [
+    DropReason.POLICY_AUTH_REQUIRED,
+    {
+      packet: 'an entry of the policymap asks both ends to have authenticated, and they have not',
+      run: () => askedToAuthenticate(() => undefined),
+    },
+  ],
   [193, never('no mode that encapsulates for DSR is set')],
   [176, never('no manifest has a host answer router messages, and a pod asks for its node alone')],
   [178, never('a redirected packet ends at the proxy: the socket that takes it is the kernel’s')],
@@ -280,7 +304,16 @@ export const CASES: ReadonlyMap<number, Case> = new Map<number, Case>([
   [192, never('one cluster: its packets carry no cluster identifier')],
   [194, never('egress gateways (CiliumEgressGatewayPolicy) are not read: a pod that one could select is UNKNOWN')],
   [195, never('encryption changes no verdict here; strict mode is the agent’s setting')],
-  [197, never('node identifiers serve IPsec alone, which is not run')],
+  [
+    DropReason.NO_NODE_ID,
+    {
+      packet: 'so does one, and the node of the other end has left',
+      run: () =>
+        askedToAuthenticate(({ state }) =>
+          state.loader.current.delete(MapId.NODES4, encode(NodeKey4, { address: address('192.168.0.2') })),
+        ),
+    },
+  ],
   [198, never('rates need a clock of real traffic')],
   [199, never('multicast is not set by any manifest')],
   [200, never('multicast is not set by any manifest')],
