@@ -38,7 +38,9 @@ export class CtTuple<A> {
   }
 }
 
-/** Cilium `struct ct_entry`. */
+const BOTH_CLOSING: u32 = CtFlag.RX_CLOSING | CtFlag.TX_CLOSING;
+
+/** Cilium `struct ct_entry`. What is closing, and which flags were seen, is told as the endpoint sends (tx) or receives (rx). */
 @unmanaged
 export class CtEntry {
   packets: u64;
@@ -56,35 +58,72 @@ export class CtEntry {
   lastReport: u32;
 
   get isClosing(): bool {
-    return (this.flags & (CtFlag.RX_CLOSING | CtFlag.TX_CLOSING)) != 0;
+    return (this.flags & BOTH_CLOSING) != 0;
   }
 
-  /** Counts the packet in hand and moves the lifetime; `transmit` in the direction in which the connection was opened. */
+  /** Neither direction, or one, is closed: the other may still send. */
+  get isAlive(): bool {
+    return (this.flags & BOTH_CLOSING) != BOTH_CLOSING;
+  }
+
+  /**
+   * Counts the packet in hand, which the endpoint sends or receives, and moves the lifetime (`__ct_lookup`). Whether it
+   * belongs to this connection: a SYN while that is closing opens another one, which the policy has yet to allow.
+   */
   @inline
-  account<A>(ctx: Context<A>, transmit: bool): void {
+  follow<A>(ctx: Context<A>, direction: u32): bool {
     this.packets++;
     this.bytes += <u64>(ctx.end - ctx.data);
     if (ctx.protocol != IpProto.TCP) {
       this.lifetime = now + CtLifetime.NONTCP;
-      return;
+      return true;
     }
     const flags = ctx.tcpFlags;
-    if (transmit) this.txFlagsSeen |= <u8>flags;
-    else this.rxFlagsSeen |= <u8>flags;
-    if ((flags & (TcpFlag.RST | TcpFlag.FIN)) != 0) return this.close(flags, transmit);
-    // The same ports again: a connection reopened before the old one was forgotten.
-    if ((flags & TcpFlag.SYN) == 0) this.flags |= <u16>CtFlag.SEEN_NON_SYN;
-    else if (this.isClosing) this.flags &= ~(<u16>(CtFlag.RX_CLOSING | CtFlag.TX_CLOSING | CtFlag.SEEN_NON_SYN));
-    if (this.isClosing) return;
-    this.lifetime = now + ((this.flags & CtFlag.SEEN_NON_SYN) != 0 ? CtLifetime.TCP : CtLifetime.SYN);
+    if (this.isAlive) this.prolong(flags, direction);
+    if ((flags & (TcpFlag.RST | TcpFlag.FIN)) != 0) this.close(flags, direction);
+    else if ((flags & TcpFlag.SYN) != 0 && this.isClosing) {
+      this.flags &= ~(<u16>(BOTH_CLOSING | CtFlag.SEEN_NON_SYN));
+      this.txFlagsSeen = 0;
+      this.rxFlagsSeen = 0;
+      this.prolong(flags, direction);
+      return false;
+    }
+    return true;
   }
 
-  /** Closes the sender's direction; a reset closes both at once. */
-  private close(flags: u32, transmit: bool): void {
-    const both = CtFlag.TX_CLOSING | CtFlag.RX_CLOSING;
-    if ((flags & TcpFlag.RST) != 0) this.flags |= <u16>both;
-    else this.flags |= <u16>(transmit ? CtFlag.TX_CLOSING : CtFlag.RX_CLOSING);
-    if ((this.flags & both) == both) this.lifetime = now + CtLifetime.CLOSE;
+  /** Opens the connection with the packet in hand (`ct_create4`): whatever TCP packet that is, it counts as a SYN. */
+  open<A>(ctx: Context<A>, direction: u32): void {
+    this.packets = 1;
+    this.bytes = <u64>(ctx.end - ctx.data);
+    if (ctx.protocol == IpProto.TCP) this.prolong(TcpFlag.SYN, direction);
+    else this.lifetime = now + CtLifetime.NONTCP;
+  }
+
+  /** What TCP flags do to the lifetime (`ct_update_timeout`). */
+  @inline
+  private prolong(flags: u32, direction: u32): void {
+    if ((flags & TcpFlag.SYN) == 0) this.flags |= <u16>CtFlag.SEEN_NON_SYN;
+    this.lifetime = now + ((this.flags & CtFlag.SEEN_NON_SYN) != 0 ? CtLifetime.TCP : CtLifetime.SYN);
+    this.see(flags, direction);
+  }
+
+  private see(flags: u32, direction: u32): void {
+    if (direction == CtDirection.INGRESS) this.rxFlagsSeen |= <u8>flags;
+    else this.txFlagsSeen |= <u8>flags;
+  }
+
+  /**
+   * Closes what the endpoint sends or receives. Both, of a Service, of which only one way passes here; and by a reset, unless
+   * both sides have said SYN.
+   */
+  private close(flags: u32, direction: u32): void {
+    const answered = (this.txFlagsSeen & this.rxFlagsSeen & TcpFlag.SYN) != 0;
+    if (direction == CtDirection.SERVICE || (!answered && (flags & TcpFlag.RST) != 0))
+      this.flags |= <u16>BOTH_CLOSING;
+    else this.flags |= <u16>(direction == CtDirection.INGRESS ? CtFlag.RX_CLOSING : CtFlag.TX_CLOSING);
+    if (this.isAlive) return;
+    this.lifetime = now + CtLifetime.CLOSE;
+    this.see(flags, direction);
   }
 }
 
@@ -120,7 +159,7 @@ function tupleOf<A>(ctx: Context<A>, direction: u32): CtTuple<A> {
  * 1. RELATED: an ICMP error, and the packet that it quotes belongs to one
  * 2. REPLY: the opposite tuple was opened from the other side
  * 3. ESTABLISHED: this tuple was opened from this side
- * 4. NEW: none of these
+ * 4. NEW: none of these, or a SYN over a connection that was closing
  *
  * Leaves in `ctx` the status and, of the connection of a reply or an error, the Service and the marks.
  */
@@ -129,19 +168,15 @@ export function lookup<A>(ctx: Context<A>, direction: CtDirection): CtStatus {
   const opposite: u32 = direction == CtDirection.EGRESS ? CtDirection.INGRESS : CtDirection.EGRESS;
   const reverse = reverseTuple<A>();
   reverse.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, opposite, ctx.node);
-  let status = CtStatus.REPLY;
   let entry = reverse.find();
-  if (entry === null) {
-    status = CtStatus.ESTABLISHED;
-    entry = tupleOf<A>(ctx, direction).find();
+  if (entry !== null && entry.follow<A>(ctx, direction)) {
+    learn<A>(ctx, entry);
+    ctx.ctStatus = CtStatus.REPLY;
+    return CtStatus.REPLY;
   }
-  if (entry === null) {
-    ctx.ctStatus = CtStatus.NEW;
-    return CtStatus.NEW;
-  }
-  entry.account<A>(ctx, status == CtStatus.ESTABLISHED);
+  entry = tupleOf<A>(ctx, direction).find();
+  const status = entry !== null && entry.follow<A>(ctx, direction) ? CtStatus.ESTABLISHED : CtStatus.NEW;
   ctx.ctStatus = status;
-  if (status == CtStatus.REPLY) learn<A>(ctx, entry);
   return status;
 }
 
@@ -172,11 +207,11 @@ function lookupQuoted<A>(ctx: Context<A>, direction: CtDirection): CtStatus {
   return ctx.ctStatus;
 }
 
-/** The entry of a Service's flow, under the frontend's address (`ct_lookup4` with CT_SERVICE); null for a new one. */
-export function lookupService<A>(ctx: Context<A>): CtEntry {
+/** The entry of a flow through this Service, under the frontend's address (`ct_lookup4` with CT_SERVICE); null for a new one. */
+export function lookupService<A>(ctx: Context<A>, revNatIndex: u32): CtEntry {
   const entry = tupleOf<A>(ctx, CtDirection.SERVICE).find();
-  if (entry !== null) entry.account<A>(ctx, true);
-  return entry;
+  if (entry === null || entry.revNatIndex != revNatIndex) return changetype<CtEntry>(0);
+  return entry.follow<A>(ctx, CtDirection.SERVICE) ? entry : changetype<CtEntry>(0);
 }
 
 /** The entry of the Service's flow whose reply the ICMP error in hand quotes; null for none. */
@@ -205,6 +240,6 @@ export function create<A>(ctx: Context<A>, direction: CtDirection, revNatIndex: 
   entry.backendId = backendId;
   entry.srcSecId = ctx.sourceIdentity;
   entry.flags = <u16>flags;
-  entry.account<A>(ctx, true);
+  entry.open<A>(ctx, direction);
   return 0;
 }

@@ -1,5 +1,16 @@
 /** Services: look-up, choice of a backend, translation and its undoing. Cilium `bpf/lib/lb.h`. */
-import { BackendState, CtDirection, DropReason, LbAlgorithm, LbScope, MapId, Step, SvcFlag, SvcFlag2 } from '../abi';
+import {
+  BackendState,
+  CtDirection,
+  DropReason,
+  LbAlgorithm,
+  LbScope,
+  MapId,
+  Step,
+  SvcFlag,
+  SvcFlag2,
+  TcpFlag,
+} from '../abi';
 import { HashMap, hashOf } from '../maps/hash';
 import { LpmMap } from '../maps/lpm';
 import { bitsOf, folded, loopback, mapOf, truncate } from '../wire/address';
@@ -185,9 +196,14 @@ function backendInSlot<A>(ctx: Context<A>, slot: u32): u32 {
   return entry === null ? 0 : entry.backendId;
 }
 
+/** Whether a Service keeps each client to one backend. */
+function isSticky(service: LbService): bool {
+  return (service.flags & SvcFlag.AFFINITY) != 0;
+}
+
 /** Picks a backend for a new flow (`lb4_select_backend_id`). 0 when the maps hold none. */
 function selectBackend<A>(ctx: Context<A>, service: LbService): u32 {
-  const sticky = (service.flags & SvcFlag.AFFINITY) != 0;
+  const sticky = isSticky(service);
   if (service.backendId >>> 24 == LbAlgorithm.MAGLEV) {
     const backendId = maglev.select<A>(ctx, service.revNatIndex, sticky);
     if (backendId != 0) return backendId;
@@ -206,20 +222,23 @@ class Spread {
 
 const spread = changetype<Spread>(memory.data(offsetof<Spread>(), 16));
 
-/** The backend that the flow in hand already has, while that lives: flows may finish on one that is terminating; null for none. */
+/**
+ * The backend that the flow in hand already has; null for none. On one that is no longer active, flows may finish, and none
+ * may begin.
+ */
 function keptBackend<A>(ctx: Context<A>, revNatIndex: u32): LbBackend<A> {
-  const flow = ct.lookupService<A>(ctx);
-  if (flow === null || flow.revNatIndex != revNatIndex) return changetype<LbBackend<A>>(0);
+  const flow = ct.lookupService<A>(ctx, revNatIndex);
+  if (flow === null) return changetype<LbBackend<A>>(0);
   const backend = lookupBackend<A>(flow.backendId);
-  if (backend === null || backend.state > <u8>BackendState.TERMINATING) return changetype<LbBackend<A>>(0);
+  if (backend === null) return backend;
+  if (backend.state != <u8>BackendState.ACTIVE && (ctx.tcpFlags & TcpFlag.SYN) != 0) return changetype<LbBackend<A>>(0);
   ctx.backendId = flow.backendId;
   return backend;
 }
 
 /** A backend for a new flow: the client's own, where the Service keeps clients to one, else one that is picked; null for none. */
 function newBackend<A>(ctx: Context<A>, service: LbService): LbBackend<A> {
-  const sticky = (service.flags & SvcFlag.AFFINITY) != 0;
-  let backendId = sticky ? affinity.recall<A>(ctx.saddr, service.revNatIndex, service.affinityTimeout) : 0;
+  let backendId = isSticky(service) ? affinity.recall<A>(ctx.saddr, service.revNatIndex, service.affinityTimeout) : 0;
   let backend = changetype<LbBackend<A>>(0);
   if (backendId != 0) {
     backend = lookupBackend<A>(backendId);
@@ -229,7 +248,6 @@ function newBackend<A>(ctx: Context<A>, service: LbService): LbBackend<A> {
     backendId = selectBackend<A>(ctx, service);
     backend = lookupBackend<A>(backendId);
   }
-  if (backend !== null && sticky) affinity.remember<A>(ctx.saddr, service.revNatIndex, backendId);
   ctx.backendId = backendId;
   return backend;
 }
@@ -242,14 +260,15 @@ function newBackend<A>(ctx: Context<A>, service: LbService): LbBackend<A> {
 export function local<A>(ctx: Context<A>, service: LbService): i32 {
   const revNatIndex = <u32>service.revNatIndex;
   ctx.revNatIndex = revNatIndex;
-  if (service.count == 0) return -DropReason.NO_SERVICE;
   let backend = keptBackend<A>(ctx, revNatIndex);
   if (backend === null) {
+    if (service.count == 0) return -DropReason.NO_SERVICE;
     backend = newBackend<A>(ctx, service);
     if (backend === null) return -DropReason.NO_SERVICE;
     const result = ct.create<A>(ctx, CtDirection.SERVICE, revNatIndex, ctx.backendId, 0);
     if (result < 0) return result;
   }
+  if (isSticky(service)) affinity.remember<A>(ctx.saddr, revNatIndex, ctx.backendId);
   ctx.loopback = ctx.saddr == backend.address;
   rewrite.tuple<A>(
     ctx,
