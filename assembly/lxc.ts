@@ -51,6 +51,8 @@ export function fromContainer<A>(ctx: Context<A>): i32 {
     // The client outside knows only the Service, and no program of a pod comes after this one.
     if (ctx.nodePort) lb.reverse<A>(ctx);
   }
+  // Only this packet's own translation loops it: what is known of its connection lets nobody past the policy.
+  ctx.loopback = looped;
 
   const remote = ipcache.lookup<A>(ctx.daddr);
   ctx.destinationIdentity = ipcache.identityOf(remote);
@@ -99,6 +101,7 @@ function allowEgress<A>(ctx: Context<A>, config: EndpointConfig): i32 {
 /** The reply of a pod to itself: it takes the way to its own ingress, where the Service's address comes back. */
 function toItself<A>(ctx: Context<A>): i32 {
   const config = endpoint.configs.lookup(ctx.endpoint);
+  ctx.loopback = false;
   ctx.destinationIdentity = config.secId;
   const info = endpoint.lookup<A>(config.address<A>(), ctx.node);
   return info === null ? -DropReason.UNROUTABLE : delivery.toEndpoint<A>(ctx, info);

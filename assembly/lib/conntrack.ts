@@ -189,9 +189,12 @@ function learn<A>(ctx: Context<A>, entry: CtEntry): void {
 
 /**
  * The connection of the packet that the ICMP error in hand quotes. That packet passed here the other way: as the one that
- * opened the connection, or as a reply to it. Only the opener's quote names a backend in the place of a Service.
+ * opened the connection, or as a reply to it. Only the opener's quote names a backend in the place of a Service. An error for
+ * anybody but the sender of what it quotes belongs to nothing: what passes policies would be anybody's to send.
  */
 function lookupQuoted<A>(ctx: Context<A>, direction: CtDirection): CtStatus {
+  ctx.ctStatus = CtStatus.NEW;
+  if (ctx.daddr != ctx.quotedSaddr) return CtStatus.NEW;
   const opposite: u32 = direction == CtDirection.EGRESS ? CtDirection.INGRESS : CtDirection.EGRESS;
   const opened = forwardTuple<A>();
   opened.set(ctx.quotedDaddr, ctx.quotedSaddr, ctx.quotedPorts, ctx.quotedProtocol, opposite, ctx.node);

@@ -311,19 +311,15 @@ function lookupReverse<A>(revNatIndex: u32): LbReverseNat<A> {
 export function reverse<A>(ctx: Context<A>): void {
   const frontend = lookupReverse<A>(ctx.revNatIndex);
   if (frontend === null) return;
+  // Where the packet was looped back, its source is the pod that opened the connection.
+  const looped = ctx.loopback;
+  const pod = ctx.saddr;
+  const daddr = looped ? pod : ctx.daddr;
   if (ctx.quoted != 0) {
-    const fromBackend = ctx.saddr == ctx.quotedDaddr;
-    rewrite.quoted<A>(
-      ctx,
-      ctx.quotedSaddr,
-      frontend.address,
-      (ctx.quotedPorts & 0xffff) | ((<u32>frontend.port) << 16),
-    );
-    if (fromBackend) rewrite.tuple<A>(ctx, frontend.address, ctx.daddr, ctx.ports);
-  } else {
-    // The packet was looped back, so its source is the pod that opened the connection.
-    const daddr = ctx.loopback ? ctx.saddr : ctx.daddr;
-    rewrite.tuple<A>(ctx, frontend.address, daddr, (ctx.ports & 0xffff0000) | frontend.port);
-  }
+    const fromBackend = pod == ctx.quotedDaddr;
+    const ports = (ctx.quotedPorts & 0xffff) | ((<u32>frontend.port) << 16);
+    rewrite.quoted<A>(ctx, looped ? pod : ctx.quotedSaddr, frontend.address, ports);
+    rewrite.tuple<A>(ctx, fromBackend ? frontend.address : pod, daddr, ctx.ports);
+  } else rewrite.tuple<A>(ctx, frontend.address, daddr, (ctx.ports & 0xffff0000) | frontend.port);
   trace.step<A>(ctx, Step.REVERSE_LB, trace.NO_POINT, ctx.revNatIndex);
 }

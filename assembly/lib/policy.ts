@@ -1,7 +1,8 @@
 /** The policymap and how it decides. Cilium `bpf/lib/policy.h`. */
-import { CtDirection, DropReason, MapId, PolicyMatch, Step } from '../abi';
+import { CtDirection, DropReason, IpProto, MapId, PolicyMatch, Step } from '../abi';
 import { LpmMap } from '../maps/lpm';
 import { be16, ntohl } from '../wire/bytes';
+import { IcmpType, Unreachable } from '../wire/icmp';
 import { Context, icmpOf } from './packet';
 import * as trace from './trace';
 
@@ -73,6 +74,12 @@ export const policies = changetype<LpmMap<PolicyKey, PolicyEntry>>(
 const specific = changetype<PolicyKey>(memory.data(offsetof<PolicyKey>(), 16));
 const wildcard = changetype<PolicyKey>(memory.data(offsetof<PolicyKey>(), 16));
 
+/** What path MTU discovery lives on: no policy keeps it out (`allow-icmp-frag-needed`, on unless it is turned off). IPv4's only. */
+function isFragmentationNeeded<A>(ctx: Context<A>): bool {
+  if (isVector<A>() || ctx.protocol != IpProto.ICMP) return false;
+  return ctx.icmp == (IcmpType.DEST_UNREACH | (Unreachable.FRAGMENTATION_NEEDED << 8));
+}
+
 function matchOf(l3: bool, length: u32): PolicyMatch {
   if (l3)
     return length > PROTOCOL_LENGTH
@@ -98,6 +105,7 @@ function matchOf(l3: bool, length: u32): PolicyMatch {
  * 4. the one for the identity
  */
 export function canAccess<A>(ctx: Context<A>, policyId: u32, identity: u32, egress: u32): i32 {
+  if (isFragmentationNeeded<A>(ctx)) return 0;
   // A rule for ICMP names its type, which takes the port's place.
   const dport = ctx.protocol == icmpOf<A>() ? ctx.icmpType << 8 : ctx.dport;
   const traffic = egress | (ctx.protocol << 8) | (dport << 16);
