@@ -10,7 +10,7 @@ export const EPOCH = 20_000;
 /** Packets made before any of them is run; none of them answers another. */
 const BLOCK = 64;
 /** Blocks between two changes of the cluster. */
-const EVOLVED = 50;
+const EVOLVED = 100;
 
 export interface Difference {
   readonly epoch: number;
@@ -80,7 +80,7 @@ export function runEpoch(subject: Subject, { seed, epoch, packets, exact, onEnd 
     if (block % EVOLVED === EVOLVED - 1) {
       cluster = evolve(cluster, random);
       reference = new Reference(subject.load(cluster), reference.state);
-      traffic.cluster = cluster;
+      traffic.use(cluster);
     }
     reference.state.clock += random.pick([0, 0, 0, 1, 1, 5, 9, 70]);
     subject.datapath.wasm.setClock(reference.state.clock);

@@ -7,7 +7,15 @@ import { ICMP, ICMPV6, PROGRAM, PROTOCOL, TCP_FLAG } from '../reference/numbers.
 import { isEcho, type Packet } from '../reference/packet.js';
 import { read } from '../reference/read.js';
 import type { Arrival, Outcome } from '../reference/reference.js';
-import { neighbour, OTHER_PORTS, POD_PORTS, PROTOCOLS, type Addresses, type Cluster } from './cluster.js';
+import {
+  neighbour,
+  OTHER_PORTS,
+  POD_PORTS,
+  PROTOCOLS,
+  type Addresses,
+  type Cluster,
+  type Frontend,
+} from './cluster.js';
 import { extension, fragmentHeader, frame, icmp, sctp, tcp, udp, vxlan, type Around, type Segment } from './frames.js';
 import type { Random } from './random.js';
 import { MAX_FRAME } from './subject.js';
@@ -39,10 +47,32 @@ export class Traffic {
   /** Later pieces that wait for their turn. */
   private pieces: Arrival[] = [];
 
+  private cluster!: Cluster;
+  private listening!: Readonly<Record<Version, readonly Frontend[]>>;
+  /** Who sends from outside, and whom anybody may ask. */
+  private senders!: readonly Addresses[];
+  private hosts!: readonly Addresses[];
+
   constructor(
-    public cluster: Cluster,
+    cluster: Cluster,
     private readonly random: Random,
-  ) {}
+  ) {
+    this.use(cluster);
+  }
+
+  /** The cluster changed; its addresses did not. */
+  use(cluster: Cluster): void {
+    const { frontends, world, nodes, pods } = cluster;
+    const of = (length: number): Frontend[] => frontends.filter(({ address }) => address.length === length);
+    const [podAddresses, nodeAddresses] = [pods, nodes].map((all) => all.map(({ addresses }) => addresses)) as [
+      Addresses[],
+      Addresses[],
+    ];
+    this.cluster = cluster;
+    this.listening = { 4: of(4), 6: of(16) };
+    this.senders = [...world, ...world, ...nodeAddresses];
+    this.hosts = [...podAddresses, ...world, ...nodeAddresses];
+  }
 
   next(): Arrival {
     const { random } = this;
@@ -92,22 +122,18 @@ export class Traffic {
     }
     if (draw < 90) {
       const place = { program: PROGRAM.fromNetdev, node: node.node, endpoint: 0 };
-      return [
-        place,
-        random.pick<Addresses>([...cluster.world, ...cluster.world, random.pick(cluster.nodes).addresses])[version] ??
-          LOOPBACK[version],
-      ];
+      return [place, random.pick(this.senders)[version] ?? LOOPBACK[version]];
     }
     return [{ program: PROGRAM.fromHost, node: node.node, endpoint: 0 }, node.addresses[version] ?? LOOPBACK[version]];
   }
 
   /** Whom they are for: address, port, protocol. */
   private end(version: Version): readonly [destination: Address, port: number, protocol: number] {
-    const { random, cluster } = this;
+    const { random } = this;
     const draw = random.below(100);
     const protocol = random.pick(PROTOCOLS);
     if (draw < 50) {
-      const listening = cluster.frontends.filter(({ address }) => (address.length === 4) === (version === 4));
+      const listening = this.listening[version];
       if (listening.length > 0) {
         const one = random.pick(listening);
         const { address, port } = one;
@@ -118,12 +144,7 @@ export class Traffic {
         ];
       }
     }
-    const host = random.pick<Addresses>([
-      ...cluster.pods.map(({ addresses }) => addresses),
-      ...cluster.world,
-      ...cluster.nodes.map(({ addresses }) => addresses),
-    ]);
-    const own = host[version] ?? LOOPBACK[version];
+    const own = random.pick(this.hosts)[version] ?? LOOPBACK[version];
     const port = random.pick([POD_PORTS[protocol]!, POD_PORTS[protocol]!, 7000, 8472, random.pick(OTHER_PORTS)]);
     return [random.chance(96) ? own : neighbour(own, random), port, protocol];
   }

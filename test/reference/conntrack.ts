@@ -3,7 +3,7 @@
  * a connection was seen, under the tuple of the packet that opened it.
  */
 import type { Journey, Status } from './journey.js';
-import { keyOf } from './journey.js';
+import { connectionKey } from './keys.js';
 import { CT_FLAG, IN, LIFETIME, OUT, PROTOCOL, SERVICE, TCP_FLAG } from './numbers.js';
 import { turned, type Flow, type Packet } from './packet.js';
 import type { Version } from './bytes.js';
@@ -26,9 +26,6 @@ export interface Connection {
 export type Direction = typeof OUT | typeof IN | typeof SERVICE;
 
 const BOTH_CLOSING = CT_FLAG.rxClosing | CT_FLAG.txClosing;
-
-export const connectionKey = (node: number, version: Version, flow: Flow, side: Direction): string =>
-  keyOf(node, version, flow.protocol, side, flow.sourcePort, flow.destinationPort, flow.source, flow.destination);
 
 const isAlive = ({ flags }: Connection): boolean => (flags & BOTH_CLOSING) !== BOTH_CLOSING;
 

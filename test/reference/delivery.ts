@@ -4,7 +4,7 @@ import * as icmp from './icmp.js';
 import type { Journey } from './journey.js';
 import { DROP, IDENTITY, PROGRAM, VXLAN_OVERHEAD } from './numbers.js';
 import { lengthOf, withOneHopLess, type Packet } from './packet.js';
-import { readyEndpoint, type EndpointRow } from './tables.js';
+import type { EndpointRow } from './tables.js';
 import * as tunnel from './tunnel.js';
 
 /** To an endpoint of this node, whose policy is next, or to the node itself. */
@@ -13,7 +13,7 @@ export function toLocal(journey: Journey, packet: Packet, row: EndpointRow): num
   if (packet.ttl <= 1) return -DROP.ttlExceeded;
   const routed = withOneHopLess(packet);
   journey.packet = routed;
-  const config = readyEndpoint(journey.tables, row.endpoint);
+  const config = journey.tables.readyEndpoint(row.endpoint);
   if (!config) return -DROP.endpointNotReady;
   journey.packet = { ...routed, hop: { destination: config.mac, source: config.nodeMac } };
   journey.endpoint = row.endpoint;

@@ -7,7 +7,6 @@ import { CT_FLAG, DROP, IDENTITY, IN, OUT, PROGRAM, SERVICE_FLAG } from './numbe
 import type { Packet } from './packet.js';
 import { receive } from './pod.js';
 import * as services from './services.js';
-import { endpointAt, nodeConfigOf, nodeOf, remoteOf } from './tables.js';
 import * as tunnel from './tunnel.js';
 
 /** The address of nobody, which a node has in a family that it has no address of. */
@@ -18,8 +17,8 @@ export function fromNetdev(journey: Journey): number {
   const { tables, node } = journey;
   const packet = receive(journey);
   if (typeof packet === 'number') return -packet;
-  journey.sourceIdentity = remoteOf(tables, packet.flow.source)?.identity ?? IDENTITY.world;
-  if (packet.version === 4 && tunnel.isTunnel(packet) && nodeOf(tables, packet.flow.destination) === node)
+  journey.sourceIdentity = tables.remoteAt(packet.flow.source)?.identity ?? IDENTITY.world;
+  if (packet.version === 4 && tunnel.isTunnel(packet) && tables.nodeAt(packet.flow.destination) === node)
     return PROGRAM.fromOverlay;
   const asked = services.lookup(journey, packet, true);
   if (asked && !services.lendError(journey, packet)) return nodePort(journey, packet, asked);
@@ -39,9 +38,9 @@ function nodePort(journey: Journey, asking: Packet, asked: services.Asked): numb
   const { backendId } = journey;
   if (conntrack.lookup(journey, packet, OUT) === 'new')
     conntrack.create(journey, packet, OUT, { revNatIndex, backendId, flags: CT_FLAG.nodePort });
-  const local = endpointAt(tables, packet.flow.destination, node);
+  const local = tables.endpointAt(packet.flow.destination, node);
   if (local) return delivery.toLocal(journey, packet, local);
-  const { addresses } = nodeConfigOf(tables, node);
+  const { addresses } = tables.node(node);
   const masqueraded = nat.masquerade(journey, packet, addresses[packet.version] ?? NOBODY[packet.version]);
   if (masqueraded < 0) return masqueraded;
   journey.sourceIdentity = IDENTITY.world;
@@ -50,7 +49,7 @@ function nodePort(journey: Journey, asking: Packet, asked: services.Asked): numb
 
 /** A reply to what went out in the node's name: to a pod, or through a Service to its client outside. */
 function replied(journey: Journey, packet: Packet): number {
-  if (endpointAt(journey.tables, packet.flow.destination, journey.node)) return route(journey, packet);
+  if (journey.tables.endpointAt(packet.flow.destination, journey.node)) return route(journey, packet);
   conntrack.lookup(journey, packet, IN);
   const { back } = journey;
   if (back && (back.flags & CT_FLAG.nodePort) !== 0) services.reverse(journey, packet, back);
@@ -69,12 +68,12 @@ export function fromHost(journey: Journey): number {
 }
 
 function route(journey: Journey, packet: Packet): number {
-  const local = endpointAt(journey.tables, packet.flow.destination, journey.node);
+  const local = journey.tables.endpointAt(packet.flow.destination, journey.node);
   return local ? delivery.toLocal(journey, packet, local) : forward(journey, packet);
 }
 
 function forward(journey: Journey, packet: Packet): number {
-  const remote = remoteOf(journey.tables, packet.flow.destination);
+  const remote = journey.tables.remoteAt(packet.flow.destination);
   journey.destinationIdentity = remote?.identity ?? IDENTITY.world;
   return remote?.tunnelEndpoint
     ? delivery.toOverlay(journey, packet, remote.tunnelEndpoint)
@@ -85,8 +84,8 @@ function forward(journey: Journey, packet: Packet): number {
 export function toNetdev(journey: Journey): number {
   const { tables, node, packet } = journey;
   if (packet && journey.tunnelTo === null && journey.status !== 'reply' && tables.config.masquerade) {
-    const sender = endpointAt(tables, packet.flow.source, node);
-    const { addresses } = nodeConfigOf(tables, node);
+    const sender = tables.endpointAt(packet.flow.source, node);
+    const { addresses } = tables.node(node);
     if (sender && !sender.isHost) {
       const result = nat.masquerade(journey, packet, addresses[packet.version] ?? NOBODY[packet.version]);
       if (result < 0) return result;
@@ -97,7 +96,7 @@ export function toNetdev(journey: Journey): number {
 
 /** The network between the nodes. */
 export function wire(journey: Journey): number {
-  const node = nodeOf(journey.tables, journey.tunnelTo ?? journey.packet!.flow.destination);
+  const node = journey.tables.nodeAt(journey.tunnelTo ?? journey.packet!.flow.destination);
   if (node === 0 || node === journey.node) return PROGRAM.world;
   journey.moveTo(node);
   return PROGRAM.fromNetdev;
@@ -109,7 +108,7 @@ export function fromOverlay(journey: Journey): number {
   if (reason !== 0) return -reason;
   const packet = receive(journey);
   if (typeof packet === 'number') return -packet;
-  const local = endpointAt(journey.tables, packet.flow.destination, journey.node);
+  const local = journey.tables.endpointAt(packet.flow.destination, journey.node);
   if (!local) return -DROP.unroutable;
   if (local.isHost) journey.destinationIdentity = IDENTITY.host;
   return delivery.toLocal(journey, packet, local);

@@ -1,8 +1,8 @@
 /** One packet on its way through the cluster, and what the nodes remember of those before it. */
-import type { Address, Version } from './bytes.js';
+import type { Address } from './bytes.js';
 import type { Connection } from './conntrack.js';
 import type { Packet } from './packet.js';
-import type { Tables } from './tables.js';
+import type { Loaded } from './tables.js';
 import { write } from './write.js';
 
 /** What source NAT put in the place of an address and a port, or what was there. */
@@ -82,7 +82,7 @@ export class Journey {
   answeredBy = 0;
 
   constructor(
-    readonly tables: Tables,
+    readonly tables: Loaded,
     readonly state: State,
     /** The frame, as it came to this node. */
     public frame: Uint8Array,
@@ -108,10 +108,3 @@ export class Journey {
     this.tunnelTo = null;
   }
 }
-
-/** Numbers and addresses as a key; each part has a fixed width. */
-export const keyOf = (node: number, version: Version, ...parts: readonly (string | number)[]): string => {
-  let key = String.fromCharCode(node, version);
-  for (const part of parts) key += typeof part === 'string' ? part : String.fromCharCode(part >>> 16, part & 0xffff);
-  return key;
-};

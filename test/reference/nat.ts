@@ -1,6 +1,6 @@
 /** Source NAT: what leaves the cluster goes in its node's name. Cilium `bpf/lib/nat.h`. */
 import type { Address, Version } from './bytes.js';
-import { connectionKey } from './conntrack.js';
+import { connectionKey } from './keys.js';
 import { hashOfFlow } from './hashes.js';
 import type { Journey, Mapping } from './journey.js';
 import { DROP, IN, NAT_PORTS, NAT_PORT_FIRST, NAT_TRIES, OUT } from './numbers.js';

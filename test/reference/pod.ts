@@ -9,7 +9,7 @@ import type { Packet } from './packet.js';
 import { decide } from './policy.js';
 import { read } from './read.js';
 import * as services from './services.js';
-import { endpointAt, readyEndpoint, remoteOf, type EndpointConfig } from './tables.js';
+import type { EndpointConfig } from './tables.js';
 import { isTunnel } from './tunnel.js';
 
 /** What the packet in the frame is; its reason when it is none. */
@@ -24,7 +24,7 @@ export function receive(journey: Journey): Packet | number {
 /** What a pod sends (`cil_from_container`). */
 export function fromContainer(journey: Journey): number {
   const { tables } = journey;
-  const config = readyEndpoint(tables, journey.endpoint);
+  const config = tables.readyEndpoint(journey.endpoint);
   if (!config) return -DROP.endpointNotReady;
   journey.node = config.node;
   journey.sourceIdentity = config.identity;
@@ -32,7 +32,7 @@ export function fromContainer(journey: Journey): number {
   if (typeof sent === 'number') return -sent;
   if (sent.flow.source !== config.addresses[sent.version]) return -DROP.invalidSource;
   if (sent.flow.protocol === PROTOCOL.icmpv6 && sent.icmpType === ICMPV6.neighborSolicitation)
-    return endpointAt(tables, sent.flow.destination, journey.node)?.isHost ? PROGRAM.host : -DROP.unknownTarget;
+    return tables.endpointAt(sent.flow.destination, journey.node)?.isHost ? PROGRAM.host : -DROP.unknownTarget;
 
   const result = toBackend(journey, sent);
   if (result !== 0) return result;
@@ -46,7 +46,7 @@ export function fromContainer(journey: Journey): number {
     if (back && (back.flags & CT_FLAG.nodePort) !== 0) services.reverse(journey, journey.packet!, back);
   }
   const packet = journey.packet!;
-  const remote = remoteOf(tables, packet.flow.destination);
+  const remote = tables.remoteAt(packet.flow.destination);
   journey.destinationIdentity = remote?.identity ?? IDENTITY.world;
   if (!isBack && !looped) {
     const reason = egress(journey, packet, config);
@@ -54,7 +54,7 @@ export function fromContainer(journey: Journey): number {
   }
   if (status === 'new')
     conntrack.create(journey, packet, OUT, { revNatIndex, backendId, flags: looped ? CT_FLAG.loopback : 0 });
-  const local = endpointAt(tables, packet.flow.destination, journey.node);
+  const local = tables.endpointAt(packet.flow.destination, journey.node);
   if (local) return delivery.toLocal(journey, packet, local);
   return remote?.tunnelEndpoint
     ? delivery.toOverlay(journey, packet, remote.tunnelEndpoint)
@@ -78,14 +78,14 @@ function egress({ tables, destinationIdentity }: Journey, packet: Packet, { poli
 function toItself(journey: Journey, { identity, addresses }: EndpointConfig): number {
   const packet = journey.packet!;
   journey.destinationIdentity = identity;
-  const itself = endpointAt(journey.tables, addresses[packet.version]!, journey.node);
+  const itself = journey.tables.endpointAt(addresses[packet.version]!, journey.node);
   return itself ? delivery.toLocal(journey, packet, itself) : -DROP.unroutable;
 }
 
 /** What reaches a pod (`ipv4_policy`). */
 export function ingressPolicy(journey: Journey): number {
   const { tables, endpoint, looped, sourceIdentity } = journey;
-  const { identity, policy } = readyEndpoint(tables, endpoint)!;
+  const { identity, policy } = tables.readyEndpoint(endpoint)!;
   const packet = journey.packet!;
   journey.destinationIdentity = identity;
   const status = conntrack.lookup(journey, packet, IN);

@@ -1,5 +1,5 @@
 /** The policy's decision. Cilium `bpf/lib/policy.h`, `__policy_can_access`. */
-import type { PolicyRow, Tables } from './tables.js';
+import type { Loaded, PolicyRow } from './tables.js';
 import { DROP, FRAGMENTATION_NEEDED, ICMP, PROTOCOL } from './numbers.js';
 import { isIcmp, type Packet } from './packet.js';
 
@@ -26,13 +26,13 @@ function decisive(own: PolicyRow, any: PolicyRow): PolicyRow {
 }
 
 /** 0, or the reason for which the packet is dropped. */
-export function decide(tables: Tables, packet: Packet, policy: number, identity: number, egress: boolean): number {
+export function decide(tables: Loaded, packet: Packet, policy: number, identity: number, egress: boolean): number {
   const { flow, icmpType, icmpCode } = packet;
   const { protocol } = flow;
   // What path MTU discovery lives on passes every policy (`allow-icmp-frag-needed`).
   if (protocol === PROTOCOL.icmp && icmpType === ICMP.unreachable && icmpCode === FRAGMENTATION_NEEDED) return 0;
   const port = isIcmp(packet) ? icmpType : flow.destinationPort;
-  const rows = tables.policies.filter((row) => row.policy === policy && row.egress === egress);
+  const rows = tables.policyOf(policy, egress);
   const own = best(rows, identity, protocol, port);
   const any = best(rows, 0, protocol, port);
   const row = own && any ? decisive(own, any) : (own ?? any);

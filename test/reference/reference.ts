@@ -6,7 +6,7 @@ import * as device from './device.js';
 import { Journey, State } from './journey.js';
 import { DROP, MAX_PROGRAMS, PROGRAM } from './numbers.js';
 import * as pod from './pod.js';
-import type { Tables } from './tables.js';
+import { Loaded, type Tables } from './tables.js';
 
 export interface Arrival {
   readonly frame: Uint8Array;
@@ -44,10 +44,14 @@ const PROGRAMS: Readonly<Record<number, (journey: Journey) => number>> = {
 };
 
 export class Reference {
+  private readonly tables: Loaded;
+
   constructor(
-    readonly tables: Tables,
+    tables: Tables,
     readonly state = new State(),
-  ) {}
+  ) {
+    this.tables = new Loaded(tables);
+  }
 
   run({ frame, program, node, endpoint }: Arrival): Outcome {
     const journey = new Journey(this.tables, this.state, frame, program, node, endpoint);

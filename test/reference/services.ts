@@ -1,13 +1,14 @@
 /** Services: which one a packet asks, which backend gets it, and the way back. Cilium `bpf/lib/lb.h`. */
-import { LOOPBACK, type Version } from './bytes.js';
+import { LOOPBACK, type Address } from './bytes.js';
 import * as conntrack from './conntrack.js';
 import type { Connection } from './conntrack.js';
 import { draw, folded, hashOfTuple, portsWord } from './hashes.js';
 import * as icmp from './icmp.js';
-import { keyOf, type Journey } from './journey.js';
+import type { Journey } from './journey.js';
+import { clientKey } from './keys.js';
 import { ALGORITHM, BACKEND, CT_FLAG, DROP, SERVICE, SERVICE_FLAG, SERVICE_FLAG2, TCP_FLAG } from './numbers.js';
-import { isIcmp, turned, withFlow, withQuote, type Flow, type Packet } from './packet.js';
-import { backendOf, frontendOf, isInSourceRanges, type BackendRow, type ServiceRow, type Tables } from './tables.js';
+import { isIcmp, turned, withFlow, withQuote, type Packet } from './packet.js';
+import type { BackendRow, Loaded, ServiceRow } from './tables.js';
 
 /** Whose rows count: for whom, and on which node; 0 and 0 for everybody. */
 interface Scope {
@@ -17,21 +18,21 @@ interface Scope {
 
 const EVERYBODY: Scope = { scope: 0, node: 0 };
 
-function find({ services }: Tables, flow: Flow, slot: number, { scope, node }: Scope): ServiceRow | undefined {
-  const { destination, destinationPort, protocol } = flow;
-  return services.find(
-    (row) =>
-      row.port === destinationPort &&
-      row.slot === slot &&
-      row.address === destination &&
-      row.protocol === protocol &&
-      row.scope === scope &&
-      row.node === node,
-  );
+function find(
+  tables: Loaded,
+  address: Address,
+  port: number,
+  protocol: number,
+  slot: number,
+  { scope, node }: Scope,
+): ServiceRow | undefined {
+  return tables
+    .servicesAt(address)
+    .find(
+      (row) =>
+        row.port === port && row.slot === slot && row.protocol === protocol && row.scope === scope && row.node === node,
+    );
 }
-
-const wildcard = (tables: Tables, flow: Flow): ServiceRow | undefined =>
-  find(tables, { ...flow, destinationPort: 0, protocol: 0 }, 0, EVERYBODY);
 
 /** A Service that a packet asks, and whose rows hold for it. */
 export interface Asked {
@@ -41,10 +42,10 @@ export interface Asked {
 
 /** By address, port and protocol; else by address alone, which serves nobody, and is all that ICMP can ask. */
 export function lookup({ tables, node }: Journey, packet: Packet, fromOutside: boolean): Asked | undefined {
-  const { flow } = packet;
-  const service = isIcmp(packet) ? undefined : find(tables, flow, 0, EVERYBODY);
+  const { destination, destinationPort, protocol } = packet.flow;
+  const service = isIcmp(packet) ? undefined : find(tables, destination, destinationPort, protocol, 0, EVERYBODY);
   if (!service) {
-    const any = wildcard(tables, flow);
+    const any = find(tables, destination, 0, 0, 0, EVERYBODY);
     return any && { service: any, scope: EVERYBODY };
   }
   const isLocal = fromOutside
@@ -52,14 +53,14 @@ export function lookup({ tables, node }: Journey, packet: Packet, fromOutside: b
     : (service.flags2 & SERVICE_FLAG2.intLocalScope) !== 0;
   if (!isLocal) return { service, scope: EVERYBODY };
   const scope = { scope: fromOutside ? 0 : 1, node };
-  const here = find(tables, flow, 0, scope);
+  const here = find(tables, destination, destinationPort, protocol, 0, scope);
   return here && { service: here, scope };
 }
 
 /** Whether a Service with source ranges takes this client. */
 export function takes({ tables }: Journey, { flow }: Packet, { revNatIndex, flags, flags2 }: ServiceRow): boolean {
   if ((flags & SERVICE_FLAG.sourceRange) === 0) return true;
-  return isInSourceRanges(tables, revNatIndex, flow.source) !== ((flags2 & SERVICE_FLAG2.sourceRangeDeny) !== 0);
+  return tables.isInSourceRanges(revNatIndex, flow.source) !== ((flags2 & SERVICE_FLAG2.sourceRangeDeny) !== 0);
 }
 
 /**
@@ -90,7 +91,7 @@ const isSticky = ({ flags }: ServiceRow): boolean => (flags & SERVICE_FLAG.affin
 /** The backend that the flow has; one that is no longer active keeps what is open and gets nothing new. */
 function kept(journey: Journey, packet: Packet, service: ServiceRow): BackendRow | undefined {
   const flow = conntrack.lookupService(journey, packet, service.revNatIndex);
-  const backend = flow && backendOf(journey.tables, flow.backendId, packet.version);
+  const backend = flow && journey.tables.backend(flow.backendId, packet.version);
   if (!backend || (backend.state !== BACKEND.active && (packet.tcpFlags & TCP_FLAG.syn) !== 0)) return undefined;
   journey.backendId = backend.id;
   return backend;
@@ -103,37 +104,31 @@ function fresh(journey: Journey, packet: Packet, { service, scope }: Asked): Bac
   const last = isSticky(service) ? recall(journey, packet, service) : undefined;
   const id = last?.id ?? select(journey, packet, service, scope);
   journey.backendId = id;
-  const backend = last ?? backendOf(tables, id, packet.version);
+  const backend = last ?? tables.backend(id, packet.version);
   if (backend) conntrack.create(journey, packet, SERVICE, { revNatIndex: service.revNatIndex, backendId: id });
   return backend;
 }
 
 function select({ tables }: Journey, packet: Packet, service: ServiceRow, scope: Scope): number {
-  const { source, sourcePort, destinationPort, protocol } = packet.flow;
+  const { source, sourcePort, destination, destinationPort, protocol } = packet.flow;
   const sticky = isSticky(service);
   if (service.algorithm === ALGORITHM.maglev) {
-    const { revNatIndex } = service;
-    const row = tables.maglev.find((one) => one.revNatIndex === revNatIndex && one.version === packet.version);
+    const table = tables.maglevTable(service.revNatIndex, packet.version);
     const hash = hashOfTuple(source, sticky ? 0 : sourcePort, destinationPort, protocol);
-    if (row) return row.table[hash % row.table.length]!;
+    if (table) return table[hash % table.length]!;
   }
   const ports = sticky ? 0 : portsWord(sourcePort, destinationPort);
   const slot = 1 + (draw(folded(source), ports ^ (protocol << 8)) % service.count);
-  return find(tables, packet.flow, slot, scope)?.backendId ?? 0;
+  return find(tables, destination, destinationPort, protocol, slot, scope)?.backendId ?? 0;
 }
-
-export const clientKey = (version: Version, address: string, revNatIndex: number): string =>
-  keyOf(0, version, revNatIndex, address);
 
 /** Sticky for the range [last used, last used + timeout). */
 function recall({ tables, state }: Journey, { version, flow }: Packet, service: ServiceRow): BackendRow | undefined {
   const { revNatIndex } = service;
   const last = state.clients.get(clientKey(version, flow.source, revNatIndex));
   if (!last || last.lastUsed + service.affinityTimeout <= state.clock) return undefined;
-  const isMatched = tables.affinityMatches.some(
-    (match) => match.backendId === last.backendId && match.revNatIndex === revNatIndex,
-  );
-  const backend = isMatched ? backendOf(tables, last.backendId, version) : undefined;
+  if (!tables.isAffinityMatch(last.backendId, revNatIndex)) return undefined;
+  const backend = tables.backend(last.backendId, version);
   return backend?.state === BACKEND.active ? backend : undefined;
 }
 
@@ -145,7 +140,7 @@ function remember({ state }: Journey, { version, flow }: Packet, { revNatIndex }
 export function lendError(journey: Journey, packet: Packet): boolean {
   const { version, quote } = packet;
   const flow = quote && conntrack.peek(journey, version, turned(quote.flow), SERVICE);
-  const backend = flow && backendOf(journey.tables, flow.backendId, version);
+  const backend = flow && journey.tables.backend(flow.backendId, version);
   if (!backend) return false;
   const { address, port } = backend;
   const readdressed = withFlow(packet, { destination: address });
@@ -158,7 +153,7 @@ export function lendError(journey: Journey, packet: Packet): boolean {
  * pod that asked itself. In an error about a request, the quote becomes what the client sent.
  */
 export function reverse(journey: Journey, packet: Packet, along: Connection): void {
-  const frontend = frontendOf(journey.tables, along.revNatIndex, packet.version);
+  const frontend = journey.tables.frontend(along.revNatIndex, packet.version);
   if (!frontend) return;
   const { address, port } = frontend;
   const { flow, quote } = packet;

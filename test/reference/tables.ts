@@ -135,30 +135,86 @@ function longest<Row extends { readonly address: Address; readonly length: numbe
   return best;
 }
 
-export const remoteOf = ({ ipcache }: Tables, address: Address): IpcacheRow | undefined => longest(ipcache, address);
+function grouped<Row, Key>(rows: readonly Row[], keyOf: (row: Row) => Key): ReadonlyMap<Key, readonly Row[]> {
+  const groups = new Map<Key, Row[]>();
+  for (const row of rows) {
+    const key = keyOf(row);
+    const group = groups.get(key);
+    if (group) group.push(row);
+    else groups.set(key, [row]);
+  }
+  return groups;
+}
 
-export const isInSourceRanges = ({ sourceRanges }: Tables, revNatIndex: number, address: Address): boolean =>
-  longest(
-    sourceRanges.filter((row) => row.revNatIndex === revNatIndex),
-    address,
-  ) !== undefined;
+const NONE: readonly never[] = [];
 
-export const endpointAt = ({ endpoints }: Tables, address: Address, node: number): EndpointRow | undefined =>
-  endpoints.find((row) => row.address === address && row.node === node);
+/** The rows, by what is asked for first. */
+export class Loaded {
+  readonly config: Config;
+  private readonly services: ReadonlyMap<Address, readonly ServiceRow[]>;
+  private readonly endpoints: ReadonlyMap<Address, readonly EndpointRow[]>;
+  private readonly policies: ReadonlyMap<number, readonly PolicyRow[]>;
+  /** What was asked before. */
+  private readonly remotes = new Map<Address, IpcacheRow | undefined>();
 
-/** The node that has an address, 0 for none. */
-export const nodeOf = ({ nodeAddresses }: Tables, address: Address): number =>
-  nodeAddresses.find((row) => row.address === address)?.node ?? 0;
+  constructor(private readonly rows: Tables) {
+    this.config = rows.config;
+    this.services = grouped(rows.services, ({ address }) => address);
+    this.endpoints = grouped(rows.endpoints, ({ address }) => address);
+    this.policies = grouped(rows.policies, ({ policy, egress }) => policy * 2 + (egress ? 1 : 0));
+  }
 
-/** An endpoint whose programs are loaded, and which has a policy. */
-export const readyEndpoint = ({ endpointConfigs }: Tables, id: number): EndpointConfig | undefined =>
-  endpointConfigs.find((row) => row.id === id && row.policy !== 0);
+  servicesAt(address: Address): readonly ServiceRow[] {
+    return this.services.get(address) ?? NONE;
+  }
 
-export const nodeConfigOf = ({ nodeConfigs }: Tables, node: number): NodeConfig =>
-  nodeConfigs.find((row) => row.node === node)!;
+  policyOf(policy: number, egress: boolean): readonly PolicyRow[] {
+    return this.policies.get(policy * 2 + (egress ? 1 : 0)) ?? NONE;
+  }
 
-export const backendOf = ({ backends }: Tables, id: number, version: Version): BackendRow | undefined =>
-  backends.find((row) => row.id === id && versionOf(row.address) === version);
+  /** What is known of an address. */
+  remoteAt(address: Address): IpcacheRow | undefined {
+    const { remotes } = this;
+    if (!remotes.has(address)) remotes.set(address, longest(this.rows.ipcache, address));
+    return remotes.get(address);
+  }
 
-export const frontendOf = ({ frontends }: Tables, revNatIndex: number, version: Version): FrontendRow | undefined =>
-  frontends.find((row) => row.revNatIndex === revNatIndex && versionOf(row.address) === version);
+  isInSourceRanges(revNatIndex: number, address: Address): boolean {
+    const ranges = this.rows.sourceRanges.filter((row) => row.revNatIndex === revNatIndex);
+    return longest(ranges, address) !== undefined;
+  }
+
+  endpointAt(address: Address, node: number): EndpointRow | undefined {
+    return this.endpoints.get(address)?.find((row) => row.node === node);
+  }
+
+  /** The node that has an address, 0 for none. */
+  nodeAt(address: Address): number {
+    return this.rows.nodeAddresses.find((row) => row.address === address)?.node ?? 0;
+  }
+
+  /** An endpoint whose programs are loaded, and which has a policy. */
+  readyEndpoint(id: number): EndpointConfig | undefined {
+    return this.rows.endpointConfigs.find((row) => row.id === id && row.policy !== 0);
+  }
+
+  node(node: number): NodeConfig {
+    return this.rows.nodeConfigs.find((row) => row.node === node)!;
+  }
+
+  backend(id: number, version: Version): BackendRow | undefined {
+    return this.rows.backends.find((row) => row.id === id && versionOf(row.address) === version);
+  }
+
+  frontend(revNatIndex: number, version: Version): FrontendRow | undefined {
+    return this.rows.frontends.find((row) => row.revNatIndex === revNatIndex && versionOf(row.address) === version);
+  }
+
+  maglevTable(revNatIndex: number, version: Version): MaglevRow['table'] | undefined {
+    return this.rows.maglev.find((row) => row.revNatIndex === revNatIndex && row.version === version)?.table;
+  }
+
+  isAffinityMatch(backendId: number, revNatIndex: number): boolean {
+    return this.rows.affinityMatches.some((row) => row.backendId === backendId && row.revNatIndex === revNatIndex);
+  }
+}

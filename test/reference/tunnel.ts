@@ -4,7 +4,6 @@ import { hashOfFlow } from './hashes.js';
 import type { Journey } from './journey.js';
 import { DEFAULT_TTL, DROP, IDENTITY, PROTOCOL, TUNNEL_PORTS, TUNNEL_PORT_FIRST, VXLAN_PORT } from './numbers.js';
 import type { Packet } from './packet.js';
-import { nodeConfigOf } from './tables.js';
 
 const VNI_IS_VALID = 0x08;
 
@@ -13,7 +12,7 @@ export const isTunnel = ({ flow }: Packet): boolean =>
 
 /** Puts the packet into the tunnel. The host of one node is a remote node to the others. */
 export function enter(journey: Journey, packet: Packet, to: Address): void {
-  const { mac, addresses } = nodeConfigOf(journey.tables, journey.node);
+  const { mac, addresses } = journey.tables.node(journey.node);
   const inner = journey.bytes;
   const identity = journey.sourceIdentity === IDENTITY.host ? IDENTITY.remoteNode : journey.sourceIdentity;
   const { source, destination, sourcePort, destinationPort, protocol } = packet.flow;
