@@ -209,7 +209,7 @@ const POLICY: readonly Broken[] = [
     'shorter prefixes come first',
     'maps/lpm.ts',
     'let l: i32 = MAX_LENGTH; l >= 0; l--',
-    'let l: i32 = 0; l <= MAX_LENGTH; l++',
+    'let l: u32 = 0; l <= MAX_LENGTH; l++',
   ),
 ];
 

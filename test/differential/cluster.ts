@@ -262,7 +262,7 @@ class Services {
   private draw(number: number): void {
     const { random } = this;
     const hosts = this.drawHosts();
-    const affinityTimeout = random.chance(30) ? random.pick([5, 10, 30, 100]) : 0;
+    const affinityTimeout = random.chance(40) ? random.pick([1, 2, 5, 10, 30]) : 0;
     const traits = {
       algorithm: random.pick([ALGORITHM.maglev, ALGORITHM.maglev, ALGORITHM.random]),
       affinityTimeout,
@@ -386,7 +386,7 @@ class Services {
   }
 }
 
-/** What happens to a cluster while packets pass: backends come to their end, and what the agent is configured with changes. */
+/** What a cluster may be like at another time: backends come and go, and what the agent is configured with changes. */
 export function evolve(cluster: Cluster, random: Random): Cluster {
   const states = [
     BACKEND.active,

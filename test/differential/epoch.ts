@@ -67,7 +67,7 @@ function compareOutcomes(wasm: Outcome, reference: Outcome): string | null {
 /** Runs one epoch. The first difference, or null. */
 export function runEpoch(subject: Subject, { seed, epoch, packets, exact, onEnd }: Run): Difference | null {
   const random = new Random(seed, epoch);
-  let cluster = drawCluster(random);
+  const cluster = drawCluster(random);
   subject.forget();
   let reference = new Reference(subject.load(cluster));
   const traffic = new Traffic(cluster, random);
@@ -78,9 +78,9 @@ export function runEpoch(subject: Subject, { seed, epoch, packets, exact, onEnd 
   };
   for (let block = 0; block * BLOCK < packets; block++) {
     if (block % EVOLVED === EVOLVED - 1) {
-      cluster = evolve(cluster, random);
-      reference = new Reference(subject.load(cluster), reference.state);
-      traffic.use(cluster);
+      const changed = evolve(cluster, random);
+      reference = new Reference(subject.load(changed), reference.state);
+      traffic.use(changed);
     }
     reference.state.clock += random.pick([0, 0, 0, 1, 1, 5, 9, 70]);
     subject.datapath.wasm.setClock(reference.state.clock);
