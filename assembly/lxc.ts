@@ -73,6 +73,8 @@ export function fromContainer<A>(ctx: Context<A>): i32 {
       lb.reverse<A>(ctx);
     } else if (ctx.dsr) dsr.reverse<A>(ctx);
   }
+  // Only this packet's own translation loops it: what is known of its connection lets nobody past the policy.
+  ctx.loopback = looped;
 
   const remote = ipcache.lookup<A>(ctx.daddr);
   ctx.destinationIdentity = ipcache.identityOf(remote);
@@ -131,6 +133,7 @@ function allowEgress<A>(ctx: Context<A>, own: EndpointConfig): i32 {
 /** The reply of a pod to itself: it takes the way to its own ingress, where the Service's address comes back. */
 function toItself<A>(ctx: Context<A>): i32 {
   const own = endpoint.configs.lookup(ctx.endpoint);
+  ctx.loopback = false;
   ctx.destinationIdentity = own.secId;
   const info = endpoint.lookup<A>(own.address<A>(), ctx.node);
   return info === null ? -DropReason.UNROUTABLE : delivery.toEndpoint<A>(ctx, info);

@@ -208,9 +208,14 @@ function backendInSlot<A>(ctx: Context<A>, address: A, slot: u32): u32 {
   return entry === null ? 0 : entry.backendId;
 }
 
+/** Whether a Service keeps each client to one backend. */
+function isSticky(service: LbService): bool {
+  return (service.flags & SvcFlag.AFFINITY) != 0;
+}
+
 /** Picks a backend for a new flow (`lb4_select_backend_id`). 0 when the maps hold none. */
 function selectBackend<A>(ctx: Context<A>, service: LbService, address: A): u32 {
-  const sticky = (service.flags & SvcFlag.AFFINITY) != 0;
+  const sticky = isSticky(service);
   if (service.backendId >>> 24 == LbAlgorithm.MAGLEV) {
     const backendId = maglev.select<A>(ctx, service.revNatIndex, sticky);
     if (backendId != 0) return backendId;
@@ -244,7 +249,7 @@ function keptBackend<A>(ctx: Context<A>, flow: CtEntry): LbBackend<A> {
  * Leaves in `ctx` the backend that was found in the Service's slots, also where there is no such backend.
  */
 export function newBackend<A>(ctx: Context<A>, service: LbService, address: A, netns: u32): LbBackend<A> {
-  const sticky = (service.flags & SvcFlag.AFFINITY) != 0;
+  const sticky = isSticky(service);
   let backendId = sticky ? affinity.recall<A>(ctx.saddr, netns, service.revNatIndex, service.affinityTimeout) : 0;
   let backend = changetype<LbBackend<A>>(0);
   if (backendId != 0) {
@@ -279,7 +284,7 @@ export function local<A>(ctx: Context<A>, service: LbService): i32 {
       if (result < 0) return result;
     }
   }
-  if ((service.flags & SvcFlag.AFFINITY) != 0) affinity.remember<A>(ctx.saddr, 0, revNatIndex, ctx.backendId);
+  if (isSticky(service)) affinity.remember<A>(ctx.saddr, 0, revNatIndex, ctx.backendId);
   // kube-proxy masquerades what comes back to its sender instead.
   ctx.loopback = ctx.saddr == backend.address && !config.has(ConfigFlag.SERVICE_MASQUERADE);
   rewrite.tuple<A>(
@@ -346,14 +351,14 @@ export function reverse<A>(ctx: Context<A>): void {
  * ICMP error about a request gets them in what it quotes, and as its source where the backend sent it.
  */
 export function restore<A>(ctx: Context<A>, address: A, port: u32): void {
+  // Where the packet was looped back, its source is the pod that opened the connection.
+  const looped = ctx.loopback;
+  const pod = ctx.saddr;
+  const daddr = looped ? pod : ctx.daddr;
   if (ctx.quoted != 0) {
-    const fromBackend = ctx.saddr == ctx.quotedDaddr;
-    rewrite.quoted<A>(ctx, ctx.quotedSaddr, address, (ctx.quotedPorts & 0xffff) | (port << 16));
-    if (fromBackend) rewrite.tuple<A>(ctx, address, ctx.daddr, ctx.ports);
-  } else {
-    // The packet was looped back, so its source is the pod that opened the connection.
-    const daddr = ctx.loopback ? ctx.saddr : ctx.daddr;
-    rewrite.tuple<A>(ctx, address, daddr, (ctx.ports & 0xffff0000) | port);
-  }
+    const fromBackend = pod == ctx.quotedDaddr;
+    rewrite.quoted<A>(ctx, looped ? pod : ctx.quotedSaddr, address, (ctx.quotedPorts & 0xffff) | (port << 16));
+    rewrite.tuple<A>(ctx, fromBackend ? address : pod, daddr, ctx.ports);
+  } else rewrite.tuple<A>(ctx, address, daddr, (ctx.ports & 0xffff0000) | port);
   trace.step<A>(ctx, Step.REVERSE_LB, trace.NO_POINT, ctx.revNatIndex);
 }

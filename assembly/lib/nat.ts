@@ -7,7 +7,7 @@ import { isEcho, isEchoReply } from '../wire/icmp';
 import * as ct from './conntrack';
 import { CtTuple } from './conntrack';
 import { jhash3words } from './jhash';
-import { Context, icmpOf } from './packet';
+import { Context, Fragmented, icmpOf } from './packet';
 import * as rewrite from './rewrite';
 import * as trace from './trace';
 
@@ -60,9 +60,11 @@ function remember<A>(tuple: CtTuple<A>, address: A, port: u32): NatEntry<A> {
  * Gives the packet in hand `address` as its source, and a port that no other flow to the same destination has
  * (`snat_v4_nat`): the flow's own where it can be kept, else those from a hash of the flow on; for an echo, its id is the
  * port. An ICMP error about a reply is turned as the reply was. 0, or negated NAT_NO_MAPPING when `NAT_TRIES` ports are taken
- * or the table has no room at all, NAT_UNSUPP_PROTO for ICMP of which nothing could be told apart by a port.
+ * or the table has no room at all, NAT_UNSUPP_PROTO for ICMP of which nothing could be told apart by a port, INVALID for ICMP in
+ * pieces, of which only the first has its id.
  */
 export function masquerade<A>(ctx: Context<A>, address: A): i32 {
+  if (ctx.protocol == icmpOf<A>() && ctx.fragmented != Fragmented.NOT) return -DropReason.INVALID;
   if (ctx.quoted != 0) return masqueradeQuoted<A>(ctx);
   if (ctx.protocol == icmpOf<A>() && !isEcho<A>(ctx.icmpType))
     return isEchoReply<A>(ctx.icmpType) ? 0 : -DropReason.NAT_UNSUPP_PROTO;

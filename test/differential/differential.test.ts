@@ -1,0 +1,80 @@
+/** The datapath agrees with the reference, packet by packet, and would not if it were wrong. `npm run differential` runs millions. */
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
+import { test } from 'node:test';
+import { apply, compile } from '../broken/compile.js';
+import { SEMANTIC } from '../broken/semantic.js';
+import { modules } from '../datapath.js';
+import { PROGRAM } from '../reference/numbers.js';
+import { EPOCH, explain, runEpoch } from './epoch.js';
+import { Subject } from './subject.js';
+
+const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 1);
+const EPOCHS = 30;
+
+test(`${EPOCHS * EPOCH} packets: the same verdict, bytes, end and connections on both sides (HOPSCOPE_SEED=${SEED})`, () => {
+  const subject = new Subject(modules.fast);
+  const ends = new Map<number, number>();
+  const onEnd = ({ verdict, program }: { verdict: number; program: number }): void => {
+    const end = verdict === 0 ? program : verdict;
+    ends.set(end, (ends.get(end) ?? 0) + 1);
+  };
+  for (let epoch = 0; epoch < EPOCHS; epoch++) {
+    const found = runEpoch(subject, { seed: SEED, epoch, packets: EPOCH, exact: false, onEnd });
+    assert.equal(found, null, `npm run differential -- --seed ${SEED} --epoch ${epoch}\n${found?.text}`);
+  }
+  const reasons = [...ends.keys()].filter((end) => end < 0);
+  assert.ok(reasons.length >= 22, `dropped for ${reasons.length} reasons: ${reasons.join(' ')}`);
+  for (const end of [PROGRAM.delivered, PROGRAM.host, PROGRAM.world])
+    assert.ok((ends.get(end) ?? 0) > (EPOCHS * EPOCH) / 20, `${ends.get(end)} ended at ${end}`);
+});
+
+test('the same packets come from the same seed', () => {
+  const run = (): string[] => {
+    const frames: string[] = [];
+    runEpoch(new Subject(modules.fast), {
+      seed: SEED,
+      epoch: 3,
+      packets: 500,
+      exact: true,
+      onEnd: (_, { frame }) => void frames.push(Buffer.from(frame).toString('hex')),
+    });
+    return frames;
+  };
+  const frames = run();
+  assert.equal(frames.length, 500);
+  assert.deepEqual(run(), frames);
+});
+
+test('every broken build can still be made: its fragment stands where it should', () => {
+  for (const broken of SEMANTIC) {
+    const source = readFileSync(`assembly/${broken.file}`, 'utf8');
+    assert.notEqual(apply(broken, source), source, broken.name);
+  }
+  assert.equal(new Set(SEMANTIC.map(({ name }) => name)).size, SEMANTIC.length);
+});
+
+/** One whose bytes are wrong, one whose verdict is, one whose conntrack entry is; `npm run differential:broken` runs them all. */
+for (const name of ['the TTL stays', 'who allows wins over who denies', 'a closed connection lives a second longer']) {
+  test(`caught, and had again: ${name}`, async () => {
+    const broken = SEMANTIC.find((candidate) => candidate.name === name)!;
+    const module = new WebAssembly.Module(Uint8Array.from(await compile('fast', broken)));
+    const run = { seed: SEED, epoch: 0, packets: EPOCH, exact: false };
+    const found = runEpoch(new Subject(module), run);
+    const again = explain(module, run);
+    assert.ok(found !== null && again !== null && again.packet <= found.packet);
+    assert.equal(explain(modules.fast, { ...run, packets: again.packet + 1 }), null);
+  });
+}
+
+test('the reference shares nothing with what it is held against', () => {
+  for (const file of readdirSync('test/reference')) {
+    const source = readFileSync(`test/reference/${file}`, 'utf8');
+    const imports = [...source.matchAll(/from '([^']+)'/g)].map(([, path]) => path!);
+    assert.deepEqual(
+      imports.filter((path) => !/^\.\/\w+\.js$/.test(path)),
+      [],
+      file,
+    );
+  }
+});

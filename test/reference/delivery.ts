@@ -1,0 +1,49 @@
+/** Where a packet goes from here. Cilium `bpf/lib/local_delivery.h`, `l3.h`. */
+import type { Address } from './bytes.js';
+import * as icmp from './icmp.js';
+import type { Journey } from './journey.js';
+import { DROP, IDENTITY, PROGRAM, VXLAN_OVERHEAD } from './numbers.js';
+import { lengthOf, withOneHopLess, type Packet } from './packet.js';
+import type { EndpointRow } from './tables.js';
+import * as tunnel from './tunnel.js';
+
+/** To an endpoint of this node, whose policy is next, or to the node itself. */
+export function toLocal(journey: Journey, packet: Packet, row: EndpointRow): number {
+  if (row.isHost) return PROGRAM.host;
+  if (packet.ttl <= 1) return -DROP.ttlExceeded;
+  const routed = withOneHopLess(packet);
+  journey.packet = routed;
+  const config = journey.tables.readyEndpoint(row.endpoint);
+  if (!config) return -DROP.endpointNotReady;
+  journey.packet = { ...routed, hop: { destination: config.mac, source: config.nodeMac } };
+  journey.endpoint = row.endpoint;
+  return PROGRAM.lxcPolicy;
+}
+
+/** Through the tunnel to the node that has the destination. */
+export function toOverlay(journey: Journey, packet: Packet, end: Address): number {
+  const { mtu } = journey.tables.config;
+  if (isTooBig(packet, mtu, VXLAN_OVERHEAD)) return tellTooBig(journey, packet, mtu - VXLAN_OVERHEAD);
+  if (packet.ttl <= 1) return -DROP.ttlExceeded;
+  journey.packet = withOneHopLess(packet);
+  tunnel.enter(journey, journey.packet, end);
+  return PROGRAM.toNetdev;
+}
+
+/** Out of the node, as its stack routes. */
+export function toStack(journey: Journey, packet: Packet): number {
+  const { mtu } = journey.tables.config;
+  return isTooBig(packet, mtu, 0) ? tellTooBig(journey, packet, mtu) : PROGRAM.toNetdev;
+}
+
+const isTooBig = (packet: Packet, mtu: number, overhead: number): boolean =>
+  mtu !== 0 && packet.dontFragment && lengthOf(packet) + overhead > mtu;
+
+/** The node's own stack sends the error. */
+function tellTooBig(journey: Journey, packet: Packet, mtu: number): number {
+  if (!icmp.mayAnswer(packet)) return -DROP.fragmentationNeeded;
+  icmp.tooBig(journey, packet, mtu);
+  journey.status = 'new';
+  journey.sourceIdentity = IDENTITY.host;
+  return PROGRAM.fromHost;
+}

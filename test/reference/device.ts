@@ -1,0 +1,115 @@
+/** The programs on a node's devices, and what the node sends itself. Cilium `bpf/bpf_host.c`, `bpf_overlay.c`, `bpf/lib/nodeport.h`. */
+import * as conntrack from './conntrack.js';
+import * as delivery from './delivery.js';
+import type { Journey } from './journey.js';
+import * as nat from './nat.js';
+import { CT_FLAG, DROP, IDENTITY, IN, OUT, PROGRAM, SERVICE_FLAG } from './numbers.js';
+import type { Packet } from './packet.js';
+import { receive } from './pod.js';
+import * as services from './services.js';
+import * as tunnel from './tunnel.js';
+
+/** The address of nobody, which a node has in a family that it has no address of. */
+const NOBODY = { 4: '\0'.repeat(4), 6: '\0'.repeat(16) } as const;
+
+/** What comes from outside the node (`cil_from_netdev`). */
+export function fromNetdev(journey: Journey): number {
+  const { tables, node } = journey;
+  const packet = receive(journey);
+  if (typeof packet === 'number') return -packet;
+  journey.sourceIdentity = tables.remoteAt(packet.flow.source)?.identity ?? IDENTITY.world;
+  if (packet.version === 4 && tunnel.isTunnel(packet) && tables.nodeAt(packet.flow.destination) === node)
+    return PROGRAM.fromOverlay;
+  const asked = services.lookup(journey, packet, true);
+  if (asked && !services.lendError(journey, packet)) return nodePort(journey, packet, asked);
+  return nat.reverse(journey, journey.packet!) ? replied(journey, journey.packet!) : route(journey, journey.packet!);
+}
+
+/** A Service asked from outside (`nodeport_lb4`). */
+function nodePort(journey: Journey, asking: Packet, asked: services.Asked): number {
+  const { tables, node } = journey;
+  const { service } = asked;
+  if ((service.flags & SERVICE_FLAG.routable) === 0) return -DROP.isClusterIp;
+  if (!services.takes(journey, asking, service)) return -DROP.notInSourceRange;
+  const lent = services.lend(journey, asking, asked, PROGRAM.world);
+  if (lent !== 0) return lent;
+  const packet = journey.packet!;
+  const { revNatIndex } = service;
+  const { backendId } = journey;
+  if (conntrack.lookup(journey, packet, OUT) === 'new')
+    conntrack.create(journey, packet, OUT, { revNatIndex, backendId, flags: CT_FLAG.nodePort });
+  const local = tables.endpointAt(packet.flow.destination, node);
+  if (local) return delivery.toLocal(journey, packet, local);
+  const { addresses } = tables.node(node);
+  const masqueraded = nat.masquerade(journey, packet, addresses[packet.version] ?? NOBODY[packet.version]);
+  if (masqueraded < 0) return masqueraded;
+  journey.sourceIdentity = IDENTITY.world;
+  return forward(journey, journey.packet!);
+}
+
+/** A reply to what went out in the node's name: to a pod, or through a Service to its client outside. */
+function replied(journey: Journey, packet: Packet): number {
+  if (journey.tables.endpointAt(packet.flow.destination, journey.node)) return route(journey, packet);
+  conntrack.lookup(journey, packet, IN);
+  const { back } = journey;
+  if (back && (back.flags & CT_FLAG.nodePort) !== 0) services.reverse(journey, packet, back);
+  return forward(journey, journey.packet!);
+}
+
+/** What the node sends (`cil_from_host`). */
+export function fromHost(journey: Journey): number {
+  journey.sourceIdentity = IDENTITY.host;
+  const packet = receive(journey);
+  if (typeof packet === 'number') return -packet;
+  if (packet.quote && nat.reverse(journey, packet)) return replied(journey, journey.packet!);
+  const asked = services.lookup(journey, packet, false);
+  const lent = asked ? services.lend(journey, packet, asked, PROGRAM.host) : 0;
+  return lent === 0 ? route(journey, journey.packet!) : lent;
+}
+
+function route(journey: Journey, packet: Packet): number {
+  const local = journey.tables.endpointAt(packet.flow.destination, journey.node);
+  return local ? delivery.toLocal(journey, packet, local) : forward(journey, packet);
+}
+
+function forward(journey: Journey, packet: Packet): number {
+  const remote = journey.tables.remoteAt(packet.flow.destination);
+  journey.destinationIdentity = remote?.identity ?? IDENTITY.world;
+  return remote?.tunnelEndpoint
+    ? delivery.toOverlay(journey, packet, remote.tunnelEndpoint)
+    : delivery.toStack(journey, packet);
+}
+
+/** What leaves the node (`cil_to_netdev`): a pod's own goes in the node's name, but for replies and the tunnel. */
+export function toNetdev(journey: Journey): number {
+  const { tables, node, packet } = journey;
+  if (packet && journey.tunnelTo === null && journey.status !== 'reply' && tables.config.masquerade) {
+    const sender = tables.endpointAt(packet.flow.source, node);
+    const { addresses } = tables.node(node);
+    if (sender && !sender.isHost) {
+      const result = nat.masquerade(journey, packet, addresses[packet.version] ?? NOBODY[packet.version]);
+      if (result < 0) return result;
+    }
+  }
+  return PROGRAM.wire;
+}
+
+/** The network between the nodes. */
+export function wire(journey: Journey): number {
+  const node = journey.tables.nodeAt(journey.tunnelTo ?? journey.packet!.flow.destination);
+  if (node === 0 || node === journey.node) return PROGRAM.world;
+  journey.moveTo(node);
+  return PROGRAM.fromNetdev;
+}
+
+/** What comes out of the tunnel (`cil_from_overlay`). */
+export function fromOverlay(journey: Journey): number {
+  const reason = tunnel.leave(journey, journey.packet!);
+  if (reason !== 0) return -reason;
+  const packet = receive(journey);
+  if (typeof packet === 'number') return -packet;
+  const local = journey.tables.endpointAt(packet.flow.destination, journey.node);
+  if (!local) return -DROP.unroutable;
+  if (local.isHost) journey.destinationIdentity = IDENTITY.host;
+  return delivery.toLocal(journey, packet, local);
+}

@@ -1,0 +1,110 @@
+/** One packet on its way through the cluster, and what the nodes remember of those before it. */
+import type { Address } from './bytes.js';
+import type { Connection } from './conntrack.js';
+import type { Packet } from './packet.js';
+import type { Loaded } from './tables.js';
+import { write } from './write.js';
+
+/** What source NAT put in the place of an address and a port, or what was there. */
+export interface Mapping {
+  readonly address: Address;
+  readonly port: number;
+  readonly created: number;
+}
+
+export interface LastBackend {
+  readonly backendId: number;
+  readonly lastUsed: number;
+}
+
+export interface Ports {
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+}
+
+/** The tables that the datapath fills itself. Keys are texts; those that changed are told, so that somebody can look. */
+export class Memory<Value> {
+  private readonly values = new Map<string, Value>();
+  readonly changed = new Set<string>();
+
+  get size(): number {
+    return this.values.size;
+  }
+
+  get(key: string): Value | undefined {
+    return this.values.get(key);
+  }
+
+  set(key: string, value: Value): void {
+    this.values.set(key, value);
+    this.changed.add(key);
+  }
+
+  delete(key: string): void {
+    this.values.delete(key);
+    this.changed.add(key);
+  }
+
+  [Symbol.iterator](): IterableIterator<[string, Value]> {
+    return this.values[Symbol.iterator]();
+  }
+}
+
+export class State {
+  /** Seconds. */
+  clock = 0;
+  readonly connections = new Memory<Connection>();
+  readonly mappings = new Memory<Mapping>();
+  readonly clients = new Memory<LastBackend>();
+  readonly fragments = new Memory<Ports>();
+}
+
+/** Why a connection is known, and what a packet that goes back along it must know. */
+export type Status = 'new' | 'established' | 'reply' | 'related';
+
+export class Journey {
+  /** Null while nothing is known of the frame but its bytes. */
+  packet: Packet | null = null;
+  sourceIdentity = 0;
+  destinationIdentity = 0;
+  /** The backend that was picked last, and the Service of the last translation, done or to be undone. */
+  backendId = 0;
+  revNatIndex = 0;
+  /** How the last look-up of the connection on this node ended, and the entry along which the packet goes back. */
+  status: Status = 'new';
+  back: Connection | null = null;
+  /** A Service gave the packet to the pod that sent it. */
+  looped = false;
+  /** The end of the tunnel in which the packet is. */
+  tunnelTo: Address | null = null;
+  /** The reason that an ICMP error told the sender, and the program that did. */
+  answered = 0;
+  answeredBy = 0;
+
+  constructor(
+    readonly tables: Loaded,
+    readonly state: State,
+    /** The frame, as it came to this node. */
+    public frame: Uint8Array,
+    public program: number,
+    public node: number,
+    public endpoint: number,
+  ) {}
+
+  /** The frame as it is now. */
+  get bytes(): Uint8Array {
+    return this.packet ? write(this.packet) : this.frame;
+  }
+
+  /** From one node to another: what the programs of the one know, those of the other do not. */
+  moveTo(node: number): void {
+    this.frame = this.bytes;
+    this.packet = null;
+    this.node = node;
+    this.endpoint = 0;
+    this.status = 'new';
+    this.back = null;
+    this.looped = false;
+    this.tunnelTo = null;
+  }
+}

@@ -1,0 +1,170 @@
+/** Services: which one a packet asks, which backend gets it, and the way back. Cilium `bpf/lib/lb.h`. */
+import { LOOPBACK, type Address } from './bytes.js';
+import * as conntrack from './conntrack.js';
+import type { Connection } from './conntrack.js';
+import { draw, folded, hashOfTuple, portsWord } from './hashes.js';
+import * as icmp from './icmp.js';
+import type { Journey } from './journey.js';
+import { clientKey } from './keys.js';
+import { ALGORITHM, BACKEND, CT_FLAG, DROP, SERVICE, SERVICE_FLAG, SERVICE_FLAG2, TCP_FLAG } from './numbers.js';
+import { isIcmp, turned, withFlow, withQuote, type Packet } from './packet.js';
+import type { BackendRow, Loaded, ServiceRow } from './tables.js';
+
+/** Whose rows count: for whom, and on which node; 0 and 0 for everybody. */
+interface Scope {
+  readonly scope: number;
+  readonly node: number;
+}
+
+const EVERYBODY: Scope = { scope: 0, node: 0 };
+
+function find(
+  tables: Loaded,
+  address: Address,
+  port: number,
+  protocol: number,
+  slot: number,
+  { scope, node }: Scope,
+): ServiceRow | undefined {
+  return tables
+    .servicesAt(address)
+    .find(
+      (row) =>
+        row.port === port && row.slot === slot && row.protocol === protocol && row.scope === scope && row.node === node,
+    );
+}
+
+/** A Service that a packet asks, and whose rows hold for it. */
+export interface Asked {
+  readonly service: ServiceRow;
+  readonly scope: Scope;
+}
+
+/** By address, port and protocol; else by address alone, which serves nobody, and is all that ICMP can ask. */
+export function lookup({ tables, node }: Journey, packet: Packet, fromOutside: boolean): Asked | undefined {
+  const { destination, destinationPort, protocol } = packet.flow;
+  const service = isIcmp(packet) ? undefined : find(tables, destination, destinationPort, protocol, 0, EVERYBODY);
+  if (!service) {
+    const any = find(tables, destination, 0, 0, 0, EVERYBODY);
+    return any && { service: any, scope: EVERYBODY };
+  }
+  const isLocal = fromOutside
+    ? (service.flags & SERVICE_FLAG.extLocalScope) !== 0
+    : (service.flags2 & SERVICE_FLAG2.intLocalScope) !== 0;
+  if (!isLocal) return { service, scope: EVERYBODY };
+  const scope = { scope: fromOutside ? 0 : 1, node };
+  const here = find(tables, destination, destinationPort, protocol, 0, scope);
+  return here && { service: here, scope };
+}
+
+/** Whether a Service with source ranges takes this client. */
+export function takes({ tables }: Journey, { flow }: Packet, { revNatIndex, flags, flags2 }: ServiceRow): boolean {
+  if ((flags & SERVICE_FLAG.sourceRange) === 0) return true;
+  return tables.isInSourceRanges(revNatIndex, flow.source) !== ((flags2 & SERVICE_FLAG2.sourceRangeDeny) !== 0);
+}
+
+/**
+ * Gives the packet to a backend (`lb4_local`). 0 to go on; where there is none, `home` with the ICMP error in its place, or
+ * the reason for which it is dropped.
+ */
+export function lend(journey: Journey, packet: Packet, asked: Asked, home: number): number {
+  journey.revNatIndex = asked.service.revNatIndex;
+  const backend = kept(journey, packet, asked.service) ?? fresh(journey, packet, asked);
+  if (!backend) {
+    if (!journey.tables.config.rejectNoBackend || !icmp.mayAnswer(packet)) return -DROP.noService;
+    icmp.portUnreachable(journey, packet);
+    return home;
+  }
+  if (isSticky(asked.service)) remember(journey, packet, asked.service, journey.backendId);
+  const { version, flow } = packet;
+  journey.looped = flow.source === backend.address;
+  journey.packet = withFlow(packet, {
+    source: journey.looped ? LOOPBACK[version] : flow.source,
+    destination: backend.address,
+    destinationPort: backend.port,
+  });
+  return 0;
+}
+
+const isSticky = ({ flags }: ServiceRow): boolean => (flags & SERVICE_FLAG.affinity) !== 0;
+
+/** The backend that the flow has; one that is no longer active keeps what is open and gets nothing new. */
+function kept(journey: Journey, packet: Packet, service: ServiceRow): BackendRow | undefined {
+  const flow = conntrack.lookupService(journey, packet, service.revNatIndex);
+  const backend = flow && journey.tables.backend(flow.backendId, packet.version);
+  if (!backend || (backend.state !== BACKEND.active && (packet.tcpFlags & TCP_FLAG.syn) !== 0)) return undefined;
+  journey.backendId = backend.id;
+  return backend;
+}
+
+/** A backend for a new flow: the one that the client had last, where the Service keeps clients to one, else one that is picked. */
+function fresh(journey: Journey, packet: Packet, { service, scope }: Asked): BackendRow | undefined {
+  const { tables } = journey;
+  if (service.count === 0) return undefined;
+  const last = isSticky(service) ? recall(journey, packet, service) : undefined;
+  const id = last?.id ?? select(journey, packet, service, scope);
+  journey.backendId = id;
+  const backend = last ?? tables.backend(id, packet.version);
+  if (backend) conntrack.create(journey, packet, SERVICE, { revNatIndex: service.revNatIndex, backendId: id });
+  return backend;
+}
+
+function select({ tables }: Journey, packet: Packet, service: ServiceRow, scope: Scope): number {
+  const { source, sourcePort, destination, destinationPort, protocol } = packet.flow;
+  const sticky = isSticky(service);
+  if (service.algorithm === ALGORITHM.maglev) {
+    const table = tables.maglevTable(service.revNatIndex, packet.version);
+    const hash = hashOfTuple(source, sticky ? 0 : sourcePort, destinationPort, protocol);
+    if (table) return table[hash % table.length]!;
+  }
+  const ports = sticky ? 0 : portsWord(sourcePort, destinationPort);
+  const slot = 1 + (draw(folded(source), ports ^ (protocol << 8)) % service.count);
+  return find(tables, destination, destinationPort, protocol, slot, scope)?.backendId ?? 0;
+}
+
+/** Sticky for the range [last used, last used + timeout). */
+function recall({ tables, state }: Journey, { version, flow }: Packet, service: ServiceRow): BackendRow | undefined {
+  const { revNatIndex } = service;
+  const last = state.clients.get(clientKey(version, flow.source, revNatIndex));
+  if (!last || last.lastUsed + service.affinityTimeout <= state.clock) return undefined;
+  if (!tables.isAffinityMatch(last.backendId, revNatIndex)) return undefined;
+  const backend = tables.backend(last.backendId, version);
+  return backend?.state === BACKEND.active ? backend : undefined;
+}
+
+function remember({ state }: Journey, { version, flow }: Packet, { revNatIndex }: ServiceRow, backendId: number): void {
+  state.clients.set(clientKey(version, flow.source, revNatIndex), { backendId, lastUsed: state.clock });
+}
+
+/** An error about a Service's reply, which its client knows by the Service's address, goes to the backend that sent it. */
+export function lendError(journey: Journey, packet: Packet): boolean {
+  const { version, quote } = packet;
+  const flow = quote && conntrack.peek(journey, version, turned(quote.flow), SERVICE);
+  const backend = flow && journey.tables.backend(flow.backendId, version);
+  if (!backend) return false;
+  const { address, port } = backend;
+  const readdressed = withFlow(packet, { destination: address });
+  journey.packet = withQuote(readdressed, { source: address, sourcePort: port });
+  return true;
+}
+
+/**
+ * Gives a reply the Service's address as its source, as the client knows it; what went to the loopback address goes to the
+ * pod that asked itself. In an error about a request, the quote becomes what the client sent.
+ */
+export function reverse(journey: Journey, packet: Packet, along: Connection): void {
+  const frontend = journey.tables.frontend(along.revNatIndex, packet.version);
+  if (!frontend) return;
+  const { address, port } = frontend;
+  const { flow, quote } = packet;
+  const looped = (along.flags & CT_FLAG.loopback) !== 0;
+  const destination = looped ? flow.source : flow.destination;
+  if (!quote) {
+    journey.packet = withFlow(packet, { source: address, sourcePort: port, destination });
+    return;
+  }
+  const isFromBackend = flow.source === quote.flow.destination;
+  const source = looped ? flow.source : quote.flow.source;
+  const quoting = withQuote(packet, { source, destination: address, destinationPort: port });
+  journey.packet = withFlow(quoting, { source: isFromBackend ? address : flow.source, destination });
+}
