@@ -43,7 +43,7 @@ function nodePort(journey: Journey, asking: Packet, asked: services.Asked): numb
   const { addresses } = tables.node(node);
   const masqueraded = nat.masquerade(journey, packet, addresses[packet.version] ?? NOBODY[packet.version]);
   if (masqueraded < 0) return masqueraded;
-  journey.sourceIdentity = IDENTITY.world;
+  journey.sourceIdentity = tables.worldOf(packet.version);
   return forward(journey, journey.packet!);
 }
 

@@ -47,7 +47,8 @@ export function fromContainer(journey: Journey): number {
   }
   const packet = journey.packet!;
   const remote = tables.remoteAt(packet.flow.destination);
-  journey.destinationIdentity = remote?.identity ?? IDENTITY.world;
+  const isOwnNode = remote?.identity === IDENTITY.remoteNode && tables.nodeAt(packet.flow.destination) === journey.node;
+  journey.destinationIdentity = isOwnNode ? IDENTITY.host : (remote?.identity ?? IDENTITY.world);
   if (!isBack && !looped) {
     const reason = egress(journey, packet, config);
     if (reason !== 0) return -reason;

@@ -1,5 +1,6 @@
 /** What the datapath is loaded with, as plain rows, and the search in them: row by row. */
 import { sharePrefix, versionOf, type Address, type Version } from './bytes.js';
+import { IDENTITY } from './numbers.js';
 
 /** A Service's frontend (slot 0) or one of its backends. `port` 0 stands for every port without a row of its own. */
 export interface ServiceRow {
@@ -177,6 +178,12 @@ export class Loaded {
     const { remotes } = this;
     if (!remotes.has(address)) remotes.set(address, longest(this.rows.ipcache, address));
     return remotes.get(address);
+  }
+
+  /** The identity of the addresses of a family of which nothing is known. */
+  worldOf(version: Version): number {
+    const all = this.rows.ipcache.find((row) => row.length === 0 && versionOf(row.address) === version);
+    return all?.identity ?? IDENTITY.world;
   }
 
   isInSourceRanges(revNatIndex: number, address: Address): boolean {
