@@ -240,10 +240,13 @@ function learn<A>(ctx: Context<A>, entry: CtEntry): void {
 
 /**
  * The connection of the packet that the ICMP error in hand quotes. That packet passed here the other way: as the one that
- * opened the connection, or as a reply to it. Only the opener's quote names a backend in the place of a Service.
+ * opened the connection, or as a reply to it. Only the opener's quote names a backend in the place of a Service. An error is
+ * for the sender of what it quotes: for anybody else it belongs to no connection.
  */
 function lookupQuoted<A>(ctx: Context<A>, direction: CtDirection): CtStatus {
   const opposite: u32 = direction == CtDirection.EGRESS ? CtDirection.INGRESS : CtDirection.EGRESS;
+  ctx.ctStatus = CtStatus.NEW;
+  if (ctx.daddr != ctx.quotedSaddr) return CtStatus.NEW;
   const opened = forwardTuple<A>();
   opened.set(ctx.quotedDaddr, ctx.quotedSaddr, ctx.quotedPorts, ctx.quotedProtocol, opposite, ctx.node);
   let entry = opened.find();

@@ -64,6 +64,9 @@ const SIZES: Sizes = {
   templates: 64,
 };
 
+/** `ALLOW_ICMP_FRAG_NEEDED`, which is on unless it is turned off. */
+const ALLOW_FRAG_NEEDED = 0x100000;
+
 /** Frames that the batch has room for. */
 export const MAX_FRAME = PACKET_ROOM - 2 * PACKET_HEADROOM;
 
@@ -154,7 +157,7 @@ function entriesOf(tables: Omit<Tables, 'maglev'>): Entry[] {
     add(MapId.POLICY, key, encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPortPriority: priority }));
   }
   const { trackFragments, masquerade, rejectNoBackend, mtu } = tables.config;
-  const flags = (trackFragments ? 1 : 0) | (masquerade ? 2 : 0) | (rejectNoBackend ? 4 : 0);
+  const flags = ALLOW_FRAG_NEEDED | (trackFragments ? 1 : 0) | (masquerade ? 2 : 0) | (rejectNoBackend ? 4 : 0);
   add(MapId.RUNTIME_CONFIG, index(0), encode(RuntimeConfig, { flags, mtu }));
   return entries;
 }

@@ -43,10 +43,13 @@ function prolonged(
   return seen({ ...entry, flags, lifetime }, tcpFlags, direction);
 }
 
+/** Flags that are noted: `monitor-aggregation-flags`, which are syn, fin and rst unless set. */
+const NOTED = TCP_FLAG.syn | TCP_FLAG.fin | TCP_FLAG.rst;
+
 const seen = (entry: Connection, tcpFlags: number, direction: Direction): Connection =>
   direction === IN
-    ? { ...entry, rxFlagsSeen: entry.rxFlagsSeen | tcpFlags }
-    : { ...entry, txFlagsSeen: entry.txFlagsSeen | tcpFlags };
+    ? { ...entry, rxFlagsSeen: entry.rxFlagsSeen | (tcpFlags & NOTED) }
+    : { ...entry, txFlagsSeen: entry.txFlagsSeen | (tcpFlags & NOTED) };
 
 /** Which ways a FIN or RST closes: of a Service both, since only one is seen; both by a reset before both sides have said SYN. */
 function closing(entry: Connection, tcpFlags: number, direction: Direction): number {
@@ -71,7 +74,7 @@ function follow(journey: Journey, packet: Packet, key: string, direction: Direct
   if ((tcpFlags & (TCP_FLAG.fin | TCP_FLAG.rst)) !== 0) {
     entry = { ...entry, flags: entry.flags | closing(entry, tcpFlags, direction) };
     if (!isAlive(entry)) entry = seen({ ...entry, lifetime: clock + LIFETIME.close }, tcpFlags, direction);
-  } else if ((tcpFlags & TCP_FLAG.syn) !== 0 && (entry.flags & BOTH_CLOSING) !== 0) {
+  } else if ((tcpFlags & (TCP_FLAG.syn | TCP_FLAG.ack)) === TCP_FLAG.syn && (entry.flags & BOTH_CLOSING) !== 0) {
     const flags = entry.flags & ~(BOTH_CLOSING | CT_FLAG.seenNonSyn);
     entry = prolonged({ ...entry, flags, txFlagsSeen: 0, rxFlagsSeen: 0 }, protocol, tcpFlags, direction, clock);
     isSame = false;
@@ -124,7 +127,24 @@ function related(journey: Journey, { version, flow }: Packet, quoted: Flow, dire
 export function lookupService(journey: Journey, packet: Packet, revNatIndex: number): Connection | undefined {
   const key = connectionKey(journey.node, packet.version, packet.flow, SERVICE);
   if (journey.state.connections.get(key)?.revNatIndex !== revNatIndex) return undefined;
-  return follow(journey, packet, key, SERVICE);
+  const flow = follow(journey, packet, key, SERVICE);
+  journey.reopened = flow === undefined;
+  return flow;
+}
+
+/** A pod's reply to a client outside counts where the node's device let that one in, too. */
+export function countNodePort(journey: Journey, packet: Packet): void {
+  follow(journey, packet, connectionKey(journey.node, packet.version, turned(packet.flow), OUT), IN);
+}
+
+/** A flow of a Service that goes on keeps its entry, and has another backend now; else it gets one. */
+export function lend(journey: Journey, packet: Packet, revNatIndex: number, backendId: number): void {
+  const { connections } = journey.state;
+  const key = connectionKey(journey.node, packet.version, packet.flow, SERVICE);
+  const flow = connections.get(key);
+  const goesOn = flow?.revNatIndex === revNatIndex && !journey.reopened;
+  if (goesOn) connections.set(key, { ...flow, backendId });
+  else create(journey, packet, SERVICE, { revNatIndex, backendId });
 }
 
 /** An entry without counting anything in it. */

@@ -4,7 +4,7 @@ import * as delivery from './delivery.js';
 import type { Journey } from './journey.js';
 import * as nat from './nat.js';
 import { CT_FLAG, DROP, IDENTITY, IN, OUT, PROGRAM, SERVICE_FLAG } from './numbers.js';
-import type { Packet } from './packet.js';
+import { turned, type Packet } from './packet.js';
 import { receive } from './pod.js';
 import * as services from './services.js';
 import * as tunnel from './tunnel.js';
@@ -80,18 +80,32 @@ function forward(journey: Journey, packet: Packet): number {
     : delivery.toStack(journey, packet);
 }
 
-/** What leaves the node (`cil_to_netdev`): a pod's own goes in the node's name, but for replies and the tunnel. */
+/** What leaves the node (`cil_to_netdev`), but for the tunnel: the node answers as a Service, and pods' own goes in its name. */
 export function toNetdev(journey: Journey): number {
-  const { tables, node, packet } = journey;
-  if (packet && journey.tunnelTo === null && journey.status !== 'reply' && tables.config.masquerade) {
-    const sender = tables.endpointAt(packet.flow.source, node);
-    const { addresses } = tables.node(node);
-    if (sender && !sender.isHost) {
-      const result = nat.masquerade(journey, packet, addresses[packet.version] ?? NOBODY[packet.version]);
-      if (result < 0) return result;
-    }
-  }
-  return PROGRAM.wire;
+  if (journey.tunnelTo !== null || !journey.packet) return PROGRAM.wire;
+  const isNodes = journey.sourceIdentity === IDENTITY.host;
+  if (isNodes) answer(journey, journey.packet);
+  const result = journey.tables.config.masquerade ? inNodesName(journey, journey.packet, isNodes) : 0;
+  return result < 0 ? result : PROGRAM.wire;
+}
+
+/** The node was the backend of a client outside, which knows only the Service. */
+function answer(journey: Journey, packet: Packet): void {
+  const opened = conntrack.peek(journey, packet.version, turned(packet.flow), OUT);
+  if (packet.quote || !opened || (opened.flags & CT_FLAG.nodePort) === 0) return;
+  conntrack.lookup(journey, packet, IN);
+  const { back } = journey;
+  if (back && (back.flags & CT_FLAG.nodePort) !== 0) services.reverse(journey, packet, back);
+}
+
+/** A pod's own packet, but for replies; the node's own keeps its port. */
+function inNodesName(journey: Journey, packet: Packet, isNodes: boolean): number {
+  const { tables, node } = journey;
+  const own = tables.node(node).addresses[packet.version] ?? NOBODY[packet.version];
+  if (isNodes) return packet.flow.source === own ? nat.reserve(journey, packet) : 0;
+  if (journey.status === 'reply') return 0;
+  const sender = tables.endpointAt(packet.flow.source, node);
+  return sender && !sender.isHost ? nat.masquerade(journey, packet, own) : 0;
 }
 
 /** The network between the nodes. */

@@ -73,6 +73,8 @@ export class Journey {
   /** How the last look-up of the connection on this node ended, and the entry along which the packet goes back. */
   status: Status = 'new';
   back: Connection | null = null;
+  /** A SYN opens the Service's flow anew. */
+  reopened = false;
   /** A Service gave the packet to the pod that sent it. */
   looped = false;
   /** The end of the tunnel in which the packet is. */

@@ -31,9 +31,8 @@ export function masquerade(journey: Journey, packet: Packet, address: Address): 
 function open({ state, node }: Journey, version: Version, flow: Flow, address: Address): Mapping | undefined {
   const { source, destination, sourcePort, destinationPort, protocol } = flow;
   const hash = hashOfFlow(source, destination, sourcePort, destinationPort, protocol) % NAT_PORTS;
-  const tries = Array.from({ length: NAT_TRIES }, (_, i) => NAT_PORT_FIRST + ((hash + i) % NAT_PORTS));
-  // The first try is the own port, or the hash's, which then is tried once more.
-  const ports = [sourcePort >= NAT_PORT_FIRST ? sourcePort : tries[0]!, ...tries.slice(0, NAT_TRIES - 1)];
+  const hashed = Array.from({ length: NAT_TRIES }, (_, i) => NAT_PORT_FIRST + ((hash + i) % NAT_PORTS));
+  const ports = sourcePort >= NAT_PORT_FIRST ? [sourcePort, ...hashed.slice(0, -1)] : hashed;
   for (const port of ports) {
     const back = connectionKey(node, version, turned({ ...flow, source: address, sourcePort: port }), IN);
     if (state.mappings.get(back)) continue;
@@ -43,6 +42,23 @@ function open({ state, node }: Journey, version: Version, flow: Flow, address: A
     return mapping;
   }
   return undefined;
+}
+
+/** The node's own packet: its port is taken, and where another has it, the packet gets another. */
+export function reserve(journey: Journey, packet: Packet): number {
+  const { version, flow, quote } = packet;
+  const { source, sourcePort } = flow;
+  if (quote || sourcePort < NAT_PORT_FIRST) return 0;
+  const own = { address: source, port: sourcePort, created: journey.state.clock };
+  const mapping = mappingOf(journey, version, flow, OUT);
+  if (mapping)
+    return mapping.address === source && mapping.port === sourcePort ? 0 : masquerade(journey, packet, source);
+  const { mappings } = journey.state;
+  const back = connectionKey(journey.node, version, turned(flow), IN);
+  if (mappings.get(back)) return masquerade(journey, packet, source);
+  mappings.set(connectionKey(journey.node, version, flow, OUT), own);
+  mappings.set(back, own);
+  return 0;
 }
 
 /** An error about a reply: who sent that knows this end by the node's address. */
@@ -61,6 +77,8 @@ export function reverse(journey: Journey, packet: Packet): boolean {
   const mapping = mappingOf(journey, version, quote ? turned(quote.flow) : flow, IN);
   if (!mapping) return false;
   const { address, port } = mapping;
+  // The node's own, entered as what it is.
+  if (!quote && address === flow.destination && port === flow.destinationPort) return false;
   if (quote) {
     const quoting = withQuote(packet, { source: address, sourcePort: port });
     journey.packet = withFlow(quoting, { destination: address });

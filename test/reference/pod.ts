@@ -43,7 +43,10 @@ export function fromContainer(journey: Journey): number {
     if (journey.packet!.flow.destination === LOOPBACK[sent.version]) return toItself(journey, config);
     const { back } = journey;
     // The client outside knows only the Service, and this is the last program that does.
-    if (back && (back.flags & CT_FLAG.nodePort) !== 0) services.reverse(journey, journey.packet!, back);
+    if (back && (back.flags & CT_FLAG.nodePort) !== 0) {
+      if (status === 'reply') conntrack.countNodePort(journey, journey.packet!);
+      services.reverse(journey, journey.packet!, back);
+    }
   }
   const packet = journey.packet!;
   const remote = tables.remoteAt(packet.flow.destination);

@@ -105,7 +105,7 @@ function fresh(journey: Journey, packet: Packet, { service, scope }: Asked): Bac
   const id = last?.id ?? select(journey, packet, service, scope);
   journey.backendId = id;
   const backend = last ?? tables.backend(id, packet.version);
-  if (backend) conntrack.create(journey, packet, SERVICE, { revNatIndex: service.revNatIndex, backendId: id });
+  if (backend) conntrack.lend(journey, packet, service.revNatIndex, id);
   return backend;
 }
 
