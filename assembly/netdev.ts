@@ -180,7 +180,7 @@ function answer<A>(ctx: Context<A>): void {
   if (ctx.quoted != 0 || !ct.isNodePortReply<A>(ctx)) return;
   ct.lookup<A>(ctx, CtDirection.INGRESS);
   if (ctx.nodePort) lb.reverse<A>(ctx);
-  else dsr.reverse<A>(ctx);
+  else if (ctx.dsr) dsr.reverse<A>(ctx);
 }
 
 /**

@@ -83,7 +83,9 @@ function thousands(number) {
   return number.toLocaleString('en');
 }
 
-const moduleOf = (bytes) => new WebAssembly.Module(bytes);
+function moduleOf(bytes) {
+  return new WebAssembly.Module(bytes);
+}
 
 /** Epochs are handed out one by one, until all are run or enough differ. */
 async function run({ EPOCH, DropReason, Program }, seed, lanes, packets) {

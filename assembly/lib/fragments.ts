@@ -5,7 +5,7 @@ import { mapOf } from '../wire/address';
 import { be16 } from '../wire/bytes';
 import * as config from './config';
 import * as ct from './conntrack';
-import { Context } from './packet';
+import { Context, Fragmented } from './packet';
 import * as trace from './trace';
 
 /** Cilium `struct ipv4_frag_id`, `ipv6_frag_id`. The map is one a node there, so here the node is part of the key. */
@@ -100,6 +100,7 @@ export function collect<A>(places: u32): u32 {
 /** A piece where none is tracked: a pod sends none; one that arrives has no ports, and only rules without any let it. */
 function untracked<A>(ctx: Context<A>): i32 {
   if (ctx.program == Program.FROM_CONTAINER) return -DropReason.FRAG_NOSUPPORT;
+  ctx.fragmented = Fragmented.LATER;
   ctx.l4 = 0;
   ctx.ports = 0;
   ctx.quoted = 0;

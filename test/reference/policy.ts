@@ -36,6 +36,9 @@ export function decide(tables: Loaded, packet: Packet, policy: number, identity:
   const own = best(rows, identity, protocol, port);
   const any = best(rows, 0, protocol, port);
   const row = own && any ? decisive(own, any) : (own ?? any);
-  if (!row) return DROP.policyDenied;
+  if (!row) {
+    const untracked = packet.piece !== 'whole' && !tables.config.trackFragments;
+    return untracked ? DROP.fragmentsNotSupported : DROP.policyDenied;
+  }
   return row.deny ? DROP.policyDeny : 0;
 }
