@@ -17,14 +17,14 @@ spec: {podSelector: {matchLabels: {app: near}}, ingress: [{ports: [{port: 8080}]
 ---
 `;
 const CLUSTER = `${TWO_NODES}${pod('client', '10.1.0.5', 'n1')}${pod('near', '10.1.0.6', 'n1')}${pod('far', '10.2.0.7', 'n2')}${service('far', '10.96.0.30', 80, 8080)}${POLICY}`;
-const DENY = `---
+const cilium = (app: string, rules: string): string => `
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
-metadata: {name: near}
-spec:
-  endpointSelector: {matchLabels: {app: near}}
-  ingressDeny: [{fromEndpoints: [{matchLabels: {app: client}}]}]
+metadata: {name: ${app}}
+spec: {endpointSelector: {matchLabels: {app: ${app}}}, ${rules}}
 `;
+const DENY = `---${cilium('near', 'ingressDeny: [{fromEndpoints: [{matchLabels: {app: client}}]}]')}`;
+const AUTHENTICATED = `${CLUSTER}---${cilium('client', 'egress: [{toEntities: [all], authentication: {mode: required}}]')}`;
 const LIMITED = CLUSTER.replace(
   'spec: {clusterIP: 10.96.0.30,',
   'spec: {type: LoadBalancer, loadBalancerIP: 198.51.100.1, loadBalancerSourceRanges: [192.0.2.0/24], clusterIP: 10.96.0.30,',
@@ -87,14 +87,6 @@ function portsUsedUp(): number {
     datapath.update(MapId.SNAT4, encode(CtTuple4, taken), encode(NatEntry4, { port: 1 }));
   }
   return ask('10.1.0.6', 'near').verdict;
-}
-
-/** The end of a packet to another node whose entry asks for authentication, after something was done to the maps. */
-function askedToAuthenticate(before: (lab: Lab) => unknown): number {
-  const lab = new Lab(CLUSTER);
-  lab.policy('client', { egress: 1 }, { authType: 1 });
-  before(lab);
-  return lab.send('client', from('10.2.0.7').tcp(1, 2).bytes()).verdict;
 }
 
 export const CASES: ReadonlyMap<number, Case> = new Map<number, Case>([
@@ -269,14 +261,11 @@ export const CASES: ReadonlyMap<number, Case> = new Map<number, Case>([
   [169, never('a packet that no route leads on leaves by the node’s device')],
   [
     DropReason.PROXY_UNKNOWN_PROTO,
-    {
-      packet: 'SCTP, where an entry of the policymap hands every protocol to a proxy',
-      run: () => {
-        const lab = new Lab(CLUSTER);
-        lab.policy('client', { egress: 1 }, { proxyPort: 10000 });
-        return lab.send('client', from('10.2.0.7').sctp(1, 2).bytes()).verdict;
-      },
-    },
+    sent(
+      'SCTP to a port of which a CiliumNetworkPolicy hands every protocol to the DNS proxy',
+      () => from('10.2.0.7').sctp(1, 53).bytes(),
+      `${CLUSTER}---${cilium('client', 'egress: [{toPorts: [{ports: [{port: "53", protocol: ANY}], rules: {dns: [{matchPattern: "*"}]}}]}]')}`,
+    ),
   ],
   [
     DropReason.POLICY_DENY,
@@ -284,10 +273,11 @@ export const CASES: ReadonlyMap<number, Case> = new Map<number, Case>([
   ],
   [
     DropReason.POLICY_AUTH_REQUIRED,
-    {
-      packet: 'an entry of the policymap asks both ends to have authenticated, and they have not',
-      run: () => askedToAuthenticate(() => undefined),
-    },
+    sent(
+      'a CiliumNetworkPolicy asks both ends to have authenticated, and they have not',
+      () => from('10.2.0.7').tcp(1, 2).bytes(),
+      AUTHENTICATED,
+    ),
   ],
   [193, never('no mode that encapsulates for DSR is set')],
   [176, never('no manifest has a host answer router messages, and a pod asks for its node alone')],
@@ -308,10 +298,11 @@ export const CASES: ReadonlyMap<number, Case> = new Map<number, Case>([
     DropReason.NO_NODE_ID,
     {
       packet: 'so does one, and the node of the other end has left',
-      run: () =>
-        askedToAuthenticate(({ state }) =>
-          state.loader.current.delete(MapId.NODES4, encode(NodeKey4, { address: address('192.168.0.2') })),
-        ),
+      run: () => {
+        const lab = new Lab(AUTHENTICATED);
+        lab.state.loader.current.delete(MapId.NODES4, encode(NodeKey4, { address: address('192.168.0.2') }));
+        return lab.send('client', from('10.2.0.7').tcp(1, 2).bytes()).verdict;
+      },
     },
   ],
   [198, never('rates need a clock of real traffic')],
