@@ -1,4 +1,5 @@
 /** What an answer takes for granted. */
+import { DropReason } from '../../assembly/abi.js';
 import { compareAddresses, familyOf, formatAddress } from '../addresses.js';
 import { addressIn, allAddresses } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
@@ -50,6 +51,8 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
     lines.push(`kube-proxy sends the packet on in the name of ${formatAddress(address)}`);
   lines.push(...topologyAssumed(state, outcomes));
   lines.push(...firewallAssumed(state, outcomes));
+  if (outcomes.some(({ reason }) => reason?.code === DropReason.POLICY_AUTH_REQUIRED))
+    lines.push('no two identities have authenticated yet: Cilium begins with that at the first packet, and drops it');
   const audits = outcomes.flatMap(({ audited }) => (audited ? [`${audited.reason.text}, ${audited.direction}`] : []));
   for (const refusal of new Set(audits)) lines.push(`policyAuditMode: what policies would refuse passes (${refusal})`);
   const direct = outcomes.some(

@@ -134,8 +134,9 @@ const byName = (a: Decider, b: Decider): number =>
 /**
  * 1. refused because no rule matches: every policy that isolates the pod in that direction
  * 2. refused by a rule that denies: that rule
- * 3. refused by a proxy: the rules that let the connection, and not this request
- * 4. let through: every rule that lets it, on either side; none where nothing isolates
+ * 3. refused because the ends have not authenticated: the rules that ask for it
+ * 4. refused by a proxy: the rules that let the connection, and not this request
+ * 5. let through: every rule that lets it, on either side; none where nothing isolates
  */
 export function decidersOf(state: State, outcome: Outcome): Decider[] {
   const { allowed, direction, reason, refusedBy } = outcome;
@@ -149,7 +150,7 @@ export function decidersOf(state: State, outcome: Outcome): Decider[] {
     case DropReason.POLICY_DENY:
       return denying(state, outcome, direction);
     case DropReason.POLICY_AUTH_REQUIRED:
-      return allowing(state, outcome, direction);
+      return asking(state, outcome, direction);
     default:
       return [];
   }
@@ -162,3 +163,11 @@ export const allowing = (state: State, outcome: Outcome, direction: Direction): 
 /** The rules that deny it there. */
 export const denying = (state: State, outcome: Outcome, direction: Direction): Decider[] =>
   ruleDeciders(state, outcome, direction, 'denies');
+
+/** The rules that ask both ends to have authenticated. */
+function asking(state: State, outcome: Outcome, direction: Direction): Decider[] {
+  const asks = grantsFor(state, policyAt(state, outcome, direction), outcome, direction, 'allows').filter(
+    ({ authentication }) => authentication !== null && authentication !== 'disabled',
+  );
+  return [...new Set(asks.map(({ origin }) => origin))].map((rule) => deciderOf(rule, 'denies'));
+}

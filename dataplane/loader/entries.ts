@@ -614,19 +614,21 @@ function placesOf(grants: readonly Grant[]): readonly Place[] {
 
 function policyEntries({ policies }: CompiledPolicies): MapEntry[] {
   return policies.flatMap(({ id, entries }) =>
-    entries.map(({ identity, egress, protocol, port, length, deny, proxyPort, proxyPortPriority, grants }) => ({
-      map: MapId.POLICY,
-      key: encode(PolicyKey, {
-        prefixLength: length,
-        policyId: id,
-        secLabel: identity,
-        egress: egress ? 1 : 0,
-        protocol,
-        dport: port,
+    entries.map(
+      ({ identity, egress, protocol, port, length, deny, proxyPort, proxyPortPriority, authType, grants }) => ({
+        map: MapId.POLICY,
+        key: encode(PolicyKey, {
+          prefixLength: length,
+          policyId: id,
+          secLabel: identity,
+          egress: egress ? 1 : 0,
+          protocol,
+          dport: port,
+        }),
+        value: encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPort, proxyPortPriority, authType }),
+        origin: placesOf(grants),
+        grants,
       }),
-      value: encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPort, proxyPortPriority }),
-      origin: placesOf(grants),
-      grants,
-    })),
+    ),
   );
 }

@@ -1,8 +1,10 @@
 import { problem, severityOf } from '../problems.js';
 import { contains, hasHostBits, isAddress, parseCidr } from './addresses.js';
 import {
+  AUTH_MODES,
   ENTITIES,
   SECTIONS,
+  type AuthMode,
   type CiliumCIDRGroup,
   type CiliumPeer,
   type CiliumPolicy,
@@ -96,11 +98,11 @@ function readRule(rule: Fields, section: CiliumSection['name']): CiliumRule {
   const named = peerFields.filter((name) => rule.list(name)?.items.length);
   if (named.length > 1)
     rule.refuse('HS1010', named[1]!, `${named.join(' and ')} cannot stand in one rule: write a rule for each.`);
-  readAuthentication(rule, unevaluated);
   const read: CiliumRule = {
     at: rule.at,
     peers: peerFields.some((name) => rule.list(name)) ? readPeers(rule, prefix) : null,
     ports: readPorts(rule, { egress, deny }, unevaluated),
+    authentication: readAuthentication(rule),
     unevaluated,
   };
   for (const { at, what } of unevaluated)
@@ -108,17 +110,12 @@ function readRule(rule: Fields, section: CiliumSection['name']): CiliumRule {
   return read;
 }
 
-/** `authentication.mode`: only that none is asked for needs nothing of the pods. */
-function readAuthentication(rule: Fields, unevaluated: Unevaluated[]): void {
+/** `authentication.mode`; null without one. */
+function readAuthentication(rule: Fields): AuthMode | null {
   const authentication = rule.fields('authentication');
-  if (!authentication) return;
+  if (!authentication) return null;
   authentication.only('mode');
-  const mode = authentication.required(
-    'mode',
-    authentication.oneOf('mode', ['disabled', 'required', 'test-always-fail']),
-  );
-  if (mode && mode.value !== 'disabled')
-    unevaluated.push({ at: mode.at, what: `authentication.mode ${quote(mode.value)}` });
+  return authentication.required('mode', authentication.oneOf('mode', AUTH_MODES))?.value ?? null;
 }
 
 function readPeers(rule: Fields, prefix: 'from' | 'to'): CiliumPeer[] {

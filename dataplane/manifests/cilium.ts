@@ -42,9 +42,15 @@ export interface CiliumRule {
   readonly peers: readonly CiliumPeer[] | null;
   /** `toPorts` and `icmps`; null for any traffic. */
   readonly ports: readonly CiliumPort[] | null;
+  /** How both ends must have authenticated; null where that is left open. */
+  readonly authentication: AuthMode | null;
   /** What in it is not evaluated. */
   readonly unevaluated: readonly Unevaluated[];
 }
+
+/** Cilium `api.AuthenticationMode`. */
+export const AUTH_MODES = ['disabled', 'required', 'test-always-fail'] as const;
+export type AuthMode = (typeof AUTH_MODES)[number];
 
 /** Something that decides about traffic, where it stands, and what it is. */
 export interface Unevaluated {

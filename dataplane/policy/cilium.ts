@@ -59,7 +59,9 @@ class SpecReader {
         const ports = rule.ports && rule.ports.flatMap(portsOf);
         if (direction === 'egress') this.checkNamedPorts(ports, peers);
         // A rule that names neither anybody nor a port lets nothing, but isolates.
-        return peers === null && ports === null ? [] : [{ origin, deny, peers, ports }];
+        return peers === null && ports === null
+          ? []
+          : [{ origin, deny, peers, ports, authentication: rule.authentication }];
       });
     });
     return {

@@ -189,18 +189,19 @@ function identitiesOf({ peers: named }: Rule, peers: Peers): readonly number[] {
 function addRule(
   state: MapState,
   boundaries: PortRange[],
-  { origin, deny, ports }: Rule,
+  { origin, deny, ports, authentication }: Rule,
   identities: readonly number[],
   example: PodIdentity | null,
   peers: Peers,
 ): void {
   const egress = origin.direction === 'egress';
   if (ports === null) {
-    for (const identity of identities) state.add(identity, egress, EVERYTHING, deny, { origin, l7: null });
+    for (const identity of identities)
+      state.add(identity, egress, EVERYTHING, deny, { origin, l7: null, authentication });
     return;
   }
   for (const { protocol, port, l7 } of ports) {
-    const grant = { origin, l7 };
+    const grant = { origin, l7, authentication };
     const add = (identity: number, { first, last }: PortNumbers): void => {
       boundaries.push({ protocol, first, last });
       for (const prefix of prefixesOf(first, last)) state.add(identity, egress, { protocol, ...prefix }, deny, grant);

@@ -1,11 +1,13 @@
 /** The policymap of one policy: what its rules put there, and which of them win. Cilium `pkg/policy/mapstate.go`. */
-import type { L7Rules } from '../manifests/cilium.js';
+import { AuthType } from '../../assembly/abi.js';
+import type { AuthMode, L7Rules } from '../manifests/cilium.js';
 import type { RuleOrigin, TrafficPrefix } from './rules.js';
 
-/** What a rule says of the traffic of one entry: no more than the entry, or what the proxy lets of it. */
+/** What a rule says of the traffic of one entry: no more than the entry, or what the proxy lets of it, and who must have authenticated. */
 export interface Grant {
   readonly origin: RuleOrigin;
   readonly l7: L7Rules | null;
+  readonly authentication: AuthMode | null;
 }
 
 /** One entry of the policymap, and the rules that put it there; none for what holds without any policy. */
@@ -17,6 +19,8 @@ export interface PolicymapEntry extends TrafficPrefix {
   /** 0 for no proxy. */
   readonly proxyPort: number;
   readonly proxyPortPriority: number;
+  /** Bits of `AuthType`. */
+  readonly authType: number;
   readonly grants: readonly Grant[];
 }
 
@@ -48,7 +52,7 @@ interface Held extends TrafficPrefix {
 
 export class MapState {
   private readonly held = new Map<string, Held>();
-  /** Whether anything denies or leads to a proxy: only then does an entry have a say in others. */
+  /** Whether anything denies, leads to a proxy or asks for authentication: only then does an entry have a say in others. */
   private overlaps = false;
 
   /** `grant` is null for what holds without any rule. */
@@ -61,7 +65,7 @@ export class MapState {
       this.held.set(key, held);
     }
     held.denied ||= deny;
-    this.overlaps ||= deny || (grant !== null && grant.l7 !== null);
+    this.overlaps ||= deny || (grant !== null && (grant.l7 !== null || grant.authentication !== null));
     const grants = deny ? held.denies : held.allows;
     if (grant && !grants.some(({ origin, l7 }) => origin === grant.origin && l7 === grant.l7)) grants.push(grant);
   }
@@ -71,14 +75,16 @@ export class MapState {
    * one that denies, so here a longer one of the same identity must say nothing weaker than what it lies within:
    * 1. an entry that denies keeps no other: not what lets the same, and not what lets a part of it
    * 2. a part of what goes to a proxy goes there as well; of two proxies, to that with the higher priority
+   * 3. a part of what asks for authentication asks for it as well, unless it says itself; of two ways, for the stricter
    */
   list(): PolicymapEntry[] {
     const entries: PolicymapEntry[] = [];
     for (const held of this.held.values()) {
-      if (!this.overlaps) entries.push(entryOf(held, NO_REDIRECT));
+      if (!this.overlaps) entries.push(entryOf(held, NO_REDIRECT, 0));
       else {
         const around = held.denied ? [] : this.around(held);
-        if (!around.some(({ denied }) => denied)) entries.push(entryOf(held, redirectOf([held, ...around])));
+        if (!around.some(({ denied }) => denied))
+          entries.push(entryOf(held, redirectOf([held, ...around]), authTypeOf(held, around)));
       }
     }
     return entries;
@@ -107,6 +113,7 @@ const keyOf = (identity: number, egress: boolean, { protocol, port, length }: Tr
 const entryOf = (
   { identity, egress, protocol, port, length, denied, allows, denies }: Held,
   { proxyPort, proxyPortPriority }: Redirect,
+  authType: number,
 ): PolicymapEntry => ({
   identity,
   egress,
@@ -116,6 +123,7 @@ const entryOf = (
   deny: denied,
   proxyPort: denied ? 0 : proxyPort,
   proxyPortPriority: denied ? 0 : proxyPortPriority,
+  authType: denied ? 0 : authType,
   grants: denied ? denies : allows,
 });
 
@@ -126,4 +134,14 @@ function redirectOf(held: readonly Held[]): Redirect {
     if (redirect.proxyPortPriority > best.proxyPortPriority) best = redirect;
   }
   return best;
+}
+
+/** Cilium `pkg/policy/types`, `AuthType`; from 0 on stricter and stricter. */
+const AUTH_TYPES: Readonly<Record<AuthMode, number>> = { disabled: 0, required: 1, 'test-always-fail': 2 };
+
+function authTypeOf(held: Held, around: readonly Held[]): number {
+  const asked = ({ allows }: Held): number[] =>
+    allows.flatMap(({ authentication }) => (authentication === null ? [] : [AUTH_TYPES[authentication]]));
+  const own = asked(held);
+  return own.length > 0 ? AuthType.EXPLICIT | Math.max(...own) : Math.max(0, ...around.flatMap(asked));
 }

@@ -35,6 +35,7 @@ export function fromNetworkPolicy(source: NetworkPolicy): Policy {
         // An absent or empty list of peers is every peer; of ports, every port.
         peers: peers?.length ? peers.flatMap((peer) => peerOf(peer, namespace) ?? []) : null,
         ports: ports?.length ? ports.map(portOf) : null,
+        authentication: null,
       })),
     ),
     unevaluated: [],

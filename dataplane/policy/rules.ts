@@ -1,6 +1,6 @@
 /** What every policy language compiles to: policies that isolate, and rules that pick peers by identity and traffic by port. */
 import type { Prefix } from '../addresses.js';
-import type { CiliumPolicy, FqdnSelector, L7Rules, Unevaluated } from '../manifests/cilium.js';
+import type { AuthMode, CiliumPolicy, FqdnSelector, L7Rules, Unevaluated } from '../manifests/cilium.js';
 import type { NetworkPolicy } from '../manifests/objects.js';
 import type { Place } from '../manifests/place.js';
 import type { EndpointSelector } from './selectors.js';
@@ -43,6 +43,8 @@ export interface Rule {
   readonly peers: readonly Peer[] | null;
   /** null for any traffic. */
   readonly ports: readonly PortMatch[] | null;
+  /** How both ends must have authenticated; null where the rule leaves that to others. */
+  readonly authentication: AuthMode | null;
 }
 
 export type Peer =

@@ -159,14 +159,54 @@ test('a Service stands for its pods, and for the addresses behind one without a 
   assert.equal(ask(lab, 'default/a', 'ip:192.0.2.8', 443).verdict, 'DENIED');
 });
 
+test('whom a rule asks to have authenticated is refused as long as nobody has', () => {
+  const asked = (...rules: string[]): Lab => new Lab(PODS + cnp('p', `${about('b')}, ingress: [${rules.join(', ')}]`));
+  const from = 'fromEndpoints: [{matchLabels: {app: a}}]';
+  const port = 'toPorts: [{ports: [{port: "8080", protocol: TCP}]}]';
+  const required = `{${from}, authentication: {mode: required}}`;
+  const refused = (rule: number): string => `DENIED ingress 189 null {default/p ingress[${rule}] denies}`;
+
+  const answer = ask(asked(required), 'default/a', 'default/b');
+  assert.equal(told(answer), refused(0));
+  assert.match(answer.assumes.join(), /no two identities have authenticated yet/);
+  assert.equal(
+    told(ask(asked(`{${from}, authentication: {mode: test-always-fail}}`), 'default/a', 'default/b')),
+    refused(0),
+  );
+  assert.equal(ask(asked(`{${from}, authentication: {mode: disabled}}`), 'default/a', 'default/b').verdict, 'ALLOWED');
+  // A part of the traffic asks for what the whole asks for, unless it says otherwise.
+  assert.equal(told(ask(asked(`{${from}, ${port}}`, required), 'default/a', 'default/b')), refused(1));
+  const apart = asked(`{${from}, ${port}, authentication: {mode: disabled}}`, required);
+  assert.equal(ask(apart, 'default/a', 'default/b', 8080).verdict, 'ALLOWED');
+  assert.equal(told(ask(apart, 'default/a', 'default/b', 8081)), refused(1));
+});
+
+test('a policy about nodes holds for those it selects, where nodes have a firewall', () => {
+  const yaml =
+    PODS.replace('metadata: {name: n1}', 'metadata: {name: n1, labels: {role: edge}}') +
+    cnp(
+      'p',
+      'nodeSelector: {matchLabels: {role: edge}}, ingress: [{fromEndpoints: [{matchLabels: {app: a}}], toPorts: [{ports: [{port: "22", protocol: TCP}]}]}], egress: [{toEntities: [world]}]',
+    ).replace('CiliumNetworkPolicy', 'CiliumClusterwideNetworkPolicy');
+  const lab = new Lab(yaml, { hostFirewall: true });
+  assert.equal(told(ask(lab, 'default/a', 'node:n1', 22)), 'ALLOWED null null null {/p ingress[0] allows}');
+  assert.equal(told(ask(lab, 'default/a', 'node:n1', 23)), 'DENIED ingress 133 null {/p isolates}');
+  assert.equal(told(ask(lab, 'default/c', 'node:n1', 22)), 'DENIED ingress 133 null {/p isolates}');
+  assert.equal(told(ask(lab, 'default/a', 'node:n2', 23)), 'ALLOWED null null null {}');
+  assert.equal(told(ask(lab, 'node:n1', 'default/c', 8080)), 'DENIED egress 133 null {/p isolates}');
+  assert.equal(told(ask(lab, 'node:n1', 'ip:192.0.2.1', 443)), 'ALLOWED null null null {/p egress[0] allows}');
+  assert.deepEqual(check(lab.state, []), []);
+
+  const without = ask(new Lab(yaml), 'default/c', 'node:n1', 22);
+  assert.equal(without.verdict, 'ALLOWED');
+  assert.match(
+    without.assumes.join(),
+    /lab\.yaml:\d+: CiliumClusterwideNetworkPolicy p is about nodes, and hostFirewall is off/,
+  );
+});
+
 test('what is not evaluated makes UNKNOWN of the flows that it has a say in, and of no others', () => {
   const table: readonly (readonly [policy: string, from: string, to: string, depends: RegExp | null])[] = [
-    [
-      cnp('p', `${about('b')}, ingress: [{fromEntities: [all], authentication: {mode: required}}]`),
-      'default/a',
-      'default/b',
-      /authentication\.mode "required" in CiliumNetworkPolicy p/,
-    ],
     [cnp('p', `${about('b')}, ingress: [{fromNodes: [{}]}]`), 'default/a', 'default/b', /fromNodes/],
     [cnp('p', `${about('b')}, egress: [{toGroups: [{}]}]`), 'default/a', 'default/b', null],
     [cnp('p', `${about('b')}, egress: [{toGroups: [{}]}]`), 'default/b', 'default/a', /toGroups/],
@@ -187,13 +227,6 @@ test('what is not evaluated makes UNKNOWN of the flows that it has a say in, and
       'default/a',
       'ip:192.0.2.1',
       /the label cidr:192\.0\.2\.0\/24/,
-    ],
-    [cnp('p', 'nodeSelector: {}, ingress: [{fromEntities: [world]}]'), 'default/a', 'default/b', null],
-    [
-      cnp('p', 'nodeSelector: {}, ingress: [{fromEntities: [world]}]'),
-      'default/a',
-      'node:n2',
-      /nodeSelector of CiliumNetworkPolicy p/,
     ],
     [
       cnp('p', `${about('a')}, egress: [{toEntities: [kube-apiserver]}]`),

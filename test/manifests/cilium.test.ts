@@ -33,7 +33,7 @@ const PUBLISHED: readonly string[] = [
   'spec: {endpointSelector: {}, ingress: [{toPorts: [{ports: [{port: "80", protocol: TCP}], rules: {http: [{method: GET, path: "/path1$"}, {method: PUT, path: /path2, host: "a\\\\.b", headers: ["X-My-Header: true"], headerMatches: [{name: a, value: b, mismatch: LOG}]}]}}]}]}',
   'specs: [{endpointSelector: {matchLabels: {app: a}}, ingress: [{}]}, {endpointSelector: {matchExpressions: [{key: "k8s:app", operator: NotIn, values: [a]}]}, egress: [{toEntities: [world]}]}]',
   'spec: {endpointSelector: {}, ingress: [{fromEntities: [cluster]}], enableDefaultDeny: {ingress: false, egress: true}}',
-  'spec: {endpointSelector: {}, ingress: [{fromEntities: [cluster], authentication: {mode: disabled}}]}',
+  'spec: {endpointSelector: {}, ingress: [{fromEntities: [cluster], authentication: {mode: required}}]}',
   'spec: {nodeSelector: {matchLabels: {type: ingress-worker}}, ingress: [{fromEntities: [cluster]}, {toPorts: [{ports: [{port: "22", protocol: TCP}]}]}]}',
 ];
 
@@ -96,7 +96,6 @@ test('what is not evaluated is said at its place, and the policy stays', () => {
     [rule('fromNodes: [{}]'), 'fromNodes'],
     [rule('fromRequires: [{matchLabels: {env: prod}}]'), 'fromRequires'],
     [out('toGroups: [{aws: {}}]'), 'toGroups'],
-    [rule('fromEntities: [all], authentication: {mode: required}'), 'authentication.mode "required"'],
     [out('toPorts: [{ports: [{port: "443"}], serverNames: [a.test]}]'), 'serverNames'],
     [out('toPorts: [{ports: [{port: "443"}], listener: {name: a}}]'), 'listener'],
     [out('toPorts: [{ports: [{port: "443"}], terminatingTLS: {}}]'), 'terminatingTLS'],

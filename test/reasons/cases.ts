@@ -1,6 +1,6 @@
 /** What brings each drop reason about, and why some cannot be. */
 import { DropReason, IpProto, MapId } from '../../assembly/abi.js';
-import { CtTuple4, NatEntry4, RuntimeConfig, NodeKey4 } from '../../pkg/structs.js';
+import { CtTuple4, LbKey4, NatEntry4, NodeConfig, NodeKey4, RuntimeConfig } from '../../pkg/structs.js';
 import { tupleOf } from '../../dataplane/packet.js';
 import { encode } from '../../dataplane/wasm.js';
 import { address, Lab, pod, service, TWO_NODES } from '../lab.js';
@@ -17,14 +17,14 @@ spec: {podSelector: {matchLabels: {app: near}}, ingress: [{ports: [{port: 8080}]
 ---
 `;
 const CLUSTER = `${TWO_NODES}${pod('client', '10.1.0.5', 'n1')}${pod('near', '10.1.0.6', 'n1')}${pod('far', '10.2.0.7', 'n2')}${service('far', '10.96.0.30', 80, 8080)}${POLICY}`;
-const DENY = `---
+const cilium = (app: string, rules: string): string => `
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
-metadata: {name: near}
-spec:
-  endpointSelector: {matchLabels: {app: near}}
-  ingressDeny: [{fromEndpoints: [{matchLabels: {app: client}}]}]
+metadata: {name: ${app}}
+spec: {endpointSelector: {matchLabels: {app: ${app}}}, ${rules}}
 `;
+const DENY = `---${cilium('near', 'ingressDeny: [{fromEndpoints: [{matchLabels: {app: client}}]}]')}`;
+const AUTHENTICATED = `${CLUSTER}---${cilium('client', 'egress: [{toEntities: [all], authentication: {mode: required}}]')}`;
 const LIMITED = CLUSTER.replace(
   'spec: {clusterIP: 10.96.0.30,',
   'spec: {type: LoadBalancer, loadBalancerIP: 198.51.100.1, loadBalancerSourceRanges: [192.0.2.0/24], clusterIP: 10.96.0.30,',
@@ -53,9 +53,26 @@ const arriving = (what: string, frame: () => Uint8Array, yaml = CLUSTER): Case =
   packet: what,
   run: () => new Lab(yaml).arrive('n2', frame()).verdict,
 });
+/** A socket of the client's is connected, after something was done to the maps. */
+const connected = (what: string, destination: string, yaml: string, before?: (lab: Lab) => unknown): Case => ({
+  packet: what,
+  run: () => {
+    const lab = new Lab(yaml, { socketLB: true, 'loadBalancer.algorithm': 'random' });
+    before?.(lab);
+    return lab.connect('client', from(destination).tcp(40000, 80).bytes()).verdict;
+  },
+});
 const never = (why: string): Case => ({ never: why });
 
 const from = (destination: string, more = {}): Building => packet().eth().ipv4('10.1.0.5', destination, more);
+/** A packet of Geneve's with options: their length in words, and themselves. */
+const optional = (words: number, ...options: number[]): Uint8Array =>
+  packet()
+    .eth()
+    .ipv4('192.168.0.1', '192.168.0.2')
+    .udp(50000, 6081)
+    .payload(words, 0, 0x65, 0x58, 0, 1, 44, 0, ...options, ...from('10.2.0.7').tcp(1, 2).bytes())
+    .bytes();
 const tunnelled = (flags: number, vni: number): Uint8Array =>
   packet()
     .eth()
@@ -89,15 +106,25 @@ function portsUsedUp(): number {
   return ask('10.1.0.6', 'near').verdict;
 }
 
-/** The end of a packet to another node whose entry asks for authentication, after something was done to the maps. */
-function askedToAuthenticate(before: (lab: Lab) => unknown): number {
-  const lab = new Lab(CLUSTER);
-  lab.policy('client', { egress: 1 }, { authType: 1 });
-  before(lab);
-  return lab.send('client', from('10.2.0.7').tcp(1, 2).bytes()).verdict;
-}
-
 export const CASES: ReadonlyMap<number, Case> = new Map<number, Case>([
+  [
+    DropReason.LB_NO_BACKEND_SLOT,
+    connected('a socket is connected to a Service of which a slot was lost', '10.96.0.30', CLUSTER, ({ state }) =>
+      state.loader.current.delete(
+        MapId.LB4_SERVICES,
+        encode(LbKey4, { address: address('10.96.0.30'), dport: 80, backendSlot: 1, proto: IpProto.TCP }),
+      ),
+    ),
+  ],
+  [
+    DropReason.LB_NO_BACKEND,
+    connected(
+      'a socket is connected to a Service that has no endpoint',
+      '10.96.0.31',
+      `${CLUSTER}${service('nobody', '10.96.0.31', 80, 8080)}`,
+    ),
+  ],
+  [7, never('the map of sockets makes room for itself')],
   [130, never('no program of Cilium 1.19 uses it')],
   [131, never('no program of Cilium 1.19 uses it')],
   [
@@ -264,19 +291,43 @@ export const CASES: ReadonlyMap<number, Case> = new Map<number, Case>([
       },
     },
   ],
-  [148, never('no tunnel with options (Geneve) is spoken')],
-  [149, never('no tunnel with options (Geneve) is spoken')],
-  [169, never('a packet that no route leads on leaves by the node’s device')],
   [
-    DropReason.PROXY_UNKNOWN_PROTO,
+    DropReason.NO_TUNNEL_OPTION,
     {
-      packet: 'SCTP, where an entry of the policymap hands every protocol to a proxy',
+      packet: 'a Geneve packet whose options are longer than itself',
+      run: () => new Lab(CLUSTER, { cni: 'cilium-geneve' }).arrive('n2', optional(63)).verdict,
+    },
+  ],
+  [
+    DropReason.INVALID_GENEVE,
+    {
+      packet: 'a Geneve packet with an option that must be known, and is not',
+      run: () => new Lab(CLUSTER, { cni: 'cilium-geneve' }).arrive('n2', optional(1, 0xff, 0xff, 0x80, 0)).verdict,
+    },
+  ],
+  [
+    DropReason.NO_FIB,
+    {
+      packet: 'natively routed to a node that has no address of the packet’s family',
       run: () => {
-        const lab = new Lab(CLUSTER);
-        lab.policy('client', { egress: 1 }, { proxyPort: 10000 });
-        return lab.send('client', from('10.2.0.7').sctp(1, 2).bytes()).verdict;
+        const lab = new Lab(CLUSTER, { cni: 'cilium-native' });
+        const { index } = lab.state.cluster.nodes.find(({ name }) => name === 'n2')!;
+        lab.state.loader.current.update(
+          MapId.NODE_CONFIG,
+          `${String.fromCharCode(index)}\0\0\0`,
+          encode(NodeConfig, {}),
+        );
+        return lab.send('client', from('10.2.0.7').tcp(1, 2).bytes()).verdict;
       },
     },
+  ],
+  [
+    DropReason.PROXY_UNKNOWN_PROTO,
+    sent(
+      'SCTP to a port of which a CiliumNetworkPolicy hands every protocol to the DNS proxy',
+      () => from('10.2.0.7').sctp(1, 53).bytes(),
+      `${CLUSTER}---${cilium('client', 'egress: [{toPorts: [{ports: [{port: "53", protocol: ANY}], rules: {dns: [{matchPattern: "*"}]}}]}]')}`,
+    ),
   ],
   [
     DropReason.POLICY_DENY,
@@ -284,12 +335,27 @@ export const CASES: ReadonlyMap<number, Case> = new Map<number, Case>([
   ],
   [
     DropReason.POLICY_AUTH_REQUIRED,
+    sent(
+      'a CiliumNetworkPolicy asks both ends to have authenticated, and they have not',
+      () => from('10.2.0.7').tcp(1, 2).bytes(),
+      AUTHENTICATED,
+    ),
+  ],
+  [
+    DropReason.DSR_ENCAP_UNSUPP_PROTO,
     {
-      packet: 'an entry of the policymap asks both ends to have authenticated, and they have not',
-      run: () => askedToAuthenticate(() => undefined),
+      packet: 'direct server return in IP in IP to a port other than the Service’s',
+      run: () => {
+        const yaml = CLUSTER.replace(
+          'spec: {clusterIP: 10.96.0.30,',
+          'spec: {externalIPs: [198.51.100.1], clusterIP: 10.96.0.30,',
+        );
+        const modes = { cni: 'cilium-native', 'loadBalancer.mode': 'dsr', 'loadBalancer.dsrDispatch': 'ipip' } as const;
+        return new Lab(yaml, modes).arrive('n1', packet().eth().ipv4('203.0.113.9', '198.51.100.1').tcp(1, 80).bytes())
+          .verdict;
+      },
     },
   ],
-  [193, never('no mode that encapsulates for DSR is set')],
   [176, never('no manifest has a host answer router messages, and a pod asks for its node alone')],
   [178, never('a redirected packet ends at the proxy: the socket that takes it is the kernel’s')],
   [179, never('a redirected packet ends at the proxy: the socket that takes it is the kernel’s')],
@@ -308,10 +374,11 @@ export const CASES: ReadonlyMap<number, Case> = new Map<number, Case>([
     DropReason.NO_NODE_ID,
     {
       packet: 'so does one, and the node of the other end has left',
-      run: () =>
-        askedToAuthenticate(({ state }) =>
-          state.loader.current.delete(MapId.NODES4, encode(NodeKey4, { address: address('192.168.0.2') })),
-        ),
+      run: () => {
+        const lab = new Lab(AUTHENTICATED);
+        lab.state.loader.current.delete(MapId.NODES4, encode(NodeKey4, { address: address('192.168.0.2') }));
+        return lab.send('client', from('10.2.0.7').tcp(1, 2).bytes()).verdict;
+      },
     },
   ],
   [198, never('rates need a clock of real traffic')],

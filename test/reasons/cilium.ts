@@ -1,5 +1,8 @@
-/** Cilium's drop reasons: codes and texts of `pkg/monitor/api/drop.go`, v1.19. Below 130 stand results that drop nothing. */
+/** Cilium's drop reasons: codes and texts of `pkg/monitor/api/drop.go`, v1.19. Below 130 stand results that drop nothing, but for those of sockets. */
 export const CILIUM_REASONS: readonly (readonly [code: number, text: string])[] = [
+  [5, 'LB, sock cgroup: No backend slot entry found'],
+  [6, 'LB, sock cgroup: No backend entry found'],
+  [7, 'LB, sock cgroup: Reverse entry update failed'],
   [130, 'Invalid source mac'],
   [131, 'Invalid destination mac'],
   [132, 'Invalid source ip'],
