@@ -141,7 +141,7 @@ function isPod<A>(ctx: Context<A>): bool {
 /** What a proxy sends on, for whom it speaks (`cil_from_host`, `inherit_identity_from_host`): known by its mark, and routed as the node's. */
 export function fromProxy<A>(ctx: Context<A>): i32 {
   const result = parse<A>(ctx);
-  ctx.sourceIdentity = proxy.identityOf(ctx.mark);
+  if (result == 0) ctx.sourceIdentity = proxy.identityOf<A>(ctx);
   trace.step<A>(ctx, Step.RECEIVE, TracePoint.FROM_PROXY, 0);
   return result < 0 ? result : route.to<A>(ctx);
 }

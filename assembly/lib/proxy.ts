@@ -1,6 +1,7 @@
 /** To a proxy of this node, and from it. Cilium `bpf/lib/proxy.h`, `bpf/lib/identity.h`. */
 import { DropReason, IpProto, Mark, Program, Step, TracePoint } from '../abi';
 import { ntohs } from '../wire/bytes';
+import * as ipcache from './ipcache';
 import { Context } from './packet';
 import * as trace from './trace';
 
@@ -25,7 +26,15 @@ export function isFromEgress<A>(ctx: Context<A>): bool {
   return (ctx.mark & Mark.MAGIC) == Mark.PROXY_EGRESS;
 }
 
-/** The identity of whom a proxy speaks for (`get_identity`). */
-export function identityOf(mark: u32): u32 {
-  return ((mark & 0xff) << 16) | (mark >>> 16);
+/** Bits of an identity for which a mark has room; above stands its scope. */
+const MARKED: u32 = 0xffffff;
+
+/**
+ * The identity of whom a proxy speaks for, the packet in hand being parsed (`get_identity`, `resolve_srcid_ipv4`): that of the
+ * mark, and where it is that of a prefix, which has a scope, the whole of it by the address.
+ */
+export function identityOf<A>(ctx: Context<A>): u32 {
+  const marked = ((ctx.mark & 0xff) << 16) | (ctx.mark >>> 16);
+  const known = ipcache.identityOf(ipcache.lookup<A>(ctx.saddr));
+  return (known & MARKED) == marked ? known : marked;
 }

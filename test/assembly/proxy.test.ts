@@ -15,7 +15,7 @@ const SYN_ACK = 0x12;
 const toProxy = (port: number): number => (Mark.TO_PROXY | ((port >> 8) << 16) | ((port & 255) << 24)) >>> 0;
 const from = (magic: Mark, identity: number): number => ((identity << 16) | magic) >>> 0;
 
-for (const { family, ip, client, near, far, nearService } of FAMILIES) {
+for (const { family, ip, client, near, far, nearService, outside } of FAMILIES) {
   test(`${family}: an egress rule hands a pod's packet to the proxy, which goes on with the pod's identity; the reply takes the same way back`, () => {
     const lab = new Lab(DUAL);
     lab.policy('client', OUT, { proxyPort: PORT, proxyPortPriority: 26 });
@@ -116,7 +116,23 @@ for (const { family, ip, client, near, far, nearService } of FAMILIES) {
     assert.deepEqual([sctp.verdict, sctp.program], [-DropReason.PROXY_UNKNOWN_PROTO, Program.FROM_CONTAINER]);
   });
 
-  test(`${family}: a refused request of an identity beyond 16 bits keeps it in its mark`, () => {
+  test(`${family}: a prefix outside keeps the identity that it has, for which a mark has no room`, () => {
+    const prefix = family === 'IPv6' ? '2001:db8::/32' : '203.0.113.0/24';
+    const lab = new Lab(`${DUAL}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: near}
+spec: {podSelector: {matchLabels: {app: near}}, ingress: [{from: [{ipBlock: {cidr: "${prefix}"}}]}]}
+`);
+    const secLabel = lab.arrive('n1', ip(outside, near).tcp(40000, 8080).bytes()).sourceIdentity;
+    assert.ok(secLabel > 0xffffff, `${secLabel}`);
+    lab.policy('near', { ...WEB, secLabel }, { proxyPort: PORT, proxyPortPriority: 26 });
+    const mark = from(Mark.PROXY_INGRESS, secLabel & 0xffff) | ((secLabel >>> 16) & 0xff);
+    const on = lab.proxy('n1', ip(outside, near).tcp(40001, 8080).bytes(), mark >>> 0);
+    assert.deepEqual([on.program, on.sourceIdentity], [Program.DELIVERED, secLabel]);
+  });
+
+  test(`${family}: an identity beyond 16 bits is kept in the mark`, () => {
     const lab = new Lab(DUAL);
     const mark = (0x0005 << 16) | Mark.PROXY_EGRESS | 0x01;
     assert.equal(lab.proxy('n1', ip(client, near).tcp(40000, 8080).bytes(), mark).sourceIdentity, 0x010005);
