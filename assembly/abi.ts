@@ -291,8 +291,8 @@ export const NAT_TRIES = 32;
 export const BATCH_SIZE = 256;
 /** Bytes of one packet's room in the batch: headroom, frame, tailroom. */
 export const PACKET_ROOM = 2048;
-/** Bytes kept free in front of a frame, for the outer headers. */
-export const PACKET_HEADROOM = 64;
+/** Bytes kept free in front of a frame, for the headers of an ICMP error and the outer ones of a tunnel around it. */
+export const PACKET_HEADROOM = 128;
 /** Bytes of one record in the events ring: what is told of the packet, and as much of its frame as fits behind. */
 export const EVENT_SIZE = 192;
 /** A packet passes at most this many programs; one more is a loop and a fault of ours. */

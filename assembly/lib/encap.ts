@@ -4,7 +4,9 @@ import { folded } from '../wire/address';
 import { ntohs } from '../wire/bytes';
 import * as checksum from '../wire/checksum';
 import { ETHERNET_LENGTH, Ethernet, EtherType } from '../wire/ethernet';
+import { ICMP_LENGTH } from '../wire/icmp';
 import { IPV4_LENGTH, Ipv4 } from '../wire/ipv4';
+import { IPV6_LENGTH } from '../wire/ipv6';
 import { Udp, UDP_LENGTH } from '../wire/l4';
 import { VXLAN_FLAGS, VXLAN_LENGTH, Vxlan } from '../wire/vxlan';
 import * as endpoint from './endpoint';
@@ -12,7 +14,8 @@ import { jhash3words } from './jhash';
 import { Context } from './packet';
 
 if (ETHERNET_LENGTH + IPV4_LENGTH + UDP_LENGTH + VXLAN_LENGTH != VXLAN_OVERHEAD) ERROR('the outer headers add up');
-if (VXLAN_OVERHEAD > PACKET_HEADROOM) ERROR('the outer headers fit in the headroom');
+if (<i32>(IPV6_LENGTH + ICMP_LENGTH) + VXLAN_OVERHEAD > PACKET_HEADROOM)
+  ERROR('the outer headers fit in the headroom, around an error too');
 
 const TTL: u8 = 64;
 
