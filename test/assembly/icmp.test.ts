@@ -89,3 +89,18 @@ test('quoting what it sent itself lets no pod past the policy of another', () =>
     .bytes();
   assert.equal(lab.send('self', forged).verdict, -DropReason.POLICY);
 });
+
+test('an error that goes into the tunnel finds room for both headers in front of the packet', () => {
+  const lab = new Lab(`${PODS}${pod('far', '10.2.0.7', 'n2')}${pod('further', '10.2.0.8', 'n2')}`);
+  const { wasm } = lab.state.loader.current;
+  const below = new Uint8Array(wasm.memory.buffer, wasm.frames() - 64, 64);
+  below.fill(0xa5);
+  const long = packet()
+    .eth()
+    .ipv4('10.2.0.7', '10.2.0.8')
+    .udp(1, 2)
+    .payload(...new Array<number>(1460).fill(0));
+  const { verdict, answered, node } = lab.arrive('n1', long.bytes());
+  assert.deepEqual([verdict, answered, node], [-DropReason.FRAG_NEEDED, Program.DELIVERED, 2]);
+  assert.ok(below.every((byte) => byte === 0xa5));
+});
