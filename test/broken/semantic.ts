@@ -72,19 +72,29 @@ const TRACKING: readonly Broken[] = [
   wrong(
     'a reply has the ports of the request',
     'lib/conntrack.ts',
-    'rotl(ctx.ports, 16), ctx.protocol, opposite',
-    'ctx.ports, ctx.protocol, opposite',
+    'rotl(ctx.ports, 16), ctx.protocol, direction',
+    'ctx.ports, ctx.protocol, direction',
   ),
   wrong('a TCP connection lives a second longer', 'abi.ts', 'TCP = 8000,', 'TCP = 8001,'),
   wrong('a closed connection lives a second longer', 'abi.ts', 'CLOSE = 10,', 'CLOSE = 11,'),
   wrong("a Service's flow is closed one way", 'lib/conntrack.ts', 'direction == CtDirection.SERVICE || ', ''),
-  wrong('a reset closes both ways', 'lib/conntrack.ts', '!answered && (flags', '(flags'),
-  wrong('a SYN goes on with what was closing', 'lib/conntrack.ts', 'return false;', 'return true;'),
+  wrong(
+    'a reset closes both ways',
+    'lib/conntrack.ts',
+    '(flags & TcpFlag.RST) != 0 && !this.hasSeenBothSyns',
+    '(flags & TcpFlag.RST) != 0',
+  ),
+  wrong(
+    'a SYN goes on with what was closing',
+    'lib/conntrack.ts',
+    'const isOpening = (flags & (REPORTED | TcpFlag.ACK)) == TcpFlag.SYN;',
+    'const isOpening = false;',
+  ),
   wrong(
     'whatever opens a connection does so with its own flags',
     'lib/conntrack.ts',
-    'this.prolong(TcpFlag.SYN, direction);',
-    'this.prolong(ctx.tcpFlags, direction);',
+    'ctx.protocol == IpProto.TCP ? TcpFlag.SYN : 0, direction',
+    'ctx.tcpFlags, direction',
   ),
   wrong('connections of all nodes are one', 'lib/conntrack.ts', ' | (node << 16));', ');'),
   wrong(
@@ -97,7 +107,12 @@ const TRACKING: readonly Broken[] = [
 ];
 
 const SERVICES: readonly Broken[] = [
-  wrong('nobody is looped back', 'lib/lb.ts', 'ctx.loopback = ctx.saddr == backend.address;', 'ctx.loopback = false;'),
+  wrong(
+    'nobody is looped back',
+    'lib/lb.ts',
+    'ctx.loopback = ctx.saddr == backend.address && !config.has(ConfigFlag.SERVICE_MASQUERADE);',
+    'ctx.loopback = false;',
+  ),
   wrong(
     'affinity lasts a second too long',
     'lib/affinity.ts',
@@ -107,7 +122,7 @@ const SERVICES: readonly Broken[] = [
   wrong(
     'affinity counts from its first packet',
     'lib/lb.ts',
-    'if (isSticky(service)) affinity.remember<A>(ctx.saddr, revNatIndex, ctx.backendId);',
+    'if (isSticky(service)) affinity.remember<A>(ctx.saddr, 0, revNatIndex, ctx.backendId);',
     '',
   ),
   wrong('Maglev looks at the port of sticky clients', 'lib/maglev.ts', '(affinity ? 0 : ctx.sport)', 'ctx.sport'),
@@ -146,7 +161,7 @@ const SERVICES: readonly Broken[] = [
   wrong(
     'an error about a request quotes the backend',
     'lib/lb.ts',
-    'rewrite.quoted<A>(ctx, looped ? pod : ctx.quotedSaddr, frontend.address, ports);',
+    'rewrite.quoted<A>(ctx, looped ? pod : ctx.quotedSaddr, address, (ctx.quotedPorts & 0xffff) | (port << 16));',
     '',
   ),
   wrong(
@@ -155,18 +170,28 @@ const SERVICES: readonly Broken[] = [
     'rewrite.quoted<A>(ctx, backend.address, ctx.quotedDaddr, ports);',
     '',
   ),
-  wrong('who answers to outside keeps its address', 'lxc.ts', 'if (ctx.nodePort) lb.reverse<A>(ctx);', ''),
+  wrong(
+    'who answers to outside keeps its address',
+    'lxc.ts',
+    '      lb.reverse<A>(ctx);\n    } else if (ctx.dsr)',
+    '    } else if (ctx.dsr)',
+  ),
 ];
 
 const NAT: readonly Broken[] = [
-  wrong('no flow keeps its port', 'lib/nat.ts', 'own >= <u32>NAT_PORT_MIN ? own - NAT_PORT_MIN : hashed', 'hashed'),
+  wrong('no flow keeps its port', 'lib/nat.ts', 'kept ? own - NAT_PORT_MIN : hashed', 'hashed'),
   wrong(
     'ports are given away twice',
     'lib/nat.ts',
     'if (mappings<A>().lookup(incoming) === null) return port;',
     'return port;',
   ),
-  wrong('replies go in the name of the node', 'netdev.ts', 'ctx.ctStatus != CtStatus.REPLY && ', ''),
+  wrong(
+    'replies go in the name of the node',
+    'lib/masquerade.ts',
+    'if (ctx.ctStatus == CtStatus.REPLY) return false;',
+    '',
+  ),
   wrong(
     'an error about what went out quotes the node',
     'lib/nat.ts',
@@ -183,27 +208,22 @@ const NAT: readonly Broken[] = [
   wrong(
     'a client outside is known by its address also on the other node',
     'netdev.ts',
-    'ctx.sourceIdentity = ReservedIdentity.WORLD;',
+    'ctx.sourceIdentity = ipcache.worldOf<A>();',
     '',
   ),
 ];
 
 const POLICY: readonly Broken[] = [
   wrong('who allows wins over who denies', 'lib/policy.ts', 'return l3.deny != 0;', 'return l3.deny == 0;'),
-  wrong(
-    'a type of ICMP is looked up as a port',
-    'lib/policy.ts',
-    '? ctx.icmpType << 8 : ctx.dport',
-    '? ctx.dport : ctx.dport',
-  ),
+  wrong('a type of ICMP is looked up as a port', 'lib/policy.ts', 'dport = ctx.icmpType << 8;', 'dport = ctx.dport;'),
   wrong(
     '"fragmentation needed" is like any other',
     'lib/policy.ts',
-    'if (isFragmentationNeeded<A>(ctx)) return 0;',
+    'if (isFragNeeded<A>(ctx)) return decided<A>(ctx, direction, match, 0);',
     '',
   ),
   wrong('nobody is asked for a pod that sends', 'lxc.ts', 'if (!back && !looped) {', 'if (false) {'),
-  wrong('any source address will do', 'lxc.ts', 'ctx.saddr != config.address<A>() || ', ''),
+  wrong('any source address will do', 'lxc.ts', 'ctx.saddr != own.address<A>() || ', ''),
   wrong('pods may speak in tunnels', 'lxc.ts', 'encap.isTunnel<A>(ctx) && (', 'false && ('),
   wrong(
     'shorter prefixes come first',
@@ -223,7 +243,7 @@ const TUNNEL: readonly Broken[] = [
   wrong(
     'anybody may say that it is the host',
     'lib/encap.ts',
-    'if (vxlan.vni == ReservedIdentity.HOST) return -DropReason.INVALID_IDENTITY;',
+    'if (vni == ReservedIdentity.HOST) return -DropReason.INVALID_IDENTITY;',
     '',
   ),
   wrong(
@@ -236,7 +256,7 @@ const TUNNEL: readonly Broken[] = [
   wrong(
     'the outer headers count as free',
     'lib/delivery.ts',
-    'const mtu = config.mtu - VXLAN_OVERHEAD;',
+    'const mtu = config.mtu - TUNNEL_OVERHEAD;',
     'const mtu = config.mtu;',
   ),
   wrong('an error quotes eight bytes more', 'lib/icmp.ts', 'QUOTE4: u32 = 64', 'QUOTE4: u32 = 72'),
