@@ -154,3 +154,31 @@ test('who has not authenticated is told so, with the way that was asked for', ()
   const texts = recordsOf(recording.events).map(({ record }) => hopText(lab.state, recording.outcome, record));
   assert.ok(texts.includes('ingress refused: both ends must have authenticated, and have not'));
 });
+
+test('the trace tells what each proxy says of the request, and ends where one refuses it', () => {
+  const policy = (app: string, direction: string, method: string): string =>
+    `apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: ${app}}\nspec: {endpointSelector: {matchLabels: {app: ${app}}}, ${direction}: [{toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{method: ${method}}]}}]}]}\n---\n`;
+  const lab = new Lab(
+    CLUSTER.replace(POLICY, '') + policy('web', 'egress', 'GET|PUT') + policy('db', 'ingress', 'GET|POST'),
+  );
+  const said = (http: string | null): string[] => {
+    const captured = capture(lab.state, { ...QUESTION, from: 'default/web', http });
+    assert.ok(!('error' in captured));
+    const { verdict, forward, reply } = captured.trace;
+    const texts = forward.flatMap(({ node, program, text }) => (program === 'proxy' ? [`${node}: ${text}`] : []));
+    return [`${verdict}${reply ? ' and answered' : ''}`, ...texts];
+  };
+  assert.deepEqual(said('GET db/a'), [
+    'ALLOWED and answered',
+    'n1: the proxy lets GET db/a',
+    'n2: the proxy lets GET db/a',
+  ]);
+  assert.deepEqual(said('PUT db/a'), [
+    'DENIED',
+    'n1: the proxy lets PUT db/a',
+    'n2: the proxy answers PUT db/a with 403: no rule lets it',
+  ]);
+  assert.deepEqual(said('POST db/a'), ['DENIED', 'n1: the proxy answers POST db/a with 403: no rule lets it']);
+  const some = 'the proxy lets some: which request it is was not told';
+  assert.deepEqual(said(null), ['CONDITIONAL and answered', `n1: ${some}`, `n2: ${some}`]);
+});
