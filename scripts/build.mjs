@@ -1,5 +1,6 @@
 /** Builds everything: the datapath into `pkg/`, and the command line, the extension and its worker into `dist/`. */
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { main as asc } from 'assemblyscript/asc';
 import binaryen from 'binaryen';
 import { build } from 'esbuild';
@@ -7,9 +8,15 @@ import { build } from 'esbuild';
 const quiet = process.argv.includes('--quiet');
 const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
 
-/** Both builds of the datapath; the tracing one also writes the glue and the struct views. */
+/** What `pkg/` is made from, and where the digest stands of that which it was made from last. */
+const SOURCES = ['assembly', 'asconfig.json', 'package-lock.json', 'scripts/build.mjs', 'scripts/pkg-transform.mjs'];
+const DIGEST = 'pkg/.sources';
+
+/** Both builds of the datapath, unless they are there; the tracing one also writes the glue and the struct views. */
 export async function buildDatapath() {
   mkdirSync('pkg', { recursive: true });
+  const digest = digestOf(SOURCES);
+  if (existsSync(DIGEST) && readFileSync(DIGEST, 'utf8') === digest) return;
   const targets = [
     ['--target', 'trace', '--transform', './scripts/pkg-transform.mjs'],
     ['--target', 'fast'],
@@ -19,6 +26,17 @@ export async function buildDatapath() {
     if (error) throw new Error(`asc ${options.join(' ')}: ${error.message}\n${stderr.toString()}`);
   }
   for (const name of ['dataplane.wasm', 'dataplane.trace.wasm']) inlineMore(`pkg/${name}`);
+  writeFileSync(DIGEST, digest);
+}
+
+function digestOf(paths) {
+  const hash = createHash('sha256');
+  const add = (path) => {
+    if (statSync(path).isDirectory()) for (const name of readdirSync(path).sort()) add(`${path}/${name}`);
+    else hash.update(`${path}\0`).update(readFileSync(path)).update('\0');
+  };
+  for (const path of paths) add(path);
+  return hash.digest('hex');
 }
 
 const { BulkMemory, BulkMemoryOpt, MutableGlobals, NontrappingFPToInt, SIMD128, SignExt } = binaryen.Features;
