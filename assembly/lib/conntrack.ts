@@ -29,10 +29,10 @@ export class CtTuple<A> {
     store<u32>(changetype<usize>(this) + offsetof<CtTuple<A>>('nexthdr'), protocol | (flags << 8) | (node << 16));
   }
 
-  /** The connection of this tuple; null for none. */
+  /** The connection of this tuple; null for none. Whoever goes on with it counts its packet in it. */
   @inline
   find(): CtEntry {
-    const entry = connections<A>().touch(this);
+    const entry = connections<A>().lookup(this);
     trace.lookup<CtTuple<A>, CtEntry>(mapOf<A>(MapId.CT4), this, entry);
     return entry;
   }
@@ -152,13 +152,18 @@ function tupleOf<A>(ctx: Context<A>, direction: u32): CtTuple<A> {
 function counted<A>(ctx: Context<A>, entry: CtEntry, direction: u32): CtEntry {
   if (entry === null) return entry;
   entry.count<A>(ctx);
-  if ((ctx.tcpFlags & REPORTED) != 0) return turned<A>(ctx, entry, direction);
+  // Both are rare, and asked at once.
+  if (((ctx.tcpFlags & REPORTED) | connections<A>().staleness(entry)) != 0) return turned<A>(ctx, entry, direction);
   if (entry.isAlive) entry.refresh(ctx.protocol, ctx.tcpFlags, direction);
   return entry;
 }
 
-/** A SYN, FIN or RST may turn a connection. A SYN without ACK opens one anew that is closing, were it in one direction only. */
+/**
+ * A connection that is used for the first time in an epoch; and one that a SYN, FIN or RST may turn. A SYN without ACK opens
+ * one anew that is closing, were it in one direction only.
+ */
 function turned<A>(ctx: Context<A>, entry: CtEntry, direction: u32): CtEntry {
+  connections<A>().renew(entry);
   const flags = ctx.tcpFlags;
   const isOpening = (flags & (REPORTED | TcpFlag.ACK)) == TcpFlag.SYN;
   if (isOpening && entry.isClosing) {
@@ -166,7 +171,7 @@ function turned<A>(ctx: Context<A>, entry: CtEntry, direction: u32): CtEntry {
     connections<A>().release(entry);
     return changetype<CtEntry>(0);
   }
-  if (entry.isAlive) entry.refresh(IpProto.TCP, flags, direction);
+  if (entry.isAlive) entry.refresh(ctx.protocol, flags, direction);
   if ((flags & (TcpFlag.FIN | TcpFlag.RST)) != 0) entry.close(flags, direction);
   if (!entry.isAlive) connections<A>().release(entry);
   return entry;

@@ -2,9 +2,9 @@
  * A hash map of fixed capacity: chains through a slab of entries, as eBPF's preallocated BPF_MAP_TYPE_HASH.
  *
  *   buckets   u32[mask + 1]        number of the chain's first entry, 0 for none
- *   slab      entries 1..capacity  +------+------+---------+-----+-------+
- *                                  | next | used | assured | key | value |
- *                                  +------+------+---------+-----+-------+
+ *   slab      entries 1..capacity  +------+-------+---------+-----+-------+
+ *                                  | next | epoch | assured | key | value |
+ *                                  +------+-------+---------+-----+-------+
  *
  * Keys are compared and hashed as whole 32-bit words, so a key class fills its padding with zeros.
  */
@@ -54,15 +54,15 @@ function same<K>(a: usize, b: usize): bool {
   return difference == 0;
 }
 
-/** In front of each key. Only an LRU map reads more of it than `next`. */
+/** In front of each key. Only an LRU map has more in it than `next`. */
 @unmanaged
 export class EntryHeader {
   next: u32;
-  /** Looked up since eviction last came by. */
-  used: u8;
+  /** When it was used last. */
+  epoch: u16;
   /** Stands among the assured. */
   assured: u8;
-  pad: u16;
+  pad: u8;
 }
 
 /** What became of a map's entries: `created` = those it holds + `evicted` + `expired` + `deleted`. */
@@ -172,8 +172,6 @@ export class HashMap<K, V> extends MapCounters {
     const entry = this.entry(index);
     const header = changetype<EntryHeader>(entry);
     header.next = load<u32>(bucket);
-    header.used = 0;
-    header.assured = 0;
     store<u32>(bucket, index);
     memory.copy(entry + offsetof<EntryHeader>(), changetype<usize>(key), offsetof<K>());
     this.count++;

@@ -6,12 +6,12 @@
  *   others    ── first ─▶ … ─▶ last    new entries join here
  *   assured   ── first ─▶ … ─▶ last    entries that proved their worth: `assure` brings them, `release` takes them back
  *
- * The first of a queue goes; unless it was looked up since it was there last: then it goes round once more (second chance),
- * so that nearly the least recently used goes, and a look-up writes nothing but a byte beside the key. It goes from the
- * others, while these have more than their share; then from the assured. So entries are assured of their place as long as
- * they leave a sixteenth of the map, in which new ones prove their worth. This is a segmented LRU ("Caching strategies to
- * improve disk system performance", Karedla, Love, Wherry, Computer 1994), whose protected segment is connection tracking's
- * "assured" one: Linux calls IPS_ASSURED a connection that is not dropped early.
+ * The first of a queue goes, one of the least recently used: who is used goes to the end of its queue. Only the first use in
+ * an epoch moves it, so that a look-up seldom writes anything; an epoch lasts until about a sixteenth of the map was made anew.
+ * It goes from the others, while these have more than their share; then from the assured. So entries are assured of their place
+ * as long as they leave a sixteenth of the map, in which new ones prove their worth. This is a segmented LRU ("Caching
+ * strategies to improve disk system performance", Karedla, Love, Wherry, Computer 1994), whose protected segment is connection
+ * tracking's "assured" one: Linux calls IPS_ASSURED a connection that is not dropped early.
  */
 import { MapError } from '../abi';
 import { take } from './arena';
@@ -37,6 +37,10 @@ export class LruHashMap<K, V> extends HashMap<K, V> {
   private assuredCount: u32;
   /** As many may be assured before the next has to go from among them. */
   private assuredMost: u32;
+  /** Which epoch it is; the sixteen low bits of a count. */
+  private epoch: u16;
+  /** Bits of the number of entries that are created in an epoch. */
+  private epochBits: u16;
   /** The place that was inspected last. */
   private hand: u32;
 
@@ -44,6 +48,7 @@ export class LruHashMap<K, V> extends HashMap<K, V> {
     super.create(capacity);
     this.links = take(<usize>(capacity + 2) * offsetof<Link>());
     this.assuredMost = capacity - min<u32>(capacity, (capacity >>> 4) + 4);
+    this.epochBits = <u16>(31 - clz<u32>((capacity >>> 4) | 1));
     this.empty(OTHERS);
     this.empty(this.assuredEnd);
   }
@@ -86,23 +91,47 @@ export class LruHashMap<K, V> extends HashMap<K, V> {
     this.link(link.behind).before = link.before;
   }
 
-  /** Looks a key up, and saves its entry from the next eviction; null for none. */
+  /** Looks a key up to use its entry, which then is none of the next to go; null for none. */
   @inline
   touch(key: K): V {
     const entry = this.find(changetype<usize>(key));
     if (entry == 0) return changetype<V>(0);
-    changetype<EntryHeader>(entry).used = 1;
-    return changetype<V>(this.valueOf(entry));
+    const value = changetype<V>(this.valueOf(entry));
+    if (this.staleness(value) != 0) this.renew(value);
+    return value;
+  }
+
+  /** 0 for an entry that was used in this epoch. What `lookup` finds, and is to be used, is to be renewed when it is stale. */
+  @inline
+  staleness(value: V): u32 {
+    return this.headerOf(changetype<usize>(value)).epoch ^ this.epoch;
+  }
+
+  /** Sends an entry to the end of its queue: it is used. */
+  renew(value: V): void {
+    const header = this.headerOf(changetype<usize>(value));
+    const index = <u32>((changetype<usize>(header) - this.slab) / this.stride);
+    header.epoch = this.epoch;
+    this.unlink(index);
+    this.append(header.assured != 0 ? this.assuredEnd : OTHERS, index);
   }
 
   /** Where the value of a key goes: found, or made in place of another; 0 for a map without room for any. */
   admit(key: K): usize {
     const bucket = this.bucketOf(changetype<usize>(key));
     const entry = this.search(bucket, changetype<usize>(key));
-    if (entry != 0) return this.valueOf(entry);
+    if (entry != 0) {
+      const value = changetype<V>(this.valueOf(entry));
+      if (this.staleness(value) != 0) this.renew(value);
+      return changetype<usize>(value);
+    }
     if (this.free == 0 && this.fresh > this.capacity && this.capacity != 0) this.evict();
     const index = this.insert(bucket, key);
     if (index == 0) return 0;
+    const header = changetype<EntryHeader>(this.entry(index));
+    this.epoch = <u16>(this.created >>> this.epochBits);
+    header.epoch = this.epoch;
+    header.assured = 0;
     this.append(OTHERS, index);
     return this.valueOf(this.entry(index));
   }
@@ -133,19 +162,9 @@ export class LruHashMap<K, V> extends HashMap<K, V> {
   /** Every entry is in use here, and neither queue that is chosen empty. */
   private evict(): void {
     const end = this.assuredCount > this.assuredMost ? this.assuredEnd : OTHERS;
-    for (;;) {
-      const index = this.link(end).behind;
-      const entry = this.entry(index);
-      const header = changetype<EntryHeader>(entry);
-      if (header.used == 0) {
-        this.remove(entry + offsetof<EntryHeader>());
-        this.evicted++;
-        return;
-      }
-      header.used = 0;
-      this.unlink(index);
-      this.append(end, index);
-    }
+    const first = this.entry(this.link(end).behind);
+    this.remove(first + offsetof<EntryHeader>());
+    this.evicted++;
   }
 
   /** The key over a value, in place. */
@@ -177,11 +196,9 @@ export class LruHashMap<K, V> extends HashMap<K, V> {
 
   private move(value: V, assured: u8): void {
     const header = this.headerOf(changetype<usize>(value));
-    const index = <u32>((changetype<usize>(header) - this.slab) / this.stride);
     header.assured = assured;
     this.assuredCount += assured != 0 ? 1 : -1;
-    this.unlink(index);
-    this.append(assured != 0 ? this.assuredEnd : OTHERS, index);
+    this.renew(value);
   }
 
   /** Places that were in use once: so many calls of `inspect` see every entry. */

@@ -11,14 +11,17 @@ import { packet } from '../packet.js';
 
 const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 1);
 
-const [CAPACITY, ASSURED_MOST] = [24, 24 - (1 + 4)];
+const [CAPACITY, ASSURED_MOST] = [40, 40 - (2 + 4)];
+/** Entries that are created in an epoch. */
+const EPOCH = 2;
 const EVERYWHERE = 1 << 16;
 const PODS = ['10.1.0.5', '10.1.0.6'] as const;
 /** A flow's end has the port 1000 and more at the first pod, and this one at the second. */
 const PORT = 9;
 
 interface ModelEntry {
-  used: boolean;
+  /** In which it was used last. */
+  epoch: number;
   assured: boolean;
   replied: boolean;
   lifetime: number;
@@ -42,41 +45,39 @@ class Model {
   private lookup(own: string, opposite: string): void {
     const reply = this.entries.get(opposite);
     const entry = reply ?? this.entries.get(own);
-    if (entry) entry.used = true;
+    if (entry && entry.epoch !== this.epoch) this.queue(reply ? opposite : own, entry);
     if (reply) reply.replied = true;
-    else if (entry?.replied) this.assure(own, entry);
+    else if (entry?.replied && !entry.assured) {
+      entry.assured = true;
+      this.queue(own, entry);
+    }
     (entry ?? this.create(own)).lifetime = this.now + CtLifetime.NONTCP;
   }
 
   private create(key: string): ModelEntry {
     if (this.entries.size === CAPACITY) this.evict();
-    const entry = { used: false, assured: false, replied: false, lifetime: 0 };
-    this.entries.set(key, entry);
-    this.others.push(key);
+    const entry = { epoch: 0, assured: false, replied: false, lifetime: 0 };
     this.counters.created++;
+    this.entries.set(key, entry);
+    this.queue(key, entry);
     return entry;
   }
 
   private evict(): void {
     const queue = this.assured.length > ASSURED_MOST ? this.assured : this.others;
-    for (;;) {
-      const key = queue[0]!;
-      const entry = this.entries.get(key)!;
-      if (!entry.used) {
-        this.remove(key);
-        this.counters.evicted++;
-        return;
-      }
-      entry.used = false;
-      queue.push(queue.shift()!);
-    }
+    this.remove(queue[0]!);
+    this.counters.evicted++;
   }
 
-  private assure(key: string, entry: ModelEntry): void {
-    if (entry.assured) return;
+  private get epoch(): number {
+    return Math.floor(this.counters.created / EPOCH);
+  }
+
+  /** To the end of its queue. */
+  private queue(key: string, entry: ModelEntry): void {
     this.leave(key);
-    entry.assured = true;
-    this.assured.push(key);
+    entry.epoch = this.epoch;
+    (entry.assured ? this.assured : this.others).push(key);
   }
 
   private leave(key: string): void {
@@ -124,7 +125,15 @@ function nameOf(key: string): string {
 const flow = fc.integer({ min: 0, max: 15 });
 const step = fc.oneof(
   { weight: 12, arbitrary: fc.record({ do: fc.constant('packet' as const), flow, forth: fc.boolean() }) },
-  { weight: 4, arbitrary: fc.record({ do: fc.constant('talk' as const), flow, forth: fc.boolean() }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant('talk' as const),
+      flow,
+      flows: fc.integer({ min: 1, max: 12 }),
+      forth: fc.boolean(),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('flood' as const), flow: fc.integer({ min: 16, max: 4000 }) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('delete' as const), which: fc.nat() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('collect' as const), after: fc.integer({ min: 0, max: 70 }) }) },
@@ -133,7 +142,7 @@ const step = fc.oneof(
 test(`conntrack holds what the model holds, never more than fits, and its counters balance (HOPSCOPE_SEED=${SEED})`, () => {
   let [most, evicted] = [0, 0];
   fc.assert(
-    fc.property(fc.array(step, { minLength: 20, maxLength: 120 }), (steps) => {
+    fc.property(fc.array(step, { minLength: 20, maxLength: 200 }), (steps) => {
       const { datapath, endpoints } = small();
       const model = new Model();
       const send = (number: number, forth: boolean): void => {
@@ -147,7 +156,9 @@ test(`conntrack holds what the model holds, never more than fits, and its counte
       };
       for (const step of steps) {
         if (step.do === 'packet') send(step.flow, step.forth);
-        if (step.do === 'talk') for (const forth of [step.forth, !step.forth, step.forth]) send(step.flow, forth);
+        if (step.do === 'talk')
+          for (let i = 0; i < step.flows; i++)
+            for (const forth of [step.forth, !step.forth, step.forth]) send(step.flow + i, forth);
         if (step.do === 'flood') for (let i = 0; i < 2 * CAPACITY; i++) send(step.flow + i, true);
         if (step.do === 'collect') {
           model.now += step.after;

@@ -396,8 +396,8 @@ const MAPS: readonly Broken[] = [
   broken(
     'eviction takes the entry that is none',
     'maps/lru.ts',
-    'const index = this.link(end).behind;',
-    'const index = this.link(end).behind + this.capacity;',
+    'this.entry(this.link(end).behind)',
+    'this.entry(this.link(end).behind + this.capacity)',
   ),
   broken(
     'a dump takes no notice of its room',

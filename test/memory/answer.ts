@@ -1,7 +1,9 @@
 /** What comes back for a frame that arrived: the reply to it, or an ICMP error about it, as its receiver or a router sends it. */
-import { Program } from '../../assembly/abi.js';
+import { Mark, Program } from '../../assembly/abi.js';
 import { ethernet, icmp, icmp6, ipv4, ipv6, Width, type Layer } from './frames.js';
-import { WORLD, type Template } from './templates.js';
+import type { Packet } from '../../pkg/structs.js';
+import { WORLD } from './families.js';
+import type { Template } from './templates.js';
 
 /** Where an IP header of each family has its addresses, and ends unless it has options. */
 const V4 = { source: 26, destination: 30, end: 34, ttl: 22, protocol: 23 } as const;
@@ -12,6 +14,7 @@ const SENDS: Readonly<Partial<Record<Program, Program>>> = {
   [Program.DELIVERED]: Program.FROM_CONTAINER,
   [Program.HOST]: Program.FROM_HOST,
   [Program.WORLD]: Program.FROM_NETDEV,
+  [Program.PROXY]: Program.FROM_PROXY,
 };
 
 /** Where a plain answer can lie, as if it were IPv4. */
@@ -23,18 +26,22 @@ const LENGTHS: Layer['lengths'] = [
 ];
 const KINDS = [12, 13, 14, 20, 21, 22, 23, 34, 47];
 
-/** The answer to a frame that ended at `program`; null where there is none. `draw` says which. */
-export function answer(
-  frame: Uint8Array,
-  program: Program,
-  node: number,
-  endpoint: number,
-  draw: number,
-): Template | null {
-  const from = SENDS[program];
+/** Where a frame ended, and whose it was. */
+type End = Pick<Packet, 'program' | 'node' | 'endpoint' | 'sourceIdentity'>;
+
+/** The answer to a frame that ended there; null where there is none. `draw` says which. A proxy sends the frame on as often. */
+export function answer(frame: Uint8Array, end: End, draw: number): Template | null {
+  const { program, node, endpoint, sourceIdentity } = end;
+  const from = SENDS[program as Program];
   const at = frame[12] === 0x08 ? V4 : frame[12] === 0x86 ? V6 : null;
   if (from === undefined || at === null || frame.length < at.end + 8) return null;
-  const layer = (draw & 1) === 0 ? reply(frame, at) : error(frame, at, from === Program.FROM_NETDEV, draw >>> 1);
+  const isOn = from === Program.FROM_PROXY && (draw & 0x1000) !== 0;
+  const layer = isOn
+    ? plain(frame.slice())
+    : (draw & 1) === 0
+      ? reply(frame, at)
+      : error(frame, at, from === Program.FROM_NETDEV, draw >>> 1);
+  const magic = (draw & 0x2000) !== 0 ? Mark.PROXY_EGRESS : Mark.PROXY_INGRESS;
   return {
     frame: Uint8Array.from(layer.bytes),
     lengths: layer.lengths,
@@ -42,11 +49,14 @@ export function answer(
     ports: -1,
     program: from,
     node,
-    endpoint: program === Program.DELIVERED ? endpoint : 0,
+    endpoint: from === Program.FROM_CONTAINER ? endpoint : 0,
+    mark: from === Program.FROM_PROXY ? ((sourceIdentity << 16) | magic | ((sourceIdentity >>> 16) & 255)) >>> 0 : 0,
     then: null,
     cut: 0,
   };
 }
+
+const plain = (bytes: Uint8Array): Layer => ({ bytes: [...bytes], lengths: LENGTHS, kinds: KINDS, ports: -1, type: 0 });
 
 /** The same, from there to here. */
 function reply(frame: Uint8Array, { source, destination, end, ttl }: typeof V4 | typeof V6): Layer {
@@ -59,7 +69,7 @@ function reply(frame: Uint8Array, { source, destination, end, ttl }: typeof V4 |
     bytes.set(frame.subarray(ports + 2, ports + 4), ports);
     bytes.set(frame.subarray(ports, ports + 2), ports + 2);
   }
-  return { bytes: [...bytes], lengths: LENGTHS, kinds: KINDS, ports: -1, type: 0 };
+  return plain(bytes);
 }
 
 /** Quotes the frame: little more than its headers, or a good deal of it. Only outside is there a router to send it. */

@@ -4,6 +4,8 @@ import { encode, type Bytes, type StructType } from '../../dataplane/wasm.js';
 import {
   IpcacheKey4,
   IpcacheKey6,
+  IpMasqKey4,
+  IpMasqKey6,
   LbSourceRangeKey4,
   LbSourceRangeKey6,
   MaglevKey,
@@ -46,6 +48,8 @@ const PREFIXES: Readonly<Partial<Record<MapId, StructType<{ prefixLength: number
   [MapId.LB6_SOURCE_RANGE]: LbSourceRangeKey6,
   [MapId.IPCACHE4]: IpcacheKey4,
   [MapId.IPCACHE6]: IpcacheKey6,
+  [MapId.IPMASQ4]: IpMasqKey4,
+  [MapId.IPMASQ6]: IpMasqKey6,
   [MapId.POLICY]: PolicyKey,
 };
 

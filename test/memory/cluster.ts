@@ -1,8 +1,10 @@
 /** The cluster whose maps the packets meet: every kind of Service and policy that puts something of its own into them. */
-import type { Desired } from '../../dataplane/loader/entries.js';
+import { MapId } from '../../assembly/abi.js';
+import type { Desired, MapEntry } from '../../dataplane/loader/entries.js';
 import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
 import { Engine } from '../../dataplane/state.js';
-import type { Sizes } from '../../dataplane/wasm.js';
+import { decode, encode, type Sizes } from '../../dataplane/wasm.js';
+import { AuthInfo, AuthKey, EndpointConfig } from '../../pkg/structs.js';
 import { both, modules } from '../datapath.js';
 
 export const NODES = [
@@ -16,15 +18,20 @@ export const PODS = [
   { name: 'far', app: 'web', node: 'n2', v4: '10.2.0.7', v6: 'fd00:2::7' },
   { name: 'alone', app: 'alone', node: 'n1', v4: '10.1.0.8', v6: 'fd00:1::8' },
   { name: 'guarded', app: 'guarded', node: 'n2', v4: '10.2.0.9', v6: 'fd00:2::9' },
+  { name: 'proxied', app: 'proxied', node: 'n1', v4: '10.1.0.10', v6: 'fd00:1::10' },
+  { name: 'trusted', app: 'trusted', node: 'n2', v4: '10.2.0.11', v6: 'fd00:2::11' },
 ] as const;
 
 interface Offer {
   readonly name: string;
-  readonly app: string;
+  /** Whose pods are its backends; of none, `ABROAD` are. */
+  readonly app?: string;
   readonly v4: string;
   readonly v6: string;
   /** Further fields of the spec. */
   readonly more?: string;
+  /** Backends have other ports than the Service, unless they have the same. */
+  readonly samePorts?: boolean;
 }
 
 /** Each offers TCP 80, UDP 53 and SCTP 9. */
@@ -62,6 +69,23 @@ export const SERVICES: readonly Offer[] = [
     v6: 'fd00:96::17',
     more: 'type: LoadBalancer, loadBalancerIP: 198.51.100.3, externalTrafficPolicy: Local',
   },
+  {
+    name: 'same',
+    app: 'web',
+    v4: '10.96.0.19',
+    v6: 'fd00:96::19',
+    more: 'type: LoadBalancer, loadBalancerIP: 198.51.100.5, externalIPs: ["2001:db8:99::5"]',
+    samePorts: true,
+  },
+  {
+    name: 'abroad',
+    v4: '10.96.0.22',
+    v6: 'fd00:96::22',
+    more: 'type: LoadBalancer, loadBalancerIP: 198.51.100.6, externalIPs: ["2001:db8:99::6"]',
+    samePorts: true,
+  },
+  { name: 'proxied', app: 'proxied', v4: '10.96.0.20', v6: 'fd00:96::20' },
+  { name: 'trusted', app: 'trusted', v4: '10.96.0.21', v6: 'fd00:96::21' },
 ];
 
 /** TCP port of a node under which Service number `i` is had. */
@@ -81,15 +105,29 @@ spec: {nodeName: ${node}, containers: [{name: c, ports: [{containerPort: 8080, n
 status: {podIP: ${v4}, podIPs: [{ip: ${v4}}, {ip: '${v6}'}]}
 `;
 
-const service = ({ name, app, v4, v6, more }: Offer, i: number): string => `apiVersion: v1
+const service = ({ name, app, v4, v6, more, samePorts }: Offer, i: number): string => `apiVersion: v1
 kind: Service
 metadata: {name: ${name}}
 spec:
-  {clusterIP: ${v4}, clusterIPs: [${v4}, '${v6}'], ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv4, IPv6], selector: {app: ${app}}, ${more ? `${more}, ` : ''}ports: [
-    {name: a, port: 80, targetPort: web${more?.includes('LoadBalancer') ? `, nodePort: ${nodePort(i)}` : ''}},
-    {name: b, port: 53, targetPort: 5353, protocol: UDP},
+  {clusterIP: ${v4}, clusterIPs: [${v4}, '${v6}'], ipFamilyPolicy: PreferDualStack, ipFamilies: [IPv4, IPv6], ${app ? `selector: {app: ${app}}, ` : ''}${more ? `${more}, ` : ''}ports: [
+    {name: a, port: 80, targetPort: ${samePorts ? 80 : 'web'}${more?.includes('LoadBalancer') ? `, nodePort: ${nodePort(i)}` : ''}},
+    {name: b, port: 53, targetPort: ${samePorts ? 53 : 5353}, protocol: UDP},
     {name: c, port: 9, targetPort: 9, protocol: SCTP}]}
 `;
+
+/** Where a Service's traffic leaves the cluster. */
+const ABROAD = [
+  { family: 'IPv4', address: '203.0.113.77' },
+  { family: 'IPv6', address: '2001:db8::77' },
+].map(
+  ({ family, address }) => `apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: abroad-${family.toLowerCase()}, labels: {kubernetes.io/service-name: abroad}}
+addressType: ${family}
+endpoints: [{addresses: ['${address}']}]
+ports: [{name: a, port: 80}, {name: b, port: 53, protocol: UDP}, {name: c, port: 9, protocol: SCTP}]
+`,
+);
 
 const POLICIES = `apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -108,9 +146,37 @@ spec:
     - to: [{podSelector: {}}]
     - to: [{ipBlock: {cidr: 203.0.113.0/24, except: [203.0.113.128/25]}}]
       ports: [{port: 8000, endPort: 8999}, {port: 443}]
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: proxied}
+spec:
+  endpointSelector: {matchLabels: {app: proxied}}
+  ingress: [{fromEntities: [all], toPorts: [{ports: [{port: "8080", protocol: TCP}], rules: {http: [{method: GET}]}}]}]
+  egress:
+    - toEntities: [all]
+      toPorts: [{ports: [{port: "8080", protocol: TCP}, {port: "80", protocol: TCP}], rules: {http: [{method: GET}]}}]
+    - toEntities: [all]
+      toPorts: [{ports: [{port: "5353", protocol: UDP}, {port: "53", protocol: UDP}], rules: {dns: [{matchPattern: "*"}]}}]
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: trusted}
+spec:
+  endpointSelector: {matchLabels: {app: trusted}}
+  ingress: [{fromEntities: [all], authentication: {mode: required}}]
+  egress: [{toEntities: [all], authentication: {mode: required}}]
+---
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: nodes}
+spec:
+  nodeSelector: {}
+  ingress: [{fromEntities: [all], toPorts: [{ports: [{port: "80", protocol: TCP}, {port: "8472", protocol: UDP}]}]}]
+  egress: [{toEntities: [all], toPorts: [{ports: [{port: "80", protocol: TCP}, {port: "53", protocol: UDP}]}]}]
 `;
 
-const YAML = [...NODES.map(node), ...PODS.map(pod), ...SERVICES.map(service), POLICIES].join('---\n');
+const YAML = [...NODES.map(node), ...PODS.map(pod), ...SERVICES.map(service), ...ABROAD, POLICIES].join('---\n');
 
 /** What the maps must hold, and where the pods and nodes are in them. */
 export interface Loaded {
@@ -121,8 +187,36 @@ export interface Loaded {
 }
 
 /** Maps that the datapath fills: so small that they run full, or so small that hardly anything stays in them, if at all. */
-const SMALL = both({ conntrack: 512, snat: 128, affinity: 4, fragments: 16 });
-const TINY = { ...both({ conntrack: 32, affinity: 0, fragments: 0 }), snat4: 3, snat6: 0 };
+const SMALL = both({ conntrack: 512, snat: 128, affinity: 4, fragments: 16, reverseSk: 512 });
+const TINY = { ...both({ conntrack: 32, affinity: 0, fragments: 0, reverseSk: 3 }), snat4: 3, snat6: 0, reverseSk6: 0 };
+
+/** `authentication.mode: required`, as the policymap numbers it. */
+const REQUIRED = 1;
+/** Seconds after which both ends would have to authenticate again. */
+const AUTHENTICATED = 1000;
+
+/** That the pod which asks for it and every other have authenticated, as Cilium's agent notes it. */
+function authentications(desired: Desired): MapEntry[] {
+  const configs = new Map(
+    desired.entries
+      .filter(({ map }) => map === MapId.ENDPOINT_CONFIG)
+      .map(({ key, value }) => [key.charCodeAt(0), decode(EndpointConfig, value)]),
+  );
+  const named = new Map([...desired.endpointIds].map(([{ name }, id]) => [name, configs.get(id)!]));
+  const local = named.get('trusted')!;
+  return [...named.values()].map(({ secId, node }) => ({
+    map: MapId.AUTH,
+    key: encode(AuthKey, {
+      localSecLabel: local.secId,
+      remoteSecLabel: secId,
+      remoteNodeId: node === local.node ? 0 : node,
+      node: local.node,
+      authType: REQUIRED,
+    }),
+    value: encode(AuthInfo, { expiration: BigInt(AUTHENTICATED) }),
+    origin: [],
+  }));
+}
 
 /** The product's own control plane says what goes into the maps. */
 function loaded(settings: Partial<Settings>, flows: Partial<Sizes>): Loaded {
@@ -130,15 +224,49 @@ function loaded(settings: Partial<Settings>, flows: Partial<Sizes>): Loaded {
   engine.manifests.set('cluster.yaml', YAML);
   const { cluster, desired, loader } = engine.current;
   return {
-    desired,
+    desired: { ...desired, entries: [...desired.entries, ...authentications(desired)] },
     sizes: { ...loader.current.sizes, ...flows, events: 512, templates: 4096 },
     endpoint: new Map([...desired.endpointIds].map(([{ name }, id]) => [name, id])),
     node: new Map(cluster.nodes.map(({ name, index }) => [name, index])),
   };
 }
 
-/** Once for each way to pick a backend. */
+/** Once for each way to pick a backend, to get to another node, to let a client in from outside, and to translate and refuse. */
 export const clusters = (): readonly Loaded[] => [
-  loaded({ 'loadBalancer.algorithm': 'maglev' }, SMALL),
+  loaded({}, SMALL),
   loaded({ 'loadBalancer.algorithm': 'random' }, TINY),
+  loaded({ cni: 'cilium-geneve', 'loadBalancer.mode': 'dsr', socketLB: true, hostFirewall: true }, SMALL),
+  loaded(
+    {
+      cni: 'cilium-native',
+      'loadBalancer.mode': 'dsr',
+      socketLB: 'hostNamespaceOnly',
+      policyAuditMode: true,
+      nativeRoutingCIDR: '10.0.0.0/8,fd00::/16',
+    },
+    SMALL,
+  ),
+  loaded(
+    {
+      cni: 'cilium-native',
+      'loadBalancer.mode': 'dsr',
+      'loadBalancer.dsrDispatch': 'ipip',
+      'ipMasqAgent.nonMasqueradeCIDRs': ['203.0.113.0/24', '2001:db8::/48'],
+    },
+    SMALL,
+  ),
+  loaded(
+    {
+      cni: 'cilium-native',
+      'loadBalancer.algorithm': 'random',
+      'loadBalancer.mode': 'hybrid',
+      'loadBalancer.dsrDispatch': 'geneve',
+      socketLB: true,
+      hostFirewall: true,
+      policyAuditMode: true,
+    },
+    TINY,
+  ),
+  loaded({ 'loadBalancer.mode': 'hybrid', hostFirewall: true }, SMALL),
+  loaded({ engine: 'kube-proxy-iptables', cni: 'flannel-host-gw', masqueradeAll: true }, SMALL),
 ];

@@ -1,5 +1,5 @@
 /** Frames layer by layer, innermost first, each with the places in it that are worth lying about. */
-import { VXLAN_PORT } from '../../assembly/abi.js';
+import { GENEVE_PORT, VXLAN_PORT } from '../../assembly/abi.js';
 import { checksum } from '../../dataplane/packet.js';
 
 export const enum Width {
@@ -83,13 +83,15 @@ export const icmp6 = (type: number, inner = NOTHING, code = 0): Layer => ({ ...i
 
 interface V4 {
   readonly ttl?: number;
-  readonly options?: number;
+  /** A multiple of four bytes. */
+  readonly options?: readonly number[];
   /** Flags and offset. */
   readonly fragment?: number;
 }
 
 export function ipv4(source: Address, destination: Address, inner: Layer, more: V4 = {}): Layer {
-  const header = 20 + (more.options ?? 0) * 4;
+  const { options = [] } = more;
+  const header = 20 + options.length;
   const bytes = [
     0x40 | (header >> 2),
     0,
@@ -102,7 +104,7 @@ export function ipv4(source: Address, destination: Address, inner: Layer, more: 
     0,
     ...addressBytes(source),
     ...addressBytes(destination),
-    ...new Array<number>(header - 20).fill(1),
+    ...options,
   ];
   bytes.splice(10, 2, ...word(checksum(Uint8Array.from(bytes))));
   return around(inner, 0x0800, bytes, {
@@ -134,9 +136,13 @@ export const ipv6 = (source: Address, destination: Address, inner: Layer, hopLim
 
 /** An IPv6 extension header of `words` times 8 bytes: hop-by-hop 0, routing 43, destination 60. RFC 8200 section 4. */
 export const extension = (type: number, inner: Layer, words = 1): Layer =>
-  around(inner, type, [inner.type, words - 1, ...new Array<number>(words * 8 - 2).fill(0)], {
+  optioned(type, inner, new Array<number>(words * 8 - 2).fill(0));
+
+/** One with `options` in it, which fill it. */
+export const optioned = (type: number, inner: Layer, options: readonly number[]): Layer =>
+  around(inner, type, [inner.type, (options.length + 2) / 8 - 1, ...options], {
     lengths: [[1, Width.BYTE]],
-    kinds: [0],
+    kinds: [0, 2, 3],
   });
 
 /** The authentication header counts its length in words of 4 bytes, less 2. RFC 4302. */
@@ -154,6 +160,46 @@ export const vxlan = (vni: number, inner: Layer, flags = 0x08): Layer =>
     around(inner, 0, [flags, 0, 0, 0, (vni >>> 16) & 255, ...word(vni), 0], { kinds: [0, 4, 5, 6] }),
     0,
   );
+
+/** RFC 8926 section 3.4. */
+export const geneve = (vni: number, inner: Layer, ...options: readonly (readonly number[])[]): Layer => {
+  const behind = options.reduceRight(
+    (rest, option) => around(rest, 0, [...option], { lengths: [[3, Width.BYTE]], kinds: [0, 1, 2, 3] }),
+    inner,
+  );
+  const words = options.flat().length / 4;
+  const header = [words, 0, 0x65, 0x58, (vni >>> 16) & 255, ...word(vni), 0];
+  const own = { lengths: [[0, Width.BYTE]] as const, kinds: [0, 1, 2, 3, 4, 5, 6] };
+  return udp(50000, GENEVE_PORT, around(behind, 0, header, own), 0);
+};
+
+/** An option of Geneve's, whose length counts in words of 4 bytes. */
+export const geneveOption = (type: number, content: readonly number[]): readonly number[] => [
+  ...word(0x014b),
+  type,
+  content.length / 4,
+  ...content,
+];
+
+/** The Service that was asked, where direct server return tells it: in IPv4's options (lowest byte first), IPv6's, Geneve's. */
+export const frontend = {
+  option4: (address: Address, port: number): readonly number[] => [
+    0x9a,
+    8,
+    ...word(port).reverse(),
+    ...[...addressBytes(address)].reverse(),
+  ],
+  extension6: (address: Address, port: number, inner: Layer): Layer =>
+    optioned(60, inner, [0x1b, 0x14, ...addressBytes(address), ...word(port), 0, 0]),
+  geneve: (address: Address, port: number): readonly number[] =>
+    geneveOption(0x81, [...addressBytes(address), ...word(port), 0, 0]),
+};
+
+/** A packet in a packet of the same family. RFC 2003, RFC 2473. */
+export const inIp = (source: Address, destination: Address, inner: Layer): Layer =>
+  inner.type === 0x86dd
+    ? ipv6(source, destination, { ...inner, type: 41 })
+    : ipv4(source, destination, { ...inner, type: 4 });
 
 export const ethernet = (inner: Layer, type = inner.type): Layer =>
   around(inner, 0, [2, 1, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, ...word(type)], { kinds: [12, 13] });

@@ -1,18 +1,22 @@
 /** Runs packets through an instrumented build and looks for an access that is neither the packet's nor a region's. */
-import { BATCH_SIZE } from '../../assembly/abi.js';
+import { BATCH_SIZE, EVENT_SIZE, EventType, Step, type Family, type Program } from '../../assembly/abi.js';
+import { TraceNotify } from '../../pkg/structs.js';
 import { churn } from './churn.js';
 import type { Loaded } from './cluster.js';
 import { Guarded, Violation } from './guarded.js';
 import { Traffic } from './traffic.js';
 
 /** Packets that depend on one another: each epoch starts without connections, and any packet is had again by running its own. */
-export const EPOCH = 1 << 16;
+export const EPOCH = 1 << 13;
 /** Epochs of which one begins with the maps filled and emptied, batches of which one goes by templates, and one between canaries. */
-const CHURN = 16;
+const CHURN = 128;
 const REPLAYED = 8;
 const PLANTED = 64;
 /** Of this many packets, one's digest is asked for. */
 const DIGESTED = 64;
+/** Seconds that a batch takes, and places of each map that the collector looks at then, at most. */
+const SECONDS = 50;
+const PLACES = 256;
 /** Packets between two drains of the ring, into which fewer fit. */
 const RECORDED = 64;
 /** After so many violations there is nothing more to learn. */
@@ -29,10 +33,12 @@ export interface Found {
 export interface Report {
   readonly packets: number;
   readonly accesses: number;
-  /** How some of the packets ended, one in about seventeen: by program, or by negated drop reason. */
+  /** How some of the packets ended, one in about nine: by program, or by negated drop reason. */
   readonly ends: ReadonlyMap<number, number>;
   /** How many of those packets an ICMP error took the place of. */
   readonly answered: number;
+  /** What was told of packets, by a build that records; see `story`. */
+  readonly told: ReadonlySet<string>;
   readonly found: readonly Found[];
 }
 
@@ -50,21 +56,24 @@ export interface Run {
   readonly onEpoch?: (packets: number) => void;
 }
 
-/** One cluster's dataplane and packets; made anew after a violation, which leaves a packet half done. */
+/** A program, a step there, the family of the packet, and of direct server return how and on which side. */
+export const story = (program: Program, step: Step, family: Family, info = 0): string =>
+  [program, step, family, step === Step.DSR || step === Step.IPIP ? info : ''].join(' ');
+
+/** One cluster's dataplane; made anew after a violation, which leaves a packet half done. */
 class Lane {
   private guarded: Guarded | null = null;
   private before = 0;
   readonly ends = new Map<number, number>();
   answered = 0;
-  readonly traffic: Traffic;
+  readonly told = new Set<string>();
 
   constructor(
     private readonly module: WebAssembly.Module,
     private readonly cluster: Loaded,
+    private readonly traffic: Traffic,
     private readonly run: Run,
-  ) {
-    this.traffic = new Traffic(cluster);
-  }
+  ) {}
 
   get accesses(): number {
     return this.before + (this.guarded?.accesses ?? 0);
@@ -107,7 +116,8 @@ class Lane {
       run.onFrame?.(first + i, guarded.memory.slice(at, at + length), traffic);
     }
     guarded.host(() => {
-      wasm.setClock(number * 10);
+      wasm.setClock(number * SECONDS);
+      wasm.collect(traffic.below(PLACES));
       wasm.drainEvents();
     });
     if (number % REPLAYED === REPLAYED - 1) for (let i = 0; i < count; i++) guarded.replay(i);
@@ -121,20 +131,32 @@ class Lane {
   /** What came out: some of it is answered, and one packet digested. */
   private look(guarded: Guarded, count: number): void {
     const { traffic } = this;
-    for (let i = traffic.below(8); i < count; i += 1 + traffic.below(32)) {
-      const { verdict, program, node, endpoint, data, length, answered } = guarded.recordOf(i);
-      const end = verdict === 0 ? program : verdict;
+    for (let i = traffic.below(8); i < count; i += 1 + traffic.below(16)) {
+      const record = guarded.recordOf(i);
+      const end = record.verdict === 0 ? record.program : record.verdict;
       this.ends.set(end, (this.ends.get(end) ?? 0) + 1);
-      if (answered !== 0) this.answered++;
-      if (verdict === 0) traffic.answer(guarded.memory, data, length, program, node, endpoint);
+      if (record.answered !== 0) this.answered++;
+      if (record.verdict === 0) traffic.answer(guarded.memory, record);
     }
     for (let i = traffic.below(DIGESTED); i < count; i += DIGESTED) guarded.digest(i);
+    if (this.run.recording) this.listen(guarded);
+  }
+
+  /** Reads the ring. */
+  private listen({ memory, datapath: { wasm } }: Guarded): void {
+    const view = new DataView(memory.buffer);
+    const first = wasm.events();
+    for (let i = 0; i < wasm.eventCount(); i++) {
+      const { type, program, step, family, info } = new TraceNotify(view, first + i * EVENT_SIZE);
+      if (type !== (EventType.LOOKUP as number)) this.told.add(story(program, step, family, info));
+    }
   }
 }
 
-/** Runs the packets, epoch by epoch, over the clusters in turn. */
+/** Runs the packets, epoch by epoch, over the clusters in turn, which differ in their settings alone: who is in them is the same. */
 export function fuzz(module: WebAssembly.Module, clusters: readonly Loaded[], run: Run): Report {
-  const lanes = clusters.map((cluster) => new Lane(module, cluster, run));
+  const traffic = new Traffic(clusters[0]!);
+  const lanes = clusters.map((cluster) => new Lane(module, cluster, traffic, run));
   const size = run.recording ? RECORDED : BATCH_SIZE;
   const found: Found[] = [];
   const first = run.from - (run.from % EPOCH);
@@ -161,5 +183,6 @@ export function fuzz(module: WebAssembly.Module, clusters: readonly Loaded[], ru
   const ends = new Map<number, number>();
   for (const lane of lanes) for (const [end, count] of lane.ends) ends.set(end, (ends.get(end) ?? 0) + count);
   const answered = lanes.reduce((sum, lane) => sum + lane.answered, 0);
-  return { packets: packet - first, accesses, ends, answered, found };
+  const told = new Set(lanes.flatMap((lane) => [...lane.told]));
+  return { packets: packet - first, accesses, ends, answered, told, found };
 }

@@ -14,6 +14,9 @@ const FNV_OFFSET = 0x811c9dc5;
 /** Memory was touched that is neither the packet's nor a region's. */
 export class Violation extends Error {}
 
+/** Where a packet enters. */
+type Placed = Pick<Packet, 'program' | 'node' | 'endpoint' | 'mark'>;
+
 interface Range {
   readonly start: number;
   readonly end: number;
@@ -127,13 +130,14 @@ export class Guarded {
   }
 
   /** Fills in the record of packet `i`, whose frame of `length` bytes is there. */
-  place(i: number, length: number, { program, node, endpoint }: Pick<Packet, 'program' | 'node' | 'endpoint'>): void {
+  place(i: number, length: number, { program, node, endpoint, mark }: Placed): void {
     const record = this.recordOf(i);
     record.data = this.frameAt(i);
     record.length = length;
     record.node = node;
     record.program = program;
     record.endpoint = endpoint;
+    record.mark = mark;
     record.verdict = 0;
     const limits = Control.LIMITS + 2 * i;
     this.words[limits] = this.frameAt(i);

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { Program } from '../../assembly/abi.js';
+import { DsrDispatch, Family, Program, Step } from '../../assembly/abi.js';
 import { apply, compile } from '../broken/compile.js';
 import { BROKEN } from '../broken/table.js';
 import { clusters } from './cluster.js';
 import { addressBytes, ethernet, ipv4, tcp } from './frames.js';
-import { EPOCH, fuzz } from './fuzz.js';
+import { EPOCH, fuzz, story } from './fuzz.js';
 import { Guarded, Violation } from './guarded.js';
 import { instrument } from './instrument.js';
 
@@ -18,18 +18,62 @@ const shipped = {
   trace: instrument(readFileSync('pkg/dataplane.trace.wasm'), false),
 };
 
+/** Of direct server return: the Service was learnt, not told. */
+const LEARNT = 256;
+
+/** What each program does that no other mode makes it do, for both families. */
+const STORIES = [Family.IPV4, Family.IPV6].flatMap((family) => [
+  ...(
+    [
+      [Program.FROM_CONTAINER, Step.LB],
+      [Program.FROM_CONTAINER, Step.REVERSE_LB],
+      [Program.FROM_CONTAINER, Step.ENCAP],
+      [Program.FROM_CONTAINER, Step.ROUTE],
+      [Program.FROM_CONTAINER, Step.PROXY],
+      [Program.LXC_POLICY, Step.DELIVER],
+      [Program.LXC_POLICY, Step.REVERSE_LB],
+      [Program.LXC_POLICY, Step.PROXY],
+      [Program.FROM_NETDEV, Step.LB],
+      [Program.FROM_NETDEV, Step.NAT],
+      [Program.FROM_NETDEV, Step.REVERSE_NAT],
+      [Program.FROM_NETDEV, Step.REVERSE_LB],
+      [Program.FROM_NETDEV, Step.ROUTE],
+      [Program.TO_NETDEV, Step.NAT],
+      [Program.TO_NETDEV, Step.POLICY],
+      [Program.FROM_OVERLAY, Step.DECAP],
+      [Program.FROM_HOST, Step.LB],
+      [Program.FROM_HOST, Step.POLICY],
+      [Program.TO_HOST, Step.POLICY],
+      [Program.FROM_PROXY, Step.DELIVER],
+      [Program.FROM_PROXY, Step.ENCAP],
+      [Program.FROM_PROXY, Step.ROUTE],
+      [Program.SOCK_CONNECT, Step.SOCK],
+      [Program.SOCK_CONNECT, Step.DELIVER],
+      [Program.SOCK_RECVMSG, Step.SOCK],
+    ] as const
+  ).map(([program, step]) => story(program, step, family)),
+  ...[DsrDispatch.OPT, DsrDispatch.GENEVE].flatMap((dispatch) => [
+    story(Program.FROM_NETDEV, Step.DSR, family, dispatch),
+    story(Program.FROM_OVERLAY, Step.DSR, family, LEARNT | dispatch),
+  ]),
+  story(Program.FROM_NETDEV, Step.DSR, family, LEARNT | DsrDispatch.OPT),
+  story(Program.FROM_NETDEV, Step.IPIP, family, DsrDispatch.IPIP),
+  story(Program.FROM_NETDEV, Step.IPIP, family, LEARNT | DsrDispatch.IPIP),
+]);
+
 for (const [build, packets] of [
   ['fast', 300_000],
-  ['trace', 20_000],
+  ['trace', 2 * CLUSTERS.length * EPOCH],
 ] as const) {
   test(`${packets} packets through the ${build} build touch nothing that is not theirs (HOPSCOPE_SEED=${SEED})`, () => {
     const report = fuzz(shipped[build], CLUSTERS, { seed: SEED, from: 0, packets, recording: build === 'trace' });
     assert.deepEqual(report.found, [], `npm run fuzz:memory -- --build ${build} --seed ${SEED} --packet NUMBER`);
+    if (build === 'trace') for (const one of STORIES) assert.ok(report.told.has(one), `${one} was told of`);
     assert.ok(report.accesses > packets * 20, `${report.accesses} accesses were checked`);
     assert.ok(report.answered > packets / 1000, `${report.answered} senders were told`);
     const reasons = [...report.ends.keys()].filter((end) => end < 0);
     assert.ok(reasons.length >= 20, `dropped for ${reasons.length} reasons`);
-    for (const end of [Program.DELIVERED, Program.HOST, Program.WORLD])
+    for (const end of [Program.DELIVERED, Program.HOST, Program.WORLD, Program.PROXY])
       assert.ok((report.ends.get(end) ?? 0) > packets / 10_000, `${report.ends.get(end)} ended at ${end}`);
   });
 }
@@ -73,7 +117,7 @@ function guarded(): Guarded {
   const made = new Guarded(shipped.fast, CLUSTERS[0]!);
   made.memory.set(FRAME, made.frameAt(0));
   const endpoint = made.cluster.endpoint.get('client')!;
-  made.place(0, FRAME.length, { program: Program.FROM_CONTAINER, node: 1, endpoint });
+  made.place(0, FRAME.length, { program: Program.FROM_CONTAINER, node: 1, endpoint, mark: 0 });
   made.plant(0);
   return made;
 }

@@ -2,7 +2,8 @@
  * Packets without end, the same for the same seed: seven in ten are of real flows (through Services and tunnels, in
  * fragments, in every form that a host can send), three in ten of those with something wrong.
  */
-import type { Program } from '../../assembly/abi.js';
+import { Program } from '../../assembly/abi.js';
+import type { Packet } from '../../pkg/structs.js';
 import { answer } from './answer.js';
 import type { Loaded } from './cluster.js';
 import { Width } from './frames.js';
@@ -17,9 +18,10 @@ const KEPT = 64;
 
 export class Traffic {
   /** Where the packet that was made last enters. */
-  program: Program | 0 = 0;
+  program = 0;
   node = 0;
   endpoint = 0;
+  mark = 0;
 
   private readonly templates: readonly Template[];
   private replies: Template[] = [];
@@ -71,6 +73,7 @@ export class Traffic {
     this.program = template.program;
     this.node = template.node;
     this.endpoint = template.endpoint;
+    this.mark = template.mark;
     memory.set(frame, at);
     const draw = this.random();
     // A thousand flows each, and now and then another port, other flags, another sender.
@@ -80,6 +83,9 @@ export class Traffic {
       if ((draw & 0x7000) === 0) memory[at + ports + 13] = draw >>> 24;
       if ((draw & 0x78000) === 0) memory[at + ports + 3] = draw >>> 16;
     }
+    // What pods and nodes send may be the first that a socket sends.
+    if ((draw & 0x4000000) === 0 && (this.program === Program.FROM_CONTAINER || this.program === Program.FROM_HOST))
+      this.program = Program.SOCK_CONNECT;
     if ((draw & 0x3f00000) === 0) this.misplace();
     let length = frame.length;
     if (this.below(100) < MUTATED)
@@ -87,13 +93,14 @@ export class Traffic {
     return length;
   }
 
-  /** The record names an endpoint, a node or a program that there may not be. */
+  /** The record names an endpoint, a node, a program or a mark that there may not be. */
   private misplace(): void {
     const draw = this.random();
     const number = (): number => this.random() >>> (draw >>> 27);
     if ((draw & 1) !== 0) this.endpoint = number();
     if ((draw & 2) !== 0) this.node = number() & 0xffff;
     if ((draw & 4) !== 0) this.program = number() & 0xffff;
+    if ((draw & 8) !== 0) this.mark = number();
   }
 
   /** One thing wrong. Returns the new length. */
@@ -168,9 +175,9 @@ export class Traffic {
     }
   }
 
-  /** Keeps an answer to a frame that arrived at `program`. */
-  answer(memory: Uint8Array, at: number, length: number, program: Program, node: number, endpoint: number): void {
-    const reply = answer(memory.subarray(at, at + length), program, node, endpoint, this.random());
+  /** Keeps an answer to the packet of a record that arrived. */
+  answer(memory: Uint8Array, record: Packet): void {
+    const reply = answer(memory.subarray(record.data, record.data + record.length), record, this.random());
     if (reply === null) return;
     if (this.replies.length < KEPT) this.replies.push(reply);
     else this.replies[this.oldest++ % KEPT] = reply;
