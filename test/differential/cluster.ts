@@ -8,6 +8,7 @@ import type {
   FrontendRow,
   IpcacheRow,
   PolicyRow,
+  Prefix,
   ServiceRow,
   SourceRangeRow,
   Tables,
@@ -74,6 +75,16 @@ const WORLD_PREFIXES: readonly (readonly [text: string, length: number])[] = [
   ['2001:db8:1::', 48],
   ['2001:db8:1::9', 128],
   ['2001:db8:8000::', 33],
+];
+
+/** Of nodes and pods. */
+const CLUSTER_PREFIXES: readonly (readonly [text: string, length: number])[] = [
+  ['10.0.0.0', 8],
+  ['10.2.0.0', 16],
+  ['192.168.0.0', 24],
+  ['fd00::', 8],
+  ['fd00:2::', 32],
+  ['fd00:c0::', 64],
 ];
 
 const WORLD: readonly Addresses[] = [
@@ -164,7 +175,7 @@ export function drawCluster(random: Random): Cluster {
       policies: identities.flatMap((_, i) =>
         [true, false].flatMap((egress) => drawPolicy(random, i + 1, egress, peers)),
       ),
-      config: drawConfig(random),
+      config: { ...drawConfig(random), ...drawModes(random) },
     },
     maglev: services.maglev,
     nodes,
@@ -184,12 +195,29 @@ function drawPod(random: Random, node: number, i: number): Pod {
   };
 }
 
-export const drawConfig = (random: Random): Config => ({
+/** What may change while packets are on their way. */
+const drawConfig = (random: Random): Pick<Config, 'trackFragments' | 'masquerade' | 'rejectNoBackend' | 'mtu'> => ({
   trackFragments: random.chance(90),
   masquerade: random.chance(90),
   rejectNoBackend: random.chance(80),
   mtu: random.pick([1500, 1500, 1500, 1400, 1300, 0]),
 });
+
+/** How packets get from node to node, and out. */
+function drawModes(random: Random): Pick<Config, 'isNative' | 'tunnel' | 'nativeCidrs' | 'nonMasqueradeCidrs'> {
+  const isNative = random.chance(35);
+  const cidrs = (all: readonly (readonly [string, number])[], most: number): Prefix[] =>
+    random.some(all, most).map(([text, length]) => ({ address: address(text), length }));
+  const [narrow, wide] = [WORLD_PREFIXES, CLUSTER_PREFIXES].map((all) => cidrs(all, 1)) as [Prefix[], Prefix[]];
+  const native = random.chance(50) ? [...(random.chance(80) ? wide : narrow)] : [];
+  const other = random.chance(30) ? cidrs(CLUSTER_PREFIXES, 1) : [];
+  return {
+    isNative,
+    tunnel: isNative ? null : random.pick(['vxlan', 'geneve']),
+    nativeCidrs: [...native, ...other.filter(({ address: own }) => own.length !== native[0]?.address.length)],
+    nonMasqueradeCidrs: random.chance(30) ? cidrs([...WORLD_PREFIXES, ...CLUSTER_PREFIXES], 3) : null,
+  };
+}
 
 /** The world, and some prefixes in it. */
 function drawIpcache(random: Random): IpcacheRow[] {
@@ -416,7 +444,7 @@ export function evolve(cluster: Cluster, random: Random): Cluster {
       services,
       frontends: cluster.tables.frontends.filter(() => !random.chance(3)),
       affinityMatches: cluster.tables.affinityMatches.filter(({ backendId }) => isActive.has(backendId)),
-      config: random.chance(30) ? drawConfig(random) : cluster.tables.config,
+      config: { ...cluster.tables.config, ...(random.chance(30) ? drawConfig(random) : {}) },
     },
     maglev: cluster.maglev
       .map((one) => ({ ...one, backends: one.backends.filter((id) => isActive.has(id)) }))

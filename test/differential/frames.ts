@@ -152,12 +152,46 @@ export function fragmentHeader(id: number, offset: number, more: boolean): reado
   return [44, bytes];
 }
 
-/** A frame in the tunnel. */
+/** A frame in a VXLAN. */
 export function vxlan(source: Address, destination: Address, vni: number, inner: Uint8Array, flags = 8): Uint8Array {
-  const data = new Uint8Array(8 + inner.length);
-  data[0] = flags;
-  putWord(data, 4, (vni >>> 8) & 0xffff);
-  data[6] = vni & 255;
-  data.set(inner, 8);
-  return frame(source, destination, udp(50000, 8472, data, false));
+  const header = new Uint8Array(8);
+  header[0] = flags;
+  return tunnelled(source, destination, 8472, vni, header, inner);
+}
+
+/** A frame in Geneve, with `options` whatever they are. */
+export function geneve(
+  source: Address,
+  destination: Address,
+  vni: number,
+  inner: Uint8Array,
+  options: Uint8Array,
+): Uint8Array {
+  const header = new Uint8Array(8 + options.length);
+  header.set([options.length >> 2, options.length > 0 ? 0x40 : 0, 0x65, 0x58]);
+  header.set(options, 8);
+  return tunnelled(source, destination, 6081, vni, header, inner);
+}
+
+function tunnelled(
+  source: Address,
+  destination: Address,
+  port: number,
+  vni: number,
+  header: Uint8Array,
+  inner: Uint8Array,
+): Uint8Array {
+  putWord(header, 4, (vni >>> 8) & 0xffff);
+  header[6] = vni & 255;
+  const data = new Uint8Array(header.length + inner.length);
+  data.set(header);
+  data.set(inner, header.length);
+  return frame(source, destination, udp(50000, port, data, false));
+}
+
+/** An option of Geneve's: its class and type, and as many words of data as there are. */
+export function geneveOption(optionClass: number, type: number, data: readonly number[]): Uint8Array {
+  const bytes = Uint8Array.of(0, 0, type, data.length / 4, ...data);
+  putWord(bytes, 0, optionClass);
+  return bytes;
 }

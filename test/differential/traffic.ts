@@ -16,7 +16,20 @@ import {
   type Cluster,
   type Frontend,
 } from './cluster.js';
-import { extension, fragmentHeader, frame, icmp, sctp, tcp, udp, vxlan, type Around, type Segment } from './frames.js';
+import {
+  extension,
+  fragmentHeader,
+  frame,
+  geneve,
+  geneveOption,
+  icmp,
+  sctp,
+  tcp,
+  udp,
+  vxlan,
+  type Around,
+  type Segment,
+} from './frames.js';
 import type { Random } from './random.js';
 import { MAX_FRAME } from './subject.js';
 
@@ -145,7 +158,13 @@ export class Traffic {
       }
     }
     const own = random.pick(this.hosts)[version] ?? LOOPBACK[version];
-    const port = random.pick([POD_PORTS[protocol]!, POD_PORTS[protocol]!, 7000, 8472, random.pick(OTHER_PORTS)]);
+    const port = random.pick([
+      POD_PORTS[protocol]!,
+      POD_PORTS[protocol]!,
+      7000,
+      random.pick([8472, 6081]),
+      random.pick(OTHER_PORTS),
+    ]);
     return [random.chance(96) ? own : neighbour(own, random), port, protocol];
   }
 
@@ -276,10 +295,29 @@ export class Traffic {
     const identities = cluster.tables.endpointConfigs.map(({ identity }) => identity);
     const vni = random.pick([...identities, ...identities, 0, 1, 2, 6, 9, 0xffffff]);
     const from = random.chance(80) ? random.pick(cluster.nodes).addresses : random.pick(cluster.world);
-    return {
-      ...place,
-      frame: vxlan(from[4]!, to.addresses[4]!, vni, inner, random.chance(95) ? 8 : random.below(256)),
+    const { tunnel } = cluster.tables.config;
+    const isGeneve = random.chance(95) ? tunnel === 'geneve' : tunnel !== 'geneve';
+    const outer = isGeneve
+      ? geneve(from[4]!, to.addresses[4]!, vni, inner, this.options(inner))
+      : vxlan(from[4]!, to.addresses[4]!, vni, inner, random.chance(95) ? 8 : random.below(256));
+    return { ...place, frame: outer };
+  }
+
+  /** Options of a Geneve header: mostly none, or the one that tells of a Service; seldom others, which may be critical. */
+  private options(inner: Uint8Array): Uint8Array {
+    const { random } = this;
+    const draw = random.below(100);
+    if (draw < 50) return new Uint8Array(0);
+    const isIpv6 = inner[12] === 0x86 ? random.chance(95) : random.chance(5);
+    const { address, port } = random.pick(this.listening[isIpv6 ? 6 : 4]) ?? {
+      address: LOOPBACK[isIpv6 ? 6 : 4],
+      port: 1,
     };
+    const data = [...address].map((unit) => unit.charCodeAt(0));
+    const known = geneveOption(0x014b, 0x81, [...data, port >> 8, port & 255, 0, 0]);
+    if (draw < 85) return known;
+    const other = geneveOption(random.pick([0x014b, 0x0102]), random.pick([0x01, 0x81, 0x80]), [1, 2, 3, 4]);
+    return draw < 92 ? other : Uint8Array.from([...other, ...known]);
   }
 
   /** A packet of the same flow in pieces; those after the first come when they come. */

@@ -3,10 +3,12 @@ import * as conntrack from './conntrack.js';
 import * as delivery from './delivery.js';
 import type { Journey } from './journey.js';
 import * as nat from './nat.js';
+import { versionOf } from './bytes.js';
 import { CT_FLAG, DROP, IDENTITY, IN, OUT, PROGRAM, SERVICE_FLAG } from './numbers.js';
 import { turned, type Packet } from './packet.js';
 import { receive } from './pod.js';
 import * as services from './services.js';
+import { isIn } from './tables.js';
 import * as tunnel from './tunnel.js';
 
 /** The address of nobody, which a node has in a family that it has no address of. */
@@ -18,7 +20,7 @@ export function fromNetdev(journey: Journey): number {
   const packet = receive(journey);
   if (typeof packet === 'number') return -packet;
   journey.sourceIdentity = tables.remoteAt(packet.flow.source)?.identity ?? IDENTITY.world;
-  if (packet.version === 4 && tunnel.isTunnel(packet) && tables.nodeAt(packet.flow.destination) === node)
+  if (packet.version === 4 && tunnel.isTunnel(tables.config, packet) && tables.nodeAt(packet.flow.destination) === node)
     return PROGRAM.fromOverlay;
   const asked = services.lookup(journey, packet, true);
   if (asked && !services.lendError(journey, packet)) return nodePort(journey, packet, asked);
@@ -75,9 +77,7 @@ function route(journey: Journey, packet: Packet): number {
 function forward(journey: Journey, packet: Packet): number {
   const remote = journey.tables.remoteAt(packet.flow.destination);
   journey.destinationIdentity = remote?.identity ?? IDENTITY.world;
-  return remote?.tunnelEndpoint
-    ? delivery.toOverlay(journey, packet, remote.tunnelEndpoint)
-    : delivery.toStack(journey, packet);
+  return delivery.onward(journey, packet, remote?.tunnelEndpoint ?? null);
 }
 
 /** What leaves the node (`cil_to_netdev`), but for the tunnel: the node answers as a Service, and pods' own goes in its name. */
@@ -98,19 +98,34 @@ function answer(journey: Journey, packet: Packet): void {
   if (back && (back.flags & CT_FLAG.nodePort) !== 0) services.reverse(journey, packet, back);
 }
 
-/** A pod's own packet, but for replies; the node's own keeps its port. */
+/** A pod's own packet, where its address means nothing to whom it is for; the node's own keeps its port. */
 function inNodesName(journey: Journey, packet: Packet, isNodes: boolean): number {
   const { tables, node } = journey;
   const own = tables.node(node).addresses[packet.version] ?? NOBODY[packet.version];
   if (isNodes) return packet.flow.source === own ? nat.reserve(journey, packet) : 0;
-  if (journey.status === 'reply') return 0;
-  const sender = tables.endpointAt(packet.flow.source, node);
-  return sender && !sender.isHost ? nat.masquerade(journey, packet, own) : 0;
+  return needsMasquerade(journey, packet) ? nat.masquerade(journey, packet, own) : 0;
 }
 
-/** The network between the nodes. */
+/** Cilium `bpf/lib/nat.h`, `snat_v4_needs_masquerade`. */
+function needsMasquerade({ tables, node, status, destinationIdentity }: Journey, { flow, version }: Packet): boolean {
+  const { isNative, nativeCidrs, nonMasqueradeCidrs } = tables.config;
+  const { source, destination } = flow;
+  const sender = tables.endpointAt(source, node);
+  if (status === 'reply' || !sender || sender.isHost) return false;
+  if (isIn(nativeCidrs, destination) || isIn(nonMasqueradeCidrs ?? [], destination)) return false;
+  if (!isNative) return true;
+  // The network carries pods' addresses to nodes, and where it was not told which addresses it carries, to all pods.
+  if (destinationIdentity === IDENTITY.remoteNode || destinationIdentity === IDENTITY.kubeApiserver) return false;
+  const isTold = nativeCidrs.some(({ address }) => versionOf(address) === version);
+  return isTold || !tables.remoteAt(destination)?.tunnelEndpoint;
+}
+
+/** The network between the nodes, which knows the way to pods where they take no tunnel. */
 export function wire(journey: Journey): number {
-  const node = journey.tables.nodeAt(journey.tunnelTo ?? journey.packet!.flow.destination);
+  const { tables, tunnelTo, packet } = journey;
+  const to = tunnelTo ?? packet!.flow.destination;
+  const end = tunnelTo === null && tables.config.isNative ? (tables.remoteAt(to)?.tunnelEndpoint ?? null) : null;
+  const node = tables.nodeAt(to) || (end === null ? 0 : tables.nodeAt(end));
   if (node === 0 || node === journey.node) return PROGRAM.world;
   journey.moveTo(node);
   return PROGRAM.fromNetdev;

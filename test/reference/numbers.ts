@@ -24,6 +24,8 @@ export const DROP = {
   ctUnknownProtocol: 137,
   unknownL3: 139,
   noTunnelKey: 147,
+  noTunnelOption: 148,
+  invalidGeneve: 149,
   unknownTarget: 150,
   unroutable: 151,
   invalidExtensionHeader: 156,
@@ -32,6 +34,7 @@ export const DROP = {
   unsupportedL2: 166,
   noMapping: 167,
   natUnsupportedProtocol: 168,
+  noRoute: 169,
   encapsulationProhibited: 170,
   invalidIdentity: 171,
   isClusterIp: 174,
@@ -71,7 +74,7 @@ export const ALGORITHM = { random: 1, maglev: 2 } as const;
 export const BACKEND = { active: 0, terminating: 1, quarantined: 2, maintenance: 3 } as const;
 
 /** Cilium `pkg/identity/numericidentity.go`. */
-export const IDENTITY = { host: 1, world: 2, remoteNode: 6 } as const;
+export const IDENTITY = { host: 1, world: 2, remoteNode: 6, kubeApiserver: 7 } as const;
 
 /** Types and codes of ICMP (RFC 792) and ICMPv6 (RFC 4443, RFC 4861). */
 export const ICMP = { echoReply: 0, unreachable: 3, echo: 8, timeExceeded: 11, parameterProblem: 12 } as const;
@@ -88,9 +91,9 @@ export const PORT_UNREACHABLE = 3;
 export const FRAGMENTATION_NEEDED = 4;
 export const PORT_UNREACHABLE_V6 = 4;
 
-/** Linux's port of VXLAN, and the bytes that its outer headers take. */
-export const VXLAN_PORT = 8472;
-export const VXLAN_OVERHEAD = 50;
+/** Ports of tunnels: Linux's of VXLAN, and RFC 8926 section 3.3; and the bytes that the outer headers of either take, without options. */
+export const TUNNEL_PORT = { vxlan: 8472, geneve: 6081 } as const;
+export const TUNNEL_OVERHEAD = 50;
 /** Ports from which Linux picks the tunnel's source: the first, and how many. */
 export const TUNNEL_PORT_FIRST = 32768;
 export const TUNNEL_PORTS = 16384;

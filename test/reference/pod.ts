@@ -60,9 +60,7 @@ export function fromContainer(journey: Journey): number {
     conntrack.create(journey, packet, OUT, { revNatIndex, backendId, flags: looped ? CT_FLAG.loopback : 0 });
   const local = tables.endpointAt(packet.flow.destination, journey.node);
   if (local) return delivery.toLocal(journey, packet, local);
-  return remote?.tunnelEndpoint
-    ? delivery.toOverlay(journey, packet, remote.tunnelEndpoint)
-    : delivery.toStack(journey, packet);
+  return delivery.onward(journey, packet, remote?.tunnelEndpoint ?? null);
 }
 
 function toBackend(journey: Journey, packet: Packet): number {
@@ -74,7 +72,7 @@ function toBackend(journey: Journey, packet: Packet): number {
 /** To a node, a pod may not speak as nodes do among themselves. */
 function egress({ tables, destinationIdentity }: Journey, packet: Packet, { policy }: EndpointConfig): number {
   const isToNode = destinationIdentity === IDENTITY.host || destinationIdentity === IDENTITY.remoteNode;
-  if (isTunnel(packet) && isToNode) return DROP.encapsulationProhibited;
+  if (isTunnel(tables.config, packet) && isToNode) return DROP.encapsulationProhibited;
   return decide(tables, packet, policy, destinationIdentity, true);
 }
 
