@@ -204,7 +204,7 @@ const drawConfig = (random: Random): Pick<Config, 'trackFragments' | 'masquerade
 });
 
 /** How packets get from node to node, and out. */
-function drawModes(random: Random): Pick<Config, 'isNative' | 'tunnel' | 'nativeCidrs' | 'nonMasqueradeCidrs'> {
+function drawModes(random: Random): Pick<Config, 'isNative' | 'tunnel' | 'dsr' | 'nativeCidrs' | 'nonMasqueradeCidrs'> {
   const isNative = random.chance(35);
   const cidrs = (all: readonly (readonly [string, number])[], most: number): Prefix[] =>
     random.some(all, most).map(([text, length]) => ({ address: address(text), length }));
@@ -213,10 +213,23 @@ function drawModes(random: Random): Pick<Config, 'isNative' | 'tunnel' | 'native
   const other = random.chance(30) ? cidrs(CLUSTER_PREFIXES, 1) : [];
   return {
     isNative,
-    tunnel: isNative ? null : random.pick(['vxlan', 'geneve']),
+    ...drawTunnel(random, isNative),
     nativeCidrs: [...native, ...other.filter(({ address: own }) => own.length !== native[0]?.address.length)],
     nonMasqueradeCidrs: random.chance(30) ? cidrs([...WORLD_PREFIXES, ...CLUSTER_PREFIXES], 3) : null,
   };
+}
+
+/** As the loader allows it: the tunnel says how the Service is told, and native routing has a tunnel for that alone. */
+function drawTunnel(random: Random, isNative: boolean): Pick<Config, 'tunnel' | 'dsr'> {
+  const tunnel = isNative ? null : random.pick(['vxlan', 'geneve'] as const);
+  if (random.chance(45)) return { tunnel, dsr: null };
+  const mode = random.pick(['all', 'all', 'tcp', 'annotated'] as const);
+  const dispatch = isNative
+    ? random.pick(['option', 'ipip', 'geneve'] as const)
+    : tunnel === 'vxlan'
+      ? 'option'
+      : 'geneve';
+  return { tunnel: dispatch === 'geneve' ? 'geneve' : tunnel, dsr: { mode, dispatch } };
 }
 
 /** The world, and some prefixes in it. */
@@ -299,6 +312,7 @@ class Services {
       isInternalLocal: random.chance(20),
       ranges: random.chance(25) ? random.some(WORLD_PREFIXES, 3) : null,
       isDenying: random.chance(30),
+      isDirect: random.chance(40),
     };
     const external = random.chance(60);
     for (const version of FAMILIES.filter(() => random.chance(85)))
@@ -339,10 +353,12 @@ class Services {
       isInternalLocal: boolean;
       ranges: (readonly [string, number])[] | null;
       isDenying: boolean;
+      isDirect: boolean;
     },
     type: 'ClusterIP' | 'LoadBalancer' | 'NodePort',
   ): void {
-    const { algorithm, affinityTimeout, affinity, isExternalLocal, isInternalLocal, ranges, isDenying } = traits;
+    const { algorithm, affinityTimeout, affinity, isExternalLocal, isInternalLocal, ranges, isDenying, isDirect } =
+      traits;
     const inside = type === 'ClusterIP';
     const isLocal = inside ? isInternalLocal : isExternalLocal;
     const ranged = type === 'LoadBalancer' && ranges !== null;
@@ -354,7 +370,9 @@ class Services {
       (ranged ? SERVICE_FLAG.sourceRange : 0) |
       (isLocal && !inside ? SERVICE_FLAG.extLocalScope : 0);
     const flags2 =
-      (isLocal && inside ? SERVICE_FLAG2.intLocalScope : 0) | (ranged && isDenying ? SERVICE_FLAG2.sourceRangeDeny : 0);
+      (isLocal && inside ? SERVICE_FLAG2.intLocalScope : 0) |
+      (ranged && isDenying ? SERVICE_FLAG2.sourceRangeDeny : 0) |
+      (isDirect && !inside ? SERVICE_FLAG2.dsr : 0);
     const shape = { address: own, port, protocol, algorithm, affinityTimeout, flags, flags2 };
     this.listening.push({ address: own, port, protocol, isNodePort: type === 'NodePort' });
     const ids = hosts.flatMap(({ addresses, port: ports }) => {

@@ -56,7 +56,7 @@ const isTooBig = (packet: Packet, mtu: number, overhead: number): boolean =>
   mtu !== 0 && packet.dontFragment && lengthOf(packet) + overhead > mtu;
 
 /** The node's own stack sends the error. */
-function tellTooBig(journey: Journey, packet: Packet, mtu: number): number {
+export function tellTooBig(journey: Journey, packet: Packet, mtu: number): number {
   if (!icmp.mayAnswer(packet)) return -DROP.fragmentationNeeded;
   icmp.tooBig(journey, packet, mtu);
   journey.status = 'new';

@@ -1,6 +1,8 @@
 /** The programs on a node's devices, and what the node sends itself. Cilium `bpf/bpf_host.c`, `bpf_overlay.c`, `bpf/lib/nodeport.h`. */
 import * as conntrack from './conntrack.js';
 import * as delivery from './delivery.js';
+import * as dsr from './dsr.js';
+import { readIpInIp, type IpInIp } from './ipip.js';
 import type { Journey } from './journey.js';
 import * as nat from './nat.js';
 import { versionOf } from './bytes.js';
@@ -17,6 +19,8 @@ const NOBODY = { 4: '\0'.repeat(4), 6: '\0'.repeat(16) } as const;
 /** What comes from outside the node (`cil_from_netdev`). */
 export function fromNetdev(journey: Journey): number {
   const { tables, node } = journey;
+  const outer = readIpInIp(journey);
+  if (outer) return fromIp(journey, outer);
   const packet = receive(journey);
   if (typeof packet === 'number') return -packet;
   journey.sourceIdentity = tables.remoteAt(packet.flow.source)?.identity ?? IDENTITY.world;
@@ -24,6 +28,9 @@ export function fromNetdev(journey: Journey): number {
     return PROGRAM.fromOverlay;
   const asked = services.lookup(journey, packet, true);
   if (asked && !services.lendError(journey, packet)) return nodePort(journey, packet, asked);
+  // Geneve's own header tells, so that here there is nothing.
+  const told = tables.config.dsr?.dispatch === 'option';
+  if (told) dsr.learn(journey, journey.packet!, dsr.toldIn(journey, journey.packet!));
   return nat.reverse(journey, journey.packet!) ? replied(journey, journey.packet!) : route(journey, journey.packet!);
 }
 
@@ -36,17 +43,37 @@ function nodePort(journey: Journey, asking: Packet, asked: services.Asked): numb
   const lent = services.lend(journey, asking, asked, PROGRAM.world);
   if (lent !== 0) return lent;
   const packet = journey.packet!;
-  const { revNatIndex } = service;
-  const { backendId } = journey;
-  if (conntrack.lookup(journey, packet, OUT) === 'new')
-    conntrack.create(journey, packet, OUT, { revNatIndex, backendId, flags: CT_FLAG.nodePort });
   const local = tables.endpointAt(packet.flow.destination, node);
+  if (!local && dsr.uses(journey, packet, service)) return dsr.dispatch(journey, asking, packet);
+  open(journey, packet);
   if (local) return delivery.toLocal(journey, packet, local);
   const { addresses } = tables.node(node);
   const masqueraded = nat.masquerade(journey, packet, addresses[packet.version] ?? NOBODY[packet.version]);
   if (masqueraded < 0) return masqueraded;
   journey.sourceIdentity = tables.worldOf(packet.version);
   return forward(journey, journey.packet!);
+}
+
+/** A backend's replies are the Service's. */
+function open(journey: Journey, packet: Packet): void {
+  const { revNatIndex, backendId } = journey;
+  if (conntrack.lookup(journey, packet, OUT) === 'new')
+    conntrack.create(journey, packet, OUT, { revNatIndex, backendId, flags: CT_FLAG.nodePort });
+}
+
+/** What the node that was asked sent in an IP header of its own to a backend here is as if this node had been. */
+function fromIp(journey: Journey, { destination, inner }: IpInIp): number {
+  const { tables, node } = journey;
+  const pod = tables.endpointAt(destination, node);
+  if (!pod || pod.isHost) return -DROP.unroutable;
+  journey.frame = inner;
+  const packet = receive(journey);
+  if (typeof packet === 'number') return -packet;
+  journey.sourceIdentity = tables.remoteAt(packet.flow.source)?.identity ?? IDENTITY.world;
+  const asked = services.lookup(journey, packet, false);
+  if (!asked || !services.lendTo(journey, packet, asked, destination)) return -DROP.unroutable;
+  open(journey, journey.packet!);
+  return route(journey, journey.packet!);
 }
 
 /** A reply to what went out in the node's name: to a pod, or through a Service to its client outside. */
@@ -92,10 +119,11 @@ export function toNetdev(journey: Journey): number {
 /** The node was the backend of a client outside, which knows only the Service. */
 function answer(journey: Journey, packet: Packet): void {
   const opened = conntrack.peek(journey, packet.version, turned(packet.flow), OUT);
-  if (packet.quote || !opened || (opened.flags & CT_FLAG.nodePort) === 0) return;
+  if (packet.quote || !opened || (opened.flags & (CT_FLAG.nodePort | CT_FLAG.dsr)) === 0) return;
   conntrack.lookup(journey, packet, IN);
   const { back } = journey;
   if (back && (back.flags & CT_FLAG.nodePort) !== 0) services.reverse(journey, packet, back);
+  else if (back && (back.flags & CT_FLAG.dsr) !== 0) dsr.reverse(journey, packet);
 }
 
 /** A pod's own packet, where its address means nothing to whom it is for; the node's own keeps its port. */
@@ -137,8 +165,17 @@ export function fromOverlay(journey: Journey): number {
   if (reason !== 0) return -reason;
   const packet = receive(journey);
   if (typeof packet === 'number') return -packet;
+  learnInTunnel(journey, packet);
   const local = journey.tables.endpointAt(packet.flow.destination, journey.node);
   if (!local) return -DROP.unroutable;
   if (local.isHost) journey.destinationIdentity = IDENTITY.host;
   return delivery.toLocal(journey, packet, local);
+}
+
+/** In the tunnel its own header tells, or the packet's where that has the option; the last that is of the packet's family counts. */
+function learnInTunnel(journey: Journey, packet: Packet): void {
+  const { dsr: mode } = journey.tables.config;
+  if (mode === null || mode.dispatch === 'ipip') return;
+  const told = journey.told.filter(({ address }) => versionOf(address) === packet.version).at(-1) ?? null;
+  dsr.learn(journey, packet, mode.dispatch === 'geneve' ? told : dsr.toldIn(journey, packet));
 }

@@ -31,6 +31,7 @@ export const DROP = {
   invalidExtensionHeader: 156,
   fragmentsNotSupported: 157,
   noService: 158,
+  noTunnelEndpoint: 160,
   unsupportedL2: 166,
   noMapping: 167,
   natUnsupportedProtocol: 168,
@@ -42,12 +43,13 @@ export const DROP = {
   notInSourceRange: 177,
   policyDeny: 181,
   vlanFiltered: 182,
+  dsrUnsupported: 193,
   ttlExceeded: 196,
   endpointNotReady: 203,
 } as const;
 
 /** IANA protocol numbers. */
-export const PROTOCOL = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
+export const PROTOCOL = { icmp: 1, ipip: 4, tcp: 6, udp: 17, ipv6: 41, icmpv6: 58, sctp: 132 } as const;
 
 /** RFC 9293 section 3.1. */
 export const TCP_FLAG = { fin: 1, syn: 2, rst: 4, ack: 16 } as const;
@@ -58,14 +60,14 @@ export const IN = 1;
 export const SERVICE = 4;
 
 /** Bit field of Cilium's `struct ct_entry`. */
-export const CT_FLAG = { rxClosing: 1, txClosing: 2, loopback: 8, seenNonSyn: 16, nodePort: 32 } as const;
+export const CT_FLAG = { rxClosing: 1, txClosing: 2, loopback: 8, seenNonSyn: 16, nodePort: 32, dsr: 128 } as const;
 
 /** Seconds. Cilium `CT_CONNECTION_LIFETIME_TCP`, `..._NONTCP`, `CT_SYN_TIMEOUT`, `CT_CLOSE_TIMEOUT`, as the agent sets them. */
 export const LIFETIME = { tcp: 8000, nonTcp: 60, syn: 60, close: 10 } as const;
 
 /** Cilium `SVC_FLAG_*`, both bytes. */
 export const SERVICE_FLAG = { extLocalScope: 4, affinity: 16, routable: 64, sourceRange: 128 } as const;
-export const SERVICE_FLAG2 = { intLocalScope: 16, sourceRangeDeny: 64 } as const;
+export const SERVICE_FLAG2 = { intLocalScope: 16, sourceRangeDeny: 64, dsr: 128 } as const;
 
 /** Cilium `LB_SELECTION_*`. */
 export const ALGORITHM = { random: 1, maglev: 2 } as const;

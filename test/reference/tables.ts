@@ -100,6 +100,13 @@ export interface Prefix {
   readonly length: number;
 }
 
+export interface Dsr {
+  /** For all Services, those of TCP, or those that say so. */
+  readonly mode: 'all' | 'tcp' | 'annotated';
+  /** Where the backend's node finds which Service was asked. */
+  readonly dispatch: 'option' | 'ipip' | 'geneve';
+}
+
 export interface Config {
   readonly trackFragments: boolean;
   readonly masquerade: boolean;
@@ -110,6 +117,8 @@ export interface Config {
   readonly isNative: boolean;
   /** What the tunnel device speaks; null where there is none. */
   readonly tunnel: keyof typeof TUNNEL_PORT | null;
+  /** Direct server return; null where there is none. */
+  readonly dsr: Dsr | null;
   /** What the network knows the way to, one prefix of a family at most: to there pods keep their addresses. */
   readonly nativeCidrs: readonly Prefix[];
   /** Likewise of ip-masq-agent, any number of them; null where that does not run. */

@@ -17,7 +17,7 @@ export const isTunnel = ({ tunnel }: Config, { flow }: Packet): boolean =>
   tunnel !== null && flow.protocol === PROTOCOL.udp && flow.destinationPort === TUNNEL_PORT[tunnel];
 
 /** Puts the packet into the tunnel, with options in its header. The host of one node is a remote node to the others. */
-export function enter(journey: Journey, packet: Packet, to: Address, options = new Uint8Array(0)): void {
+export function enter(journey: Journey, packet: Packet, to: Address, options: Uint8Array = new Uint8Array(0)): void {
   const { mac, addresses } = journey.tables.node(journey.node);
   const inner = journey.bytes;
   const tunnel = journey.tables.config.tunnel!;
