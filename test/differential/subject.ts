@@ -51,6 +51,7 @@ const SIZES: Sizes = {
   ...both(LOADED),
   ...both({ ipmasq: 0, reverseSk: 0 }),
   auth: 0,
+  throttle: 0,
   affinityMatch: 1024,
   policy: 512,
   endpointConfig: 64,
