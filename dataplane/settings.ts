@@ -49,6 +49,10 @@ export interface Settings {
   policyAuditMode: boolean;
   hostFirewall: boolean;
   allowLocalhost: 'auto' | 'always' | 'policy';
+  bandwidthManager: boolean;
+  'encryption.type': 'none' | 'wireguard';
+  /** An IPv4 prefix; none: what cannot be encrypted goes as it is. */
+  'encryption.strictCIDR': string;
   clusterDomain: string;
 }
 
@@ -281,6 +285,27 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
     description:
       'Whether a pod’s own node always reaches it (`always`, and `auto` in Kubernetes), or only where a policy lets it (`policy`).',
     ...oneOf('auto', 'always', 'policy'),
+  },
+  bandwidthManager: {
+    default: false,
+    description:
+      'Whether pods send no faster out of their node than their annotation `kubernetes.io/egress-bandwidth` says, as Cilium’s bandwidth manager sees to.',
+    ...flag,
+  },
+  'encryption.type': {
+    default: 'none',
+    description: 'Whether what pods send to pods of other nodes is encrypted, by WireGuard.',
+    ...oneOf('none', 'wireguard'),
+  },
+  'encryption.strictCIDR': {
+    default: '',
+    description:
+      'With encryption, an IPv4 prefix of pods: what goes from there to there is dropped where it would leave a node unencrypted.',
+    read: (value) => {
+      const prefix = typeof value === 'string' ? parsePrefix(value) : null;
+      return value === '' || (prefix !== null && familyOf(prefix.address) === 'IPv4') ? (value as string) : null;
+    },
+    schema: { type: 'string', pattern: '^$|^[0-9.]+/\\d+$' },
   },
   clusterDomain: {
     default: 'cluster.local',

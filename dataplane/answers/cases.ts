@@ -9,7 +9,8 @@ import {
   type ClusterPod,
   type ClusterService,
 } from '../cluster/cluster.js';
-import { inPodRange, type Frontend } from '../loader/entries.js';
+import { inPodRange } from '../loader/endpoints.js';
+import type { Frontend } from '../loader/entries.js';
 import { isExternal } from '../loader/scopes.js';
 import { isIcmp } from '../packet.js';
 import { isKubeProxy } from '../settings.js';

@@ -61,6 +61,8 @@ export function whyDropped(
   if (reason === DropReason.DSR_ENCAP_UNSUPP_PROTO)
     return 'IP in IP carries what the client sent as it came: the port of the Service must be that of its pods';
   if (reason === DropReason.NO_FIB) return `the node of ${formatAddress(destination)} has no address of its family`;
+  if (reason === DropReason.UNENCRYPTED_TRAFFIC)
+    return `${formatAddress(destination)} lies in encryption.strictCIDR ${state.settings['encryption.strictCIDR']}, and no node is known that it could be encrypted for`;
   const frontends = state.desired.frontends.filter(({ address }) => address === destination);
   const service = frontends.find((one) => one.service)?.service;
   if (!service) {

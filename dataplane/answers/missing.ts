@@ -3,7 +3,7 @@ import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
 import { familyOf, formatAddress, parsePrefix, UNSPECIFIED, type Address } from '../addresses.js';
 import { allAddresses, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
-import { inPodRange } from '../loader/entries.js';
+import { inPodRange } from '../loader/endpoints.js';
 import { isExternal } from '../loader/scopes.js';
 import type { Unevaluated } from '../manifests/cilium.js';
 import type { UnreadDocument } from '../manifests/objects.js';

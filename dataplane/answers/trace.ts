@@ -86,6 +86,9 @@ const ACTIONS: Readonly<Record<Step, string>> = {
   [Step.REVERSE_NAT]: 'nat',
   [Step.DSR]: 'dsr',
   [Step.IPIP]: 'encap',
+  [Step.ENCRYPT]: 'encrypt',
+  [Step.DECRYPT]: 'decrypt',
+  [Step.PACE]: 'pace',
   [Step.SOCK]: 'lb',
   [Step.PROXY]: 'proxy',
 };

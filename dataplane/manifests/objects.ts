@@ -78,6 +78,8 @@ export interface PodSpec {
   readonly subdomain: string | null;
   /** `default` where the manifest names none. */
   readonly serviceAccountName: string;
+  /** Bits a second that it may send out of its node, as the annotation kubernetes.io/egress-bandwidth says; null for no limit. */
+  readonly egressBandwidth: Located<number> | null;
   /** Names of the ConfigMaps that its variables and volumes come from, each once. */
   readonly configMaps: readonly string[];
 }

@@ -53,6 +53,7 @@ const SIZES: Sizes = {
   ...both(LOADED),
   ...both({ ipmasq: 16, reverseSk: 0 }),
   auth: 0,
+  throttle: 0,
   affinityMatch: 1024,
   policy: 512,
   endpointConfig: 64,
