@@ -35,6 +35,7 @@ export interface Settings {
   localDetector: boolean;
   serviceTopology: boolean;
   ipBlockMatchesPods: boolean;
+  hostNetworkPods: 'node' | 'pod';
   'loadBalancer.algorithm': 'maglev' | 'random';
   'loadBalancer.mode': 'snat' | 'dsr' | 'hybrid';
   'loadBalancer.dsrDispatch': 'opt' | 'geneve' | 'ipip';
@@ -212,6 +213,12 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
     default: false,
     description: 'Whether a NetworkPolicy’s `ipBlock` matches the addresses of pods too: not in Cilium, but in Calico.',
     ...flag,
+  },
+  hostNetworkPods: {
+    default: 'node',
+    description:
+      'What pods with `hostNetwork` are to policies: their node, as in Cilium, or pods like others, as plug-ins may have it (`pod`).',
+    ...oneOf('node', 'pod'),
   },
   'loadBalancer.algorithm': {
     default: 'maglev',
