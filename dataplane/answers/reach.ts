@@ -1,7 +1,10 @@
 /** Who can talk to whom: exact, by one packet of each class of traffic through the dataplane. */
+import { ReservedIdentity } from '../../assembly/abi.js';
 import { familyOf, formatAddress, type Address } from '../addresses.js';
 import { addressIn, type ClusterPod } from '../cluster/cluster.js';
+import { classOf, controllersOf } from '../cluster/ingress.js';
 import { compare } from '../hash.js';
+import type { Ingress } from '../manifests/ingress.js';
 import type { Protocol } from '../manifests/objects.js';
 import type { CompiledPolicy } from '../policy/compile.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
@@ -9,12 +12,14 @@ import { DIRECTIONS } from '../policy/rules.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { externalClasses, overlap, podAt, run, type ExternalClass, type Probe, type Sender } from './probe.js';
 import { classes } from './cases.js';
+import { exposures } from './ingress/exposure.js';
+import { unreadIngresses } from './ingress/through.js';
 import { halfMatched, unevaluatedOf, unreadPolicies, withoutAddress } from './missing.js';
 import { resolveRef } from './refs.js';
 
 export interface ReachEndpoint {
   readonly ref: string;
-  readonly kind: 'workload' | 'pod' | 'external';
+  readonly kind: 'workload' | 'pod' | 'external' | 'ingress';
   readonly pods?: number;
   readonly identity: number;
   readonly isolated?: { readonly ingress: boolean; readonly egress: boolean };
@@ -119,12 +124,28 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
     );
     connections.push(...withPorts(connectionsFrom(state, from, open, options.protocol), targets.ports));
   }
+  const behind = options.protocol === null || options.protocol === 'TCP' ? sources.ingresses : [];
+  for (const ingress of behind) {
+    const open = targets.ends.filter((to) => to.pods.length > 0 && !unread.has(to));
+    connections.push(...withPorts(exposedBy(state, ingress, open), targets.ports));
+  }
+  const unreadable = unreadIngresses(state);
   const used = new Set([...sources.ends, ...targets.ends]);
   return {
     schema: 'hopscope.reach/1',
-    endpoints: ends.filter((end) => used.has(end)).map((end) => endpointOf(state, end)),
+    endpoints: [
+      ...ends.filter((end) => used.has(end)).map((end) => endpointOf(state, end)),
+      ...behind.map((ingress): ReachEndpoint => ({
+        ref: ingressRef(ingress),
+        kind: 'ingress',
+        identity: identityOf(state, controllerOf(state, ingress))?.number ?? ReservedIdentity.HOST,
+      })),
+    ],
     connections,
-    unknown: [...unread].filter(([end]) => used.has(end)).map(([end, depends]) => ({ ref: end.ref, depends })),
+    unknown: [
+      ...[...unread].filter(([end]) => used.has(end)).map(([end, depends]) => ({ ref: end.ref, depends })),
+      ...(options.from === null && unreadable.length > 0 ? [{ ref: 'ingress:*', depends: unreadable }] : []),
+    ],
   };
 }
 
@@ -151,16 +172,16 @@ function withPorts(connections: readonly Connection[], ports: readonly OpenPort[
   });
 }
 
-function filter(
-  state: State,
-  ends: readonly End[],
-  ref: string | null,
-): { readonly ends: readonly End[]; readonly ports: readonly OpenPort[] | null } | { readonly error: string } {
-  const all = (chosen: readonly End[]): { readonly ends: readonly End[]; readonly ports: null } => ({
-    ends: chosen,
-    ports: null,
-  });
-  if (ref === null) return all(ends);
+/** What a reference leaves of all ends; an Ingress is one that only sends. */
+interface Chosen {
+  readonly ends: readonly End[];
+  readonly ports: readonly OpenPort[] | null;
+  readonly ingresses: readonly Ingress[];
+}
+
+function filter(state: State, ends: readonly End[], ref: string | null): Chosen | { readonly error: string } {
+  const all = (chosen: readonly End[]): Chosen => ({ ends: chosen, ports: null, ingresses: [] });
+  if (ref === null) return { ...all(ends), ingresses: state.cluster.ingresses };
   const target = resolveRef(state, ref, 'default');
   if ('error' in target) return target;
   switch (target.kind) {
@@ -171,7 +192,7 @@ function filter(
         port.backends.map((backend) => ({ protocol: port.source.protocol, port: backend.port, pod: backend.pod })),
       );
       const behind = ends.filter((end) => end.pods.some((pod) => backends.some((backend) => backend.pod === pod)));
-      return { ends: behind, ports: backends };
+      return { ...all(behind), ports: backends };
     }
     case 'world':
       return all(ends.filter((end) => end.external !== null));
@@ -185,6 +206,8 @@ function filter(
     }
     case 'addresses':
       return all(ends.filter(({ external }) => external !== null && overlap(external, target) !== null));
+    case 'ingress':
+      return { ...all([]), ingresses: target.ingress ? [target.ingress] : state.cluster.ingresses };
     case 'unanswerable':
       return { error: target.why };
     default:
@@ -244,6 +267,32 @@ function connectionsFrom(state: State, from: End, targets: readonly End[], only:
     to: to.ref,
     ports: [...protocols].map(([protocol, ranges]) => ({ protocol, ranges })),
   }));
+}
+
+const ingressRef = ({ metadata }: Ingress): string => `ingress:${metadata.namespace}/${metadata.name.value}`;
+
+/** The pod that sends for an Ingress. */
+const controllerOf = (state: State, ingress: Ingress): ClusterPod =>
+  controllersOf(state.cluster, classOf(state.cluster, ingress))[0]!;
+
+/** The ports of workloads that an Ingress leads to, and that its controller reaches. */
+function exposedBy(state: State, ingress: Ingress, targets: readonly End[]): Connection[] {
+  const pod = controllerOf(state, ingress);
+  const from: End = { ref: ingressRef(ingress), pods: [pod], external: null };
+  const backends = exposures(state)
+    .filter(({ route }) => route.ingress === ingress)
+    .flatMap(({ port }) => port.backends);
+  return targets.flatMap((to): Connection[] => {
+    const ports = new Set(backends.flatMap((one) => (one.pod && to.pods.includes(one.pod) ? one.port : [])));
+    const open = [...ports]
+      .filter((port) => {
+        const outcomes = run(state, probesOf(from, to, 'TCP', port));
+        return outcomes.length > 0 && outcomes.every(({ allowed }) => allowed);
+      })
+      .sort((a, b) => a - b);
+    const ranges = open.map((port) => [port, port] as const);
+    return open.length > 0 ? [{ from: from.ref, to: to.ref, ports: [{ protocol: 'TCP', ranges }] }] : [];
+  });
 }
 
 /** One packet for each family that both ends have. */

@@ -57,11 +57,17 @@ export function throughIngress(
   };
 }
 
+/** Documents that could be Ingresses and could not be read, one line each. */
+export const unreadIngresses = (state: State): string[] =>
+  state.manifests.unread
+    .filter(({ kind }) =>
+      kind === null || kind === 'List' ? state.cluster.ingresses.length > 0 : /^ingress(class)?$/i.test(kind),
+    )
+    .map(({ at, kind }) => `${lineOf(at)}: ${kind ?? 'a document'} could not be read`);
+
 /** What cannot be told of the way of a request, one line each. */
 function missingIn(state: State, asked: readonly Ingress[], request: HttpRequest | null): string[] {
-  const lines = state.manifests.unread
-    .filter(({ kind }) => kind === null || /^(ingress|ingressclass|list)$/i.test(kind))
-    .map(({ at, kind }) => `${lineOf(at)}: ${kind ?? 'a document'} could not be read`);
+  const lines = unreadIngresses(state);
   if (!request) return [...lines, 'the HTTP request, which an Ingress goes by: it was not told'];
   const met = new Set([
     ...rulesFor(asked, request).map(({ ingress }) => ingress),
