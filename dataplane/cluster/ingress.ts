@@ -151,4 +151,11 @@ export function controllersOf(cluster: Cluster, className: string | null): reado
   return own.length > 0 ? own : cluster.pods.filter(({ namespace }) => namespace === CONTROLLER_NAMESPACE);
 }
 
+/** Whether Cilium's own Envoy serves a class: it sends as the reserved identity `ingress`, and is no pod. */
+export const isCilium = ({ ingressClasses }: Cluster, className: string | null): boolean =>
+  (ingressClasses.find(({ metadata }) => metadata.name.value === className)?.controller ??
+    (className === 'cilium' ? CILIUM : null)) === CILIUM;
+
+const CILIUM = 'cilium.io/ingress-controller';
+
 export const isAssumedController = ({ namespace }: ClusterPod): boolean => namespace === CONTROLLER_NAMESPACE;

@@ -252,6 +252,12 @@ test('what only a controller can read is UNKNOWN, at its line', () => {
     assert.equal(answer.verdict, 'UNKNOWN');
     assert.match(answer.depends[0]!, depends);
   }
+  const cilium = ingress('i', `ingressClassName: cilium, rules: [${rule('h', path('/', 'Prefix', 'a'))}]`);
+  assert.equal(told(ask(stateOf(cilium), 'h/')), '200 a');
+  assert.match(
+    ask(stateOf(cilium + closed('a', '{podSelector: {}}')), 'h/').depends[0]!,
+    /sends as the identity ingress$/,
+  );
   const untold = ask(stateOf(ingress('i', `rules: [${rule('h', path('/', 'Prefix', 'a'))}]`)), '', { http: null });
   assert.deepEqual(
     [untold.verdict, untold.depends[0]],
@@ -392,12 +398,15 @@ test('hovering a path shows where its request ends, and behind each backend stan
     return card!.lines.map((spans) => spans.map(({ text }) => text).join(''));
   };
   const lines = lineAt('/shop');
-  assert.equal(lines[0], 'ALLOWED world → ingress:default/i TCP GET https://h/shop: 200 from svc:default/a');
+  assert.equal(lines[0], 'ALLOWED world → ingress:default/i TCP GET https://h/shop: HTTP 200, backend svc:default/a');
   assert.ok(
     lines.some((line) => line.includes('picks backend default/a 10.1.0.5:8080')),
     lines.join('\n'),
   );
-  assert.equal(lineAt('/gone')[0], 'DENIED world → ingress:default/i TCP GET https://h/gone: 503 from svc:default/x');
+  assert.equal(
+    lineAt('/gone')[0],
+    'DENIED world → ingress:default/i TCP GET https://h/gone: HTTP 503, backend svc:default/x',
+  );
   assert.deepEqual(
     session
       .annotations('i.yaml')

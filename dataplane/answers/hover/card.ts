@@ -7,6 +7,7 @@ import type { State } from '../../state.js';
 import type { Span, TraceRequest } from '../annotations.js';
 import { announced } from '../announced.js';
 import type { Decider } from '../decide.js';
+import { statusText } from '../hop-text.js';
 import type { Verdict } from '../query.js';
 import { trace, type Hop } from '../trace.js';
 
@@ -94,9 +95,7 @@ export function traceLines(state: State, request: TraceRequest, room: number): L
   const reason = result.reason
     ? `: ${result.reason.text} (${result.reason.code})${result.direction ? ` at ${result.direction}` : ''}`
     : '';
-  const status = result.http
-    ? `: ${result.http.status}${result.http.backend ? ` from ${result.http.backend}` : ''}`
-    : '';
+  const status = result.http ? `: ${statusText(result.http)}` : '';
   const lines: Line[] = [[verdictSpan(result.verdict), text(' '), ...flow, text(status + reason)]];
   for (const hint of result.hints.slice(0, 2)) lines.push([text(hint)]);
   for (const depends of result.depends) lines.push([text(`depends: ${depends}`)]);

@@ -1,7 +1,7 @@
 /** A request through an Ingress: a packet to its controller, and from there another to the backend that the rules name. */
 import { DropReason } from '../../../assembly/abi.js';
 import type { ClusterPod, ClusterService, ClusterServicePort } from '../../cluster/cluster.js';
-import { classOf, controllersOf, isAssumedController } from '../../cluster/ingress.js';
+import { classOf, controllersOf, isAssumedController, isCilium } from '../../cluster/ingress.js';
 import type { Ingress } from '../../manifests/ingress.js';
 import { locate, type Place } from '../../manifests/place.js';
 import type { HttpRequest } from '../../policy/http.js';
@@ -115,6 +115,10 @@ function answerOf(
   send: Send,
 ): Answered {
   const pods = controllersOf(state.cluster, way.className);
+  if (isCilium(state.cluster, way.className) && state.cluster.policies.length > 0) {
+    const line = `what policies say of Cilium's own Ingress, class ${way.className}: it sends as the identity ingress`;
+    return { answer: unknown([line]), outcomes: [] };
+  }
   const taken = assumedIn(state, pods, way.route);
   if (state.settings.undeclaredIngressParts === 'unknown' && taken.length > 0)
     return { answer: unknown(taken.map((line) => `whether ${line}`)), outcomes: [] };
