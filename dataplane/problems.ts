@@ -44,6 +44,12 @@ export const PROBLEMS = {
   // HS5xxx: the cluster's own Cilium.
   HS5001: ['warning', 'A map of Cilium would be nearly full: nine tenths of its capacity or more.'],
   HS5002: ['error', 'A map of Cilium would need more entries than it has room for.'],
+  // HS6xxx: Ingress.
+  HS6001: ['warning', 'The Ingress leads to a Service that there is not.'],
+  HS6002: ['error', 'The Service that the Ingress leads to has no such port.'],
+  HS6003: ['warning', 'There is no IngressClass of that name.'],
+  HS6004: ['warning', 'Two paths take the same requests, and lead to different backends.'],
+  HS6005: ['error', 'The Ingress is of an API that Kubernetes no longer has.'],
 } as const satisfies Record<string, readonly [Severity, string]>;
 
 export type ProblemCode = keyof typeof PROBLEMS;

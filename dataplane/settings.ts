@@ -46,6 +46,7 @@ export interface Settings {
   'maglev.tableSize': number;
   undeclaredNamespaces: 'plain' | 'unknown';
   unreportedReadiness: 'ready' | 'unknown';
+  undeclaredIngressParts: 'assumed' | 'unknown';
   socketLB: boolean | 'hostNamespaceOnly';
   policyAuditMode: boolean;
   hostFirewall: boolean;
@@ -269,6 +270,12 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
     default: 'ready',
     description: 'A pod without a reported state is ready, or its readiness is not known (`unknown`).',
     ...oneOf('ready', 'unknown'),
+  },
+  undeclaredIngressParts: {
+    default: 'assumed',
+    description:
+      'The controller of an Ingress that the manifests do not hold, and its Services where they hold Ingresses alone, are taken to be there (`assumed`), or are not known (`unknown`).',
+    ...oneOf('assumed', 'unknown'),
   },
   socketLB: {
     default: false,

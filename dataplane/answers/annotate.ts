@@ -15,6 +15,7 @@ import { DIRECTIONS, type Direction, type Policy, type PortMatch } from '../poli
 import { policyOf, type State } from '../state.js';
 import type { Action, Annotations, Inlay, Lens } from './annotations.js';
 import { announced } from './announced.js';
+import { backendRemarks } from './ingress/inlays.js';
 import { isEveryPod, podsAmong, podsMatching, podsOf, policiesIn, portAt } from './policy-pods.js';
 import { query, type Verdict } from './query.js';
 import { reach, type Reach } from './reach.js';
@@ -97,7 +98,7 @@ function connected(
   const own = ends.from ?? ends.to;
   const named = own?.startsWith('svc:') ? found.unknown.length > 0 : found.unknown.some(({ ref }) => ref === own);
   if (named) return null;
-  return [...new Set(found.connections.map(pick))].filter((ref) => !ref.startsWith('ip:') && ref !== own);
+  return [...new Set(found.connections.map(pick))].filter((ref) => !/^(ip|ingress):/.test(ref) && ref !== own);
 }
 
 /** How much is said of isolation: which policies, in words. */
@@ -227,6 +228,8 @@ function inlaysOf(state: State, object: ManifestObject): Inlay[] {
     }
     return inlays;
   }
+  if (object.kind === 'Ingress')
+    return inOrder(backendRemarks(state, object).map(({ at, text, tooltip }) => inlay(at, text, tooltip)));
   if (!isPolicy(object)) return [];
   const own = object.kind === 'NetworkPolicy' ? networkPolicyInlays(object) : ciliumInlays(object);
   return inOrder([...policiesIn(state, object).flatMap((policy) => policyInlays(state, policy)), ...own]);

@@ -116,6 +116,7 @@ function destinationsOf(
       return sender ? [all(sender.addresses)] : [];
     case 'world':
       return [all(externalClasses(state).map(({ example }) => example))];
+    case 'ingress':
     case 'unanswerable':
       return [];
   }

@@ -5,6 +5,7 @@ import type { Problem } from '../problems.js';
 import type { State } from '../state.js';
 import { checkCilium } from './checks/cilium.js';
 import { checkDns } from './checks/dns.js';
+import { checkIngresses } from './checks/ingress.js';
 import { checkPolicies } from './checks/policies.js';
 import { checkPorts } from './checks/ports.js';
 import { checkPressure } from './checks/pressure.js';
@@ -32,6 +33,7 @@ function analyse(state: State): Problem[] {
     ...checkPorts(state, shapes),
     ...checkCilium(state, shapes),
     ...checkDns(state),
+    ...checkIngresses(state),
     ...checkPressure(state),
   ];
 }

@@ -2,6 +2,7 @@
 import { formatAddress, type Address } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
+import type { Ingress } from '../manifests/ingress.js';
 import type { Protocol } from '../manifests/objects.js';
 import { DIRECTIONS } from '../policy/rules.js';
 import type { State } from '../state.js';
@@ -13,16 +14,17 @@ import { resolveRef } from './refs.js';
 /** An end of connections: pods that answer alike, or addresses outside. */
 export interface End {
   readonly ref: string;
-  readonly kind: 'workload' | 'pod' | 'external';
+  readonly kind: 'workload' | 'pod' | 'external' | 'ingress';
   readonly pods: readonly ClusterPod[];
   readonly external: ExternalClass | null;
   /** Ends of which it is the same answer alike. */
   readonly like: string;
 }
 
-/** Those that a reference stands for, and of a Service the ports that it leads to. */
+/** Those that a reference stands for, and of a Service the ports that it leads to. An Ingress is one that only sends. */
 export interface Chosen {
   readonly ends: readonly End[];
+  readonly ingresses: readonly Ingress[];
   readonly ports: readonly OpenPort[] | null;
 }
 
@@ -66,8 +68,8 @@ function outside(external: ExternalClass): End {
 
 /** The ends that a reference stands for, all for none. Addresses are narrowed to those asked for. */
 export function choose(state: State, ends: readonly End[], ref: string | null): Chosen | { readonly error: string } {
-  const all = (chosen: readonly End[]): Chosen => ({ ends: chosen, ports: null });
-  if (ref === null) return all(ends);
+  const all = (chosen: readonly End[]): Chosen => ({ ends: chosen, ports: null, ingresses: [] });
+  if (ref === null) return { ...all(ends), ingresses: state.cluster.ingresses };
   const target = resolveRef(state, ref, 'default');
   if ('error' in target) return target;
   switch (target.kind) {
@@ -78,7 +80,7 @@ export function choose(state: State, ends: readonly End[], ref: string | null): 
         port.backends.map((backend) => ({ protocol: port.source.protocol, port: backend.port, pod: backend.pod })),
       );
       const behind = ends.filter((end) => end.pods.some((pod) => backends.some((backend) => backend.pod === pod)));
-      return { ends: behind, ports: backends };
+      return { ...all(behind), ports: backends };
     }
     case 'world':
       return all(ends.filter((end) => end.external !== null));
@@ -89,6 +91,8 @@ export function choose(state: State, ends: readonly End[], ref: string | null): 
     }
     case 'addresses':
       return all(within(state, ends, target));
+    case 'ingress':
+      return { ...all([]), ingresses: target.ingress ? [target.ingress] : state.cluster.ingresses };
     case 'unanswerable':
       return { error: target.why };
     default:

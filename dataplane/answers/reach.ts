@@ -1,7 +1,10 @@
 /** Who can talk to whom: exact, by one packet of each class of traffic through the dataplane. */
+import { ReservedIdentity } from '../../assembly/abi.js';
 import type { Protocol } from '../manifests/objects.js';
 import { identityOf, policyOf, type State } from '../state.js';
+import { unreadIngresses } from './ingress/through.js';
 import { choose, endsOf, onNodes, unreadOf, type End, type OpenPort } from './reach-ends.js';
+import { ingressEnd, portsBehind } from './reach-ingress.js';
 import { openFrom, type Open, type Range, type ReachIcmp, type ReachPorts } from './reach-open.js';
 
 export interface ReachEndpoint {
@@ -57,11 +60,25 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
         connections.push({ from: from.ref, to: to.ref, ports, ...(icmp.length > 0 ? { icmp } : {}) });
     }
   }
+  const ingresses = sources.ingresses.map((ingress) => ({ ingress, from: ingressEnd(state, ingress) }));
+  const pods = targets.ends.filter((to) => to.pods.length > 0 && !unread.has(to));
+  for (const { ingress, from } of ingresses) {
+    const behind = pods.filter((to) => portsBehind(state, ingress, to).length > 0);
+    for (const [to, open] of openFrom(state, from, behind)) {
+      const exposed = narrowed(open, options.protocol, portsBehind(state, ingress, to));
+      const { ports } = narrowed(exposed, options.protocol, targets.ports);
+      if (ports.length > 0) connections.push({ from: from.ref, to: to.ref, ports });
+    }
+  }
+  const unreadable = options.from === null ? unreadIngresses(state) : [];
   return {
     schema: 'hopscope.reach/1',
-    endpoints: used.map((end) => endpointOf(state, end)),
+    endpoints: [...used, ...ingresses.map(({ from }) => from)].map((end) => endpointOf(state, end)),
     connections,
-    unknown: [...unread].map(([end, depends]) => ({ ref: end.ref, depends })),
+    unknown: [
+      ...[...unread].map(([end, depends]) => ({ ref: end.ref, depends })),
+      ...(unreadable.length > 0 ? [{ ref: 'ingress:*', depends: unreadable }] : []),
+    ],
     onNodes: onNodes(state),
   };
 }
@@ -94,6 +111,8 @@ function atService({ protocol, ranges, layer7 }: ReachPorts, service: readonly O
 
 function endpointOf(state: State, { ref, kind, pods, external }: End): ReachEndpoint {
   if (external) return { ref, kind, identity: external.identity };
+  // An Ingress's controller that the manifests do not hold has no identity of its own.
+  if (kind === 'ingress') return { ref, kind, identity: identityOf(state, pods[0]!)?.number ?? ReservedIdentity.HOST };
   const policy = policyOf(state, pods[0]!);
   const isolated = {
     ingress: (policy?.isolatedBy.ingress.length ?? 0) > 0,

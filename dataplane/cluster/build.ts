@@ -1,6 +1,7 @@
 /** From what was read to the cluster. */
 import { parseAddress, type Address } from '../addresses.js';
 import type { CiliumCIDRGroup } from '../manifests/cilium.js';
+import type { Ingress, IngressClass } from '../manifests/ingress.js';
 import type {
   Endpoints,
   ManifestObject,
@@ -13,8 +14,9 @@ import type {
 } from '../manifests/objects.js';
 import { WORKLOAD_KINDS } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
-import type { Cluster, ClusterNamespace } from './cluster.js';
+import type { Cluster, ClusterNamespace, ClusterPod } from './cluster.js';
 import { familiesOf } from './families.js';
+import { assumedFor } from './ingress.js';
 import { buildNodes } from './nodes.js';
 import { buildServices } from './services.js';
 import { buildWorkloads } from './workloads.js';
@@ -35,6 +37,9 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
     'CiliumClusterwideNetworkPolicy',
   );
 
+  const ingresses = of<Ingress>('Ingress');
+  const assumed = assumedFor(ingresses, pods.length + workloads.length + services.length === 0);
+
   const mentioned = new Set<string>();
   for (const pod of pods) if (pod.spec.nodeName) mentioned.add(pod.spec.nodeName.value);
   for (const { template } of workloads) if (template.spec.nodeName) mentioned.add(template.spec.nodeName.value);
@@ -46,16 +51,22 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
   const declared = of<Node>('Node');
   const families = familiesOf(declared, pods, services, settings);
   const nodes = buildNodes(declared, mentioned, taken, families, settings);
-  const built = buildWorkloads(pods, workloads, nodes, families, settings);
+  const built = buildWorkloads([...pods, ...assumed.pods], workloads, nodes, families, settings);
+  const isAssumed = ({ workload }: ClusterPod): boolean =>
+    (assumed.pods as readonly object[]).includes(workload.source);
   return {
     families,
     nodes,
-    namespaces: buildNamespaces(of<Namespace>('Namespace'), objects),
-    ...built,
-    services: buildServices(services, endpoints, built.pods, nodes, families, settings),
+    namespaces: buildNamespaces(of<Namespace>('Namespace'), [...objects, ...assumed.pods]),
+    workloads: built.workloads.filter(({ pods: [first] }) => !first || !isAssumed(first)),
+    pods: built.pods,
+    assumed: new Set(built.pods.filter(isAssumed)),
+    services: buildServices([...services, ...assumed.services], endpoints, built.pods, nodes, families, settings),
     policies,
     cidrGroups: of<CiliumCIDRGroup>('CiliumCIDRGroup'),
     endpoints,
+    ingresses,
+    ingressClasses: of<IngressClass>('IngressClass'),
     objects,
   };
 }

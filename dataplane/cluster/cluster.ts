@@ -1,6 +1,7 @@
 /** The cluster that the manifests describe: what runs where, under which address, behind which Service. */
 import { familyOf, type Address, type Family, type Prefix } from '../addresses.js';
 import type { CiliumCIDRGroup, CiliumPolicy } from '../manifests/cilium.js';
+import type { Ingress, IngressClass } from '../manifests/ingress.js';
 import type {
   ContainerPort,
   Endpoints,
@@ -126,6 +127,10 @@ export interface Cluster {
   readonly policies: readonly (NetworkPolicy | CiliumPolicy)[];
   readonly cidrGroups: readonly CiliumCIDRGroup[];
   readonly endpoints: readonly Endpoints[];
+  readonly ingresses: readonly Ingress[];
+  readonly ingressClasses: readonly IngressClass[];
+  /** Pods, among the others, that no manifest has: an Ingress takes them for granted. They are no workload's. */
+  readonly assumed: ReadonlySet<ClusterPod>;
   readonly objects: readonly ManifestObject[];
 }
 

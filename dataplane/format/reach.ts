@@ -48,7 +48,7 @@ const asides = ({ unknown, onNodes }: Reach): string[] => [
 
 /** What an empty table would not say. */
 function nothing({ endpoints, unknown }: Reach): string {
-  const workloads = endpoints.filter(({ kind }) => kind !== 'external').length;
+  const workloads = endpoints.filter(({ kind }) => kind === 'workload' || kind === 'pod').length;
   if (workloads === 0) return 'There are no workloads.\n';
   return `Nothing is allowed: ${workloads} ${workloads === 1 ? 'workload' : 'workloads'}, no connection.${unknown.length > 0 ? '' : ' hopscope trace tells which policies isolate.'}\n`;
 }

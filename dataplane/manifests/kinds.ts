@@ -3,6 +3,7 @@ import { readCIDRGroup, readCiliumPolicy } from './cilium-policies.js';
 import { readConfigMap, readNamespace, readNode } from './cluster.js';
 import { readEndpoints, readEndpointSlice } from './endpoints.js';
 import type { Fields } from './fields.js';
+import { readIngress, readIngressClass, refuseOldIngress } from './ingresses.js';
 import { WORKLOAD_KINDS, type ManifestObject, type Metadata, type UnevaluatedPolicy } from './objects.js';
 import type { Place } from './place.js';
 import { readPod } from './pods.js';
@@ -65,6 +66,10 @@ const KINDS: readonly Kind[] = [
   ...WORKLOAD_KINDS.flatMap((kind) =>
     WORKLOAD_VERSIONS[kind].map((version) => namespaced(version, kind, readWorkload(kind))),
   ),
+  policy(namespaced('networking.k8s.io/v1', 'Ingress', readIngress)),
+  policy(namespaced('networking.k8s.io/v1beta1', 'Ingress', refuseOldIngress)),
+  policy(namespaced('extensions/v1beta1', 'Ingress', refuseOldIngress)),
+  clusterWide('networking.k8s.io/v1', 'IngressClass', readIngressClass),
   policy(namespaced('networking.k8s.io/v1', 'NetworkPolicy', readNetworkPolicy)),
   policy(namespaced('cilium.io/v2', 'CiliumNetworkPolicy', readCiliumPolicy('CiliumNetworkPolicy'))),
   policy(

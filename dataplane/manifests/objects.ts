@@ -1,6 +1,7 @@
 /** What is read from manifests: only the fields that decide about traffic, each with its place. */
 import type { Family } from '../addresses.js';
 import type { CiliumCIDRGroup, CiliumPolicy } from './cilium.js';
+import type { Ingress, IngressClass } from './ingress.js';
 import type { Located, Place } from './place.js';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
@@ -253,6 +254,8 @@ export type ManifestObject =
   | Service
   | Endpoints
   | ConfigMap
+  | Ingress
+  | IngressClass
   | NetworkPolicy
   | CiliumPolicy
   | CiliumCIDRGroup

@@ -363,3 +363,37 @@ test('query agrees with kube-proxy', { skip }, () => {
   assert.deepEqual(lines, []);
   assert.ok(asked >= 42, `only ${asked} rows`);
 });
+
+/** A request of ingress-conformance: its status, and who serves it. */
+interface RequestRow {
+  readonly from: string;
+  readonly http: { readonly host: string; readonly path: string };
+  readonly expect: number;
+  readonly service?: string;
+}
+
+test('query agrees with ingress-conformance, to the status and the backend', { skip }, () => {
+  const sets = readCases('ingress-conformance');
+  const lines: string[] = [];
+  let asked = 0;
+  for (const set of sets) {
+    const engine = new Engine(modules.trace, DEFAULT_SETTINGS);
+    for (const file of set.manifests) engine.manifests.set(file, readFileSync(join(folder!, 'manifests', file)));
+    for (const { from, http, expect, service } of set.queries as unknown as readonly RequestRow[]) {
+      asked++;
+      const question = { from, to: 'ingress:*', protocol: 'TCP', port: null, sourcePort: null, node: null, http };
+      const answered = query(engine.current, question);
+      if ('error' in answered) throw new Error(answered.error);
+      const { verdict, http: seen, depends } = answered.answer;
+      const wanted = [expect === 200 ? 'ALLOWED' : 'DENIED', expect, service ? `svc:default/${service}` : null];
+      const got = [verdict, seen?.status ?? null, seen?.backend ?? null];
+      if (JSON.stringify(got) !== JSON.stringify(wanted))
+        lines.push(
+          `${set.id}: ${http.host}${http.path}: ${got.join(' ')}, not ${wanted.join(' ')}; ${depends.join('; ')}`,
+        );
+    }
+  }
+  console.log(`ingress-conformance: ${asked - lines.length} of ${asked} agree in ${sets.length} sets`);
+  assert.deepEqual(lines, []);
+  assert.ok(sets.length >= 10, `only ${sets.length} sets`);
+});
