@@ -5,7 +5,7 @@ import type { MapEntry } from '../../dataplane/loader/entry.js';
 import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
 import { Engine } from '../../dataplane/state.js';
 import { decode, encode, type Sizes } from '../../dataplane/wasm.js';
-import { AuthInfo, AuthKey, EndpointConfig } from '../../pkg/structs.js';
+import { AuthInfo, AuthKey, EndpointConfig, IpcacheKey4, IpcacheKey6 } from '../../pkg/structs.js';
 import { both, modules } from '../datapath.js';
 
 export const NODES = [
@@ -219,13 +219,20 @@ function authentications(desired: Desired): MapEntry[] {
   }));
 }
 
+/** Whether an entry of the ipcache is for the whole world: in a cluster of one family there is none. */
+function isWorld({ map, key }: MapEntry): boolean {
+  if (map === MapId.IPCACHE4) return decode(IpcacheKey4, key).prefixLength === 0;
+  return map === MapId.IPCACHE6 && decode(IpcacheKey6, key).prefixLength === 0;
+}
+
 /** The product's own control plane says what goes into the maps. */
-function loaded(settings: Partial<Settings>, flows: Partial<Sizes>): Loaded {
+function loaded(settings: Partial<Settings>, flows: Partial<Sizes>, isWorldKnown = false): Loaded {
   const engine = new Engine(modules.fast, { ...DEFAULT_SETTINGS, 'maglev.tableSize': 251, ...settings });
   engine.manifests.set('cluster.yaml', YAML);
   const { cluster, desired, loader } = engine.current;
+  const entries = [...desired.entries.filter((entry) => isWorldKnown || !isWorld(entry)), ...authentications(desired)];
   return {
-    desired: { ...desired, entries: [...desired.entries, ...authentications(desired)] },
+    desired: { ...desired, entries },
     sizes: { ...loader.current.sizes, ...flows, events: 512, templates: 4096 },
     endpoint: new Map([...desired.endpointIds].map(([{ name }, id]) => [name, id])),
     node: new Map(cluster.nodes.map(({ name, index }) => [name, index])),
@@ -234,7 +241,7 @@ function loaded(settings: Partial<Settings>, flows: Partial<Sizes>): Loaded {
 
 /** Once for each way to pick a backend, to get to another node, to let a client in from outside, and to translate and refuse. */
 export const clusters = (): readonly Loaded[] => [
-  loaded({}, SMALL),
+  loaded({}, SMALL, true),
   loaded({ 'loadBalancer.algorithm': 'random' }, TINY),
   loaded({ cni: 'cilium-geneve', 'loadBalancer.mode': 'dsr', socketLB: true, hostFirewall: true }, SMALL),
   loaded(
