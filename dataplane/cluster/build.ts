@@ -7,11 +7,12 @@ import type {
   Namespace,
   Node,
   Pod,
+  PolicySource,
   Service,
   Workload,
   WorkloadKind,
 } from '../manifests/objects.js';
-import { WORKLOAD_KINDS } from '../manifests/objects.js';
+import { POLICY_KINDS, WORKLOAD_KINDS } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
 import type { Cluster, ClusterNamespace } from './cluster.js';
 import { familiesOf } from './families.js';
@@ -29,11 +30,7 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
   const endpoints = of<Endpoints>('Endpoints', 'EndpointSlice');
   const workloads = of<Workload>(...(WORKLOAD_KINDS as readonly WorkloadKind[]));
   const services = of<Service>('Service');
-  const policies = of<Cluster['policies'][number]>(
-    'NetworkPolicy',
-    'CiliumNetworkPolicy',
-    'CiliumClusterwideNetworkPolicy',
-  );
+  const policies = of<PolicySource>(...POLICY_KINDS);
 
   const mentioned = new Set<string>();
   for (const pod of pods) if (pod.spec.nodeName) mentioned.add(pod.spec.nodeName.value);
