@@ -80,7 +80,7 @@ function firewallAssumed({ cluster, settings }: State, outcomes: readonly Outcom
   );
   if (settings.hostFirewall || !atNode) return [];
   return cluster.policies.flatMap((source) => {
-    if (source.kind === 'NetworkPolicy') return [];
+    if (!('specs' in source)) return [];
     return source.specs
       .filter(({ aboutNodes }) => aboutNodes)
       .map(({ selector }) => {

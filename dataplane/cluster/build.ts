@@ -8,11 +8,12 @@ import type {
   Namespace,
   Node,
   Pod,
+  PolicySource,
   Service,
   Workload,
   WorkloadKind,
 } from '../manifests/objects.js';
-import { WORKLOAD_KINDS } from '../manifests/objects.js';
+import { POLICY_KINDS, WORKLOAD_KINDS } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
 import type { Cluster, ClusterNamespace, ClusterPod } from './cluster.js';
 import { familiesOf } from './families.js';
@@ -31,11 +32,7 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
   const endpoints = of<Endpoints>('Endpoints', 'EndpointSlice');
   const workloads = of<Workload>(...(WORKLOAD_KINDS as readonly WorkloadKind[]));
   const services = of<Service>('Service');
-  const policies = of<Cluster['policies'][number]>(
-    'NetworkPolicy',
-    'CiliumNetworkPolicy',
-    'CiliumClusterwideNetworkPolicy',
-  );
+  const policies = of<PolicySource>(...POLICY_KINDS);
 
   const ingresses = of<Ingress>('Ingress');
   const assumed = assumedFor(ingresses, pods.length + workloads.length + services.length === 0);

@@ -264,6 +264,8 @@ const FULL_BITS = 24;
 /** Cilium `PolicyKey.PortProtoString`. */
 function portText({ proto, port, prefixLength }: Presented): string {
   const length = Number(prefixLength);
+  // Protocols that share their first bits: what is left of all of them where one is refused.
+  if (length > 0 && length < PROTOCOL_BITS) return `${text(proto)}-${Number(proto) + (0xff >>> length)}`;
   if (length <= PROTOCOL_BITS) return protocol(proto);
   const last = Number(port) + (0xffff >>> (length - PROTOCOL_BITS));
   return `${length === FULL_BITS ? text(port) : `${text(port)}-${last}`}/${protocol(proto)}`;

@@ -1,4 +1,5 @@
 import { problem } from '../problems.js';
+import { readAdminPolicy } from './admin-policies.js';
 import { readCIDRGroup, readCiliumPolicy } from './cilium-policies.js';
 import { readConfigMap, readNamespace, readNode } from './cluster.js';
 import { readEndpoints, readEndpointSlice } from './endpoints.js';
@@ -54,6 +55,9 @@ const WORKLOAD_VERSIONS = {
   ReplicationController: ['v1'],
 } as const;
 
+/** The API group of administrators' policies. */
+const ADMIN_GROUP = 'policy.networking.k8s.io';
+
 /** The kinds that are read, by exact apiVersion. */
 const KINDS: readonly Kind[] = [
   clusterWide('v1', 'Namespace', readNamespace),
@@ -77,15 +81,21 @@ const KINDS: readonly Kind[] = [
   ),
   policy(clusterWide('cilium.io/v2', 'CiliumCIDRGroup', readCIDRGroup)),
   policy(clusterWide('cilium.io/v2alpha1', 'CiliumCIDRGroup', readCIDRGroup)),
+  ...['v1alpha2', 'v1beta1'].map((version) =>
+    policy(clusterWide(`${ADMIN_GROUP}/${version}`, 'ClusterNetworkPolicy', readAdminPolicy('ClusterNetworkPolicy'))),
+  ),
+  ...(['AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'] as const).map((kind) =>
+    policy(clusterWide(`${ADMIN_GROUP}/v1alpha1`, kind, readAdminPolicy(kind))),
+  ),
 ];
 
 /** Policies of other languages: group (or exact apiVersion), kind, and whether it has a namespace. */
 const UNEVALUATED: readonly (readonly [string, string, boolean])[] = [
   ['cilium.io', 'CiliumNetworkPolicy', true],
   ['cilium.io', 'CiliumClusterwideNetworkPolicy', false],
-  ['policy.networking.k8s.io', 'AdminNetworkPolicy', false],
-  ['policy.networking.k8s.io', 'BaselineAdminNetworkPolicy', false],
-  ['policy.networking.k8s.io', 'ClusterNetworkPolicy', false],
+  [ADMIN_GROUP, 'AdminNetworkPolicy', false],
+  [ADMIN_GROUP, 'BaselineAdminNetworkPolicy', false],
+  [ADMIN_GROUP, 'ClusterNetworkPolicy', false],
   ['projectcalico.org/v3', 'NetworkPolicy', true],
   ['projectcalico.org/v3', 'GlobalNetworkPolicy', false],
   ['crd.projectcalico.org/v1', 'NetworkPolicy', true],

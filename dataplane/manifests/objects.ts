@@ -1,5 +1,6 @@
 /** What is read from manifests: only the fields that decide about traffic, each with its place. */
 import type { Family } from '../addresses.js';
+import type { AdminPolicy } from './admin.js';
 import type { CiliumCIDRGroup, CiliumPolicy } from './cilium.js';
 import type { Ingress, IngressClass } from './ingress.js';
 import type { Located, Place } from './place.js';
@@ -259,7 +260,19 @@ export type ManifestObject =
   | NetworkPolicy
   | CiliumPolicy
   | CiliumCIDRGroup
+  | AdminPolicy
   | UnevaluatedPolicy;
+
+/** The objects that hold policies. */
+export const POLICY_KINDS = [
+  'NetworkPolicy',
+  'CiliumNetworkPolicy',
+  'CiliumClusterwideNetworkPolicy',
+  'ClusterNetworkPolicy',
+  'AdminNetworkPolicy',
+  'BaselineAdminNetworkPolicy',
+] as const;
+export type PolicySource = Extract<ManifestObject, { readonly kind: (typeof POLICY_KINDS)[number] }>;
 
 /** A document that cannot be read, and what its text shows of what it would be. */
 export interface UnreadDocument {
