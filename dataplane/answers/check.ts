@@ -8,6 +8,7 @@ import { checkDns } from './checks/dns.js';
 import { checkPolicies } from './checks/policies.js';
 import { checkPorts } from './checks/ports.js';
 import { checkPressure } from './checks/pressure.js';
+import { checkRules } from './checks/rules.js';
 import { checkServices } from './checks/services.js';
 import { Shapes } from './checks/shapes.js';
 import { checkComments, withoutIgnored } from './checks/suppress.js';
@@ -25,7 +26,7 @@ export function check(state: State, settingsProblems: readonly Problem[]): Probl
 
 function analyse(state: State): Problem[] {
   const shapes = new Shapes(state);
-  return [
+  const found = [
     ...checkServices(state, shapes),
     ...checkWorkloads(state),
     ...checkPolicies(state, shapes),
@@ -34,6 +35,7 @@ function analyse(state: State): Problem[] {
     ...checkDns(state),
     ...checkPressure(state),
   ];
+  return [...found, ...checkRules(state, shapes, found)];
 }
 
 function sorted(problems: readonly Problem[]): Problem[] {

@@ -82,6 +82,36 @@ class Peers {
   }
 }
 
+/** What compiling asks of the peers of rules. */
+type PeerNumbers = Pick<Peers, 'of' | 'byNumber'>;
+
+/** Compiles again what one pod's policies say of one peer, as it would be were they others: what an edit to a rule changes. */
+export class Recompiler {
+  private readonly peers: Peers;
+
+  constructor(
+    identities: Identities,
+    private readonly settings: Settings,
+  ) {
+    this.peers = new Peers(identities, settings);
+  }
+
+  /** Whom a rule is about; 0 for anyone. */
+  identitiesOf(rule: Rule): readonly number[] {
+    return identitiesOf(rule, this.peers);
+  }
+
+  /** The entries for a peer and for any that pods of an identity have, did these policies apply to them. */
+  between(applied: readonly Policy[], of: PodIdentity, peer: number): CompiledPolicy {
+    const pod = this.peers.byNumber.get(peer);
+    const only: PeerNumbers = {
+      of: (asked) => this.peers.of(asked).filter((number) => number === 0 || number === peer),
+      byNumber: new Map(pod ? [[peer, pod]] : []),
+    };
+    return compileGroup(0, applied, of, only, this.settings.allowLocalhost !== 'policy');
+  }
+}
+
 /** Numbers of policies stay while the policies they stand for do. */
 export class PolicyCompiler {
   private readonly numbers = new Numbers();
@@ -161,7 +191,7 @@ function compileGroup(
   id: number,
   applied: readonly Policy[],
   example: PodIdentity | null,
-  peers: Peers,
+  peers: PeerNumbers,
   localhost: boolean,
 ): CompiledPolicy {
   const state = new MapState();
@@ -180,7 +210,7 @@ function compileGroup(
 }
 
 /** Whom a rule is about: 0 for anyone. */
-function identitiesOf({ peers: named }: Rule, peers: Peers): readonly number[] {
+function identitiesOf({ peers: named }: Rule, peers: PeerNumbers): readonly number[] {
   if (named === null) return [0];
   const found = new Set(named.flatMap((peer) => peers.of(peer)));
   return found.has(0) ? [0] : [...found];
@@ -192,7 +222,7 @@ function addRule(
   { origin, deny, ports, authentication }: Rule,
   identities: readonly number[],
   example: PodIdentity | null,
-  peers: Peers,
+  peers: PeerNumbers,
 ): void {
   const egress = origin.direction === 'egress';
   if (ports === null) {

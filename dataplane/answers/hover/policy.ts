@@ -2,7 +2,7 @@
 import type { ClusterPod, ClusterWorkload } from '../../cluster/cluster.js';
 import type { CiliumPolicy } from '../../manifests/cilium.js';
 import type { NetworkPolicy } from '../../manifests/objects.js';
-import type { Place } from '../../manifests/place.js';
+import { firstLineOf, type Place } from '../../manifests/place.js';
 import { PROTOCOL_NAMES } from '../../packet.js';
 import { DIRECTIONS, type Policy, type Rule } from '../../policy/rules.js';
 import type { State } from '../../state.js';
@@ -117,10 +117,4 @@ function ruleCard(state: State, { subject }: Policy, { origin, deny, peers: name
     ),
   );
   return { at: firstLineOf(origin.at), lines };
-}
-
-/** A rule spans lines; what is marked is where it begins. */
-function firstLineOf({ source, start, end }: Place): Place {
-  const newline = source.text.indexOf('\n', start);
-  return { source, start, end: newline > start && newline < end ? newline : end };
 }
