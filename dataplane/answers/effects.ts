@@ -22,33 +22,24 @@ export type Effect =
   /** Nothing is said: whom it is about, or what else decides there, is not in the manifests, or not all of it is read. */
   | { readonly kind: 'unknown' };
 
-/** Identities that packets in a cluster have, and none of the manifests': nobody of whom is asked. */
-const ABSENT = [
-  ReservedIdentity.UNMANAGED,
-  ReservedIdentity.HEALTH,
-  ReservedIdentity.INIT,
-  ReservedIdentity.INGRESS,
-  ReservedIdentity.KUBE_APISERVER,
-];
-
 /** Pairs of identities that are looked at for all rules together, at most: beyond, nothing is said of the rest. */
-const MOST_PAIRS = 40_000;
+const MOST_PAIRS = 10_000;
 
 export class Effects {
   private readonly carriers: Carriers;
   private readonly recompiler: Recompiler;
-  /** The identities of the pods that each policy applies to. */
-  private readonly subjects = new Map<Policy, PodIdentity[]>();
+  /** The pods that each policy applies to: what they have, and their identities. */
+  private readonly subjects = new Map<Policy, Map<CompiledPolicy, PodIdentity[]>>();
   private pairs = 0;
 
   constructor(private readonly state: State) {
     this.carriers = new Carriers(state);
     this.recompiler = new Recompiler(state.identities, state.settings);
-    for (const [identity, { applied }] of state.policies.ofIdentity) {
-      for (const policy of applied) {
-        const others = this.subjects.get(policy);
-        if (others) others.push(identity);
-        else this.subjects.set(policy, [identity]);
+    for (const [identity, compiled] of state.policies.ofIdentity) {
+      for (const policy of compiled.applied) {
+        const groups = this.subjects.get(policy) ?? new Map<CompiledPolicy, PodIdentity[]>();
+        this.subjects.set(policy, groups);
+        groups.set(compiled, [...(groups.get(compiled) ?? []), identity]);
       }
     }
   }
@@ -60,13 +51,23 @@ export class Effects {
       ({ authentication, ports }) => authentication !== null || ports?.some(({ l7 }) => l7?.kind === 'dns'),
     );
     if (asksMore || this.state.settings.policyAuditMode) return { kind: 'unknown' };
+    const trials = [...(this.subjects.get(policy) ?? [])].map(
+      ([compiled, members]) => new Trial(this.state, this.carriers, this.recompiler, compiled, members, policy, origin),
+    );
+    // Most rules matter to the first that they name.
+    const [first] = trials;
+    for (const pair of first?.pairs(first.named).slice(0, FIRST_PAIRS) ?? []) {
+      const effect = first!.towards(pair);
+      if (effect.kind === 'matters') return effect;
+    }
     const outcomes: Outcome[] = [];
     let isSure = true;
-    for (const subject of this.subjects.get(policy) ?? []) {
-      const trial = new Trial(this.state, this.carriers, this.recompiler, subject, policy, origin);
-      for (const peer of trial.peers()) {
-        if (++this.pairs > MOST_PAIRS) return { kind: 'unknown' };
-        const effect = trial.towards(peer);
+    for (const trial of trials) {
+      const pairs = trial.affected();
+      this.pairs += pairs.length;
+      if (this.pairs > MOST_PAIRS) return { kind: 'unknown' };
+      for (const pair of pairs) {
+        const effect = trial.towards(pair);
         if (effect.kind === 'matters') return effect;
         if (effect.kind === 'idle') outcomes.push(...effect.outcomes);
         else isSure = false;
@@ -77,6 +78,9 @@ export class Effects {
       : { kind: 'unknown' };
   }
 }
+
+/** Pairs that are tried before anything else. */
+const FIRST_PAIRS = 4;
 
 /** Of the outcomes for each pod and direction one: what could not be read is the same for all of them. */
 function oneOfEach(outcomes: readonly Outcome[]): Outcome[] {
@@ -92,40 +96,71 @@ function oneOfEach(outcomes: readonly Outcome[]): Outcome[] {
 /** A packet, which may stand for those of pods that are not there. */
 type Question = Probe & Pick<Path, 'isStandIn'>;
 
-/** The pods of one identity without one of their rules. */
+/** Pods of one identity, and the identity of a peer. */
+interface Pair {
+  readonly subject: PodIdentity;
+  readonly peer: number;
+}
+
+/** Pods with the same policies, without one of their rules. */
 class Trial {
-  private readonly compiled: CompiledPolicy;
+  /** Whom the rule names; 0 for anyone. */
+  readonly named: readonly number[];
   private readonly rules: Policy['rules'];
   private readonly without: readonly Policy[];
+  /** Whether the rule alone isolates the pods. */
   private readonly opens: boolean;
-  private othersFareAlike = false;
 
   constructor(
     private readonly state: State,
     private readonly carriers: Carriers,
     private readonly recompiler: Recompiler,
-    private readonly subject: PodIdentity,
+    private readonly compiled: CompiledPolicy,
+    private readonly members: readonly PodIdentity[],
     private readonly policy: Policy,
     private readonly origin: RuleOrigin,
   ) {
     const { direction } = origin;
-    this.compiled = state.policies.ofIdentity.get(subject)!;
     this.rules = policy.rules.filter((rule) => rule.origin === origin);
+    this.named = [...new Set(this.rules.flatMap((rule) => recompiler.identitiesOf(rule)))];
     const rest = withoutRule(policy, origin);
-    this.without = this.compiled.applied.map((one) => (one === policy ? rest : one));
+    this.without = compiled.applied.map((one) => (one === policy ? rest : one));
     this.opens =
-      this.compiled.isolatedBy[direction].length > 0 &&
-      !this.without.some(({ isolates }) => isolates.includes(direction));
+      compiled.isolatedBy[direction].length > 0 && !this.without.some(({ isolates }) => isolates.includes(direction));
   }
 
-  /** Whom the rule is about; everybody, where it alone isolates the pods. */
-  peers(): readonly number[] {
-    const named = new Set(this.rules.flatMap((rule) => this.recompiler.identitiesOf(rule)));
-    return this.opens || named.has(0) ? [...this.carriers.identities, ...ABSENT] : [...named];
+  /** Whoever asks differs at the other end alone, where there is one. */
+  pairs(peers: readonly number[]): Pair[] {
+    const { carriers, members } = this;
+    const all = new Set(peers.flatMap((peer) => (peer === 0 ? carriers.identities : peer)));
+    return [...all].flatMap((peer) =>
+      (carriers.isOutside(peer) ? members.slice(0, 1) : members).map((subject) => ({ subject, peer })),
+    );
   }
 
-  towards(peer: number): Effect {
-    const { carriers, recompiler, subject, origin, policy } = this;
+  /**
+   * Those whom the rule names, and those whose entries in the policymap would change. Where entries for anyone would, all
+   * whom no entry names are alike: an address outside, about which nobody else decides, stands for them, and two pods beside it.
+   */
+  affected(): Pair[] {
+    const { origin, carriers, compiled } = this;
+    const egress = origin.direction === 'egress';
+    const before = compiled.entries.filter((entry) => entry.egress === egress);
+    const after = this.recompiler
+      .compile(this.without, this.members[0]!)
+      .entries.filter((entry) => entry.egress === egress);
+    const changed = identitiesIn(changesBetween(compiled.id, before, after));
+    if (!changed.has(0) && !this.named.includes(0)) return this.pairs([...this.named, ...changed]);
+    const entries = [...before, ...after].map(({ identity }) => identity);
+    const known = new Set([...this.named, ...entries].filter((identity) => identity > 0));
+    const other = carriers.identities.find((identity) => carriers.isOutside(identity) && !known.has(identity));
+    return other === undefined
+      ? this.pairs([0, ...known, ...ABSENT])
+      : this.pairs([...known, other, ...carriers.identities.slice(0, 2)]);
+  }
+
+  towards({ subject, peer }: Pair): Effect {
+    const { carriers, recompiler, origin, policy } = this;
     const before = recompiler.between(this.compiled.applied, subject, peer);
     const after = recompiler.between(this.without, subject, peer);
     const own = recompiler.between([{ ...policy, rules: this.rules }], subject, peer);
@@ -145,16 +180,8 @@ class Trial {
       ),
     );
     const changes = changesBetween(this.compiled.id, before.entries, after.entries);
-    const isNamed = [...before.entries, ...after.entries].some(({ identity }) => identity === peer);
-    if (probes.length === 0) {
-      // Nobody here has this identity: whoever has fares as others do whom no rule names.
-      const isLikeOthers = changes.size === 0 || (!isNamed && !others && this.othersFareAlike);
-      return isLikeOthers ? { kind: 'idle', outcomes: [] } : { kind: 'unknown' };
-    }
-    const effect = this.compare(probes, changes);
-    // Nothing but these pods' own policy decides about addresses outside.
-    if (effect.kind === 'idle' && !isNamed && carriers.isOutside(peer)) this.othersFareAlike = true;
-    return effect;
+    if (probes.length === 0) return changes.size === 0 ? { kind: 'idle', outcomes: [] } : { kind: 'unknown' };
+    return this.compare(probes, changes);
   }
 
   /** Runs packets with the rule, and, where the policymap would differ, without. */
@@ -244,23 +271,46 @@ function startsIn({ first, last }: PortNumbers, cuts: readonly PortNumbers[]): n
   return [...new Set(starts)].filter((port) => first <= port && port <= last && port > 0);
 }
 
+/** Identities that packets in a cluster may have, and none of the manifests': nobody of whom can be asked. */
+const ABSENT = [
+  ReservedIdentity.UNMANAGED,
+  ReservedIdentity.HEALTH,
+  ReservedIdentity.INIT,
+  ReservedIdentity.INGRESS,
+  ReservedIdentity.KUBE_APISERVER,
+];
+
 type MapEntry = ReturnType<typeof policymapEntry>;
 
-/** By key, an entry before and after; null where there is none. */
-type Changes = ReadonlyMap<string, { readonly before: MapEntry | null; readonly after: MapEntry | null }>;
+interface Change {
+  /** The peer's; 0 for any. */
+  readonly identity: number;
+  /** null for no entry. */
+  readonly before: MapEntry | null;
+  readonly after: MapEntry | null;
+}
+
+/** By key of the policymap. */
+type Changes = ReadonlyMap<string, Change>;
 
 function changesBetween(
   policyId: number,
   before: readonly PolicymapEntry[],
   after: readonly PolicymapEntry[],
 ): Changes {
-  const found = new Map<string, { before: MapEntry | null; after: MapEntry | null }>();
-  for (const entry of before.map((one) => policymapEntry(policyId, one)))
-    found.set(entry.key, { before: entry, after: null });
-  for (const entry of after.map((one) => policymapEntry(policyId, one)))
-    found.set(entry.key, { before: found.get(entry.key)?.before ?? null, after: entry });
+  const found = new Map<string, Change>();
+  for (const one of before) {
+    const entry = policymapEntry(policyId, one);
+    found.set(entry.key, { identity: one.identity, before: entry, after: null });
+  }
+  for (const one of after) {
+    const entry = policymapEntry(policyId, one);
+    found.set(entry.key, { identity: one.identity, before: found.get(entry.key)?.before ?? null, after: entry });
+  }
   return new Map([...found].filter(([, change]) => change.before?.value !== change.after?.value));
 }
+
+const identitiesIn = (changes: Changes): Set<number> => new Set([...changes.values()].map(({ identity }) => identity));
 
 /** What is answered while the policymap is changed; null where it has no room for that. */
 function changed<Result>({ loader }: State, changes: Changes, answer: () => Result): Result | null {

@@ -85,15 +85,14 @@ class Peers {
 /** What compiling asks of the peers of rules. */
 type PeerNumbers = Pick<Peers, 'of' | 'byNumber'>;
 
-/** Compiles again what one pod's policies say of one peer, as it would be were they others: what an edit to a rule changes. */
+/** Compiles again what pods have, as it would be had they other policies: what an edit to a rule changes. */
 export class Recompiler {
   private readonly peers: Peers;
+  private readonly localhost: boolean;
 
-  constructor(
-    identities: Identities,
-    private readonly settings: Settings,
-  ) {
+  constructor(identities: Identities, settings: Settings) {
     this.peers = new Peers(identities, settings);
+    this.localhost = settings.allowLocalhost !== 'policy';
   }
 
   /** Whom a rule is about; 0 for anyone. */
@@ -101,14 +100,19 @@ export class Recompiler {
     return identitiesOf(rule, this.peers);
   }
 
-  /** The entries for a peer and for any that pods of an identity have, did these policies apply to them. */
+  /** What pods of an identity would have, did these policies apply to them. */
+  compile(applied: readonly Policy[], of: PodIdentity): CompiledPolicy {
+    return compileGroup(0, applied, of, this.peers, this.localhost);
+  }
+
+  /** Of that, the entries for a peer and for any. */
   between(applied: readonly Policy[], of: PodIdentity, peer: number): CompiledPolicy {
     const pod = this.peers.byNumber.get(peer);
     const only: PeerNumbers = {
       of: (asked) => this.peers.of(asked).filter((number) => number === 0 || number === peer),
       byNumber: new Map(pod ? [[peer, pod]] : []),
     };
-    return compileGroup(0, applied, of, only, this.settings.allowLocalhost !== 'policy');
+    return compileGroup(0, applied, of, only, this.localhost);
   }
 }
 

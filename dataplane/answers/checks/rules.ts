@@ -52,8 +52,13 @@ function checkRule(state: State, effects: Effects, policy: Policy, origin: RuleO
   const effect = effects.of(policy, origin);
   if (effect.kind !== 'idle' || effect.outcomes.length === 0) return [];
   const denies = policy.rules.some((rule) => rule.origin === origin && rule.deny);
-  return [denies ? idleDenial(state, origin, effect.outcomes) : idleRule(state, origin, effect.outcomes)];
+  // Packets of pods make better examples than those of nodes.
+  const outcomes = [...effect.outcomes].sort((a, b) => rankOf(a) - rankOf(b));
+  return [denies ? idleDenial(state, origin, outcomes) : idleRule(state, origin, outcomes)];
 }
+
+const SENDERS: readonly Sender['kind'][] = ['pod', 'external', 'unlisted', 'host'];
+const rankOf = ({ probe }: Outcome): number => SENDERS.indexOf(probe.sender.kind);
 
 /**
  * Of a rule that lets, the first that holds:
