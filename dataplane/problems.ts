@@ -37,6 +37,10 @@ export const PROBLEMS = {
   HS3006: ['warning', 'No pod that the rule is about has a port of that name.'],
   HS3007: ['warning', 'The cidr has bits set beyond its prefix length.'],
   HS3008: ['warning', 'The network plug-in enforces no policy.'],
+  HS3010: ['warning', 'Rules that deny cover all that the rule lets.'],
+  HS3011: ['info', 'The rule is redundant: without it every packet fares the same.'],
+  HS3012: ['info', 'The other end refuses all that the rule lets.'],
+  HS3013: ['warning', 'The rule can match nothing, whatever else there is in the cluster.'],
   // HS4xxx: the settings.
   HS4001: ['error', 'The setting has a value that is not allowed.'],
   HS4002: ['warning', 'There is no setting of that name.'],

@@ -9,6 +9,7 @@ import { checkIngresses } from './checks/ingress.js';
 import { checkPolicies } from './checks/policies.js';
 import { checkPorts } from './checks/ports.js';
 import { checkPressure } from './checks/pressure.js';
+import { checkRules } from './checks/rules.js';
 import { checkServices } from './checks/services.js';
 import { Shapes } from './checks/shapes.js';
 import { checkComments, withoutIgnored } from './checks/suppress.js';
@@ -26,7 +27,7 @@ export function check(state: State, settingsProblems: readonly Problem[]): Probl
 
 function analyse(state: State): Problem[] {
   const shapes = new Shapes(state);
-  return [
+  const found = [
     ...checkServices(state, shapes),
     ...checkWorkloads(state),
     ...checkPolicies(state, shapes),
@@ -36,6 +37,7 @@ function analyse(state: State): Problem[] {
     ...checkIngresses(state),
     ...checkPressure(state),
   ];
+  return [...found, ...checkRules(state, shapes, found)];
 }
 
 function sorted(problems: readonly Problem[]): Problem[] {

@@ -28,7 +28,7 @@ import { Numbers } from '../hash.js';
 import type { Located, Place } from '../manifests/place.js';
 import type { CompiledPolicies } from '../policy/compile.js';
 import type { Identities } from '../policy/identities.js';
-import type { Grant } from '../policy/mapstate.js';
+import type { Grant, PolicymapEntry } from '../policy/mapstate.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { isKubeProxy, type Settings } from '../settings.js';
 import { encode } from '../wasm.js';
@@ -369,23 +369,24 @@ function placesOf(grants: readonly Grant[]): readonly Place[] {
   return places.length > 1 ? [...new Set(places)] : places;
 }
 
-function policyEntries({ policies }: CompiledPolicies): MapEntry[] {
-  return policies.flatMap(({ id, entries }) =>
-    entries.map(
-      ({ identity, egress, protocol, port, length, deny, proxyPort, proxyPortPriority, authType, grants }) => ({
-        map: MapId.POLICY,
-        key: encode(PolicyKey, {
-          prefixLength: length,
-          policyId: id,
-          secLabel: identity,
-          egress: egress ? 1 : 0,
-          protocol,
-          dport: port,
-        }),
-        value: encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPort, proxyPortPriority, authType }),
-        origin: placesOf(grants),
-        grants,
-      }),
-    ),
-  );
-}
+/** An entry of the policymap of a policy, as its map has it. */
+export const policymapEntry = (policyId: number, entry: PolicymapEntry): MapEntry => {
+  const { identity, egress, protocol, port, length, deny, proxyPort, proxyPortPriority, authType, grants } = entry;
+  return {
+    map: MapId.POLICY,
+    key: encode(PolicyKey, {
+      prefixLength: length,
+      policyId,
+      secLabel: identity,
+      egress: egress ? 1 : 0,
+      protocol,
+      dport: port,
+    }),
+    value: encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPort, proxyPortPriority, authType }),
+    origin: placesOf(grants),
+    grants,
+  };
+};
+
+const policyEntries = ({ policies }: CompiledPolicies): MapEntry[] =>
+  policies.flatMap(({ id, entries }) => entries.map((entry) => policymapEntry(id, entry)));

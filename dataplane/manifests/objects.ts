@@ -236,6 +236,7 @@ export interface NetworkPolicy extends ObjectOf<'NetworkPolicy'> {
   readonly podSelector: LabelSelector;
   /** Where the manifest names none: Ingress, and Egress where there are egress rules. */
   readonly policyTypes: readonly ('Ingress' | 'Egress')[];
+  /** null where it names none. */
   readonly policyTypesAt: Place | null;
   /** The rules with the place of the whole list; null where the field is absent. */
   readonly ingress: { readonly at: Place; readonly rules: readonly NetworkPolicyRule[] } | null;

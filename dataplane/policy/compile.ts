@@ -110,6 +110,41 @@ class Peers {
   }
 }
 
+/** What compiling asks of the peers of rules. */
+type PeerNumbers = Pick<Peers, 'of' | 'byNumber' | 'everyone'>;
+
+/** Compiles again what pods have, as it would be had they other policies: what an edit to a rule changes. */
+export class Recompiler {
+  private readonly peers: Peers;
+  private readonly localhost: boolean;
+
+  constructor(identities: Identities, settings: Settings) {
+    this.peers = new Peers(identities, settings);
+    this.localhost = settings.allowLocalhost !== 'policy';
+  }
+
+  /** Whom a rule is about; 0 for anyone. */
+  identitiesOf(rule: Rule): readonly number[] {
+    return identitiesOf(rule, this.peers);
+  }
+
+  /** What pods of an identity would have, did these policies apply to them. */
+  compile(applied: readonly Policy[], of: PodIdentity): CompiledPolicy {
+    return compileGroup(0, applied, of, this.peers, this.localhost);
+  }
+
+  /** Of that, the entries for a peer and for any. */
+  between(applied: readonly Policy[], of: PodIdentity, peer: number): CompiledPolicy {
+    const pod = this.peers.byNumber.get(peer);
+    const only: PeerNumbers = {
+      of: (asked) => this.peers.of(asked).filter((number) => number === 0 || number === peer),
+      byNumber: new Map(pod ? [[peer, pod]] : []),
+      everyone: this.peers.everyone.filter((number) => number === peer),
+    };
+    return compileGroup(0, applied, of, only, this.localhost);
+  }
+}
+
 /** Numbers of policies stay while the policies they stand for do. */
 export class PolicyCompiler {
   private readonly numbers = new Numbers();
@@ -189,7 +224,7 @@ function compileGroup(
   id: number,
   applied: readonly Policy[],
   example: PodIdentity | null,
-  peers: Peers,
+  peers: PeerNumbers,
   localhost: boolean,
 ): CompiledPolicy {
   const boundaries: PortRange[] = [];
@@ -222,7 +257,7 @@ function compileGroup(
 }
 
 /** Whom a rule is about: 0 for anyone. */
-function identitiesOf({ peers: named }: Rule, peers: Peers): readonly number[] {
+function identitiesOf({ peers: named }: Rule, peers: PeerNumbers): readonly number[] {
   if (named === null) return [0];
   const found = new Set(named.flatMap((peer) => peers.of(peer)));
   return found.has(0) ? [0] : [...found];
@@ -233,7 +268,7 @@ function addRule(
   rule: Rule,
   boundaries: PortRange[],
   example: PodIdentity | null,
-  peers: Peers,
+  peers: PeerNumbers,
   add: (identity: number, traffic: TrafficPrefix, grant: Grant) => void,
 ): void {
   const { origin, ports, authentication } = rule;

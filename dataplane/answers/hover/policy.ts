@@ -1,7 +1,7 @@
 /** Hovering a policy, or one of its rules: whom it lets through today, proved by a packet. */
 import type { ClusterPod, ClusterWorkload } from '../../cluster/cluster.js';
 import type { PolicySource } from '../../manifests/objects.js';
-import type { Place } from '../../manifests/place.js';
+import { firstLineOf, type Place } from '../../manifests/place.js';
 import { PROTOCOL_NAMES } from '../../packet.js';
 import { DIRECTIONS, type Policy, type Rule } from '../../policy/rules.js';
 import type { State } from '../../state.js';
@@ -113,10 +113,4 @@ function ruleCard(state: State, { subject }: Policy, { origin, deny, pass, peers
     ),
   );
   return { at: firstLineOf(origin.at), lines };
-}
-
-/** A rule spans lines; what is marked is where it begins. */
-function firstLineOf({ source, start, end }: Place): Place {
-  const newline = source.text.indexOf('\n', start);
-  return { source, start, end: newline > start && newline < end ? newline : end };
 }
