@@ -21,6 +21,9 @@ export const enum Program {
   TO_HOST = 18,
   /** A socket is told who sent what it receives. */
   SOCK_RECVMSG = 19,
+  /** What WireGuard's device is about to encrypt, and what it has decrypted. */
+  TO_WIREGUARD = 20,
+  FROM_WIREGUARD = 21,
   DELIVERED = 32,
   /** Handed to the node's own stack: the node is its destination. */
   HOST = 33,
@@ -55,6 +58,7 @@ export const enum DropReason {
   FRAG_NOSUPPORT = 157,
   NO_SERVICE = 158,
   NO_TUNNEL_ENDPOINT = 160,
+  EDT_HORIZON = 162,
   UNSUPPORTED_L2 = 166,
   NAT_NO_MAPPING = 167,
   NAT_UNSUPP_PROTO = 168,
@@ -69,6 +73,7 @@ export const enum DropReason {
   VLAN_FILTERED = 182,
   POLICY_AUTH_REQUIRED = 189,
   DSR_ENCAP_UNSUPP_PROTO = 193,
+  UNENCRYPTED_TRAFFIC = 195,
   TTL_EXCEEDED = 196,
   NO_NODE_ID = 197,
   EP_NOT_READY = 203,
@@ -88,6 +93,8 @@ export const enum TracePoint {
   FROM_OVERLAY = 9,
   FROM_NETWORK = 10,
   TO_NETWORK = 11,
+  FROM_CRYPTO = 12,
+  TO_CRYPTO = 13,
 }
 
 /** Points at which a socket's address is observed. Cilium `bpf/lib/trace_sock.h`. */
@@ -114,6 +121,10 @@ export const enum Step {
   REVERSE_NAT = 12,
   DSR = 13,
   IPIP = 14,
+  ENCRYPT = 15,
+  DECRYPT = 16,
+  /** It waits for its time to leave (`Context.delay`). */
+  PACE = 17,
   /** A socket's address, at an `XlatePoint`. */
   SOCK = 32,
   PROXY = 33,
@@ -294,12 +305,13 @@ export const enum MapId {
   AFFINITY_MATCH = 28,
   POLICY = 29,
   AUTH = 30,
-  ENDPOINT_CONFIG = 31,
-  NODE_CONFIG = 32,
-  RUNTIME_CONFIG = 33,
-  METRICS = 34,
-  EVENTS = 35,
-  COUNT = 36,
+  THROTTLE = 31,
+  ENDPOINT_CONFIG = 32,
+  NODE_CONFIG = 33,
+  RUNTIME_CONFIG = 34,
+  METRICS = 35,
+  EVENTS = 36,
+  COUNT = 37,
 }
 
 /** Bits of `RuntimeConfig.flags`: what Cilium's agent is configured with. */
@@ -338,6 +350,12 @@ export const enum ConfigFlag {
   HOST_FIREWALL = 0x80000,
   /** Policies let senders be told that packets must be smaller (`allow-icmp-frag-needed`). */
   ALLOW_ICMP_FRAG_NEEDED = 0x100000,
+  /** Pods' packets leave at the pace of their annotation (`enable-bandwidth-manager`). */
+  BANDWIDTH_MANAGER = 0x200000,
+  /** What goes from pods to pods of other nodes is encrypted (`enable-wireguard`). */
+  WIREGUARD = 0x400000,
+  /** `strictCidr4` is set: nothing from there to there leaves a node unless encrypted (`encryption-strict-mode-cidr`). */
+  ENCRYPTION_STRICT = 0x800000,
 }
 
 /** Why a pod's packet leaves its node with the pod's own address, as a step tells it. Cilium `snat_v4_needs_masquerade`. */
@@ -422,6 +440,14 @@ export const VXLAN_PORT = 8472;
 export const GENEVE_PORT = 6081;
 /** Outer Ethernet, IPv4, UDP and VXLAN headers, or Geneve's without options, in bytes. */
 export const TUNNEL_OVERHEAD = 50;
+/** UDP port of Cilium's WireGuard device. Cilium `pkg/wireguard/types`, `ListenPort`. */
+export const WIREGUARD_PORT = 51871;
+/** What WireGuard takes of the network's MTU. Cilium `pkg/mtu`, `WireguardOverhead`. */
+export const WIREGUARD_OVERHEAD = 80;
+/** What the ipcache holds of a pod that is spoken to by WireGuard. Cilium `pkg/wireguard/types`, `StaticEncryptKey`. */
+export const WIREGUARD_KEY = 255;
+/** A packet that would wait this long is dropped. Cilium `DefaultDropHorizon`, in nanoseconds. */
+export const EDT_DROP_HORIZON = 2_000_000_000;
 /** Source of a packet that a pod sends to itself through a Service: 169.254.42.1. Cilium `IPV4_LOOPBACK`, network order. */
 export const IPV4_LOOPBACK_WORD = 0x012afea9;
 
@@ -439,7 +465,7 @@ export const BATCH_SIZE = 256;
 /** Bytes of one packet's room in the batch: headroom, frame, tailroom. */
 export const PACKET_ROOM = 2048;
 /** Bytes kept free in front of a frame, for the headers of an ICMP error about it and for the outer headers around that. */
-export const PACKET_HEADROOM = 128;
+export const PACKET_HEADROOM = 192;
 /** Bytes of one record in the events ring: what is told of the packet, and as much of its frame as fits behind. */
 export const EVENT_SIZE = 256;
 /** A packet passes at most this many programs; one more is a loop and a fault of ours. */

@@ -3,6 +3,7 @@ import { BATCH_SIZE, EVENT_SIZE, MapId, PACKET_HEADROOM, PACKET_ROOM } from './a
 import * as affinity from './lib/affinity';
 import * as auth from './lib/auth';
 import * as ct from './lib/conntrack';
+import * as edt from './lib/edt';
 import * as endpoint from './lib/endpoint';
 import * as fragments from './lib/fragments';
 import { ipcache } from './lib/ipcache';
@@ -45,6 +46,7 @@ export function create(hashSeed: u64, murmurSeed: u32, jhashSeed: u32, jhash6See
   affinity.matches.create(capacities.affinityMatch);
   policies.create(capacities.policy);
   auth.authenticated.create(capacities.auth);
+  edt.throttles.create(capacities.throttle);
   endpoint.configs.create(capacities.endpointConfig);
   endpoint.nodeConfigs.create(capacities.nodeConfig);
   metrics.create(capacities.metrics);

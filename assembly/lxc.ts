@@ -143,6 +143,7 @@ function toItself<A>(ctx: Context<A>): i32 {
 function deliver<A>(ctx: Context<A>, remote: ipcache.RemoteEndpointInfo): i32 {
   const info = endpoint.lookup<A>(ctx.daddr, ctx.node);
   if (info !== null) return endpoint.isHost(info) ? delivery.toStack<A>(ctx, true) : delivery.toEndpoint<A>(ctx, info);
+  ctx.aggregate = ctx.endpoint;
   return delivery.onward<A>(ctx, remote);
 }
 

@@ -16,6 +16,7 @@ import * as config from './lib/config';
 import * as ct from './lib/conntrack';
 import * as delivery from './lib/delivery';
 import * as dsr from './lib/dsr';
+import * as edt from './lib/edt';
 import * as encap from './lib/encap';
 import * as endpoint from './lib/endpoint';
 import * as firewall from './lib/host-firewall';
@@ -30,11 +31,12 @@ import * as proxy from './lib/proxy';
 import * as route from './lib/route';
 import * as service from './lib/service';
 import * as trace from './lib/trace';
+import * as wireguard from './lib/wireguard';
 
 /**
  * What arrives at a node from outside it (`cil_from_netdev`):
  *
- * 1. the tunnel's packets to this node go to the overlay's program
+ * 1. the tunnel's packets to this node go to the overlay's program, and what is encrypted to WireGuard's
  * 2. a Service's address is translated, where that Service is reachable from outside; where another node was asked for it, that
  *    one's choice holds, and is remembered (direct server return)
  * 3. a reply to what this node sent in its own name gets its true destination back
@@ -48,6 +50,8 @@ export function fromNetdev<A>(ctx: Context<A>): i32 {
   if (result < 0) return dsr.isInIp<A>(ctx, result) ? inIp<A>(ctx) : result;
   if (!isVector<A>() && encap.isTunnel<A>(ctx) && endpoint.nodeOf<A>(ctx.daddr) == ctx.node)
     return Program.FROM_OVERLAY;
+  if (!isVector<A>() && wireguard.isMessage<A>(ctx) && endpoint.nodeOf<A>(ctx.daddr) == ctx.node)
+    return Program.FROM_WIREGUARD;
   const found = lb.lookupService<A>(ctx, true);
   if (found !== null && !(ctx.quoted != 0 && lb.localQuoted<A>(ctx))) return nodePort<A>(ctx, found);
   if (config.has(ConfigFlag.DSR)) {
@@ -153,11 +157,13 @@ export function toHost<A>(ctx: Context<A>): i32 {
 }
 
 /**
- * What leaves a node (`cil_to_netdev`), outside of a tunnel:
+ * What leaves a node (`cil_to_netdev`):
  *
- * 1. what the node answers as a Service's backend gets the Service's address back as its source
- * 2. a pod's own packet to where pods' addresses mean nothing goes in the node's name
- * 3. the node's own passes its firewall; what goes to a pod has done so before
+ * 1. the node's own passes its firewall, outside of a tunnel; what goes to a pod has done so before
+ * 2. what is to be encrypted goes to WireGuard's device, and comes back
+ * 3. outside of a tunnel, what the node answers as a Service's backend gets the Service's address back as its source
+ * 4. a pod's own packet to where pods' addresses mean nothing goes in the node's name
+ * 5. a pod's packets leave at its pace
  */
 export function toNetdev<A>(ctx: Context<A>): i32 {
   let kept: u32 = KeptSource.NOT;
@@ -166,10 +172,20 @@ export function toNetdev<A>(ctx: Context<A>): i32 {
       const next = firewall.egress<A>(ctx);
       if (next != 0) return next;
     }
+  }
+  if (config.has(ConfigFlag.WIREGUARD) && !ctx.encrypted) {
+    if (wireguard.isWanted<A>(ctx)) return Program.TO_WIREGUARD;
+    if (!wireguard.mayLeavePlain<A>(ctx)) return -DropReason.UNENCRYPTED_TRAFFIC;
+  }
+  if (ctx.outerDaddr == 0) {
     if (ctx.sourceIdentity == ReservedIdentity.HOST && !ctx.snatDone) answer<A>(ctx);
     const result = masquerade.leave<A>(ctx);
     if (result < 0) return result;
     kept = masquerade.kept;
+  }
+  if (config.has(ConfigFlag.BANDWIDTH_MANAGER)) {
+    const result = edt.schedule<A>(ctx);
+    if (result < 0) return result;
   }
   trace.step<A>(ctx, Step.ROUTE, TracePoint.TO_NETWORK, kept);
   return Program.WIRE;
@@ -207,6 +223,8 @@ export function wire<A>(ctx: Context<A>): i32 {
   ctx.loopback = false;
   ctx.snatDone = false;
   ctx.proxied = false;
+  ctx.encrypted = false;
+  ctx.aggregate = 0;
   ctx.mark = 0;
   return Program.FROM_NETDEV;
 }

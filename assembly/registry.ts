@@ -4,6 +4,7 @@ import { clients, LbAffinityKey, LbAffinityMatch, LbAffinityMatched, LbAffinityV
 import { authenticated, AuthInfo, AuthKey } from './lib/auth';
 import { config, RuntimeConfig } from './lib/config';
 import { connections, CtEntry, CtTuple } from './lib/conntrack';
+import { EdtId, EdtInfo, throttles } from './lib/edt';
 import {
   configs,
   EndpointConfig,
@@ -183,6 +184,8 @@ export function onMap(op: MapOp, map: MapId, a: usize, b: usize): usize {
       return onHash<LpmMap<PolicyKey, PolicyEntry>, PolicyKey, PolicyEntry>(policies, op, a, b);
     case MapId.AUTH:
       return onHash<HashMap<AuthKey, AuthInfo>, AuthKey, AuthInfo>(authenticated, op, a, b);
+    case MapId.THROTTLE:
+      return onHash<HashMap<EdtId, EdtInfo>, EdtId, EdtInfo>(throttles, op, a, b);
     case MapId.ENDPOINT_CONFIG:
       return onArray<EndpointConfig>(configs, op, a, b);
     case MapId.NODE_CONFIG:

@@ -9,6 +9,7 @@ import * as lxc from './lxc';
 import * as netdev from './netdev';
 import * as overlay from './overlay';
 import * as sock from './sock';
+import * as wireguard from './wireguard';
 import { clear } from './wire/records';
 
 /** One program: the next one, an end, or a negated drop reason. */
@@ -36,6 +37,10 @@ function enter<A>(ctx: Context<A>, program: u32): i32 {
       return netdev.fromProxy<A>(ctx);
     case Program.TO_HOST:
       return netdev.toHost<A>(ctx);
+    case Program.TO_WIREGUARD:
+      return wireguard.toWireguard<A>(ctx);
+    case Program.FROM_WIREGUARD:
+      return wireguard.fromWireguard(changetype<Context<u32>>(ctx));
   }
   return -DropReason.INVALID;
 }
@@ -68,6 +73,7 @@ export function run(packet: Packet): void {
   ctx.node = packet.node;
   ctx.endpoint = packet.endpoint;
   ctx.mark = packet.mark;
+  ctx.time = packet.time;
   let program: u32 = packet.program;
   let next: i32 = isEntry(program) && isNode(ctx.node) ? program : -DropReason.INVALID;
   for (let i = 0; i < MAX_PROGRAMS && next >= 0 && next < Program.DELIVERED; i++) {
@@ -97,6 +103,7 @@ export function run(packet: Packet): void {
   packet.revNatIndex = ctx.sockRevNatIndex != 0 ? ctx.sockRevNatIndex : ctx.revNatIndex;
   packet.mark = next == Program.PROXY ? ctx.mark : 0;
   packet.audited = ctx.audited;
+  packet.delay = ctx.delay;
 }
 
 function drop(ctx: Context<u32>, reason: u32): void {

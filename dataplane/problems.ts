@@ -37,6 +37,10 @@ export const PROBLEMS = {
   HS3006: ['warning', 'No pod that the rule is about has a port of that name.'],
   HS3007: ['warning', 'The cidr has bits set beyond its prefix length.'],
   HS3008: ['warning', 'The network plug-in enforces no policy.'],
+  HS3010: ['warning', 'Rules that deny cover all that the rule lets.'],
+  HS3011: ['info', 'The rule is redundant: without it every packet fares the same.'],
+  HS3012: ['info', 'The other end refuses all that the rule lets.'],
+  HS3013: ['warning', 'The rule can match nothing, whatever else there is in the cluster.'],
   // HS4xxx: the settings.
   HS4001: ['error', 'The setting has a value that is not allowed.'],
   HS4002: ['warning', 'There is no setting of that name.'],
@@ -44,6 +48,12 @@ export const PROBLEMS = {
   // HS5xxx: the cluster's own Cilium.
   HS5001: ['warning', 'A map of Cilium would be nearly full: nine tenths of its capacity or more.'],
   HS5002: ['error', 'A map of Cilium would need more entries than it has room for.'],
+  // HS6xxx: Ingress.
+  HS6001: ['warning', 'The Ingress leads to a Service that there is not.'],
+  HS6002: ['error', 'The Service that the Ingress leads to has no such port.'],
+  HS6003: ['warning', 'There is no IngressClass of that name.'],
+  HS6004: ['warning', 'Two paths take the same requests, and lead to different backends.'],
+  HS6005: ['error', 'The Ingress is of an API that Kubernetes no longer has.'],
 } as const satisfies Record<string, readonly [Severity, string]>;
 
 export type ProblemCode = keyof typeof PROBLEMS;

@@ -37,6 +37,7 @@ const REASONS: Readonly<Record<DropReason, readonly [name: string, text: string]
     'NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT',
     'No tunnel/encapsulation endpoint (datapath BUG!)',
   ],
+  [DropReason.EDT_HORIZON]: ['REACHED_EDT_RATE_LIMITING_DROP_HORIZON', 'Reached EDT rate-limiting drop horizon'],
   [DropReason.UNSUPPORTED_L2]: ['UNSUPPORTED_L2_PROTOCOL', 'Unsupported L2 protocol'],
   [DropReason.NAT_NO_MAPPING]: ['NO_MAPPING_FOR_NAT_MASQUERADE', 'No mapping for NAT masquerade'],
   [DropReason.NAT_UNSUPP_PROTO]: ['UNSUPPORTED_PROTOCOL_FOR_NAT_MASQUERADE', 'Unsupported protocol for NAT masquerade'],
@@ -60,6 +61,7 @@ const REASONS: Readonly<Record<DropReason, readonly [name: string, text: string]
     'UNSUPPORTED_PROTOCOL_FOR_DSR_ENCAP',
     'Unsupported packet protocol for DSR encapsulation',
   ],
+  [DropReason.UNENCRYPTED_TRAFFIC]: ['UNENCRYPTED_TRAFFIC', 'Traffic is unencrypted'],
   [DropReason.TTL_EXCEEDED]: ['TTL_EXCEEDED', 'TTL exceeded'],
   [DropReason.NO_NODE_ID]: ['NO_NODE_ID', 'No node ID found'],
   [DropReason.EP_NOT_READY]: ['DROP_EP_NOT_READY', 'Endpoint policy program not available'],
@@ -83,6 +85,8 @@ export const POINT_NAMES: Readonly<Record<TracePoint, string>> = {
   [TracePoint.FROM_OVERLAY]: 'from-overlay',
   [TracePoint.FROM_NETWORK]: 'from-network',
   [TracePoint.TO_NETWORK]: 'to-network',
+  [TracePoint.FROM_CRYPTO]: 'from-crypto',
+  [TracePoint.TO_CRYPTO]: 'to-crypto',
 };
 
 /** Cilium `pkg/monitor/datapath_sock_trace.go`. */
@@ -116,6 +120,8 @@ export const PROGRAM_NAMES: Readonly<Record<Program, string>> = {
   [Program.SOCK_RECVMSG]: 'cil_sock4_recvmsg',
   [Program.FROM_PROXY]: 'cil_from_host',
   [Program.TO_HOST]: 'cil_to_host',
+  [Program.TO_WIREGUARD]: 'cil_to_wireguard',
+  [Program.FROM_WIREGUARD]: 'cil_from_wireguard',
   [Program.DELIVERED]: 'delivered',
   [Program.HOST]: 'host',
   [Program.WORLD]: 'world',
@@ -156,6 +162,7 @@ export const MAP_NAMES: Readonly<Record<Exclude<MapId, MapId.COUNT>, string>> = 
   [MapId.AFFINITY_MATCH]: 'cilium_lb_affinity_match',
   [MapId.POLICY]: 'cilium_policy_v2',
   [MapId.AUTH]: 'cilium_auth_map',
+  [MapId.THROTTLE]: 'cilium_throttle',
   [MapId.ENDPOINT_CONFIG]: 'endpoint_config',
   [MapId.NODE_CONFIG]: 'node_config',
   [MapId.RUNTIME_CONFIG]: 'cilium_runtime_config',

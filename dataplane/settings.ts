@@ -35,6 +35,7 @@ export interface Settings {
   localDetector: boolean;
   serviceTopology: boolean;
   ipBlockMatchesPods: boolean;
+  hostNetworkPods: 'node' | 'pod';
   'loadBalancer.algorithm': 'maglev' | 'random';
   'loadBalancer.mode': 'snat' | 'dsr' | 'hybrid';
   'loadBalancer.dsrDispatch': 'opt' | 'geneve' | 'ipip';
@@ -45,10 +46,15 @@ export interface Settings {
   'maglev.tableSize': number;
   undeclaredNamespaces: 'plain' | 'unknown';
   unreportedReadiness: 'ready' | 'unknown';
+  undeclaredIngressParts: 'assumed' | 'unknown';
   socketLB: boolean | 'hostNamespaceOnly';
   policyAuditMode: boolean;
   hostFirewall: boolean;
   allowLocalhost: 'auto' | 'always' | 'policy';
+  bandwidthManager: boolean;
+  'encryption.type': 'none' | 'wireguard';
+  /** An IPv4 prefix; none: what cannot be encrypted goes as it is. */
+  'encryption.strictCIDR': string;
   clusterDomain: string;
 }
 
@@ -209,6 +215,12 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
     description: 'Whether a NetworkPolicy’s `ipBlock` matches the addresses of pods too: not in Cilium, but in Calico.',
     ...flag,
   },
+  hostNetworkPods: {
+    default: 'node',
+    description:
+      'What pods with `hostNetwork` are to policies: their node, as in Cilium, or pods like others, as plug-ins may have it (`pod`).',
+    ...oneOf('node', 'pod'),
+  },
   'loadBalancer.algorithm': {
     default: 'maglev',
     description: 'How a Service’s backend is picked for a new flow.',
@@ -259,6 +271,12 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
     description: 'A pod without a reported state is ready, or its readiness is not known (`unknown`).',
     ...oneOf('ready', 'unknown'),
   },
+  undeclaredIngressParts: {
+    default: 'assumed',
+    description:
+      'The controller of an Ingress that the manifests do not hold, and its Services where they hold Ingresses alone, are taken to be there (`assumed`), or are not known (`unknown`).',
+    ...oneOf('assumed', 'unknown'),
+  },
   socketLB: {
     default: false,
     description:
@@ -281,6 +299,27 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
     description:
       'Whether a pod’s own node always reaches it (`always`, and `auto` in Kubernetes), or only where a policy lets it (`policy`).',
     ...oneOf('auto', 'always', 'policy'),
+  },
+  bandwidthManager: {
+    default: false,
+    description:
+      'Whether pods send no faster out of their node than their annotation `kubernetes.io/egress-bandwidth` says, as Cilium’s bandwidth manager sees to.',
+    ...flag,
+  },
+  'encryption.type': {
+    default: 'none',
+    description: 'Whether what pods send to pods of other nodes is encrypted, by WireGuard.',
+    ...oneOf('none', 'wireguard'),
+  },
+  'encryption.strictCIDR': {
+    default: '',
+    description:
+      'With encryption, an IPv4 prefix of pods: what goes from there to there is dropped where it would leave a node unencrypted.',
+    read: (value) => {
+      const prefix = typeof value === 'string' ? parsePrefix(value) : null;
+      return value === '' || (prefix !== null && familyOf(prefix.address) === 'IPv4') ? (value as string) : null;
+    },
+    schema: { type: 'string', pattern: '^$|^[0-9.]+/\\d+$' },
   },
   clusterDomain: {
     default: 'cluster.local',

@@ -53,6 +53,8 @@ export interface PacketIn {
   readonly endpoint: number;
   /** A `Mark`, of what a proxy sends; 0 unless given. */
   readonly mark?: number;
+  /** When it comes, in nanoseconds; unless given, after all packets before it have left their nodes. */
+  readonly time?: number;
 }
 
 export interface PacketOut {
@@ -72,15 +74,21 @@ export interface PacketOut {
   readonly mark: number;
   /** The `DropReason` in spite of which it passed a policy, and above it the `CtDirection` of that; 0 for none. */
   readonly audited: number;
+  /** Microseconds that it waited for its time to leave a node. */
+  readonly delay: number;
   readonly frame: Uint8Array;
 }
 
 /** `created` = `live` + `evicted` + `expired` + `deleted`. */
 export type Counters = Readonly<Record<(typeof MapCounters.fields)[number] | 'live', number>>;
 
+/** Nanoseconds from packet to packet: a large one takes as long at the slowest pace that Kubernetes lets a pod have, and none waits longer. */
+const APART = 16e9;
+
 export class Datapath {
   private bytes!: Uint8Array;
   private view!: DataView;
+  private packets = 0;
 
   private constructor(
     readonly wasm: Dataplane,
@@ -162,7 +170,7 @@ export class Datapath {
   process(packets: readonly PacketIn[]): PacketOut[] {
     const count = Math.min(packets.length, BATCH_SIZE);
     for (let i = 0; i < count; i++) {
-      const { frame, node, program, endpoint, mark = 0 } = packets[i]!;
+      const { frame, node, program, endpoint, mark = 0, time = ++this.packets * APART } = packets[i]!;
       const data = this.wasm.frames() + i * PACKET_ROOM + PACKET_HEADROOM;
       const length = Math.min(frame.length, PACKET_ROOM - 2 * PACKET_HEADROOM);
       this.bytes.set(frame.subarray(0, length), data);
@@ -173,6 +181,7 @@ export class Datapath {
         program,
         endpoint,
         mark,
+        time: BigInt(time),
         verdict: 0,
       });
     }
@@ -191,6 +200,7 @@ export class Datapath {
         answered,
         mark,
         audited,
+        delay,
         data,
         length,
       } = packet;
@@ -207,6 +217,7 @@ export class Datapath {
         answered,
         mark,
         audited,
+        delay,
         frame,
       };
     });

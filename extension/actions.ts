@@ -54,10 +54,11 @@ const isRef = (value: unknown): value is string => typeof value === 'string' && 
 /** A trace request from outside; null when it is none. */
 export function readTraceRequest(value: unknown): TraceRequest | null {
   if (!isRecord(value)) return null;
-  const { from, to, protocol, port } = value;
+  const { from, to, protocol, port, http } = value;
   const valid =
     isRef(from) && isRef(to) && typeof protocol === 'string' && /^[A-Za-z]{1,8}$/.test(protocol) && isPort(port);
-  return valid ? { from, to, protocol, port } : null;
+  if (!valid) return null;
+  return isRef(http) ? { from, to, protocol, port, http } : { from, to, protocol, port };
 }
 
 function readLocation(value: unknown): Location | null {

@@ -86,8 +86,11 @@ class TracePanel {
     const to = from && (request?.to || (await pickTo(ends, from)));
     if (!from || !to) return;
     const asked = request && { protocol: request.protocol, port: request.port };
-    const port = asked && asked.port !== null ? asked : await pickPort(ends, to);
-    if (port) await this.show(set, { from, to, protocol: port.protocol, port: port.port });
+    const http = request?.http === undefined ? {} : { http: request.http };
+    // What is asked of an Ingress comes to the port that its scheme has.
+    const isAsked = asked !== null && (asked.port !== null || request?.http !== undefined);
+    const port = isAsked ? asked : await pickPort(ends, to);
+    if (port) await this.show(set, { from, to, protocol: port.protocol, port: port.port, ...http });
   }
 
   private async show(set: ManifestSet, request: TraceRequest): Promise<void> {
@@ -110,7 +113,7 @@ class TracePanel {
 
   private async ask(set: ManifestSet, request: TraceRequest): Promise<{ shown: Shown; view: TraceView }> {
     const generation = ++this.generation;
-    const question = { ...request, sourcePort: null, node: null, http: null };
+    const question = { ...request, sourcePort: null, node: null, http: request.http ?? null };
     const { result } = await this.workspace.askSet(set, 'trace', question);
     const places: Place[] = [];
     const view =

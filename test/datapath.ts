@@ -30,6 +30,7 @@ export const SMALL: Sizes = {
   affinityMatch: 64,
   policy: 256,
   auth: 16,
+  throttle: 16,
   endpointConfig: 64,
   nodeConfig: 8,
   runtimeConfig: 1,

@@ -46,9 +46,9 @@ const RULES: readonly (readonly [from: RegExp, allowed: RegExp])[] = [
   [/^assembly\/wire\//, /^assembly\/(abi\.ts|wire\/)/],
   [/^assembly\/maps\//, /^assembly\/(abi\.ts|wire\/|maps\/)/],
   [/^assembly\/lib\//, /^assembly\/(abi\.ts|wire\/|maps\/|lib\/)/],
-  [/^assembly\/(lxc|netdev|overlay|sock)\.ts$/, /^assembly\/(abi\.ts|wire\/|maps\/|lib\/)/],
+  [/^assembly\/(lxc|netdev|overlay|sock|wireguard)\.ts$/, /^assembly\/(abi\.ts|wire\/|maps\/|lib\/)/],
   [/^assembly\/registry\.ts$/, /^assembly\/(abi\.ts|maps\/|lib\/)/],
-  [/^assembly\/run\.ts$/, /^assembly\/(abi\.ts|wire\/|lib\/|lxc\.ts|netdev\.ts|overlay\.ts|sock\.ts)/],
+  [/^assembly\/run\.ts$/, /^assembly\/(abi\.ts|wire\/|lib\/|lxc\.ts|netdev\.ts|overlay\.ts|sock\.ts|wireguard\.ts)/],
   // Within lib: endpoint, ipcache < conntrack < nat < lb; rewriting knows of no map.
   [/^assembly\/lib\/(endpoint|ipcache)\.ts$/, /^(?!assembly\/lib\/(conntrack|nat|lb|policy)\.ts)/],
   [/^assembly\/lib\/conntrack\.ts$/, /^(?!assembly\/lib\/(nat|lb|policy)\.ts)/],

@@ -6,7 +6,7 @@ import { MapId, Program } from '../assembly/abi.js';
 import { PolicyEntry, PolicyKey } from '../pkg/structs.js';
 import { DEFAULT_SETTINGS, type Settings } from '../dataplane/settings.js';
 import { Engine, type State } from '../dataplane/state.js';
-import { encode, type PacketOut } from '../dataplane/wasm.js';
+import { encode, type PacketIn, type PacketOut } from '../dataplane/wasm.js';
 import { modules } from './datapath.js';
 
 export const TWO_NODES = `
@@ -45,11 +45,14 @@ export class Lab {
 
   /** Sends a frame from a pod, without forgetting what was sent before. */
   send(from: string, frame: Uint8Array): PacketOut {
-    const { cluster, desired, loader } = this.state;
+    return this.state.loader.current.process([this.packet(from, frame)])[0]!;
+  }
+
+  /** A frame of a pod's, as it goes into the dataplane. */
+  packet(from: string, frame: Uint8Array): PacketIn {
+    const { cluster, desired } = this.state;
     const sender = cluster.pods.find(({ name }) => name === from)!;
-    return loader.current.process([
-      { frame, node: 0, program: Program.FROM_CONTAINER, endpoint: desired.endpointIds.get(sender)! },
-    ])[0]!;
+    return { frame, node: 0, program: Program.FROM_CONTAINER, endpoint: desired.endpointIds.get(sender)! };
   }
 
   /** A socket is connected, of a pod or of a node's own; `frame` stands for the first packet that it is going to send. */

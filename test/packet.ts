@@ -78,6 +78,12 @@ export class PacketBuilder {
     return this;
   }
 
+  /** A later piece of a datagram: what follows is not a transport header, though its protocol is told. */
+  rest(protocol: number): this {
+    this.transport = { bytes: [], checksumAt: -1, protocol };
+    return this;
+  }
+
   payload(...bytes: number[]): this {
     this.body = bytes;
     return this;
@@ -89,7 +95,7 @@ export class PacketBuilder {
     const ethernet =
       this.ethernet.length === 12 ? [...this.ethernet, ...word(ip.version === 6 ? 0x86dd : 0x0800)] : this.ethernet;
     const segment = Uint8Array.from([...(transport?.bytes ?? []), ...this.body]);
-    if (transport?.protocol === 17) segment.set(word(segment.length), 4);
+    if (transport?.protocol === 17 && transport.bytes.length > 0) segment.set(word(segment.length), 4);
     if (transport && transport.checksumAt >= 0) {
       const sum = checksum(Uint8Array.from([...pseudo(ip, transport.protocol, segment.length), ...segment]));
       segment.set(word(sum === 0 && transport.protocol === 17 ? 0xffff : sum), transport.checksumAt);

@@ -22,6 +22,7 @@ interface Scenario {
     readonly protocol?: string;
     readonly icmpType?: number;
     readonly sourcePort?: number;
+    readonly http?: string;
   }[];
 }
 
@@ -42,9 +43,9 @@ for (const name of readdirSync(ROOT).sort()) {
     const session = new Session(modules.trace, scenario.settings);
     load(session, scenario.manifests ?? folder);
     const told = scenario.traces.map(
-      ({ from, to, port = null, icmpType = null, protocol = 'TCP', sourcePort = null }) => {
-        const trace = session.trace({ from, to, port, protocol, icmpType, sourcePort, node: null, http: null });
-        const asked = `${to}${port === null ? '' : `:${port}`} ${protocol}${icmpType === null ? '' : ` type ${icmpType}`}`;
+      ({ from, to, port = null, icmpType = null, protocol = 'TCP', sourcePort = null, http = null }) => {
+        const trace = session.trace({ from, to, port, protocol, icmpType, sourcePort, node: null, http });
+        const asked = `${to}${port === null ? '' : `:${port}`} ${protocol}${icmpType === null ? '' : ` type ${icmpType}`}${http === null ? '' : ` ${http}`}`;
         return `# ${from} → ${asked}\n${'error' in trace ? trace.error : traceText(trace)}`;
       },
     );

@@ -10,6 +10,9 @@ export class RuntimeConfig {
   nativeMask6: be128;
   nativeCidr4: be32;
   nativeMask4: be32;
+  /** From there to there nothing leaves a node unless encrypted, where a flag says that it is set. */
+  strictCidr4: be32;
+  strictMask4: be32;
   /** Bits of `ConfigFlag`. */
   flags: u32;
   /** Bytes of an IP packet that the network between the nodes carries. */

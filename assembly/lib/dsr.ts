@@ -99,27 +99,22 @@ function inHeader<A>(ctx: Context<A>, address: A, port: u32, direct: bool): i32 
   memory.copy(ctx.data - length, ctx.data, ETHERNET_LENGTH + fixed);
   ctx.data -= length;
   ctx.ip -= length;
-  let next: u32 = 0;
   if (isVector<A>()) {
     const ip = changetype<Ipv6>(ctx.ip);
-    next = ip.nextHeader;
+    frontend.writeHeader<A>(ctx.ip + fixed, ip.nextHeader, address, port);
     ip.nextHeader = <u8>NextHeader.DESTINATION;
     ip.payloadLength = <u16>ntohs(ntohs(ip.payloadLength) + length);
   } else {
     const ip = changetype<Ipv4>(ctx.ip);
+    const before = load<u32>(ctx.ip);
     ip.versionIhl += <u8>(length >>> 2);
     ip.totalLength = <u16>ntohs(ip.length + length);
+    frontend.writeHeader<A>(ctx.ip + fixed, 0, address, port);
+    const change = checksum.difference(before, load<u32>(ctx.ip)) + checksum.sum(ctx.ip + fixed, length);
+    ip.checksum = checksum.update(ip.checksum, change);
   }
-  frontend.writeHeader<A>(ctx.ip + fixed, next, address, port);
-  if (!isVector<A>()) seal(changetype<Ipv4>(ctx.ip));
   trace.step<A>(ctx, Step.DSR, trace.NO_POINT, DsrDispatch.OPT);
   return 0;
-}
-
-/** Computes an IPv4 header's checksum. */
-function seal(ip: Ipv4): void {
-  ip.checksum = 0;
-  ip.checksum = checksum.compute(changetype<usize>(ip), ip.headerLength);
 }
 
 /** The Service in an option of Geneve's header around the frame (`encap_geneve_dsr_opt4`), whether or not other packets take a tunnel. */
@@ -174,7 +169,8 @@ function inIp<A>(ctx: Context<A>, address: A, port: u32): i32 {
     ip.protocol = <u8>ctx.protocol;
     ip.saddr = <u32>ctx.saddr;
     ip.daddr = <u32>backend;
-    seal(ip);
+    ip.checksum = 0;
+    ip.checksum = checksum.compute(ctx.ip, IPV4_LENGTH);
   }
   trace.step<A>(ctx, Step.IPIP, trace.NO_POINT, DsrDispatch.IPIP);
   return 0;
@@ -209,7 +205,7 @@ export function fromIp<A>(ctx: Context<A>): i32 {
   ctx.data = inner;
   ctx.end = ctx.ipEnd;
   const result = parse<A>(ctx);
-  ctx.sourceIdentity = ipcache.identityOf(ipcache.lookup<A>(ctx.saddr));
+  if (result == 0) ctx.sourceIdentity = ipcache.identityOf(ipcache.lookup<A>(ctx.saddr));
   trace.step<A>(ctx, Step.IPIP, trace.NO_POINT, RECEIVED | DsrDispatch.IPIP);
   if (result < 0) return result;
   const found = lb.lookupService<A>(ctx, false);
@@ -221,22 +217,24 @@ const RECEIVED: u32 = 256;
 
 /**
  * Remembers the Service that another node told of with the packet in hand, or that its connection is such a one
- * (`nodeport_extract_dsr_v4`, `tail_nodeport_dsr_ingress_ipv4`). 0, or negated CT_CREATE_FAILED.
+ * (`nodeport_extract_dsr_v4`, `nodeport_dsr_ingress_ipv4`). 0, or negated CT_CREATE_FAILED.
  */
 export function learn<A>(ctx: Context<A>): i32 {
-  // Geneve's option was read with its header.
-  if (<u32>config.config.dsrDispatch == DsrDispatch.OPT) frontend.readHeader<A>(ctx);
-  const port = tells<A>(ctx) ? frontend.port<A>() : 0;
+  if (!hasPorts(ctx.protocol) || !isRead<A>(ctx)) return 0;
   const opened = ct.peek<A>(ctx, CtDirection.EGRESS);
   const known = opened !== null && (opened.flags & CtFlag.DSR_INTERNAL) != 0;
-  if (port == 0) {
-    if (!known) return 0;
-    // The same ports again, and nobody told of a Service: it is no longer one.
-    if (ctx.protocol == IpProto.TCP && (ctx.tcpFlags & TcpFlag.SYN) != 0) forget<A>(ctx);
-    else ct.countOpener<A>(ctx, opened);
+  if (!tells<A>(ctx)) {
+    if (known) ct.countOpener<A>(ctx, opened);
     return 0;
   }
-  if (known && ctx.protocol != IpProto.TCP) {
+  const port = frontend.port<A>();
+  const isTcp = ctx.protocol == IpProto.TCP;
+  if (port == 0) {
+    // The same ports again, and nobody told of a Service: it is no longer one.
+    if (known && isTcp) forget<A>(ctx);
+    return 0;
+  }
+  if (known && !isTcp) {
     ct.countOpener<A>(ctx, opened);
     return 0;
   }
@@ -245,6 +243,18 @@ export function learn<A>(ctx: Context<A>): i32 {
   nat.rememberFrontend<A>(ctx, frontend.address<A>(), port);
   trace.step<A>(ctx, Step.DSR, trace.NO_POINT, RECEIVED | (<u32>config.config.dsrDispatch));
   return 0;
+}
+
+/** Services have ports. */
+function hasPorts(protocol: u32): bool {
+  return protocol == IpProto.TCP || protocol == IpProto.UDP || protocol == IpProto.SCTP;
+}
+
+/** Whether it is known what the packet in hand tells: its own header is looked at, Geneve's was when it was taken off. */
+function isRead<A>(ctx: Context<A>): bool {
+  const dispatch = <u32>config.config.dsrDispatch;
+  if (dispatch == DsrDispatch.OPT) frontend.readHeader<A>(ctx);
+  return dispatch == DsrDispatch.OPT || (dispatch == DsrDispatch.GENEVE && ctx.program == Program.FROM_OVERLAY);
 }
 
 function forget<A>(ctx: Context<A>): void {

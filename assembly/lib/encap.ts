@@ -56,6 +56,22 @@ function port(): u32 {
 export function wrap<A>(ctx: Context<A>, tunnelEndpoint: u32, identity: u32, options: u32): u32 {
   const inner = <u32>(ctx.end - ctx.data) + options;
   ctx.data -= TUNNEL_OVERHEAD + options;
+  const flow = jhash3words(folded<A>(ctx.saddr), folded<A>(ctx.daddr), ctx.ports, ctx.protocol);
+  const sport = ntohs(SOURCE_PORT_MIN + (flow & SOURCE_PORT_MASK));
+  const header = putOuter<A>(ctx, tunnelEndpoint, sport, port(), VXLAN_LENGTH + inner);
+  if (<u32>config.tunnel == TunnelProtocol.GENEVE) writeGeneve(changetype<Geneve>(header), options);
+  else changetype<Vxlan>(header).flags = VXLAN_FLAGS;
+  // The host of another node is REMOTE_NODE to its peer. The VNI lies at the same place in both.
+  const vni: u32 = identity == ReservedIdentity.HOST ? ReservedIdentity.REMOTE_NODE : identity;
+  changetype<Vxlan>(header).vni = vni;
+  return vni;
+}
+
+/**
+ * Writes Ethernet, IPv4 and UDP headers at the frame's first byte, from this node to `daddr`, around `length` bytes; addresses and
+ * ports are in network order. Returns where those bytes begin.
+ */
+export function putOuter<A>(ctx: Context<A>, daddr: u32, sport: u32, dport: u32, length: u32): usize {
   const node = endpoint.nodeConfigs.lookup(ctx.node);
   const ethernet = changetype<Ethernet>(ctx.data);
   ethernet.setAddresses(0, node.mac);
@@ -63,31 +79,24 @@ export function wrap<A>(ctx: Context<A>, tunnelEndpoint: u32, identity: u32, opt
   const ip = changetype<Ipv4>(ctx.data + ETHERNET_LENGTH);
   ip.versionIhl = 0x45;
   ip.tos = 0;
-  ip.totalLength = <u16>ntohs(inner + TUNNEL_OVERHEAD - ETHERNET_LENGTH);
+  ip.totalLength = <u16>ntohs(IPV4_LENGTH + UDP_LENGTH + length);
   ip.id = 0;
   ip.fragment = 0x40; // don't fragment
   ip.ttl = TTL;
   ip.protocol = <u8>IpProto.UDP;
   ip.checksum = 0;
   ip.saddr = node.ipv4;
-  ip.daddr = tunnelEndpoint;
+  ip.daddr = daddr;
   ip.checksum = checksum.compute(changetype<usize>(ip), IPV4_LENGTH);
   const udp = changetype<Udp>(changetype<usize>(ip) + IPV4_LENGTH);
-  const flow = jhash3words(folded<A>(ctx.saddr), folded<A>(ctx.daddr), ctx.ports, ctx.protocol);
-  udp.sport = <u16>ntohs(SOURCE_PORT_MIN + (flow & SOURCE_PORT_MASK));
-  udp.dport = <u16>port();
-  udp.length = <u16>ntohs(inner + UDP_LENGTH + VXLAN_LENGTH);
+  udp.sport = <u16>sport;
+  udp.dport = <u16>dport;
+  udp.length = <u16>ntohs(UDP_LENGTH + length);
   udp.checksum = 0;
-  const header = changetype<usize>(udp) + UDP_LENGTH;
-  if (<u32>config.tunnel == TunnelProtocol.GENEVE) writeGeneve(changetype<Geneve>(header), options);
-  else changetype<Vxlan>(header).flags = VXLAN_FLAGS;
-  // The host of another node is REMOTE_NODE to its peer. The VNI lies at the same place in both.
-  const vni: u32 = identity == ReservedIdentity.HOST ? ReservedIdentity.REMOTE_NODE : identity;
-  changetype<Vxlan>(header).vni = vni;
   ctx.outerSaddr = node.ipv4;
-  ctx.outerDaddr = tunnelEndpoint;
-  ctx.outerSport = udp.sport;
-  return vni;
+  ctx.outerDaddr = daddr;
+  ctx.outerSport = sport;
+  return changetype<usize>(udp) + UDP_LENGTH;
 }
 
 /** All but the VNI. The only options that there are, those of `frontend`, are critical. */

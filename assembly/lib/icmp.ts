@@ -1,5 +1,5 @@
 /** ICMP errors of the datapath's own: what tells a sender why its packet went no further. Cilium `bpf/lib/icmp.h`, `icmp6.h`. */
-import { CtStatus, DropReason, IpProto, PACKET_HEADROOM, TUNNEL_OVERHEAD } from '../abi';
+import { CtStatus, DropReason, IpProto, PACKET_HEADROOM, TUNNEL_OVERHEAD, WIREGUARD_OVERHEAD } from '../abi';
 import * as checksum from '../wire/checksum';
 import { ETHERNET_LENGTH, Ethernet } from '../wire/ethernet';
 import { Icmp, ICMP_LENGTH, Icmp6Type, IcmpType, isError, Unreachable } from '../wire/icmp';
@@ -10,7 +10,7 @@ import { Context, Fragmented, icmpOf } from './packet';
 import * as rewrite from './rewrite';
 import * as trace from './trace';
 
-if (IPV6_LENGTH + ICMP_LENGTH > <u32>(PACKET_HEADROOM - TUNNEL_OVERHEAD))
+if (IPV6_LENGTH + ICMP_LENGTH > <u32>(PACKET_HEADROOM - TUNNEL_OVERHEAD - WIREGUARD_OVERHEAD))
   ERROR('an error, tunnelled, fits in the headroom');
 
 const TTL: u8 = 64;

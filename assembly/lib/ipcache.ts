@@ -23,6 +23,8 @@ export class RemoteEndpointInfo {
   secIdentity: u32;
   /** Address of the node to tunnel to; 0 for none. */
   tunnelEndpoint: be32;
+  /** The key with which what goes there is encrypted; 0 for none. */
+  key: u32;
 }
 
 export function ipcache<A>(): LpmMap<IpcacheKey<A>, RemoteEndpointInfo> {

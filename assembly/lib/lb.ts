@@ -7,6 +7,7 @@ import {
   LbAlgorithm,
   LbScope,
   MapId,
+  Program,
   Step,
   SvcFlag,
   SvcFlag2,
@@ -285,8 +286,7 @@ export function local<A>(ctx: Context<A>, service: LbService): i32 {
     }
   }
   if (isSticky(service)) affinity.remember<A>(ctx.saddr, 0, revNatIndex, ctx.backendId);
-  // kube-proxy masquerades what comes back to its sender instead.
-  ctx.loopback = ctx.saddr == backend.address && !config.has(ConfigFlag.SERVICE_MASQUERADE);
+  ctx.loopback = ctx.saddr == backend.address && mayLoop<A>(ctx);
   rewrite.tuple<A>(
     ctx,
     ctx.loopback ? loopback<A>() : ctx.saddr,
@@ -295,6 +295,14 @@ export function local<A>(ctx: Context<A>, service: LbService): i32 {
   );
   trace.step<A>(ctx, Step.LB, trace.NO_POINT, ctx.backendId);
   return 0;
+}
+
+/**
+ * Whether a packet that would go back to its sender does so: not where it comes from outside, which has no link on which it would
+ * come back (`USE_LOOPBACK_LB`); kube-proxy masquerades it instead.
+ */
+function mayLoop<A>(ctx: Context<A>): bool {
+  return ctx.program != Program.FROM_NETDEV && !config.has(ConfigFlag.SERVICE_MASQUERADE);
 }
 
 /**

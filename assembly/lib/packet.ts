@@ -28,6 +28,10 @@ export class Packet {
   mark: u32;
   /** The `DropReason` in spite of which it passed a policy, and above it the `CtDirection` of that; 0 for none. */
   audited: u32;
+  /** Microseconds that it waited for its time to leave a node (`edt.schedule`). */
+  delay: u32;
+  /** When it comes, in nanoseconds; before the datapath's clock it stands for that (`skb->tstamp`). */
+  time: u64;
 }
 
 /**
@@ -82,6 +86,8 @@ export class Context<A> {
   snatDone: bool;
   /** A proxy stands in the connection (`proxy_redirect`). */
   proxied: bool;
+  /** WireGuard has it: it leaves as it is. */
+  encrypted: bool;
   /** Scope and node of the Service's entries that hold for this packet, as they lie in `LbKey`. */
   scope: u32;
   /** The addresses around it while it is encapsulated. */
@@ -94,6 +100,11 @@ export class Context<A> {
   /** As in `Packet`. */
   mark: u32;
   audited: u32;
+  /** The endpoint at whose pace it leaves the node; 0 for none (`edt_set_aggregate`). */
+  aggregate: u32;
+  /** As in `Packet`. */
+  delay: u32;
+  time: u64;
   /** The backend that its socket was connected to, and the Service that lent it; 0 for none. */
   sockBackendId: u32;
   sockRevNatIndex: u32;

@@ -32,6 +32,7 @@ export class Capacities {
   affinityMatch: u32;
   policy: u32;
   auth: u32;
+  throttle: u32;
   endpointConfig: u32;
   nodeConfig: u32;
   runtimeConfig: u32;

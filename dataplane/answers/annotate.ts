@@ -9,12 +9,20 @@ import {
 } from '../cluster/cluster.js';
 import { targetPortOf } from '../cluster/backends.js';
 import type { CiliumPolicy } from '../manifests/cilium.js';
-import { WORKLOAD_KINDS, type ManifestObject, type NetworkPolicy, type Service } from '../manifests/objects.js';
+import {
+  POLICY_KINDS,
+  WORKLOAD_KINDS,
+  type ManifestObject,
+  type NetworkPolicy,
+  type PolicySource,
+  type Service,
+} from '../manifests/objects.js';
 import { endOf, locate, type Place } from '../manifests/place.js';
 import { DIRECTIONS, type Direction, type Policy, type PortMatch } from '../policy/rules.js';
 import { policyOf, type State } from '../state.js';
 import type { Action, Annotations, Inlay, Lens } from './annotations.js';
 import { announced } from './announced.js';
+import { backendRemarks } from './ingress/inlays.js';
 import { isEveryPod, podsAmong, podsMatching, podsOf, policiesIn, portAt } from './policy-pods.js';
 import { query, type Verdict } from './query.js';
 import { reach, type Reach } from './reach.js';
@@ -97,7 +105,7 @@ function connected(
   const own = ends.from ?? ends.to;
   const named = own?.startsWith('svc:') ? found.unknown.length > 0 : found.unknown.some(({ ref }) => ref === own);
   if (named) return null;
-  return [...new Set(found.connections.map(pick))].filter((ref) => !ref.startsWith('ip:') && ref !== own);
+  return [...new Set(found.connections.map(pick))].filter((ref) => !/^(ip|ingress):/.test(ref) && ref !== own);
 }
 
 /** How much is said of isolation: which policies, in words. */
@@ -227,15 +235,16 @@ function inlaysOf(state: State, object: ManifestObject): Inlay[] {
     }
     return inlays;
   }
+  if (object.kind === 'Ingress')
+    return inOrder(backendRemarks(state, object).map(({ at, text, tooltip }) => inlay(at, text, tooltip)));
   if (!isPolicy(object)) return [];
-  const own = object.kind === 'NetworkPolicy' ? networkPolicyInlays(object) : ciliumInlays(object);
+  const own =
+    object.kind === 'NetworkPolicy' ? networkPolicyInlays(object) : 'specs' in object ? ciliumInlays(object) : [];
   return inOrder([...policiesIn(state, object).flatMap((policy) => policyInlays(state, policy)), ...own]);
 }
 
-export const isPolicy = (object: ManifestObject): object is NetworkPolicy | CiliumPolicy =>
-  object.kind === 'NetworkPolicy' ||
-  object.kind === 'CiliumNetworkPolicy' ||
-  object.kind === 'CiliumClusterwideNetworkPolicy';
+export const isPolicy = (object: ManifestObject): object is PolicySource =>
+  (POLICY_KINDS as readonly string[]).includes(object.kind);
 
 /** What only shows in how a NetworkPolicy is written: a list without a rule, and directions that are not named. */
 function networkPolicyInlays({ policyTypes, policyTypesAt, podSelector, ...policy }: NetworkPolicy): Inlay[] {
@@ -260,9 +269,10 @@ const ciliumInlays = ({ specs }: CiliumPolicy): Inlay[] =>
 function policyInlays(state: State, { subject, rules }: Policy): Inlay[] {
   const pods = podsMatching(state, subject);
   const inlays = subject.written ? [podsInlay(subject.written.at, pods, matchesAll(subject.written))] : [];
-  for (const { origin, deny, peers, ports } of rules) {
+  for (const { origin, deny, pass, peers, ports } of rules) {
     const anyone = peers === null || peers.some(({ kind }) => kind === 'anyone');
-    if (anyone && ports === null) inlays.push(inlay(origin.at, deny ? 'denies all' : 'allows all'));
+    if (anyone && ports === null)
+      inlays.push(inlay(origin.at, pass ? 'passes all on' : deny ? 'denies all' : 'allows all'));
     for (const peer of peers ?? []) {
       if (peer.kind !== 'endpoints' || !peer.selector.written) continue;
       inlays.push(podsInlay(peer.selector.written.at, podsAmong(state, peer), isEveryPod(peer.selector)));

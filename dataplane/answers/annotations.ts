@@ -7,6 +7,8 @@ export interface TraceRequest {
   readonly to: string;
   readonly protocol: string;
   readonly port: number | null;
+  /** The request that the connection is for: `GET host/path`. */
+  readonly http?: string;
 }
 
 /** What a click on a lens or a link does. */

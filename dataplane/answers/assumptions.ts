@@ -2,6 +2,7 @@
 import { DropReason } from '../../assembly/abi.js';
 import { compareAddresses, familyOf, formatAddress } from '../addresses.js';
 import { addressIn, allAddresses } from '../cluster/cluster.js';
+import { CONTROLLER_NAMESPACE } from '../cluster/ingress.js';
 import { compare } from '../hash.js';
 import { modeAssumptions } from '../loader/modes.js';
 import { locate } from '../manifests/place.js';
@@ -19,7 +20,7 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
   const lines: string[] = [];
   const pods = [...podsOf(outcomes)];
   for (const name of [...new Set(pods.map((pod) => pod.namespace))].sort(compare)) {
-    if (!state.cluster.namespaces.get(name)?.declared)
+    if (!state.cluster.namespaces.get(name)?.declared && name !== CONTROLLER_NAMESPACE)
       lines.push(`namespace ${name} has no label but kubernetes.io/metadata.name: there is no Namespace object`);
   }
   const unreported = [
@@ -79,7 +80,7 @@ function firewallAssumed({ cluster, settings }: State, outcomes: readonly Outcom
   );
   if (settings.hostFirewall || !atNode) return [];
   return cluster.policies.flatMap((source) => {
-    if (source.kind === 'NetworkPolicy') return [];
+    if (!('specs' in source)) return [];
     return source.specs
       .filter(({ aboutNodes }) => aboutNodes)
       .map(({ selector }) => {

@@ -9,7 +9,8 @@ import {
   type ClusterPod,
   type ClusterService,
 } from '../cluster/cluster.js';
-import { inPodRange, type Frontend } from '../loader/entries.js';
+import { inPodRange } from '../loader/endpoints.js';
+import type { Frontend } from '../loader/entries.js';
 import { isExternal } from '../loader/scopes.js';
 import { isIcmp } from '../packet.js';
 import { isKubeProxy } from '../settings.js';
@@ -33,13 +34,17 @@ import type { Traffic } from './traffic.js';
 /** Source ports tried, at most, until every kind of backend of a Service has been picked. */
 const SOURCE_PORTS = 20000;
 
-/** Pods of which any one answers for all: one identity, one policy and the same families, and one node where `byNode` says that it matters. */
+/** What pods have in common of which any one answers for all: one identity, one policy and the same families, and one node where `byNode` says that it matters. */
+export const classOf = (state: State, pod: ClusterPod, byNode = false): string =>
+  pod.hostNetwork
+    ? `host ${pod.node.index}`
+    : `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${pod.addresses.map(familyOf).join(' ')} ${byNode ? pod.node.index : ''}`;
+
+/** One pod of each class. */
 export function classes(state: State, pods: readonly ClusterPod[], byNode = false): ClusterPod[] {
   const seen = new Map<string, ClusterPod>();
   for (const pod of pods) {
-    const key = pod.hostNetwork
-      ? `host ${pod.node.index}`
-      : `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${pod.addresses.map(familyOf).join(' ')} ${byNode ? pod.node.index : ''}`;
+    const key = classOf(state, pod, byNode);
     if (!seen.has(key)) seen.set(key, pod);
   }
   return [...seen.values()];
@@ -111,6 +116,7 @@ function destinationsOf(
       return sender ? [all(sender.addresses)] : [];
     case 'world':
       return [all(externalClasses(state).map(({ example }) => example))];
+    case 'ingress':
     case 'unanswerable':
       return [];
   }

@@ -5,9 +5,11 @@ import type { Problem } from '../problems.js';
 import type { State } from '../state.js';
 import { checkCilium } from './checks/cilium.js';
 import { checkDns } from './checks/dns.js';
+import { checkIngresses } from './checks/ingress.js';
 import { checkPolicies } from './checks/policies.js';
 import { checkPorts } from './checks/ports.js';
 import { checkPressure } from './checks/pressure.js';
+import { checkRules } from './checks/rules.js';
 import { checkServices } from './checks/services.js';
 import { Shapes } from './checks/shapes.js';
 import { checkComments, withoutIgnored } from './checks/suppress.js';
@@ -25,15 +27,17 @@ export function check(state: State, settingsProblems: readonly Problem[]): Probl
 
 function analyse(state: State): Problem[] {
   const shapes = new Shapes(state);
-  return [
+  const found = [
     ...checkServices(state, shapes),
     ...checkWorkloads(state),
     ...checkPolicies(state, shapes),
     ...checkPorts(state, shapes),
     ...checkCilium(state, shapes),
     ...checkDns(state),
+    ...checkIngresses(state),
     ...checkPressure(state),
   ];
+  return [...found, ...checkRules(state, shapes, found)];
 }
 
 function sorted(problems: readonly Problem[]): Problem[] {

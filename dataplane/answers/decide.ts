@@ -6,7 +6,8 @@ import { compare } from '../hash.js';
 import { locate } from '../manifests/place.js';
 import type { CompiledPolicy } from '../policy/compile.js';
 import type { Grant } from '../policy/mapstate.js';
-import type { Direction, RuleOrigin } from '../policy/rules.js';
+import type { Direction, Policy, RuleOrigin } from '../policy/rules.js';
+import { holds } from '../policy/tierstate.js';
 import { policyOf, type State } from '../state.js';
 import { decode, encode } from '../wasm.js';
 import { nodeAt, type Outcome } from './probe.js';
@@ -26,10 +27,13 @@ export interface Decider {
 /** Length in bits of protocol and port; see `PolicyKey`. */
 const FULL_LENGTH = 24;
 
-/** What rules say behind every entry of a policy that matches a packet, the decisive entry's first. */
+/**
+ * What rules say behind every entry of a policy that matches a packet, the decisive entry's first; behind that one alone where
+ * policies are asked in an order, since it names all that have a say.
+ */
 function grantsMatching(
   state: State,
-  policyId: number,
+  { id: policyId, refusals }: CompiledPolicy,
   identity: number,
   egress: boolean,
   protocol: number,
@@ -43,13 +47,14 @@ function grantsMatching(
         policyId,
         secLabel,
         egress: egress ? 1 : 0,
-        protocol: length >= 8 ? protocol : 0,
+        protocol: protocol & (0xff << Math.max(0, 8 - length)) & 0xff,
         dport: length > 8 ? port & (0xffff << (FULL_LENGTH - length)) & 0xffff : 0,
       });
-      const entry = length >= 8 || length === 0 ? state.loader.entry(MapId.POLICY, key) : null;
+      const entry = state.loader.entry(MapId.POLICY, key);
       if (!entry) continue;
       const deny = decode(PolicyEntry, entry.value).deny !== 0;
       for (const grant of entry.grants ?? []) found.push({ grant, deny });
+      if (refusals) return found;
     }
   }
   return found;
@@ -83,13 +88,16 @@ export function grantsFor(
   const egress = direction === 'egress';
   const identity = egress ? packet.destinationIdentity : packet.sourceIdentity;
   const { protocol, destinationPort } = packet.tuple;
-  return grantsMatching(state, policy.id, identity, egress, protocol, destinationPort)
+  return grantsMatching(state, policy, identity, egress, protocol, destinationPort)
     .filter(({ deny }) => deny === (effect === 'denies'))
     .map(({ grant }) => grant);
 }
 
 function ruleDeciders(state: State, outcome: Outcome, direction: Direction, effect: 'allows' | 'denies'): Decider[] {
-  const grants = grantsFor(state, policyAt(state, outcome, direction), outcome, direction, effect);
+  // Of rules that contradict one another, none can be said to decide.
+  const grants = grantsFor(state, policyAt(state, outcome, direction), outcome, direction, effect).filter(
+    ({ tied }) => !tied,
+  );
   return [...new Set(grants.map(({ origin }) => origin))].map((rule) => deciderOf(rule, effect));
 }
 
@@ -107,9 +115,10 @@ function deciderOf({ kind, namespace, name, rule, at }: RuleOrigin, effect: Deci
   };
 }
 
-/** The policies that isolate one end of a packet. */
+/** The policies that isolate one end of a packet: of several tiers, those of the tier that refused it. */
 export function isolating(state: State, outcome: Outcome, direction: Direction): Decider[] {
-  const policies = policyAt(state, outcome, direction)?.isolatedBy[direction] ?? [];
+  const policy = policyAt(state, outcome, direction);
+  const policies = (policy && refusing(policy, outcome, direction)) ?? policy?.isolatedBy[direction] ?? [];
   // One object may hold several policies.
   return [...new Set(policies.map(({ source }) => source))]
     .map(({ kind, metadata }): Decider => {
@@ -126,6 +135,19 @@ export function isolating(state: State, outcome: Outcome, direction: Direction):
       };
     })
     .sort(byName);
+}
+
+/** Who isolates from a packet that no entry of ordered policies holds; null where that is not so. */
+function refusing(
+  { refusals }: CompiledPolicy,
+  { tuple, sourceIdentity, destinationIdentity }: Outcome,
+  direction: Direction,
+): readonly Policy[] | null {
+  if (!refusals) return null;
+  const ofIdentity = refusals[direction];
+  const traffic = { protocol: tuple.protocol, port: tuple.destinationPort, length: FULL_LENGTH };
+  const found = ofIdentity.get(direction === 'egress' ? destinationIdentity : sourceIdentity) ?? ofIdentity.get(0);
+  return found?.findLast((refusal) => holds(refusal.traffic, traffic))?.by ?? null;
 }
 
 const byName = (a: Decider, b: Decider): number =>

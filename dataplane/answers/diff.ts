@@ -6,7 +6,8 @@ import type { State } from '../state.js';
 import type { Decider } from './decide.js';
 import { query } from './query.js';
 import { mergeRanges, rangeOf } from './ranges.js';
-import { reach, type Connection, type Reach, type ReachPorts } from './reach.js';
+import type { ReachPorts } from './reach-open.js';
+import { reach, type Connection, type Reach } from './reach.js';
 
 export interface Change {
   readonly from: string;

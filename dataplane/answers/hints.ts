@@ -8,6 +8,7 @@ import { locate } from '../manifests/place.js';
 import { isIcmp, PROTOCOL_NAMES, trafficName, type Tuple } from '../packet.js';
 import type { PolicymapEntry } from '../policy/mapstate.js';
 import type { RuleOrigin } from '../policy/rules.js';
+import { holds } from '../policy/tierstate.js';
 import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
 import { identityName } from './identity-name.js';
@@ -61,6 +62,8 @@ export function whyDropped(
   if (reason === DropReason.DSR_ENCAP_UNSUPP_PROTO)
     return 'IP in IP carries what the client sent as it came: the port of the Service must be that of its pods';
   if (reason === DropReason.NO_FIB) return `the node of ${formatAddress(destination)} has no address of its family`;
+  if (reason === DropReason.UNENCRYPTED_TRAFFIC)
+    return `${formatAddress(destination)} lies in encryption.strictCIDR ${state.settings['encryption.strictCIDR']}, and no node is known that it could be encrypted for`;
   const frontends = state.desired.frontends.filter(({ address }) => address === destination);
   const service = frontends.find((one) => one.service)?.service;
   if (!service) {
@@ -114,11 +117,12 @@ function nearMisses(state: State, outcome: Outcome): string[] {
   const traffic = trafficName(tuple.protocol, tuple.destinationPort);
   const verb = egress ? 'out to' : 'in from';
   const [known, open] = [new Map<RuleOrigin, PolicymapEntry[]>(), new Set<RuleOrigin>()];
+  const asked = { protocol: tuple.protocol, port: tuple.destinationPort, length: FULL_LENGTH };
   for (const entry of policy.entries) {
     if (entry.egress !== egress || entry.deny) continue;
     for (const { origin: rule } of entry.grants) {
       if (entry.identity === identity || entry.identity === 0) known.set(rule, [...(known.get(rule) ?? []), entry]);
-      if (holds(entry, tuple)) open.add(rule);
+      if (holds(entry, asked)) open.add(rule);
     }
   }
   const lines = [...known].map(
@@ -131,10 +135,9 @@ function nearMisses(state: State, outcome: Outcome): string[] {
   return lines.slice(0, MOST);
 }
 
-/** Whether an entry's prefix holds the packet's protocol and port. */
-const holds = ({ protocol, port, length }: PolicymapEntry, tuple: Tuple): boolean =>
-  length === 0 ||
-  (protocol === tuple.protocol && (length === 8 || (port ^ tuple.destinationPort) >>> (24 - length) === 0));
+/** Bits of protocol and port, and of the protocol alone. */
+const FULL_LENGTH = 24;
+const PROTOCOL_LENGTH = 8;
 
 function ruleText({ namespace, name, rule, at }: RuleOrigin): string {
   const { file, range } = locate(at);
@@ -144,7 +147,12 @@ function ruleText({ namespace, name, rule, at }: RuleOrigin): string {
 /** `TCP 80, TCP 8080-8090`: prefixes that touch are one range again. */
 function portsOf(entries: readonly PolicymapEntry[]): string {
   const ranges = entries
-    .map(({ protocol, port, length }) => ({ protocol, first: port, last: port + 2 ** (24 - Math.max(length, 8)) - 1 }))
+    .filter(({ protocol, length }) => length === 0 || (length >= PROTOCOL_LENGTH && protocol in PROTOCOL_NAMES))
+    .map(({ protocol, port, length }) => ({
+      protocol,
+      first: port,
+      last: port + 2 ** (FULL_LENGTH - Math.max(length, PROTOCOL_LENGTH)) - 1,
+    }))
     .sort((a, b) => a.protocol - b.protocol || a.first - b.first);
   const merged: typeof ranges = [];
   for (const range of ranges) {

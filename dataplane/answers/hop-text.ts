@@ -10,6 +10,7 @@ import {
   PolicyMatch,
   Program,
   Step,
+  WIREGUARD_PORT,
   XlatePoint,
 } from '../../assembly/abi.js';
 import { formatAddress, formatEndpoint, type Address } from '../addresses.js';
@@ -26,6 +27,7 @@ import { identityName } from './identity-name.js';
 import type { Request } from './layer7.js';
 import { nodeAt, podAt, type Outcome } from './probe.js';
 import type { Ruling } from './proxy.js';
+import type { Answer } from './query.js';
 import { decidedIn, tupleIn, type TraceRecord } from './records.js';
 
 /** The datapath's loopback addresses, one a family. */
@@ -63,6 +65,8 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
     case Step.RECEIVE:
       if (protocol === IpProto.IPIP || protocol === IpProto.IPV6)
         return `a packet in an IP header of ${source}'s arrives at ${node}, for ${destination}`;
+      if (record.program === Program.FROM_NETDEV && protocol === (IpProto.UDP as number) && dport === WIREGUARD_PORT)
+        return `WireGuard's message arrives at ${node}`;
       if (record.program === Program.FROM_NETDEV)
         return record.outerDaddr ? `the tunnel's packet arrives at ${node}` : `${source} arrives at ${node}`;
       if (record.program === Program.FROM_PROXY)
@@ -109,6 +113,12 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
       return info >= RECEIVED
         ? `out of the IP header: what the client sent is as it came, for ${to}`
         : `direct server return: what the client sent goes as it came, in an IP header of ${node}'s from ${formatAddress(saddr)} to the backend ${formatAddress(daddr)}, which answers the client itself`;
+    case Step.ENCRYPT:
+      return `encrypted by WireGuard, in a message from ${formatAddress(record.outerSaddr)} to ${nameOf(state, formatAddress(record.outerDaddr), record.outerDaddr)} (${formatAddress(record.outerDaddr)}), UDP ${WIREGUARD_PORT}`;
+    case Step.DECRYPT:
+      return `decrypted by WireGuard at ${node}`;
+    case Step.PACE:
+      return paceText(state, record);
     case Step.DROP: {
       const { text, code } = reasonOf(info);
       const why = whyDropped(state, info, tuple);
@@ -120,6 +130,13 @@ export function hopText(state: State, outcome: Outcome, record: TraceRecord): st
 
 const nodeNamed = (state: State, number: number): string =>
   state.cluster.nodes.find(({ index }) => index === number)?.name ?? `${number}`;
+
+/** When a pod's packet leaves its node, by the bandwidth that the pod may take. */
+function paceText(state: State, { info, endpoint }: TraceRecord): string {
+  const { namespace, name, spec } = state.podsByEndpoint.get(endpoint)!;
+  const rate = spec.egressBandwidth!.value.toLocaleString('en');
+  return `${namespace}/${name} may send ${rate} bit/s: it leaves ${info === 0 ? 'at once' : `after ${info} µs`}`;
+}
 
 /** Why a pod keeps its address on the way out, where it might have been its node's. */
 function keptText(state: State, { info, saddr, daddr }: TraceRecord): string {
@@ -257,3 +274,7 @@ export function rulingText(fate: Ruling['fate'], kind: L7Rules['kind'], { http, 
       return `the proxy lets some: ${kind === 'http' ? 'which request it is' : 'which name is asked for'} was not told`;
   }
 }
+
+/** What the client sees of its request, and which backend was meant. */
+export const statusText = ({ status, backend }: NonNullable<Answer['http']>): string =>
+  `HTTP ${status}${backend === null ? '' : `, backend ${backend}`}`;

@@ -7,6 +7,7 @@ import type { HoverCard } from './annotations.js';
 import { hostsOf } from './announced.js';
 import { MAX_LINES, text, within, type Card } from './hover/card.js';
 import { configMapHostCard } from './hover/host.js';
+import { ingressCard } from './hover/ingress.js';
 import { policyCard } from './hover/policy.js';
 import { serviceCard } from './hover/service.js';
 import { workloadCard } from './hover/workload.js';
@@ -30,6 +31,7 @@ export function hover(state: State, file: string, position: Position): HoverCard
 
 function cardOf(state: State, object: ManifestObject, offset: number): Card | null {
   if (object.kind === 'Service') return serviceCard(state, object, offset);
+  if (object.kind === 'Ingress') return ingressCard(state, object, offset);
   if (isPolicy(object)) return policyCard(state, object, offset);
   if (object.kind === 'ConfigMap') {
     const host = hostsOf(object).find(({ at }) => within(at, offset));

@@ -18,22 +18,36 @@ export interface Request {
 
 export const UNTOLD: Request = { http: null, name: null };
 
-/** What is asked, as a question has it: an object, or text of the form `GET host/path`. An error where it is neither. */
+/** What is asked, as a question has it: an object, or text of the form `GET host/path` or `GET https://host/path`. An error where it is neither. */
 export function readRequest(value: unknown): HttpRequest | null | { readonly error: string } {
   if (value === null || value === undefined) return null;
   if (typeof value === 'string') {
-    const [, method, host, path] = /^([A-Za-z]+)\s+([^\s/]*)(\/\S*)?$/.exec(value.trim()) ?? [];
+    const [, method, scheme, host, path] =
+      /^([A-Za-z]+)\s+(?:(https?):\/\/)?([^\s/]*)(\/\S*)?$/.exec(value.trim()) ?? [];
     if (method === undefined) return { error: `${value} is no request: expected GET host/path` };
-    return { method: method.toUpperCase(), host: host ?? '', path: path ?? '/', headers: new Map() };
+    return {
+      scheme: scheme === 'https' ? 'https' : 'http',
+      method: method.toUpperCase(),
+      host: host ?? '',
+      path: path ?? '/',
+      headers: new Map(),
+    };
   }
   if (typeof value !== 'object' || Array.isArray(value)) return { error: '"http" is not an object' };
-  const { method = 'GET', host = '', path = '/', headers = {} } = value as Readonly<Record<string, unknown>>;
+  const {
+    scheme = 'http',
+    method = 'GET',
+    host = '',
+    path = '/',
+    headers = {},
+  } = value as Readonly<Record<string, unknown>>;
+  if (scheme !== 'http' && scheme !== 'https') return { error: '"http" has a "scheme" that is neither http nor https' };
   if (typeof method !== 'string' || typeof host !== 'string' || typeof path !== 'string')
     return { error: '"http" has a "method", "host" or "path" that is no text' };
   if (typeof headers !== 'object' || headers === null || Array.isArray(headers))
     return { error: '"http" has "headers" that are no object' };
   const pairs = Object.entries(headers).map(([name, text]): [string, string] => [name.toLowerCase(), String(text)]);
-  return { method, host, path, headers: new Map(pairs) };
+  return { scheme, method, host, path, headers: new Map(pairs) };
 }
 
 /** What one rule says: it lets the request, or does not, or that depends on what was not told. */

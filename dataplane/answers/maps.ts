@@ -2,7 +2,7 @@
 import { MapId } from '../../assembly/abi.js';
 import { MaglevTable } from '../../pkg/structs.js';
 import { SCHEMAS, type Presented } from '../loader/present.js';
-import { locate } from '../manifests/place.js';
+import { locate, type Place } from '../manifests/place.js';
 import { MAP_NAMES } from '../reasons.js';
 import type { State } from '../state.js';
 import { decode, type Bytes } from '../wasm.js';
@@ -88,8 +88,10 @@ function tableOf(state: State, bytes: Bytes): Presented {
 export function originOf(state: State, map: MapId, key: Bytes): Origin[] {
   const table = isMaglev(map) ? state.loader.table(key.charCodeAt(0) | (key.charCodeAt(1) << 8)) : null;
   const places = table?.origin ?? state.loader.entry(map, key)?.origin ?? [];
-  return places.map((place) => {
-    const { file, range } = locate(place);
-    return { file, line: range.start.line, column: range.start.column };
-  });
+  return places.map(originAt);
+}
+
+export function originAt(place: Place): Origin {
+  const { file, range } = locate(place);
+  return { file, line: range.start.line, column: range.start.column };
 }

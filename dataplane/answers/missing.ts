@@ -3,17 +3,19 @@ import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
 import { familyOf, formatAddress, parsePrefix, UNSPECIFIED, type Address } from '../addresses.js';
 import { allAddresses, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
-import { inPodRange } from '../loader/entries.js';
+import { inPodRange } from '../loader/endpoints.js';
 import { isExternal } from '../loader/scopes.js';
 import type { Unevaluated } from '../manifests/cilium.js';
 import type { UnreadDocument } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
 import type { CompiledPolicy } from '../policy/compile.js';
+import { matchesPods } from '../policy/identities.js';
+import type { Grant } from '../policy/mapstate.js';
 import { DIRECTIONS, type Direction, type Policy } from '../policy/rules.js';
 import { DERIVED } from '../policy/selectors.js';
 import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
-import { policyAt } from './decide.js';
+import { grantsFor, policyAt } from './decide.js';
 import type { Outcome } from './probe.js';
 
 /** Pods whose policies have a say in these packets. */
@@ -186,9 +188,9 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
 /** A pod has one identity, and of a pod with addresses of both families an `ipBlock` matches one alone. */
 export function halfMatched(state: State, pod: ClusterPod): string[] {
   const rules = (policyOf(state, pod)?.applied ?? []).flatMap(({ rules }) => rules);
-  const asks =
-    state.settings.ipBlockMatchesPods &&
-    rules.some(({ peers }) => peers?.some((peer) => peer.kind === 'prefix' && peer.pods));
+  const asks = rules.some(({ peers }) =>
+    peers?.some((peer) => peer.kind === 'prefix' && matchesPods(peer, state.settings)),
+  );
   return asks && state.cluster.families.length > 1
     ? [`which of a pod's two addresses an ipBlock matches: a policy of pod ${pod.namespace}/${pod.name} has one`]
     : [];
@@ -231,7 +233,18 @@ const NODES = new Set<number>([ReservedIdentity.HOST, ReservedIdentity.REMOTE_NO
 
 /** What of a pod's policies is not evaluated in a direction, towards pods and the world. */
 export function unevaluatedOf(state: State, pod: ClusterPod, directions: readonly Direction[]): string[] {
-  return unevaluatedIn(policyOf(state, pod), directions, null);
+  const policy = policyOf(state, pod);
+  const entries = policy?.entries.filter(({ egress }) => directions.includes(egress ? 'egress' : 'ingress')) ?? [];
+  return [...unevaluatedIn(policy, directions, null), ...ties(entries.flatMap(({ grants }) => grants))];
+}
+
+/** Rules of policies with one priority that say different things of the same traffic. */
+function ties(grants: readonly Grant[]): string[] {
+  const tied = new Set(grants.flatMap(({ tied, origin }) => (tied ? [origin] : [])));
+  return [...tied].map(({ kind, name, rule, at }) => {
+    const { file, range } = locate(at);
+    return `${file}:${range.start.line}: whether ${rule} of ${kind} ${name} comes first: another policy has the same priority and says otherwise`;
+  });
 }
 
 function unevaluatedIn(
@@ -254,7 +267,9 @@ function unevaluatedFor(state: State, outcomes: readonly Outcome[]): string[] {
     DIRECTIONS.flatMap((direction) => {
       const { sourceIdentity, destinationIdentity } = outcome;
       const peer = direction === 'egress' ? destinationIdentity : sourceIdentity;
-      return unevaluatedIn(policyAt(state, outcome, direction), [direction], peer);
+      const policy = policyAt(state, outcome, direction);
+      const denying = grantsFor(state, policy, outcome, direction, 'denies');
+      return [...unevaluatedIn(policy, [direction], peer), ...ties(denying)];
     }),
   );
 }

@@ -117,6 +117,8 @@ const PROGRAMS: Readonly<Record<number, { readonly file: string; readonly source
   [Program.FROM_PROXY]: { file: 'bpf_host.c', source: 'host' },
   [Program.TO_HOST]: { file: 'bpf_host.c', source: 'host' },
   [Program.FROM_OVERLAY]: { file: 'bpf_overlay.c', source: 'none' },
+  [Program.TO_WIREGUARD]: { file: 'bpf_wireguard.c', source: 'none' },
+  [Program.FROM_WIREGUARD]: { file: 'bpf_wireguard.c', source: 'none' },
 };
 const NO_PROGRAM = { file: 'unknown', source: 'none' } as const;
 
@@ -130,7 +132,13 @@ const ENTRANCES: ReadonlySet<number> = new Set([
 ]);
 
 /** Places where a datagram to the tunnel's port is the tunnel's. */
-const UNDERLAY: ReadonlySet<number> = new Set([Program.FROM_NETDEV, Program.TO_NETDEV, Program.FROM_OVERLAY]);
+const UNDERLAY: ReadonlySet<number> = new Set([
+  Program.FROM_NETDEV,
+  Program.TO_NETDEV,
+  Program.FROM_OVERLAY,
+  Program.TO_WIREGUARD,
+  Program.FROM_WIREGUARD,
+]);
 
 /** What is known of a packet between two notifications. */
 interface Way {
@@ -143,7 +151,7 @@ interface Way {
 }
 
 /** Everything that one packet's recording makes Cilium tell, in order. */
-export function notificationsOf(state: State, { events }: Recording): Notification[] {
+export function notificationsOf(state: State, { events }: Pick<Recording, 'events'>): Notification[] {
   let way: Way = { tracked: false, arrived: '', beforeNat: null, program: 0 };
   let source = '';
   const records = recordsOf(events);

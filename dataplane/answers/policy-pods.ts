@@ -15,6 +15,7 @@ export const policiesIn = (state: State, object: ManifestObject): Policy[] =>
 /** The pods that a selector matches; none is on the host's network, which no policy is about. */
 export const podsMatching = (state: State, selector: EndpointSelector): ClusterPod[] =>
   state.cluster.pods.filter((pod) => {
+    if (state.cluster.assumed.has(pod)) return false;
     const identity = identityOf(state, pod);
     return identity !== null && selects(selector, identity);
   });
@@ -29,7 +30,8 @@ export function podsOf(state: State, policies: readonly Policy[]): ClusterPod[] 
 
 /** The pods among a peer. */
 export function podsAmong(state: State, peer: Peer): ClusterPod[] {
-  if (peer.kind === 'anyone') return state.cluster.pods.filter((pod) => !pod.hostNetwork);
+  if (peer.kind === 'anyone')
+    return state.cluster.pods.filter((pod) => !pod.hostNetwork && !state.cluster.assumed.has(pod));
   return peer.kind === 'endpoints' ? podsMatching(state, peer.selector) : [];
 }
 

@@ -9,6 +9,7 @@ import {
   UNSPECIFIED,
   type Address,
   type Family,
+  type Prefix,
 } from '../addresses.js';
 import { addressIn, allAddresses } from '../cluster/cluster.js';
 import type { ClusterBackend, ClusterNode, ClusterPod } from '../cluster/cluster.js';
@@ -16,7 +17,7 @@ import { wildcardEntry, type Frontend } from '../loader/entries.js';
 import { frameOf, reversed, tupleOf, type Tuple } from '../packet.js';
 import type { Direction } from '../policy/rules.js';
 import { reasonOf, type Reason } from '../reasons.js';
-import { hasSocketLB, isKubeProxy } from '../settings.js';
+import { hasSocketLB, isKubeProxy, prefixesIn } from '../settings.js';
 import type { State } from '../state.js';
 import type { PacketIn, PacketOut } from '../wasm.js';
 import { isUnallocated, masquerades } from './kube-proxy.js';
@@ -341,8 +342,8 @@ export function overlap(
 const classesOf = new WeakMap<State, ExternalClass[]>();
 
 /**
- * The whole space of each family that the cluster has, cut where the policies' prefixes begin and end. Addresses of the
- * cluster's own lie in these ranges too, and are never the example of one.
+ * The whole space of each family that the cluster has, cut where the policies' prefixes begin and end, and where pods stop
+ * being masqueraded. Addresses of the cluster's own lie in these ranges too, and are never the example of one.
  */
 export function externalClasses(state: State): ExternalClass[] {
   let classes = classesOf.get(state);
@@ -355,11 +356,14 @@ export function externalClasses(state: State): ExternalClass[] {
 
 function externalIn(state: State, family: Family): ExternalClass[] {
   const whole = { address: UNSPECIFIED[family], length: 0 };
-  const prefixes = state.identities.prefixes.filter(({ prefix }) => familyOf(prefix.address) === family);
-  const cuts = new Set(
-    [whole, ...prefixes.map(({ prefix }) => prefix)].flatMap((prefix) => [prefix.address, plus(lastOf(prefix), 1)]),
-  );
-  const sorted = [...cuts].sort(compareAddresses);
+  const { nativeRoutingCIDR, 'ipMasqAgent.nonMasqueradeCIDRs': kept } = state.settings;
+  const edgesOf = (prefixes: readonly Prefix[]): Address[] =>
+    prefixes
+      .filter(({ address }) => familyOf(address) === family)
+      .flatMap((prefix) => [prefix.address, plus(lastOf(prefix), 1)]);
+  const unmasked = new Set(edgesOf([nativeRoutingCIDR, ...kept].flatMap(prefixesIn)));
+  const named = edgesOf([whole, ...state.identities.prefixes.map(({ prefix }) => prefix)]);
+  const sorted = [...new Set([...named, ...unmasked])].sort(compareAddresses);
   const classes: ExternalClass[] = [];
   for (let i = 0; i + 1 < sorted.length; i++) {
     const first = sorted[i]!;
@@ -368,7 +372,7 @@ function externalIn(state: State, family: Family): ExternalClass[] {
     if (example === undefined) continue;
     const identity = identityAt(state, first);
     const before = classes.at(-1);
-    if (before && before.identity === identity && plus(before.last, 1) === first)
+    if (before && before.identity === identity && plus(before.last, 1) === first && !unmasked.has(first))
       classes[classes.length - 1] = { ...before, last };
     else classes.push({ first, last, identity, example });
   }

@@ -1,6 +1,6 @@
 /** One question about one flow, answered by as many packets as it stands for. */
 import { FAMILIES, familyOf, formatAddress, type Family } from '../addresses.js';
-import type { ClusterPod } from '../cluster/cluster.js';
+import type { ClusterNode, ClusterPod } from '../cluster/cluster.js';
 import { isIcmp } from '../packet.js';
 import type { HttpRequest } from '../policy/http.js';
 import type { Direction } from '../policy/rules.js';
@@ -12,9 +12,12 @@ import { decidersOf, type Decider } from './decide.js';
 import { dependsOn } from './depends.js';
 import { askDns, clusterDns } from './dns.js';
 import { hintsOf } from './hints.js';
+import { fromIngress } from './ingress/exposure.js';
+import { throughIngress, type Send, type Through } from './ingress/through.js';
 import { deciding, readRequest, untoldOf } from './layer7.js';
 import { missingFor, withoutAddress } from './missing.js';
 import { towards, unseen } from './names.js';
+import { unknown } from './unknown.js';
 import { nodeAt, type Outcome } from './probe.js';
 import { familiesOf, fullName, resolveRef, type Target } from './refs.js';
 import { hasPorts, isKnown, trafficOf, type Traffic } from './traffic.js';
@@ -63,6 +66,16 @@ export interface Answer {
 export interface Answered {
   readonly answer: Answer;
   readonly outcomes: readonly Outcome[];
+  /** Where an Ingress stands between the two ends: the outcomes are of the packets that its controller sends on. */
+  readonly through?: Through;
+}
+
+/** What flows between two ends. */
+interface Flow {
+  readonly traffic: Traffic;
+  readonly sourcePort: number | null;
+  readonly node: ClusterNode | null;
+  readonly http: HttpRequest | null;
 }
 
 /** Answers a question; an error where a reference matches nothing or the question is not one. */
@@ -74,14 +87,16 @@ export function query(state: State, question: Question): Answered | { readonly e
   const to = resolveRef(state, question.to, namespace);
   if ('error' in to) return to;
   if (from.kind === 'service') return { error: `${question.from} cannot send: a Service is only ever addressed` };
-  const port = hasPorts(protocol) ? (question.port ?? onlyPort(to, protocol)) : 0;
   const icmpType = question.icmpType ?? null;
   if (!isKnown(protocol))
     return { answer: unknown([`${protocol}: the dataplane carries TCP, UDP, SCTP and ICMP so far`]), outcomes: [] };
   const http = readRequest(question.http);
   if (http && 'error' in http) return http;
+  const port = hasPorts(protocol) ? (question.port ?? onlyPort(to, protocol, http)) : 0;
   if (http && protocol !== 'TCP') return { error: `${protocol}: an HTTP request goes over TCP` };
   for (const end of [from, to]) if (end.kind === 'unanswerable') return { answer: unknown([end.why]), outcomes: [] };
+  if ((from.kind === 'ingress' || to.kind === 'ingress') && protocol !== 'TCP')
+    return { error: `${protocol}: an Ingress takes HTTP requests, which go over TCP` };
   if (port === null) return { error: `${question.to}: which port?` };
   if (!Number.isInteger(port) || port < 0 || port > 65535) return { error: `${port} is no port` };
   if (icmpType !== null && !(Number.isInteger(icmpType) && icmpType >= 0 && icmpType <= 255))
@@ -90,8 +105,31 @@ export function query(state: State, question: Question): Answered | { readonly e
   const node =
     question.node === null ? null : (state.cluster.nodes.find(({ name }) => name === question.node) ?? undefined);
   if (node === undefined) return { error: `there is no node ${question.node}` };
-  const traffic = trafficOf(protocol, port, icmpType);
-  const plain = casesOf(state, from, to, traffic, question.sourcePort ?? SOURCE_PORT, node);
+  const flow: Flow = {
+    traffic: trafficOf(protocol, port, icmpType),
+    sourcePort: question.sourcePort,
+    node,
+    http,
+  };
+  const send: Send = (client, server, number) =>
+    between(state, client, server, {
+      traffic: trafficOf(protocol, number, null),
+      sourcePort: null,
+      node: null,
+      http,
+    });
+  if (to.kind === 'ingress') {
+    if (from.kind === 'ingress')
+      return { error: `${question.from} cannot send to ${question.to}: both are an Ingress` };
+    return throughIngress(state, to, http, (controller) => between(state, from, controller, flow), send);
+  }
+  if (from.kind === 'ingress') return fromIngress(state, from, to, port, send);
+  return between(state, from, to, flow);
+}
+
+/** The answer for two ends: all packets that this stands for, run. */
+function between(state: State, from: Target, to: Target, { traffic, sourcePort, node, http }: Flow): Answered {
+  const plain = casesOf(state, from, to, traffic, sourcePort ?? SOURCE_PORT, node);
   const cases = to.kind === 'world' && to.name !== null ? towards(state, plain, to.name) : plain;
   if (cases.length === 0) return { answer: withoutPacket(state, from, to, traffic), outcomes: [] };
   const nameless =
@@ -104,27 +142,11 @@ export function query(state: State, question: Question): Answered | { readonly e
       outcomes: nameless,
     };
   }
-  const outcomes = settle(state, cases, question.sourcePort !== null, deciding(state, { http, name: null }));
+  const outcomes = settle(state, cases, sourcePort !== null, deciding(state, { http, name: null }));
   const answer = withRequest(combine(state, to, outcomes), http, outcomes);
   const named = answer.verdict === 'DENIED' && to.kind === 'world' && to.name !== null && from.kind === 'pods';
   const why = named ? unseen(state, classes(state, from.pods), to.name) : null;
   return { answer: why === null ? answer : { ...answer, hints: [why, ...answer.hints].slice(0, MAX_HINTS) }, outcomes };
-}
-
-function unknown(depends: readonly string[]): Answer {
-  return {
-    verdict: 'UNKNOWN',
-    direction: null,
-    reason: null,
-    deciders: [],
-    backend: null,
-    service: null,
-    snat: null,
-    http: null,
-    depends,
-    assumes: [],
-    hints: [],
-  };
 }
 
 /** A pod that speaks to its own address: nothing enters the dataplane, and Kubernetes has no policy about it. */
@@ -181,7 +203,8 @@ function refusedNames(state: State, pods: readonly ClusterPod[], name: string | 
 }
 
 /** The port of a question that names none: the only one that its destination has. */
-function onlyPort(to: Target, protocol: string): number | null {
+function onlyPort(to: Target, protocol: string, http: HttpRequest | null): number | null {
+  if (to.kind === 'ingress') return http?.scheme === 'https' ? 443 : 80;
   const ports =
     to.kind === 'service'
       ? to.service.source.ports.filter((port) => port.protocol === protocol).map((port) => port.port.value)

@@ -1,35 +1,26 @@
 /** Who can talk to whom: exact, by one packet of each class of traffic through the dataplane. */
-import { familyOf, formatAddress, type Address } from '../addresses.js';
-import { addressIn, type ClusterPod } from '../cluster/cluster.js';
-import { compare } from '../hash.js';
+import { ReservedIdentity } from '../../assembly/abi.js';
 import type { Protocol } from '../manifests/objects.js';
-import type { CompiledPolicy } from '../policy/compile.js';
-import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
-import { DIRECTIONS } from '../policy/rules.js';
 import { identityOf, policyOf, type State } from '../state.js';
-import { externalClasses, overlap, podAt, run, type ExternalClass, type Probe, type Sender } from './probe.js';
-import { classes } from './cases.js';
-import { halfMatched, unevaluatedOf, unreadPolicies, withoutAddress } from './missing.js';
-import { resolveRef } from './refs.js';
+import { unreadIngresses } from './ingress/through.js';
+import { choose, endsOf, onNodes, unreadOf, type End, type OpenPort } from './reach-ends.js';
+import { ingressEnd, portsBehind } from './reach-ingress.js';
+import { openFrom, type Open, type Range, type ReachIcmp, type ReachPorts } from './reach-open.js';
 
 export interface ReachEndpoint {
   readonly ref: string;
-  readonly kind: 'workload' | 'pod' | 'external';
+  readonly kind: End['kind'];
   readonly pods?: number;
   readonly identity: number;
   readonly isolated?: { readonly ingress: boolean; readonly egress: boolean };
-}
-
-export interface ReachPorts {
-  readonly protocol: Protocol;
-  /** First and last port of each stretch. */
-  readonly ranges: readonly (readonly [number, number])[];
 }
 
 export interface Connection {
   readonly from: string;
   readonly to: string;
   readonly ports: readonly ReachPorts[];
+  /** Messages of ICMP; the field is left out where none is let. */
+  readonly icmp?: readonly ReachIcmp[];
 }
 
 export interface Reach {
@@ -38,226 +29,94 @@ export interface Reach {
   readonly connections: readonly Connection[];
   /** Ends whose policies could not all be read: their connections are not listed, and not denied either. */
   readonly unknown: readonly { readonly ref: string; readonly depends: readonly string[] }[];
+  /** Workloads on their nodes' networks, which are their nodes to policies: their connections are not listed either. */
+  readonly onNodes: readonly string[];
 }
 
 export interface ReachOptions {
   readonly from: string | null;
   readonly to: string | null;
-  readonly protocol: Protocol | null;
+  /** ICMP is ICMPv6 too. */
+  readonly protocol: Protocol | 'ICMP' | null;
 }
-
-const PROTOCOLS = Object.keys(PROTOCOL_NUMBERS) as Protocol[];
-const LAST_PORT = 65535;
-
-/** An end of connections: pods that answer alike, or addresses outside. */
-interface End {
-  readonly ref: string;
-  readonly pods: readonly ClusterPod[];
-  readonly external: ExternalClass | null;
-}
-
-/** Pods of one workload are one end while no policy tells them apart; else each is its own. Host-network pods are the node's. */
-function endsOf(state: State): End[] {
-  const ends: End[] = [];
-  for (const { ref, pods } of state.cluster.workloads) {
-    const own = pods.filter((pod) => !pod.hostNetwork);
-    if (own.length === 0) continue;
-    if (classes(state, own).length === 1) ends.push({ ref, pods: own, external: null });
-    else for (const pod of own) ends.push({ ref: `${pod.namespace}/${pod.name}[Pod]`, pods: [pod], external: null });
-  }
-  ends.sort((a, b) => compare(a.ref, b.ref));
-  for (const external of externalClasses(state)) {
-    ends.push({ ref: `ip:${formatAddress(external.first)}-${formatAddress(external.last)}`, pods: [], external });
-  }
-  return ends;
-}
-
-/** Where ports stop being alike for two policies: the first port of each stretch. */
-function stretches(policies: readonly (CompiledPolicy | null)[], protocol: Protocol): number[] {
-  const starts = new Set([1]);
-  for (const policy of policies) {
-    for (const range of policy?.boundaries ?? []) {
-      if (range.protocol !== PROTOCOL_NUMBERS[protocol]) continue;
-      if (range.first > 1) starts.add(range.first);
-      if (range.last < LAST_PORT) starts.add(range.last + 1);
-    }
-  }
-  return [...starts].sort((a, b) => a - b);
-}
-
-/** Lines about one end, at most. */
-const MOST_DEPENDS = 16;
-
-/** Ports of a question's probes never meet its source port, so that no packet is taken for a reply to another. */
-const SOURCE_PORT = 0;
 
 export function reach(state: State, options: ReachOptions): Reach | { readonly error: string } {
   const ends = endsOf(state);
-  const sources = filter(state, ends, options.from);
-  const targets = filter(state, ends, options.to);
+  const sources = choose(state, ends, options.from);
+  const targets = choose(state, ends, options.to);
   if ('error' in sources) return sources;
   if ('error' in targets) return targets;
-  const unread = new Map<End, string[]>();
-  for (const end of ends) {
-    if (end.pods.length === 0) continue;
-    const unaddressed = end.pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []);
-    const matched = end.pods.flatMap((pod) => halfMatched(state, pod));
-    const depends = [
-      ...unaddressed,
-      ...matched,
-      ...unreadPolicies(state, new Set(end.pods.map((pod) => pod.namespace))),
-      // Pods of one end share their policies.
-      ...unevaluatedOf(state, end.pods[0]!, DIRECTIONS),
-    ].slice(0, MOST_DEPENDS);
-    if (depends.length > 0) unread.set(end, depends);
-  }
+  const used = [...new Set([...sources.ends, ...targets.ends])];
+  const unread = unreadOf(state, used);
   const connections: Connection[] = [];
   for (const from of sources.ends) {
     if (unread.has(from)) continue;
-    const open = targets.ends.filter(
+    const others = targets.ends.filter(
       (to) => to !== from && !unread.has(to) && (from.external === null || to.external === null),
     );
-    connections.push(...withPorts(connectionsFrom(state, from, open, options.protocol), targets.ports));
+    for (const [to, open] of openFrom(state, from, others)) {
+      const { ports, icmp } = narrowed(open, options.protocol, targets.ports);
+      if (ports.length + icmp.length > 0)
+        connections.push({ from: from.ref, to: to.ref, ports, ...(icmp.length > 0 ? { icmp } : {}) });
+    }
   }
-  const used = new Set([...sources.ends, ...targets.ends]);
+  const ingresses = sources.ingresses.map((ingress) => ({ ingress, from: ingressEnd(state, ingress) }));
+  const pods = targets.ends.filter((to) => to.pods.length > 0 && !unread.has(to));
+  for (const { ingress, from } of ingresses) {
+    const behind = pods.filter((to) => portsBehind(state, ingress, to).length > 0);
+    for (const [to, open] of openFrom(state, from, behind)) {
+      const exposed = narrowed(open, options.protocol, portsBehind(state, ingress, to));
+      const { ports } = narrowed(exposed, options.protocol, targets.ports);
+      if (ports.length > 0) connections.push({ from: from.ref, to: to.ref, ports });
+    }
+  }
+  const unreadable = options.from === null ? unreadIngresses(state) : [];
   return {
     schema: 'hopscope.reach/1',
-    endpoints: ends.filter((end) => used.has(end)).map((end) => endpointOf(state, end)),
+    endpoints: [...used, ...ingresses.map(({ from }) => from)].map((end) => endpointOf(state, end)),
     connections,
-    unknown: [...unread].filter(([end]) => used.has(end)).map(([end, depends]) => ({ ref: end.ref, depends })),
+    unknown: [
+      ...[...unread].map(([end, depends]) => ({ ref: end.ref, depends })),
+      ...(unreadable.length > 0 ? [{ ref: 'ingress:*', depends: unreadable }] : []),
+    ],
+    onNodes: onNodes(state),
   };
 }
 
-/** A port, as a Service leads to it. */
-interface OpenPort {
-  readonly protocol: Protocol;
-  readonly port: number;
+const NOTHING: readonly never[] = [];
+
+/** Of what is open, one protocol, and of a Service's pods the ports that it leads to. */
+function narrowed({ ports, icmp }: Open, only: ReachOptions['protocol'], service: readonly OpenPort[] | null): Open {
+  if (only === null && service === null) return { ports, icmp };
+  const chosen = ports.filter(({ protocol }) => only === null || protocol === only);
+  return {
+    ports: service === null ? chosen : chosen.flatMap((open) => atService(open, service)),
+    icmp: service === null && (only === null || only === 'ICMP') ? icmp : NOTHING,
+  };
 }
 
-/** Of connections to a Service, those of the ports that it leads to; all of any other. */
-function withPorts(connections: readonly Connection[], ports: readonly OpenPort[] | null): readonly Connection[] {
-  if (ports === null) return connections;
-  return connections.flatMap((connection) => {
-    const open = connection.ports.flatMap(({ protocol, ranges }): ReachPorts[] => {
-      const asked = [...new Set(ports.filter((one) => one.protocol === protocol).map(({ port }) => port))].sort(
-        (a, b) => a - b,
-      );
-      const single = asked
-        .filter((port) => ranges.some(([first, last]) => first <= port && port <= last))
-        .map((port) => [port, port] as const);
-      return single.length > 0 ? [{ protocol, ranges: single }] : [];
-    });
-    return open.length > 0 ? [{ ...connection, ports: open }] : [];
-  });
+/** Of open ports, those that a Service leads to. */
+function atService({ protocol, ranges, layer7 }: ReachPorts, service: readonly OpenPort[]): ReachPorts[] {
+  const asked = new Set(service.filter((one) => one.protocol === protocol).map(({ port }) => port));
+  const among = (all: readonly Range[]): Range[] =>
+    [...asked]
+      .filter((port) => all.some(([first, last]) => first <= port && port <= last))
+      .sort((a, b) => a - b)
+      .map((port) => [port, port]);
+  const open = among(ranges);
+  if (open.length === 0) return [];
+  const asks = (layer7 ?? []).map((ask) => ({ ...ask, ranges: among(ask.ranges) })).filter((ask) => ask.ranges.length);
+  return [{ protocol, ranges: open, ...(asks.length > 0 ? { layer7: asks } : {}) }];
 }
 
-function filter(
-  state: State,
-  ends: readonly End[],
-  ref: string | null,
-): { readonly ends: readonly End[]; readonly ports: readonly OpenPort[] | null } | { readonly error: string } {
-  const all = (chosen: readonly End[]): { readonly ends: readonly End[]; readonly ports: null } => ({
-    ends: chosen,
-    ports: null,
-  });
-  if (ref === null) return all(ends);
-  const target = resolveRef(state, ref, 'default');
-  if ('error' in target) return target;
-  switch (target.kind) {
-    case 'pods':
-      return all(ends.filter((end) => end.pods.some((pod) => target.pods.includes(pod))));
-    case 'service': {
-      const backends = target.service.ports.flatMap((port) =>
-        port.backends.map((backend) => ({ protocol: port.source.protocol, port: backend.port, pod: backend.pod })),
-      );
-      const behind = ends.filter((end) => end.pods.some((pod) => backends.some((backend) => backend.pod === pod)));
-      return { ends: behind, ports: backends };
-    }
-    case 'world':
-      return all(ends.filter((end) => end.external !== null));
-    case 'address': {
-      const pod = podAt(state, target.address);
-      const holds = ({ external, pods }: End): boolean =>
-        pod
-          ? pods.includes(pod)
-          : external !== null && overlap(external, { first: target.address, last: target.address }) !== null;
-      return all(ends.filter(holds));
-    }
-    case 'addresses':
-      return all(ends.filter(({ external }) => external !== null && overlap(external, target) !== null));
-    case 'unanswerable':
-      return { error: target.why };
-    default:
-      return { error: `${ref}: reach is about workloads and addresses outside` };
-  }
-}
-
-function endpointOf(state: State, { ref, pods, external }: End): ReachEndpoint {
-  if (external) return { ref, kind: 'external', identity: external.identity };
+function endpointOf(state: State, { ref, kind, pods, external }: End): ReachEndpoint {
+  if (external) return { ref, kind, identity: external.identity };
+  // An Ingress's controller that the manifests do not hold has no identity of its own.
+  if (kind === 'ingress') return { ref, kind, identity: identityOf(state, pods[0]!)?.number ?? ReservedIdentity.HOST };
   const policy = policyOf(state, pods[0]!);
   const isolated = {
     ingress: (policy?.isolatedBy.ingress.length ?? 0) > 0,
     egress: (policy?.isolatedBy.egress.length ?? 0) > 0,
   };
-  const kind = ref.endsWith('[Pod]') ? 'pod' : 'workload';
-  return {
-    ref,
-    kind: kind === 'pod' && pods.length > 1 ? 'workload' : kind,
-    pods: pods.length,
-    identity: identityOf(state, pods[0]!)!.number,
-    isolated,
-  };
+  return { ref, kind, pods: pods.length, identity: identityOf(state, pods[0]!)!.number, isolated };
 }
-
-/**
- * Runs one packet for each destination, protocol, stretch of ports and family that both ends have, all in as few calls as
- * the batch allows. What is open is so in each of these families.
- */
-function connectionsFrom(state: State, from: End, targets: readonly End[], only: Protocol | null): Connection[] {
-  const questions: { to: End; protocol: Protocol; first: number; last: number; probes: readonly Probe[] }[] = [];
-  for (const to of targets) {
-    const policies = [from, to].map(({ pods }) => (pods[0] ? policyOf(state, pods[0]) : null));
-    for (const protocol of PROTOCOLS) {
-      if (only !== null && protocol !== only) continue;
-      const starts = stretches(policies, protocol);
-      starts.forEach((first, i) => {
-        const last = (starts[i + 1] ?? LAST_PORT + 1) - 1;
-        questions.push({ to, protocol, first, last, probes: probesOf(from, to, protocol, first) });
-      });
-    }
-  }
-  const asked = questions.flatMap(({ probes }) => probes);
-  const outcomes = new Map(run(state, asked).map((outcome) => [outcome.probe, outcome]));
-  const open = new Map<End, Map<Protocol, [number, number][]>>();
-  for (const { to, protocol, first, last, probes } of questions) {
-    if (probes.length === 0 || !probes.every((probe) => outcomes.get(probe)!.allowed)) continue;
-    const protocols = open.get(to) ?? new Map<Protocol, [number, number][]>();
-    open.set(to, protocols);
-    const ranges = protocols.get(protocol) ?? [];
-    protocols.set(protocol, ranges);
-    const before = ranges.at(-1);
-    if (before && before[1] + 1 === first) before[1] = last;
-    else ranges.push([first, last]);
-  }
-  return [...open].map(([to, protocols]) => ({
-    from: from.ref,
-    to: to.ref,
-    ports: [...protocols].map(([protocol, ranges]) => ({ protocol, ranges })),
-  }));
-}
-
-/** One packet for each family that both ends have. */
-function probesOf(from: End, to: End, protocol: Protocol, destinationPort: number): Probe[] {
-  const traffic = { protocol: PROTOCOL_NUMBERS[protocol], sourcePort: SOURCE_PORT, destinationPort };
-  return addressesOf(to).flatMap((destination): Probe[] => {
-    const source = addressIn({ addresses: addressesOf(from) }, familyOf(destination));
-    if (source === null) return [];
-    const [pod] = from.pods;
-    const sender: Sender = pod ? { kind: 'pod', pod } : { kind: 'external', address: source, node: to.pods[0]!.node };
-    return [{ sender, tuple: { source, destination, ...traffic } }];
-  });
-}
-
-/** Addresses that stand for all of an end. */
-const addressesOf = ({ pods, external }: End): readonly Address[] =>
-  external ? [external.example] : pods[0]!.addresses;

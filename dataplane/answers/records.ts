@@ -1,5 +1,13 @@
 /** What the datapath recorded of a packet, read back: its steps, and the look-ups that led to each. */
-import { CtDirection, EventType, Family, PolicyBit, Step, type PolicyMatch } from '../../assembly/abi.js';
+import {
+  CtDirection,
+  EventType,
+  Family,
+  PolicyBit,
+  Step,
+  WIREGUARD_PORT,
+  type PolicyMatch,
+} from '../../assembly/abi.js';
 import { LookupNotify, TraceNotify } from '../../pkg/structs.js';
 import { formatAddress, type Address } from '../addresses.js';
 import type { SCHEMAS } from '../loader/present.js';
@@ -103,7 +111,7 @@ export const decidedIn = ({ step, info }: TraceRecord): Decided | null =>
 
 export const tupleText = (record: TraceRecord): TupleText => textOfTuple(tupleIn(record));
 
-/** The tunnel's own tuple, `port` being its port; null while the packet is in none. */
+/** The tuple around the packet: WireGuard's, or the tunnel's with `port`; null while it is in none. */
 export const outerText = ({ outerSaddr, outerDaddr, outerSport }: TraceRecord, port: number): TupleText | null =>
   outerDaddr === 0
     ? null
@@ -112,5 +120,6 @@ export const outerText = ({ outerSaddr, outerDaddr, outerSport }: TraceRecord, p
         destination: formatAddress(outerDaddr),
         protocol: 'UDP',
         sourcePort: outerSport,
-        destinationPort: port,
+        // WireGuard's device speaks from the port at which it listens, where no tunnel speaks from.
+        destinationPort: outerSport === WIREGUARD_PORT ? WIREGUARD_PORT : port,
       };

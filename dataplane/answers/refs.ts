@@ -1,6 +1,8 @@
 /** References: what people write for an end of a flow, and what of the cluster it stands for. */
 import { FAMILIES, familyOf, parseAddress, type Address, type Family } from '../addresses.js';
 import type { ClusterNode, ClusterPod, ClusterService, ClusterWorkload } from '../cluster/cluster.js';
+import { CONTROLLER_NAMESPACE } from '../cluster/ingress.js';
+import type { Ingress } from '../manifests/ingress.js';
 import { nearest } from '../nearest.js';
 import type { State } from '../state.js';
 
@@ -20,6 +22,8 @@ export type Target =
   | { readonly kind: 'host'; readonly label: string }
   /** Anything outside, or what a name is looked up by that is of the world. */
   | { readonly kind: 'world'; readonly label: string; readonly name: string | null }
+  /** Through an Ingress; null for whichever matches. */
+  | { readonly kind: 'ingress'; readonly label: string; readonly ingress: Ingress | null }
   /** Recognised, but nothing that can be sent a packet yet, or ever. */
   | { readonly kind: 'unanswerable'; readonly label: string; readonly why: string };
 
@@ -30,6 +34,7 @@ export function resolveRef(state: State, text: string, from: string): Resolved {
   const ref = text.trim();
   if (ref === 'world') return { kind: 'world', label: ref, name: null };
   if (ref === 'host') return { kind: 'host', label: ref };
+  if (ref === CONTROLLER_NAMESPACE) return resolveIngress(state, ref, '*');
   const colon = ref.indexOf(':');
   const scheme = colon < 0 ? '' : ref.slice(0, colon);
   const rest = ref.slice(colon + 1);
@@ -48,7 +53,7 @@ export function resolveRef(state: State, text: string, from: string): Resolved {
       return node ? { kind: 'node', label: ref, node } : { error: `there is no node ${rest}` };
     }
     case 'ingress':
-      return { kind: 'unanswerable', label: ref, why: `${ref}: Ingress is not evaluated yet` };
+      return resolveIngress(state, ref, rest);
     default:
       return { error: `${ref} is no reference: expected ns/name, svc:, dns:, ip:, node:, host, world or ingress:` };
   }
@@ -113,6 +118,16 @@ function resolveService(state: State, path: string, viaName: string | null = nul
     return { error: `there is no Service ${path}${suggestion(near)}` };
   }
   return { kind: 'service', label: viaName ? `dns:${viaName}` : `svc:${path}`, service, viaName };
+}
+
+function resolveIngress({ cluster }: State, label: string, path: string): Resolved {
+  const names = cluster.ingresses.map(({ metadata }) => `${metadata.namespace}/${metadata.name.value}`);
+  if (names.length === 0) return { error: `${label}: there is no Ingress` };
+  if (path === '*') return { kind: 'ingress', label, ingress: null };
+  const ingress = cluster.ingresses[names.indexOf(path)];
+  return ingress
+    ? { kind: 'ingress', label, ingress }
+    : { error: `there is no Ingress ${path}${suggestion(nearest(path, names))}` };
 }
 
 const RANGE = /^([\da-fA-F.:]+)-([\da-fA-F.:]+)$/;
@@ -238,6 +253,7 @@ export function familiesOf({ cluster }: State, target: Target): Family[] {
     case 'host':
     case 'world':
       return [...cluster.families];
+    case 'ingress':
     case 'unanswerable':
       return [];
   }

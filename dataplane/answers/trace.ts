@@ -13,8 +13,10 @@ import { decidersOf, type Decider } from './decide.js';
 import { askDns, clusterDns, DNS_PORT } from './dns.js';
 import { hopText, rulingText } from './hop-text.js';
 import { deciding, readRequest, UNTOLD, type Request } from './layer7.js';
-import { originOf, type Origin } from './maps.js';
-import { replyTo, runTraced, type Outcome, type Recording } from './probe.js';
+import { originAt, originOf, type Origin } from './maps.js';
+import type { ClusterNode } from '../cluster/cluster.js';
+import type { Through } from './ingress/through.js';
+import { replyTo, runTraced, type Outcome, type Probe, type Recording } from './probe.js';
 import type { Ruled } from './proxy.js';
 import { query, type Answer, type Question, type Verdict } from './query.js';
 import {
@@ -64,6 +66,7 @@ export interface Trace {
   readonly deciders: readonly Decider[];
   readonly backend: Answer['backend'];
   readonly service: Answer['service'];
+  readonly http: Answer['http'];
   readonly depends: readonly string[];
   readonly assumes: readonly string[];
   readonly hints: readonly string[];
@@ -86,6 +89,9 @@ const ACTIONS: Readonly<Record<Step, string>> = {
   [Step.REVERSE_NAT]: 'nat',
   [Step.DSR]: 'dsr',
   [Step.IPIP]: 'encap',
+  [Step.ENCRYPT]: 'encrypt',
+  [Step.DECRYPT]: 'decrypt',
+  [Step.PACE]: 'pace',
   [Step.SOCK]: 'lb',
   [Step.PROXY]: 'proxy',
 };
@@ -107,7 +113,7 @@ export interface Captured {
 export function capture(state: State, question: Question): Captured | { readonly error: string } {
   const answered = query(state, question);
   if ('error' in answered) return answered;
-  const { verdict, direction, reason, deciders, backend, service, depends, assumes, hints } = answered.answer;
+  const { verdict, direction, reason, deciders, backend, service, http, depends, assumes, hints } = answered.answer;
   const head = {
     schema: 'hopscope.trace/1',
     verdict,
@@ -116,14 +122,36 @@ export function capture(state: State, question: Question): Captured | { readonly
     deciders,
     backend,
     service,
+    http,
     depends,
     assumes,
     hints,
   } as const;
   const telling = answered.outcomes.find((outcome) => !outcome.allowed) ?? answered.outcomes[0];
+  if (answered.through) return captureThrough(state, question, head, answered.through, telling ?? null);
   if (!telling) return { trace: { ...head, forward: [], reply: null }, captures: [], recordings: [] };
-  const names = nameHops(state, question, telling);
   state.loader.current.flushConnections();
+  const leg = legOf(state, question, telling);
+  return {
+    trace: {
+      ...head,
+      hints: [...hints, ...lossesOf(leg.recordings)],
+      forward: [...nameHops(state, question, telling), ...leg.forward],
+      reply: leg.reply,
+    },
+    captures: leg.recordings.flatMap(({ events }) => capturesOf(state, events)),
+    recordings: leg.recordings,
+  };
+}
+
+/** One connection: its first packet, and the reply to it. */
+interface Leg {
+  readonly forward: readonly Hop[];
+  readonly reply: readonly Hop[] | null;
+  readonly recordings: readonly Recording[];
+}
+
+function legOf(state: State, question: Question, telling: Outcome): Leg {
   const request = requestOf(state, question, telling);
   const asked = runTraced(state, telling.probe, false, deciding(state, request));
   const lent = telling.masqueraded ? untilLent(state, asked) : [];
@@ -132,16 +160,55 @@ export function capture(state: State, question: Question): Captured | { readonly
   const reply = back && runTraced(state, back, true);
   const recordings = reply ? [forward, reply] : [forward];
   return {
+    forward: [...lent, ...hopsOf(state, forward.outcome, forward.events, request)],
+    reply: reply && hopsOf(state, reply.outcome, reply.events),
+    recordings,
+  };
+}
+
+/** The two connections of a request through an Ingress, and between them what its controller does. */
+function captureThrough(
+  state: State,
+  question: Question,
+  head: Omit<Trace, 'forward' | 'reply'>,
+  { client, text, origin }: Through,
+  upstream: Outcome | null,
+): Captured {
+  state.loader.current.flushConnections();
+  const first = legOf(state, question, client);
+  const second = upstream && legOf(state, question, upstream);
+  const recordings = [...first.recordings, ...(second?.recordings ?? [])];
+  const [from, to] = [textOfTuple(client.tuple), textOfTuple((upstream ?? client).probe.tuple)];
+  const http: Hop = {
+    node: (upstream ? nodeOfSender(upstream.probe) : client.receiver?.node)?.name ?? null,
+    program: 'ingress',
+    point: null,
+    action: 'http',
+    before: from,
+    after: to,
+    outer: null,
+    lookups: [],
+    identity: {
+      source: client.sourceIdentity,
+      destination: upstream?.destinationIdentity ?? client.destinationIdentity,
+    },
+    text,
+    origin: origin.map(originAt),
+  };
+  const isAnswered = second === null || second.reply !== null;
+  return {
     trace: {
       ...head,
-      hints: [...hints, ...lossesOf(recordings)],
-      forward: [...names, ...lent, ...hopsOf(state, forward.outcome, forward.events, request)],
-      reply: reply && hopsOf(state, reply.outcome, reply.events),
+      hints: [...head.hints, ...lossesOf(recordings)],
+      forward: [...first.forward, http, ...(second?.forward ?? [])],
+      reply: isAnswered ? [...(second?.reply ?? []), ...(first.reply ?? [])] : null,
     },
     captures: recordings.flatMap(({ events }) => capturesOf(state, events)),
     recordings,
   };
 }
+
+const nodeOfSender = ({ sender }: Probe): ClusterNode => (sender.kind === 'pod' ? sender.pod.node : sender.node);
 
 /** What comes before kube-proxy sends a packet on in its node's name: until it has its backend. */
 function untilLent(state: State, { outcome, events }: Recording): Hop[] {

@@ -67,7 +67,7 @@ function runReach(call: Call): Output {
     session.reach({
       from: call.options['from'] ?? null,
       to: call.options['to'] ?? null,
-      protocol: protocolOf(call, PROTOCOLS),
+      protocol: protocolOf(call, [...PROTOCOLS, 'ICMP'] as const),
     }),
   );
   return done({ table: reachTable, json: reachJson, csv: reachCsv, md: reachMarkdown, dot: reachDot }[format](found));
@@ -185,12 +185,12 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   reach: {
     summary: 'who can talk to whom',
     usage: 'hopscope reach PATH... [--from REF] [--to REF] [--protocol P] [--format table|json|csv|md|dot]',
-    help: 'Lists every allowed connection between workloads, and to and from addresses outside: what is not listed is denied.',
+    help: 'Lists every allowed connection between workloads, and to and from addresses outside, over every port of TCP, UDP and SCTP and every type of ICMP: what is not listed is denied. Where a proxy looks at requests, what it lets stands behind the ports.',
     example: 'hopscope reach examples/shop --to shop/cart',
     options: {
       from: option('REF', 'only what it may reach'),
       to: option('REF', 'only who may reach it'),
-      protocol: option('TCP|UDP|SCTP', 'only this protocol: all three unless given'),
+      protocol: option('TCP|UDP|SCTP|ICMP', 'only this protocol: all of them unless given'),
       format: formats('table', 'json', 'csv', 'md', 'dot'),
       set,
     },

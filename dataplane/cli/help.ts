@@ -12,6 +12,8 @@ const REFERENCES: readonly (readonly [form: string, meaning: string])[] = [
   ['node:NAME', 'a node'],
   ['host', 'the node that the other end is on'],
   ['world', 'any address outside of the cluster'],
+  ['ingress:ns/name', 'through that Ingress, with --http'],
+  ['ingress:*', 'through whichever Ingress takes the request, with --http'],
 ];
 
 export function overview(commands: Readonly<Record<string, Command>>): string {

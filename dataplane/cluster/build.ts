@@ -1,20 +1,23 @@
 /** From what was read to the cluster. */
 import { parseAddress, type Address } from '../addresses.js';
 import type { CiliumCIDRGroup } from '../manifests/cilium.js';
+import type { Ingress, IngressClass } from '../manifests/ingress.js';
 import type {
   Endpoints,
   ManifestObject,
   Namespace,
   Node,
   Pod,
+  PolicySource,
   Service,
   Workload,
   WorkloadKind,
 } from '../manifests/objects.js';
-import { WORKLOAD_KINDS } from '../manifests/objects.js';
+import { POLICY_KINDS, WORKLOAD_KINDS } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
-import type { Cluster, ClusterNamespace } from './cluster.js';
+import type { Cluster, ClusterNamespace, ClusterPod } from './cluster.js';
 import { familiesOf } from './families.js';
+import { assumedFor } from './ingress.js';
 import { buildNodes } from './nodes.js';
 import { buildServices } from './services.js';
 import { buildWorkloads } from './workloads.js';
@@ -29,11 +32,10 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
   const endpoints = of<Endpoints>('Endpoints', 'EndpointSlice');
   const workloads = of<Workload>(...(WORKLOAD_KINDS as readonly WorkloadKind[]));
   const services = of<Service>('Service');
-  const policies = of<Cluster['policies'][number]>(
-    'NetworkPolicy',
-    'CiliumNetworkPolicy',
-    'CiliumClusterwideNetworkPolicy',
-  );
+  const policies = of<PolicySource>(...POLICY_KINDS);
+
+  const ingresses = of<Ingress>('Ingress');
+  const assumed = assumedFor(ingresses, pods.length + workloads.length + services.length === 0);
 
   const mentioned = new Set<string>();
   for (const pod of pods) if (pod.spec.nodeName) mentioned.add(pod.spec.nodeName.value);
@@ -46,16 +48,22 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
   const declared = of<Node>('Node');
   const families = familiesOf(declared, pods, services, settings);
   const nodes = buildNodes(declared, mentioned, taken, families, settings);
-  const built = buildWorkloads(pods, workloads, nodes, families, settings);
+  const built = buildWorkloads([...pods, ...assumed.pods], workloads, nodes, families, settings);
+  const isAssumed = ({ workload }: ClusterPod): boolean =>
+    (assumed.pods as readonly object[]).includes(workload.source);
   return {
     families,
     nodes,
-    namespaces: buildNamespaces(of<Namespace>('Namespace'), objects),
-    ...built,
-    services: buildServices(services, endpoints, built.pods, nodes, families, settings),
+    namespaces: buildNamespaces(of<Namespace>('Namespace'), [...objects, ...assumed.pods]),
+    workloads: built.workloads.filter(({ pods: [first] }) => !first || !isAssumed(first)),
+    pods: built.pods,
+    assumed: new Set(built.pods.filter(isAssumed)),
+    services: buildServices([...services, ...assumed.services], endpoints, built.pods, nodes, families, settings),
     policies,
     cidrGroups: of<CiliumCIDRGroup>('CiliumCIDRGroup'),
     endpoints,
+    ingresses,
+    ingressClasses: of<IngressClass>('IngressClass'),
     objects,
   };
 }

@@ -1,13 +1,14 @@
 /** The cluster that the manifests describe: what runs where, under which address, behind which Service. */
 import { familyOf, type Address, type Family, type Prefix } from '../addresses.js';
-import type { CiliumCIDRGroup, CiliumPolicy } from '../manifests/cilium.js';
+import type { CiliumCIDRGroup } from '../manifests/cilium.js';
+import type { Ingress, IngressClass } from '../manifests/ingress.js';
 import type {
   ContainerPort,
   Endpoints,
   ManifestObject,
-  NetworkPolicy,
   Pod,
   PodSpec,
+  PolicySource,
   Protocol,
   Service,
   ServicePort,
@@ -123,9 +124,13 @@ export interface Cluster {
   readonly workloads: readonly ClusterWorkload[];
   readonly pods: readonly ClusterPod[];
   readonly services: readonly ClusterService[];
-  readonly policies: readonly (NetworkPolicy | CiliumPolicy)[];
+  readonly policies: readonly PolicySource[];
   readonly cidrGroups: readonly CiliumCIDRGroup[];
   readonly endpoints: readonly Endpoints[];
+  readonly ingresses: readonly Ingress[];
+  readonly ingressClasses: readonly IngressClass[];
+  /** Pods, among the others, that no manifest has: an Ingress takes them for granted. They are no workload's. */
+  readonly assumed: ReadonlySet<ClusterPod>;
   readonly objects: readonly ManifestObject[];
 }
 

@@ -36,6 +36,10 @@ function suffix(text: string, length: number): string {
   return letters;
 }
 
+/** Whether a pod is on its node's network: by its manifest, unless the setting makes it a pod like others. */
+const onNode = ({ hostNetwork }: PodSpec, { hostNetworkPods }: Settings): boolean =>
+  hostNetwork && hostNetworkPods === 'node';
+
 const keyOf = (kind: string, namespace: string, name: string): string => `${kind}/${namespace}/${name}`;
 
 function workloadOf(kind: string, namespace: string, name: string, source: Workload | Pod): ClusterWorkload {
@@ -51,6 +55,7 @@ function templatePods(
   source: Workload,
   nodes: readonly ClusterNode[],
   families: readonly Family[],
+  settings: Settings,
 ): Draft[] {
   const { namespace, name } = workload;
   const count = source.kind === 'DaemonSet' ? nodes.length : (source.replicas?.value ?? 1);
@@ -62,7 +67,7 @@ function templatePods(
     spec: source.template.spec,
     nodeName: source.kind === 'DaemonSet' ? nodes[ordinal]!.name : (source.template.spec.nodeName?.value ?? null),
     addresses: [],
-    wanting: source.template.spec.hostNetwork ? [] : families,
+    wanting: onNode(source.template.spec, settings) ? [] : families,
     ready: null,
     terminating: false,
     source: source.template.at,
@@ -160,7 +165,7 @@ export function buildWorkloads(
       labelPlaces: pod.metadata.labels,
       spec: pod.spec,
       nodeName: pod.spec.nodeName?.value ?? null,
-      ...addressesOf(pod, families),
+      ...addressesOf(pod, families, settings),
       // A pod that has ended may be asked about, as what its workload runs next will be, but serves nobody.
       ready: hasEnded(pod) ? false : pod.ready,
       terminating: pod.terminating,
@@ -172,7 +177,7 @@ export function buildWorkloads(
     if (withPods.has(key) || ownedByDeclared(source, byKey)) continue;
     const workload = workloadOf(source.kind, source.metadata.namespace, source.metadata.name.value, source);
     workloads.set(key, workload);
-    drafts.push(...templatePods(workload, source, nodes, families));
+    drafts.push(...templatePods(workload, source, nodes, families, settings));
   }
 
   const built = place(drafts, nodes, settings);
@@ -182,8 +187,9 @@ export function buildWorkloads(
 }
 
 /** What a pod's status reports. `podIP` alone is one address of as many as the cluster has families; `podIPs` are all. */
-function addressesOf(pod: Pod, families: readonly Family[]): Pick<Draft, 'addresses' | 'wanting'> {
-  if (pod.spec.hostNetwork) return { addresses: [], wanting: [] };
+function addressesOf(pod: Pod, families: readonly Family[], settings: Settings): Pick<Draft, 'addresses' | 'wanting'> {
+  // What it reports is its node's address.
+  if (pod.spec.hostNetwork) return { addresses: [], wanting: onNode(pod.spec, settings) ? [] : families };
   // The address of a pod that has ended may be another's by now.
   const addresses = hasEnded(pod) ? [] : pod.podIPs.flatMap((ip) => parseAddress(ip.value) ?? []);
   const isWhole = pod.reportsPodIPs && addresses.length > 0;
@@ -239,7 +245,8 @@ function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings
   const built = drafts.map((draft): ClusterPod => {
     const node = nodeOf(draft);
     const { namespace, name, workload, labelPlaces, spec, ready, terminating, source } = draft;
-    const addresses = spec.hostNetwork ? node.addresses : [...draft.addresses, ...(made.get(nameOf(draft)) ?? [])];
+    const hostNetwork = onNode(spec, settings);
+    const addresses = hostNetwork ? node.addresses : [...draft.addresses, ...(made.get(nameOf(draft)) ?? [])];
     return {
       namespace,
       name,
@@ -250,7 +257,7 @@ function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings
       node,
       addresses,
       address: addresses[0] ?? 0,
-      hostNetwork: spec.hostNetwork,
+      hostNetwork,
       ready,
       terminating,
       source,

@@ -69,9 +69,9 @@ export const LISTINGS: Readonly<Record<string, Listing>> = {
   cilium_ipcache_v2: {
     command: 'cilium bpf ipcache list',
     head: ['IP PREFIX/ADDRESS', 'IDENTITY'],
-    rows: each(({ prefix }, { identity, tunnelEndpoint }) => [
+    rows: each(({ prefix }, { identity, tunnelEndpoint, key }) => [
       text(prefix),
-      `identity=${text(identity)} encryptkey=0 tunnelendpoint=${text(tunnelEndpoint ?? '0.0.0.0')} flags=${tunnelEndpoint === null ? '<none>' : 'hastunnel'}`,
+      `identity=${text(identity)} encryptkey=${text(key ?? 0)} tunnelendpoint=${text(tunnelEndpoint ?? '0.0.0.0')} flags=${tunnelEndpoint === null ? '<none>' : 'hastunnel'}`,
     ]),
   },
   cilium_policy_v2: {
@@ -89,6 +89,11 @@ export const LISTINGS: Readonly<Record<string, Listing>> = {
       'PREFIX',
     ],
     rows: (entries, entriesOf) => policyRows(entries, entriesOf('endpoint_config')),
+  },
+  cilium_throttle: {
+    command: 'cilium bpf bandwidth list',
+    head: ['IDENTITY', 'DIRECTION', 'BANDWIDTH (BitsPerSec)'],
+    rows: each(({ endpoint, direction }, { bps }) => [text(endpoint), text(direction), text(8 * Number(bps))]),
   },
   cilium_lxc: {
     command: 'cilium bpf endpoint list',
@@ -259,6 +264,8 @@ const FULL_BITS = 24;
 /** Cilium `PolicyKey.PortProtoString`. */
 function portText({ proto, port, prefixLength }: Presented): string {
   const length = Number(prefixLength);
+  // Protocols that share their first bits: what is left of all of them where one is refused.
+  if (length > 0 && length < PROTOCOL_BITS) return `${text(proto)}-${Number(proto) + (0xff >>> length)}`;
   if (length <= PROTOCOL_BITS) return protocol(proto);
   const last = Number(port) + (0xffff >>> (length - PROTOCOL_BITS));
   return `${length === FULL_BITS ? text(port) : `${text(port)}-${last}`}/${protocol(proto)}`;

@@ -27,7 +27,8 @@ export function diffText(diff: Diff): string {
   const lines: string[] = [];
   for (const [kind, title] of KINDS) {
     for (const [by, changes] of grouped(diff[kind])) {
-      for (const { from, to, ports } of changes) lines.push(`${title.padEnd(6)}  ${from} → ${to}  ${portsText(ports)}`);
+      for (const { from, to, ports } of changes)
+        lines.push(`${title.padEnd(6)}  ${from} → ${to}  ${portsText({ ports })}`);
       if (by) lines.push(...by.split('\n').map((line) => `        by ${line}`));
     }
   }
@@ -40,7 +41,7 @@ export function diffMarkdown(diff: Diff): string {
   const rows = KINDS.flatMap(([kind, title]) =>
     diff[kind].map(({ from, to, ports, deciders }) => {
       const by = deciders.map((decider) => markdownText(deciderText(decider))).join('<br>');
-      return `| ${title.toLowerCase()} | ${markdownText(from)} | ${markdownText(to)} | ${markdownText(portsText(ports))} | ${by} |`;
+      return `| ${title.toLowerCase()} | ${markdownText(from)} | ${markdownText(to)} | ${markdownText(portsText({ ports }))} | ${by} |`;
     }),
   );
   const unknown = diff.unknown.map((ref) => `| unknown | ${markdownText(ref)} | | | |`);

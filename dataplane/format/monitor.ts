@@ -77,6 +77,10 @@ function summary({ point, source, destination }: TraceNotification): string {
       return '<- overlay';
     case TracePoint.FROM_NETWORK:
       return '<- network';
+    case TracePoint.FROM_CRYPTO:
+      return '<- crypto';
+    case TracePoint.TO_CRYPTO:
+      return '-> crypto';
   }
 }
 

@@ -1,6 +1,7 @@
 /** A trace for people: the verdict first, then each hop with what changed, then the way back. */
 import type { TupleText } from '../answers/records.js';
 import type { Hop, Trace } from '../answers/trace.js';
+import { statusText } from '../answers/hop-text.js';
 import type { Decider } from '../answers/decide.js';
 
 /** `10.0.0.1:80`, `[fd00::1]:80`. */
@@ -32,12 +33,14 @@ export const deciderText = ({ kind, namespace, name, rule, effect, file, line, c
   `${kind} ${namespace && `${namespace}/`}${name}${rule ? ` ${rule}` : ''} ${effect}  ${file}:${line}:${column}`;
 
 export function traceText(trace: Trace): string {
-  const { verdict, reason, direction, deciders, backend, service, depends, assumes, hints, forward, reply } = trace;
+  const { verdict, reason, direction, deciders, backend, service, http, depends, assumes, hints, forward, reply } =
+    trace;
   const lines = [`${verdict}${reason ? `  ${reason.text} (${reason.code}, ${direction})` : ''}`];
   if (service && backend)
     lines.push(
       `  Service ${service.namespace}/${service.name}:${service.port} → ${backend.pod ?? backend.ip} ${end(backend.ip, backend.port)}`,
     );
+  if (http) lines.push(`  ${statusText(http)}`);
   for (const hint of hints) lines.push(`  ${hint}`);
   for (const decider of deciders) lines.push(`  ${deciderText(decider)}`);
   for (const line of depends) lines.push(`  depends: ${line}`);

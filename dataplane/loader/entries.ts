@@ -1,38 +1,19 @@
 /** From the cluster and its policies to what the datapath's maps must hold. */
+import { BackendState, LbAlgorithm, LbScope, MapId, SvcFlag, SvcFlag2 } from '../../assembly/abi.js';
 import {
-  BackendState,
-  ConfigFlag,
-  EndpointFlag,
-  LbAlgorithm,
-  LbScope,
-  MapId,
-  ReservedIdentity,
-  SvcFlag,
-  SvcFlag2,
-} from '../../assembly/abi.js';
-import {
-  EndpointConfig,
-  EndpointInfo,
-  IpMasq,
   LbAffinityMatch,
   LbAffinityMatched,
   LbBackendKey,
   LbReverseNatKey,
   LbService,
   LbSourceRange,
-  NodeConfig,
-  NodeValue,
   PolicyEntry,
   PolicyKey,
-  RemoteEndpointInfo,
-  RuntimeConfig,
 } from '../../pkg/structs.js';
 import {
-  BITS,
   contains,
   familyOf,
   formatEndpoint,
-  maskOf,
   parseAddress,
   parsePrefix,
   prefixOf,
@@ -42,46 +23,21 @@ import {
   type Prefix,
 } from '../addresses.js';
 import { addressIn, allAddresses, serving } from '../cluster/cluster.js';
-import type {
-  Cluster,
-  ClusterBackend,
-  ClusterNode,
-  ClusterPod,
-  ClusterService,
-  ClusterServicePort,
-} from '../cluster/cluster.js';
-import { rangeOf } from '../cluster/families.js';
-import { hashOf, Numbers } from '../hash.js';
+import type { Cluster, ClusterBackend, ClusterPod, ClusterService, ClusterServicePort } from '../cluster/cluster.js';
+import { Numbers } from '../hash.js';
 import type { Located, Place } from '../manifests/place.js';
 import type { CompiledPolicies } from '../policy/compile.js';
 import type { Identities } from '../policy/identities.js';
-import type { Grant } from '../policy/mapstate.js';
+import type { Grant, PolicymapEntry } from '../policy/mapstate.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
-import { hasSocketLB, isKubeProxy, prefixesIn, type Settings } from '../settings.js';
-import { encode, type Bytes } from '../wasm.js';
-import { MAPS, mapsOf } from './families.js';
+import { isKubeProxy, type Settings } from '../settings.js';
+import { encode } from '../wasm.js';
+import { configEntry, ipMasqEntries } from './config.js';
+import { ipcacheEntries, nodeEntries, podEntries, unlistedEntries } from './endpoints.js';
+import type { MaglevEntry, MapEntry } from './entry.js';
+import { mapsOf } from './families.js';
 import { hostPorts } from './host-ports.js';
-import { modesOf } from './modes.js';
 import { keeping, scopesOf } from './scopes.js';
-
-/** One entry that a map must hold, and what in the manifests put it there. */
-export interface MapEntry {
-  readonly map: MapId;
-  readonly key: Bytes;
-  readonly value: Bytes;
-  readonly origin: readonly Place[];
-  /** For policymap entries, what the rules say in full. */
-  readonly grants?: readonly Grant[];
-}
-
-/** A Maglev table that must be there: its backends in Cilium's order. */
-export interface MaglevEntry {
-  /** LB4_MAGLEV or LB6_MAGLEV. */
-  readonly map: MapId;
-  readonly revNatIndex: number;
-  readonly backends: readonly { readonly backendId: number; readonly weight: number; readonly name: string }[];
-  readonly origin: readonly Place[];
-}
 
 /** What makes a Service listen somewhere. Cilium `loadbalancer.SVCType`. */
 export type FrontendType = 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalIP' | 'HostPort';
@@ -117,12 +73,6 @@ export interface Desired {
   readonly frontendsByIndex: ReadonlyMap<number, Frontend>;
 }
 
-/** Hardware addresses that need no manifest: locally administered, from a stable number. Six bytes, first on the wire lowest. */
-const macOf = (role: number, number: number): bigint => {
-  const bytes = [0x02, role, number >>> 24, (number >>> 16) & 255, (number >>> 8) & 255, number & 255];
-  return bytes.reduce((mac, byte, i) => mac | (BigInt(byte) << BigInt(8 * i)), 0n);
-};
-
 /** Cilium's text of a backend, as its Maglev hashes it. `pkg/maglev`, `setHashString`. */
 const maglevName = (address: Address, port: number, protocol: string): string =>
   `[${formatEndpoint(address, port)}/${protocol},State:active]`;
@@ -157,7 +107,7 @@ export class Desirer {
     for (const entry of wildcardEntries(frontends, settings)) entries.push(entry);
     for (const entry of unlistedEntries(cluster, frontends, settings)) entries.push(entry);
     for (const entry of nodeEntries(cluster, policies)) entries.push(entry);
-    for (const pod of pods) entries.push(...podEntries(pod, endpointIds.get(pod)!, identities, policies));
+    for (const pod of pods) entries.push(...podEntries(pod, endpointIds.get(pod)!, identities, policies, settings));
     for (const entry of ipcacheEntries(cluster, identities)) entries.push(entry);
     for (const entry of policyEntries(policies)) entries.push(entry);
     return {
@@ -342,56 +292,6 @@ function frontendEntries(frontend: Frontend, settings: Settings, annotated: bool
   return entries;
 }
 
-/** Cilium's defaults, and what the settings say. */
-function configEntry(settings: Settings, annotated: boolean): MapEntry {
-  const { flags, ...modes } = modesOf(settings, annotated);
-  const native = prefixesIn(settings.nativeRoutingCIDR);
-  const [native4] = native.flatMap((prefix) => (typeof prefix.address === 'number' ? [prefix] : []));
-  const [native6] = native.flatMap((prefix) => (typeof prefix.address === 'bigint' ? [prefix] : []));
-  return {
-    map: MapId.RUNTIME_CONFIG,
-    key: word(0),
-    value: encode(RuntimeConfig, {
-      ...modes,
-      flags:
-        flags |
-        ConfigFlag.TRACK_FRAGMENTS |
-        ConfigFlag.REJECT_NO_BACKEND |
-        ConfigFlag.ALLOW_ICMP_FRAG_NEEDED |
-        (hasSocketLB(settings) ? ConfigFlag.SOCKET_LB : 0) |
-        (settings.socketLB === 'hostNamespaceOnly' ? ConfigFlag.SOCKET_LB_HOST_ONLY : 0) |
-        (settings.policyAuditMode ? ConfigFlag.POLICY_AUDIT : 0) |
-        (settings.hostFirewall ? ConfigFlag.HOST_FIREWALL : 0) |
-        (settings.masquerade ? ConfigFlag.MASQUERADE : 0) |
-        (native4 ? ConfigFlag.NATIVE_CIDR4 : 0) |
-        (native6 ? ConfigFlag.NATIVE_CIDR6 : 0) |
-        (settings['ipMasqAgent.nonMasqueradeCIDRs'].length > 0 ? ConfigFlag.IP_MASQ_AGENT : 0),
-      nativeCidr4: Number(native4?.address ?? 0),
-      nativeMask4: native4 ? maskOf(native4.length, 2 ** 32 - 1) : 0,
-      nativeCidr6: BigInt(native6?.address ?? 0),
-      nativeMask6: native6 ? BigInt(maskOf(native6.length, (1n << 128n) - 1n)) : 0n,
-    }),
-    origin: [],
-  };
-}
-
-/** Where pods keep their addresses too while ip-masq-agent has any prefix: link-local ones. Cilium `pkg/ipmasq`, masqLinkLocal. */
-const LINK_LOCAL = ['169.254.0.0/16', 'fe80::/10'];
-
-/** ip-masq-agent's prefixes. */
-function ipMasqEntries(settings: Settings): MapEntry[] {
-  const listed = settings['ipMasqAgent.nonMasqueradeCIDRs'];
-  const texts = listed.length === 0 ? [] : [...listed, ...LINK_LOCAL];
-  return texts
-    .flatMap((text) => parsePrefix(text) ?? [])
-    .map(({ address, length: prefixLength }) => ({
-      map: mapsOf(address).map(MapId.IPMASQ4),
-      key: encode(mapsOf(address).IpMasqKey, { address, prefixLength }),
-      value: encode(IpMasq, { present: 1 }),
-      origin: [],
-    }));
-}
-
 /** A range that cannot be read is about nobody; that ranges are taken keeps everybody else out. */
 function sourceRangeEntries(frontend: Frontend, settings: Settings): MapEntry[] {
   const { address, revNatIndex } = frontend;
@@ -433,33 +333,6 @@ export const wildcardEntry = (address: Address, flags = 0): MapEntry => ({
   origin: [],
 });
 
-/** Whether an address is that of a pod, though the manifests may hold no such pod. */
-export const inPodRange = ({ nodes }: Cluster, settings: Settings, address: Address): boolean =>
-  [rangeOf(settings, 'podCIDR', familyOf(address)), ...nodes.flatMap(({ podRanges }) => podRanges)].some((range) =>
-    contains(range, address),
-  ) && !nodes.some((node) => allAddresses(node).includes(address));
-
-/**
- * Pods that EndpointSlices name with their node, and that the manifests do not hold: endpoints that no Cilium manages. Their
- * node's stack delivers to them, and other nodes send them through the tunnel.
- */
-function unlistedEntries(cluster: Cluster, frontends: readonly Frontend[], settings: Settings): MapEntry[] {
-  const found = new Map<Address, ClusterBackend>();
-  for (const { backends } of frontends)
-    for (const { backend } of backends)
-      if (backend.pod === null && backend.node !== null && inPodRange(cluster, settings, backend.address))
-        found.set(backend.address, backend);
-  return [...found].flatMap(([address, { node, source }]) => [
-    {
-      map: mapsOf(address).map(MapId.LXC4),
-      key: encode(mapsOf(address).EndpointKey, { address, node: node!.index }),
-      value: encode(EndpointInfo, { secId: ReservedIdentity.UNMANAGED, flags: EndpointFlag.HOST }),
-      origin: [source],
-    },
-    ipcacheEntry(prefixOf(address), ReservedIdentity.UNMANAGED, tunnelEndpointOf(node!), [source]),
-  ]);
-}
-
 /** Weight 0 is maintenance. Cilium `pkg/annotation`, `service.cilium.io/weight`. */
 const stateOf = ({ terminating, weight }: ClusterBackend): BackendState =>
   terminating ? BackendState.TERMINATING : weight === 0 ? BackendState.MAINTENANCE : BackendState.ACTIVE;
@@ -490,145 +363,30 @@ function maglevEntry({ service, port, address, revNatIndex, protocol, backends }
   };
 }
 
-/** The node's end of tunnels. They run over IPv4; a node without such an address has a link-local one, which is nobody else's. */
-const tunnelEndpointOf = (node: ClusterNode): number => Number(addressIn(node, 'IPv4') ?? 0xa9fe0000 + node.index);
-
-function nodeEntries(cluster: Cluster, { ofNode }: CompiledPolicies): MapEntry[] {
-  return cluster.nodes.flatMap((node): MapEntry[] => {
-    const { index, source } = node;
-    const origin = source ? [source] : [];
-    const ipv6 = BigInt(addressIn(node, 'IPv6') ?? 0);
-    const own = new Set<Address>([tunnelEndpointOf(node), ...allAddresses(node)]);
-    return [
-      {
-        map: MapId.NODE_CONFIG,
-        key: word(index),
-        value: encode(NodeConfig, {
-          ipv4: tunnelEndpointOf(node),
-          ipv6,
-          mac: macOf(1, index),
-          policyId: ofNode.get(node)?.id ?? 0,
-        }),
-        origin,
-      },
-      ...[...own].flatMap((address): MapEntry[] => {
-        const { map, NodeKey, EndpointKey } = mapsOf(address);
-        return [
-          {
-            map: map(MapId.NODES4),
-            key: encode(NodeKey, { address }),
-            value: encode(NodeValue, { node: index }),
-            origin,
-          },
-          {
-            map: map(MapId.LXC4),
-            key: encode(EndpointKey, { address, node: index }),
-            value: encode(EndpointInfo, { secId: ReservedIdentity.HOST, flags: EndpointFlag.HOST }),
-            origin,
-          },
-        ];
-      }),
-    ];
-  });
-}
-
-/** The index of an array map as bytes. */
-const word = (index: number): Bytes =>
-  String.fromCharCode(index & 255, (index >>> 8) & 255, (index >>> 16) & 255, index >>> 24);
-
-function podEntries(pod: ClusterPod, lxcId: number, identities: Identities, policies: CompiledPolicies): MapEntry[] {
-  const identity = identities.ofPod.get(pod)!;
-  const policyId = policies.ofIdentity.get(identity)!.id;
-  const { addresses, node, source } = pod;
-  const origin = [source];
-  return [
-    {
-      map: MapId.ENDPOINT_CONFIG,
-      key: word(lxcId),
-      value: encode(EndpointConfig, {
-        mac: macOf(2, hashOf(`${pod.namespace}/${pod.name}`)),
-        nodeMac: macOf(1, node.index),
-        ipv4: Number(addressIn(pod, 'IPv4') ?? 0),
-        ipv6: BigInt(addressIn(pod, 'IPv6') ?? 0),
-        secId: identity.number,
-        policyId,
-        node: node.index,
-      }),
-      origin,
-    },
-    ...addresses.flatMap((address): MapEntry[] => [
-      {
-        map: mapsOf(address).map(MapId.LXC4),
-        key: encode(mapsOf(address).EndpointKey, { address, node: node.index }),
-        value: encode(EndpointInfo, { lxcId, secId: identity.number }),
-        origin,
-      },
-      ipcacheEntry(prefixOf(address), identity.number, tunnelEndpointOf(node), origin),
-    ]),
-  ];
-}
-
-const ipcacheEntry = (
-  { address, length }: Prefix,
-  secIdentity: number,
-  tunnelEndpoint: number,
-  origin: readonly Place[],
-): MapEntry => ({
-  map: mapsOf(address).map(MapId.IPCACHE4),
-  key: encode(mapsOf(address).IpcacheKey, { prefixLength: length, address }),
-  value: encode(RemoteEndpointInfo, { secIdentity, tunnelEndpoint }),
-  origin,
-});
-
-/** The world, the prefixes that policies name, and the nodes. */
-function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
-  const taken = new Set<Address>([
-    ...cluster.pods.filter((pod) => !pod.hostNetwork).flatMap((pod) => pod.addresses),
-    ...cluster.nodes.flatMap(allAddresses),
-  ]);
-  const isOneTaken = ({ address, length }: Prefix): boolean => length === BITS[familyOf(address)] && taken.has(address);
-  return [
-    ...Object.keys(MAPS).flatMap((family) => {
-      const number = identities.world[family as keyof typeof MAPS];
-      const all = { address: UNSPECIFIED[family as keyof typeof MAPS], length: 0 };
-      return number === undefined ? [] : ipcacheEntry(all, number, 0, []);
-    }),
-    // A pod's own address stays the pod's, also where a policy names it.
-    ...identities.prefixes
-      .filter(({ prefix }) => !isOneTaken(prefix))
-      .map(({ number, prefix }) => ipcacheEntry(prefix, number, 0, [])),
-    ...identities.fqdns.map(({ number, address, fqdn }) => ipcacheEntry(prefixOf(address), number, 0, [fqdn.at])),
-    ...cluster.nodes.flatMap((node) =>
-      allAddresses(node).map((address) =>
-        ipcacheEntry(prefixOf(address), ReservedIdentity.REMOTE_NODE, 0, node.source ? [node.source] : []),
-      ),
-    ),
-  ];
-}
-
 /** A rule may let the same traffic in several ways. */
 function placesOf(grants: readonly Grant[]): readonly Place[] {
   const places = grants.map(({ origin }) => origin.at);
   return places.length > 1 ? [...new Set(places)] : places;
 }
 
-function policyEntries({ policies }: CompiledPolicies): MapEntry[] {
-  return policies.flatMap(({ id, entries }) =>
-    entries.map(
-      ({ identity, egress, protocol, port, length, deny, proxyPort, proxyPortPriority, authType, grants }) => ({
-        map: MapId.POLICY,
-        key: encode(PolicyKey, {
-          prefixLength: length,
-          policyId: id,
-          secLabel: identity,
-          egress: egress ? 1 : 0,
-          protocol,
-          dport: port,
-        }),
-        value: encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPort, proxyPortPriority, authType }),
-        origin: placesOf(grants),
-        grants,
-      }),
-    ),
-  );
-}
+/** An entry of the policymap of a policy, as its map has it. */
+export const policymapEntry = (policyId: number, entry: PolicymapEntry): MapEntry => {
+  const { identity, egress, protocol, port, length, deny, proxyPort, proxyPortPriority, authType, grants } = entry;
+  return {
+    map: MapId.POLICY,
+    key: encode(PolicyKey, {
+      prefixLength: length,
+      policyId,
+      secLabel: identity,
+      egress: egress ? 1 : 0,
+      protocol,
+      dport: port,
+    }),
+    value: encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPort, proxyPortPriority, authType }),
+    origin: placesOf(grants),
+    grants,
+  };
+};
+
+const policyEntries = ({ policies }: CompiledPolicies): MapEntry[] =>
+  policies.flatMap(({ id, entries }) => entries.map((entry) => policymapEntry(id, entry)));

@@ -2,7 +2,8 @@
 import { MapId } from '../../assembly/abi.js';
 import { MaglevKey } from '../../pkg/structs.js';
 import { Datapath, encode, type Bytes, type Sizes } from '../wasm.js';
-import type { Desired, MaglevEntry, MapEntry } from './entries.js';
+import type { Desired } from './entries.js';
+import type { MaglevEntry, MapEntry } from './entry.js';
 
 interface Change {
   readonly map: MapId;
@@ -141,6 +142,7 @@ const COUNTED = {
   affinityMatch: MapId.AFFINITY_MATCH,
   policy: MapId.POLICY,
   auth: MapId.AUTH,
+  throttle: MapId.THROTTLE,
 } as const satisfies Partial<Record<keyof Sizes, MapId>>;
 
 /** Maps that the datapath fills: connections, and what is remembered along with them. Each answer starts with none. */

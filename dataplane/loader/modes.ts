@@ -2,7 +2,15 @@
  * How packets get from node to node, and from outside to a backend on another: what the settings make of the datapath, and where
  * that is not what the plug-in does. Cilium `daemon/cmd/kube_proxy_replacement.go`, `pkg/datapath/tunnel`.
  */
-import { ConfigFlag, DsrDispatch, GENEVE_PORT, NodePortMode, TunnelProtocol, VXLAN_PORT } from '../../assembly/abi.js';
+import {
+  ConfigFlag,
+  DsrDispatch,
+  GENEVE_PORT,
+  NodePortMode,
+  TunnelProtocol,
+  VXLAN_PORT,
+  WIREGUARD_OVERHEAD,
+} from '../../assembly/abi.js';
 import type { Cni, Settings } from '../settings.js';
 
 /** Bytes that the network between the nodes carries. */
@@ -63,11 +71,13 @@ export function modesOf(settings: Settings, annotated: boolean): Modes {
   const dsr = nodePortMode !== NodePortMode.SNAT || annotated;
   const dsrDispatch = DISPATCHES[dispatchOf(settings)];
   const native = tunnel === TunnelProtocol.NONE;
+  const encrypted = settings['encryption.type'] === 'wireguard';
   return {
-    flags: (native ? ConfigFlag.NATIVE_ROUTING : 0) | (dsr ? ConfigFlag.DSR : 0),
+    flags:
+      (native ? ConfigFlag.NATIVE_ROUTING : 0) | (dsr ? ConfigFlag.DSR : 0) | (encrypted ? ConfigFlag.WIREGUARD : 0),
     // Cilium then has a Geneve device for these packets alone.
     tunnel: native && dsr && dsrDispatch === DsrDispatch.GENEVE ? TunnelProtocol.GENEVE : tunnel,
-    mtu,
+    mtu: encrypted ? mtu - WIREGUARD_OVERHEAD : mtu,
     nodePortMode,
     dsrDispatch,
   };

@@ -2,6 +2,7 @@
 import {
   AuthType,
   ConfigFlag,
+  CtDirection,
   DsrDispatch,
   EndpointFlag,
   LbAlgorithm,
@@ -15,6 +16,8 @@ import {
   AuthInfo,
   AuthKey,
   CtEntry,
+  EdtId,
+  EdtInfo,
   EndpointConfig,
   EndpointInfo,
   FragmentPorts,
@@ -121,6 +124,9 @@ const CONFIG_FLAGS: readonly (readonly [ConfigFlag, string])[] = [
   [ConfigFlag.POLICY_AUDIT, 'policyAuditMode'],
   [ConfigFlag.HOST_FIREWALL, 'hostFirewall'],
   [ConfigFlag.ALLOW_ICMP_FRAG_NEEDED, 'allowIcmpFragNeeded'],
+  [ConfigFlag.BANDWIDTH_MANAGER, 'bandwidthManager'],
+  [ConfigFlag.WIREGUARD, 'wireguard'],
+  [ConfigFlag.ENCRYPTION_STRICT, 'encryptionStrict'],
 ];
 
 const TUNNELS: Readonly<Record<TunnelProtocol, string>> = {
@@ -188,6 +194,10 @@ const tuple = ({ daddr, saddr, sport, dport, nexthdr, flags, node }: Dual<CtTupl
 });
 
 /** The maps of one family, numbered as IPv4's. */
+/** The id of a datagram's pieces, which lies in the map as in the header: of 16 bits in IPv4, of 32 in IPv6. */
+const fragmentId = (address: Address, id: number): number =>
+  new DataView(Uint32Array.of(id).buffer).getUint32(0) >>> (typeof address === 'number' ? 16 : 0);
+
 const schemasOf = (family: FamilyMaps) => ({
   [MapId.LB4_SERVICES]: schema(
     family.LbKey,
@@ -268,7 +278,7 @@ const schemasOf = (family: FamilyMaps) => ({
     ({ daddr, saddr, id, proto, node }) => ({
       daddr: formatAddress(daddr),
       saddr: formatAddress(saddr),
-      id,
+      id: fragmentId(daddr, id),
       proto,
       node,
     }),
@@ -278,9 +288,10 @@ const schemasOf = (family: FamilyMaps) => ({
     family.IpcacheKey,
     RemoteEndpointInfo,
     ({ address, prefixLength }) => ({ prefix: `${formatAddress(address)}/${prefixLength}` }),
-    ({ secIdentity, tunnelEndpoint }) => ({
+    ({ secIdentity, tunnelEndpoint, key }) => ({
       identity: secIdentity,
       tunnelEndpoint: tunnelEndpoint === 0 ? null : formatAddress(tunnelEndpoint),
+      ...(key === 0 ? {} : { key }),
     }),
   ),
   [MapId.LB4_REVERSE_SK]: schema(
@@ -347,6 +358,18 @@ export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>
     }),
     ({ expiration }) => ({ expiration: Number(expiration) }),
   ),
+  [MapId.THROTTLE]: schema(
+    EdtId,
+    EdtInfo,
+    ({ id, direction }) => ({
+      endpoint: Number(id),
+      direction: direction === BigInt(CtDirection.EGRESS) ? 'egress' : 'ingress',
+    }),
+    ({ bps, tHorizonDrop }) => ({
+      bps: Number(bps),
+      tHorizonDrop: Number(tHorizonDrop),
+    }),
+  ),
   [MapId.ENDPOINT_CONFIG]: schema(
     Index,
     EndpointConfig,
@@ -374,13 +397,26 @@ export const SCHEMAS: Readonly<Record<Exclude<MapId, MapId.EVENTS | MapId.COUNT>
     Index,
     RuntimeConfig,
     () => ({}),
-    ({ flags, mtu, tunnel, nodePortMode, dsrDispatch, nativeCidr4, nativeMask4, nativeCidr6, nativeMask6 }) => ({
+    ({
+      flags,
+      mtu,
+      tunnel,
+      nodePortMode,
+      dsrDispatch,
+      nativeCidr4,
+      nativeMask4,
+      nativeCidr6,
+      nativeMask6,
+      strictCidr4,
+      strictMask4,
+    }) => ({
       flags: CONFIG_FLAGS.filter(([bit]) => (flags & bit) !== 0).map(([, name]) => name),
       mtu,
       tunnel: TUNNELS[tunnel as TunnelProtocol],
       nodePortMode: MODES[nodePortMode as NodePortMode],
       dsrDispatch: DISPATCHES[dsrDispatch as DsrDispatch],
       ...(flags & ConfigFlag.NATIVE_CIDR4 ? { nativeCidr4: maskedText(nativeCidr4, nativeMask4) } : {}),
+      ...(flags & ConfigFlag.ENCRYPTION_STRICT ? { strictCidr4: maskedText(strictCidr4, strictMask4) } : {}),
       ...(flags & ConfigFlag.NATIVE_CIDR6 ? { nativeCidr6: maskedText(nativeCidr6, nativeMask6) } : {}),
     }),
   ),

@@ -1,8 +1,10 @@
 import { problem } from '../problems.js';
+import { readAdminPolicy } from './admin-policies.js';
 import { readCIDRGroup, readCiliumPolicy } from './cilium-policies.js';
 import { readConfigMap, readNamespace, readNode } from './cluster.js';
 import { readEndpoints, readEndpointSlice } from './endpoints.js';
 import type { Fields } from './fields.js';
+import { readIngress, readIngressClass, refuseOldIngress } from './ingresses.js';
 import { WORKLOAD_KINDS, type ManifestObject, type Metadata, type UnevaluatedPolicy } from './objects.js';
 import type { Place } from './place.js';
 import { readPod } from './pods.js';
@@ -53,6 +55,9 @@ const WORKLOAD_VERSIONS = {
   ReplicationController: ['v1'],
 } as const;
 
+/** The API group of administrators' policies. */
+const ADMIN_GROUP = 'policy.networking.k8s.io';
+
 /** The kinds that are read, by exact apiVersion. */
 const KINDS: readonly Kind[] = [
   clusterWide('v1', 'Namespace', readNamespace),
@@ -65,6 +70,10 @@ const KINDS: readonly Kind[] = [
   ...WORKLOAD_KINDS.flatMap((kind) =>
     WORKLOAD_VERSIONS[kind].map((version) => namespaced(version, kind, readWorkload(kind))),
   ),
+  policy(namespaced('networking.k8s.io/v1', 'Ingress', readIngress)),
+  policy(namespaced('networking.k8s.io/v1beta1', 'Ingress', refuseOldIngress)),
+  policy(namespaced('extensions/v1beta1', 'Ingress', refuseOldIngress)),
+  clusterWide('networking.k8s.io/v1', 'IngressClass', readIngressClass),
   policy(namespaced('networking.k8s.io/v1', 'NetworkPolicy', readNetworkPolicy)),
   policy(namespaced('cilium.io/v2', 'CiliumNetworkPolicy', readCiliumPolicy('CiliumNetworkPolicy'))),
   policy(
@@ -72,15 +81,21 @@ const KINDS: readonly Kind[] = [
   ),
   policy(clusterWide('cilium.io/v2', 'CiliumCIDRGroup', readCIDRGroup)),
   policy(clusterWide('cilium.io/v2alpha1', 'CiliumCIDRGroup', readCIDRGroup)),
+  ...['v1alpha2', 'v1beta1'].map((version) =>
+    policy(clusterWide(`${ADMIN_GROUP}/${version}`, 'ClusterNetworkPolicy', readAdminPolicy('ClusterNetworkPolicy'))),
+  ),
+  ...(['AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'] as const).map((kind) =>
+    policy(clusterWide(`${ADMIN_GROUP}/v1alpha1`, kind, readAdminPolicy(kind))),
+  ),
 ];
 
 /** Policies of other languages: group (or exact apiVersion), kind, and whether it has a namespace. */
 const UNEVALUATED: readonly (readonly [string, string, boolean])[] = [
   ['cilium.io', 'CiliumNetworkPolicy', true],
   ['cilium.io', 'CiliumClusterwideNetworkPolicy', false],
-  ['policy.networking.k8s.io', 'AdminNetworkPolicy', false],
-  ['policy.networking.k8s.io', 'BaselineAdminNetworkPolicy', false],
-  ['policy.networking.k8s.io', 'ClusterNetworkPolicy', false],
+  [ADMIN_GROUP, 'AdminNetworkPolicy', false],
+  [ADMIN_GROUP, 'BaselineAdminNetworkPolicy', false],
+  [ADMIN_GROUP, 'ClusterNetworkPolicy', false],
   ['projectcalico.org/v3', 'NetworkPolicy', true],
   ['projectcalico.org/v3', 'GlobalNetworkPolicy', false],
   ['crd.projectcalico.org/v1', 'NetworkPolicy', true],

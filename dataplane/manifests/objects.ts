@@ -1,6 +1,8 @@
 /** What is read from manifests: only the fields that decide about traffic, each with its place. */
 import type { Family } from '../addresses.js';
+import type { AdminPolicy } from './admin.js';
 import type { CiliumCIDRGroup, CiliumPolicy } from './cilium.js';
+import type { Ingress, IngressClass } from './ingress.js';
 import type { Located, Place } from './place.js';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
@@ -78,6 +80,8 @@ export interface PodSpec {
   readonly subdomain: string | null;
   /** `default` where the manifest names none. */
   readonly serviceAccountName: string;
+  /** Bits a second that it may send out of its node, as the annotation kubernetes.io/egress-bandwidth says; null for no limit. */
+  readonly egressBandwidth: Located<number> | null;
   /** Names of the ConfigMaps that its variables and volumes come from, each once. */
   readonly configMaps: readonly string[];
 }
@@ -232,6 +236,7 @@ export interface NetworkPolicy extends ObjectOf<'NetworkPolicy'> {
   readonly podSelector: LabelSelector;
   /** Where the manifest names none: Ingress, and Egress where there are egress rules. */
   readonly policyTypes: readonly ('Ingress' | 'Egress')[];
+  /** null where it names none. */
   readonly policyTypesAt: Place | null;
   /** The rules with the place of the whole list; null where the field is absent. */
   readonly ingress: { readonly at: Place; readonly rules: readonly NetworkPolicyRule[] } | null;
@@ -251,10 +256,24 @@ export type ManifestObject =
   | Service
   | Endpoints
   | ConfigMap
+  | Ingress
+  | IngressClass
   | NetworkPolicy
   | CiliumPolicy
   | CiliumCIDRGroup
+  | AdminPolicy
   | UnevaluatedPolicy;
+
+/** The objects that hold policies. */
+export const POLICY_KINDS = [
+  'NetworkPolicy',
+  'CiliumNetworkPolicy',
+  'CiliumClusterwideNetworkPolicy',
+  'ClusterNetworkPolicy',
+  'AdminNetworkPolicy',
+  'BaselineAdminNetworkPolicy',
+] as const;
+export type PolicySource = Extract<ManifestObject, { readonly kind: (typeof POLICY_KINDS)[number] }>;
 
 /** A document that cannot be read, and what its text shows of what it would be. */
 export interface UnreadDocument {

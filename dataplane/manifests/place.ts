@@ -81,6 +81,12 @@ export function offsetIn(source: SourceText, { line, column }: Position): number
   return offset <= source.text.length ? offset : null;
 }
 
+/** What a place has on its first line: what is marked of a thing that spans several. */
+export function firstLineOf({ source, start, end }: Place): Place {
+  const newline = source.text.indexOf('\n', start);
+  return { source, start, end: newline > start && newline < end ? newline : end };
+}
+
 /** Where the value of a place ends: without the white space and line ends that a block takes in after it. */
 export function endOf({ source, start, end }: Place): Place {
   let last = Math.min(end, source.text.length);

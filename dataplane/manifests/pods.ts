@@ -3,6 +3,7 @@ import { Fields, isPortName, quote } from './fields.js';
 import type { Header } from './kinds.js';
 import type { Container, ContainerPort, Pod, PodSpec, Protocol } from './objects.js';
 import type { Located } from './place.js';
+import { parseQuantity } from './quantity.js';
 
 export const PROTOCOLS: readonly Protocol[] = ['TCP', 'UDP', 'SCTP'];
 
@@ -18,7 +19,7 @@ export function readPod(object: Fields, header: Header): Pod {
   return {
     ...header,
     kind: 'Pod',
-    spec: readPodSpec(object.within('spec')),
+    spec: readPodSpec(object),
     phase: status.text('phase'),
     podIPs: readPodIPs(status),
     reportsPodIPs: status.has('podIPs'),
@@ -33,7 +34,9 @@ function readPodIPs(status: Fields): readonly Located<string>[] {
   return status.each('podIPs').flatMap((entry) => readAddress(entry, 'ip') ?? []);
 }
 
-export function readPodSpec(spec: Fields): PodSpec {
+/** Of a pod, or of the template of one. */
+export function readPodSpec(pod: Fields): PodSpec {
+  const spec = pod.within('spec');
   const sidecars = spec.each('initContainers').filter((container) => container.text('restartPolicy') === 'Always');
   return {
     nodeName: spec.string('nodeName') ?? null,
@@ -42,8 +45,24 @@ export function readPodSpec(spec: Fields): PodSpec {
     hostname: spec.text('hostname'),
     subdomain: spec.text('subdomain'),
     serviceAccountName: spec.text('serviceAccountName') || spec.text('serviceAccount') || 'default',
+    egressBandwidth: readEgressBandwidth(pod.within('metadata').within('annotations')),
     configMaps: readConfigMaps(new Fields(spec.mapping, [])),
   };
+}
+
+const EGRESS_BANDWIDTH = 'kubernetes.io/egress-bandwidth';
+
+/** What Kubernetes takes for a bandwidth, in bits a second. `k8s.io/kubernetes/pkg/util/bandwidth`. */
+const [MIN_BANDWIDTH, MAX_BANDWIDTH] = [1e3, 1e15];
+
+function readEgressBandwidth(annotations: Fields): Located<number> | null {
+  const text = annotations.string(EGRESS_BANDWIDTH);
+  if (!text) return null;
+  const value = parseQuantity(text.value);
+  if (value !== null && value >= MIN_BANDWIDTH && value <= MAX_BANDWIDTH) return { value, at: text.at };
+  const wanted = 'a quantity of bits a second from 1k to 1P';
+  annotations.refuse('HS1010', EGRESS_BANDWIDTH, `${quote(text.value)} is not ${wanted}.`);
+  return null;
 }
 
 /** What is refused here keeps no pod from being read, and the variables are reported where they are read for themselves. */

@@ -30,7 +30,7 @@ export function readNetworkPolicy(object: Fields, header: Header): NetworkPolicy
     kind: 'NetworkPolicy',
     podSelector: podSelector ?? { at: spec.at, matchLabels: new Map(), matchExpressions: [] },
     policyTypes,
-    policyTypesAt: spec.has('policyTypes') ? spec.placeOf('policyTypes') : null,
+    policyTypesAt: spec.list('policyTypes')?.items.length ? spec.placeOf('policyTypes') : null,
     ingress,
     egress,
   };

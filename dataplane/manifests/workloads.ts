@@ -24,7 +24,7 @@ export function readWorkload(kind: WorkloadKind) {
       template: {
         at: template.at,
         labels,
-        spec: readPodSpec(template.within('spec')),
+        spec: readPodSpec(template),
       },
     };
   };

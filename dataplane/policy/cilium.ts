@@ -6,6 +6,7 @@ import type { CiliumCIDRGroup, CiliumPeer, CiliumPolicy, CiliumPort, CiliumSpec,
 import type { LabelSelector, Metadata } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
 import { PROTOCOL_NUMBERS } from './networkpolicy.js';
+import { reserved } from './nodes.js';
 import { DIRECTIONS, EVERY_PORT, type Direction, type Peer, type Policy, type PortMatch, type Rule } from './rules.js';
 import { CLUSTER_NAME, DERIVED, requirement, requirementsOf, selects, type EndpointSelector } from './selectors.js';
 
@@ -196,12 +197,6 @@ const selectsObject = (selector: LabelSelector, { labels }: Metadata): boolean =
     { requirements: requirementsOf(selector), written: selector },
     { source: 'k8s', labels: new Map([...labels].map(([key, { value }]) => [key, value])) },
   );
-
-const reserved = (name: string, at: Place): Peer => ({
-  kind: 'endpoints',
-  at,
-  selector: { requirements: [requirement(`reserved:${name}`, 'Exists')], written: null },
-});
 
 /** Cilium `pkg/policy/api/entity.go`, `EntitySelectorMapping`. */
 function entityPeers(entity: Entity, at: Place): Peer[] {

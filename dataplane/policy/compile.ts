@@ -2,11 +2,20 @@
 import { ReservedIdentity } from '../../assembly/abi.js';
 import { namedPort, type Cluster, type ClusterNode } from '../cluster/cluster.js';
 import { Numbers } from '../hash.js';
+import type { PolicySource } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
+import { fromAdminPolicy } from './admin.js';
 import { fromCiliumPolicy } from './cilium.js';
 import { fqdnName } from './fqdn.js';
-import { selectEndpoints, selectPrefix, type Identities, type PodIdentity } from './identities.js';
-import { EVERYTHING, MapState, type PolicymapEntry } from './mapstate.js';
+import {
+  everyIdentity,
+  matchesPods,
+  selectEndpoints,
+  selectPrefix,
+  type Identities,
+  type PodIdentity,
+} from './identities.js';
+import { EVERYTHING, MapState, type Grant, type PolicymapEntry } from './mapstate.js';
 import { fromNetworkPolicy, protocolOf } from './networkpolicy.js';
 import {
   prefixesOf,
@@ -16,16 +25,31 @@ import {
   type PortNumbers,
   type PortRange,
   type Rule,
+  type TrafficPrefix,
 } from './rules.js';
 import { selects } from './selectors.js';
+import { areOrdered, levelsOf } from './tiers.js';
+import { TierState, type TieredPolicymap } from './tierstate.js';
 
 /** The policies of all languages, in the order of their manifests; those about nodes hold only where these have a firewall. */
 export const policiesOf = (cluster: Cluster, { hostFirewall }: Settings): Policy[] =>
   cluster.policies
-    .flatMap((source) =>
-      source.kind === 'NetworkPolicy' ? [fromNetworkPolicy(source)] : fromCiliumPolicy(source, cluster),
-    )
+    .flatMap((source) => fromSource(source, cluster))
     .filter(({ aboutNodes }) => hostFirewall || !aboutNodes);
+
+function fromSource(source: PolicySource, cluster: Cluster): Policy[] {
+  switch (source.kind) {
+    case 'NetworkPolicy':
+      return [fromNetworkPolicy(source)];
+    case 'CiliumNetworkPolicy':
+    case 'CiliumClusterwideNetworkPolicy':
+      return fromCiliumPolicy(source, cluster);
+    case 'ClusterNetworkPolicy':
+    case 'AdminNetworkPolicy':
+    case 'BaselineAdminNetworkPolicy':
+      return [fromAdminPolicy(source, cluster)];
+  }
+}
 
 /** The policy of all pods, or nodes, to which the same policies apply in the same way. */
 export interface CompiledPolicy {
@@ -34,6 +58,8 @@ export interface CompiledPolicy {
   /** The policies that isolate the pods, by direction; none: not isolated. */
   readonly isolatedBy: Readonly<Record<Direction, readonly Policy[]>>;
   readonly entries: readonly PolicymapEntry[];
+  /** Where policies are asked in an order: who isolates from what no entry holds. An entry is then decided by all that it names. */
+  readonly refusals: TieredPolicymap['refusals'] | null;
   /** Where the answer may change within a protocol, besides the start of the port range. */
   readonly boundaries: readonly PortRange[];
 }
@@ -50,12 +76,14 @@ export interface CompiledPolicies {
 class Peers {
   private readonly selected = new Map<Peer, readonly number[]>();
   readonly byNumber: ReadonlyMap<number, PodIdentity>;
+  readonly everyone: readonly number[];
 
   constructor(
     private readonly identities: Identities,
     private readonly settings: Settings,
   ) {
     this.byNumber = new Map(identities.pods.map((identity) => [identity.number, identity]));
+    this.everyone = everyIdentity(identities);
   }
 
   of(peer: Peer): readonly number[] {
@@ -73,12 +101,47 @@ class Peers {
       case 'endpoints':
         return selectEndpoints(identities, peer.selector);
       case 'prefix':
-        return selectPrefix(identities, peer.cidr, peer.except, peer.pods && settings.ipBlockMatchesPods);
+        return selectPrefix(identities, peer.cidr, peer.except, matchesPods(peer, settings));
       case 'fqdn':
         return identities.fqdns
           .filter(({ fqdn }) => fqdnName(fqdn) === fqdnName(peer.fqdn))
           .map(({ number }) => number);
     }
+  }
+}
+
+/** What compiling asks of the peers of rules. */
+type PeerNumbers = Pick<Peers, 'of' | 'byNumber' | 'everyone'>;
+
+/** Compiles again what pods have, as it would be had they other policies: what an edit to a rule changes. */
+export class Recompiler {
+  private readonly peers: Peers;
+  private readonly localhost: boolean;
+
+  constructor(identities: Identities, settings: Settings) {
+    this.peers = new Peers(identities, settings);
+    this.localhost = settings.allowLocalhost !== 'policy';
+  }
+
+  /** Whom a rule is about; 0 for anyone. */
+  identitiesOf(rule: Rule): readonly number[] {
+    return identitiesOf(rule, this.peers);
+  }
+
+  /** What pods of an identity would have, did these policies apply to them. */
+  compile(applied: readonly Policy[], of: PodIdentity): CompiledPolicy {
+    return compileGroup(0, applied, of, this.peers, this.localhost);
+  }
+
+  /** Of that, the entries for a peer and for any. */
+  between(applied: readonly Policy[], of: PodIdentity, peer: number): CompiledPolicy {
+    const pod = this.peers.byNumber.get(peer);
+    const only: PeerNumbers = {
+      of: (asked) => this.peers.of(asked).filter((number) => number === 0 || number === peer),
+      byNumber: new Map(pod ? [[peer, pod]] : []),
+      everyone: this.peers.everyone.filter((number) => number === peer),
+    };
+    return compileGroup(0, applied, of, only, this.localhost);
   }
 }
 
@@ -161,62 +224,76 @@ function compileGroup(
   id: number,
   applied: readonly Policy[],
   example: PodIdentity | null,
-  peers: Peers,
+  peers: PeerNumbers,
   localhost: boolean,
 ): CompiledPolicy {
-  const state = new MapState();
   const boundaries: PortRange[] = [];
   const isolatedBy = {
     ingress: applied.filter(({ isolates }) => isolates.includes('ingress')),
     egress: applied.filter(({ isolates }) => isolates.includes('egress')),
   };
+  const base = { id, applied, isolatedBy, boundaries };
+  if (areOrdered(applied)) {
+    const state = new TierState([levelsOf(applied)], peers.everyone, localhost);
+    for (const policy of applied)
+      policy.rules.forEach((rule, nth) => {
+        const action = rule.pass ? 'pass' : rule.deny ? 'deny' : 'allow';
+        addRule(rule, boundaries, example, peers, (identity, traffic, grant) =>
+          state.add(rule.origin.direction, identity, { traffic, policy, nth, action, grant }),
+        );
+      });
+    return { ...base, ...state.list() };
+  }
+  const state = new MapState();
   if (isolatedBy.egress.length === 0) state.add(0, true, EVERYTHING, false, null);
   if (isolatedBy.ingress.length === 0) state.add(0, false, EVERYTHING, false, null);
   // Cilium's allow-localhost, and Kubernetes' rule that a pod's own node always reaches it.
   else if (localhost) state.add(ReservedIdentity.HOST, false, EVERYTHING, false, null);
   for (const rule of applied.flatMap(({ rules }) => rules))
-    addRule(state, boundaries, rule, identitiesOf(rule, peers), example, peers);
-  return { id, applied, isolatedBy, entries: state.list(), boundaries };
+    addRule(rule, boundaries, example, peers, (identity, traffic, grant) =>
+      state.add(identity, rule.origin.direction === 'egress', traffic, rule.deny, grant),
+    );
+  return { ...base, entries: state.list(), refusals: null };
 }
 
 /** Whom a rule is about: 0 for anyone. */
-function identitiesOf({ peers: named }: Rule, peers: Peers): readonly number[] {
+function identitiesOf({ peers: named }: Rule, peers: PeerNumbers): readonly number[] {
   if (named === null) return [0];
   const found = new Set(named.flatMap((peer) => peers.of(peer)));
   return found.has(0) ? [0] : [...found];
 }
 
+/** Tells `add` what a rule says of each identity and each prefix of traffic. */
 function addRule(
-  state: MapState,
+  rule: Rule,
   boundaries: PortRange[],
-  { origin, deny, ports, authentication }: Rule,
-  identities: readonly number[],
   example: PodIdentity | null,
-  peers: Peers,
+  peers: PeerNumbers,
+  add: (identity: number, traffic: TrafficPrefix, grant: Grant) => void,
 ): void {
-  const egress = origin.direction === 'egress';
+  const { origin, ports, authentication } = rule;
+  const identities = identitiesOf(rule, peers);
   if (ports === null) {
-    for (const identity of identities)
-      state.add(identity, egress, EVERYTHING, deny, { origin, l7: null, authentication });
+    for (const identity of identities) add(identity, EVERYTHING, { origin, l7: null, authentication });
     return;
   }
   for (const { protocol, port, l7 } of ports) {
     const grant = { origin, l7, authentication };
-    const add = (identity: number, { first, last }: PortNumbers): void => {
+    const addRange = (identity: number, { first, last }: PortNumbers): void => {
       boundaries.push({ protocol, first, last });
-      for (const prefix of prefixesOf(first, last)) state.add(identity, egress, { protocol, ...prefix }, deny, grant);
+      for (const prefix of prefixesOf(first, last)) add(identity, { protocol, ...prefix }, grant);
     };
-    if (typeof port !== 'string') for (const identity of identities) add(identity, port);
-    else if (!egress) {
+    if (typeof port !== 'string') for (const identity of identities) addRange(identity, port);
+    else if (origin.direction === 'ingress') {
       // The name is one of the selected pod's own ports; a node has none.
       const numbers = example && numbersOf(port, protocol, example);
-      if (numbers) for (const identity of identities) add(identity, numbers);
+      if (numbers) for (const identity of identities) addRange(identity, numbers);
     } else {
       // The name is the peer's: each pod is asked for its own; an address has no named ports.
       for (const identity of identities[0] === 0 ? peers.byNumber.keys() : identities) {
         const peer = peers.byNumber.get(identity);
         const numbers = peer && numbersOf(port, protocol, peer);
-        if (numbers) add(identity, numbers);
+        if (numbers) addRange(identity, numbers);
       }
     }
   }

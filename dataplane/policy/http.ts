@@ -4,6 +4,7 @@ import { compileRegex, type Regex } from '../regex.js';
 
 /** An HTTP request as a question names it. */
 export interface HttpRequest {
+  readonly scheme: 'http' | 'https';
   readonly method: string;
   readonly host: string;
   readonly path: string;

@@ -83,11 +83,15 @@ function worldOf(families: readonly Family[]): Identities['world'] {
 const peersOf = (policies: readonly Policy[]): Peer[] =>
   policies.flatMap(({ rules }) => rules.flatMap(({ peers }) => peers ?? []));
 
-/** Every prefix of the cluster's families that a policy names, `cidr` or `except`, once. */
-function prefixesOf(policies: readonly Policy[], families: readonly Family[]): Prefix[] {
+/** Every prefix of the cluster's families that a policy names, `cidr` or `except`, once; those alone that `asked` says. */
+function prefixesOf(
+  policies: readonly Policy[],
+  families: readonly Family[],
+  asked: (peer: Peer & { readonly kind: 'prefix' }) => boolean = () => true,
+): Prefix[] {
   const found = new Map<string, Prefix>();
   for (const peer of peersOf(policies)) {
-    if (peer.kind !== 'prefix') continue;
+    if (peer.kind !== 'prefix' || !asked(peer)) continue;
     for (const prefix of [peer.cidr, ...peer.except])
       if (families.includes(familyOf(prefix.address))) found.set(formatPrefix(prefix), prefix);
   }
@@ -101,6 +105,10 @@ function fqdnsOf(policies: readonly Policy[]): Map<string, FqdnSelector> {
   return found;
 }
 
+/** Whether the addresses of pods are among those of a prefix. */
+export const matchesPods = ({ pods }: Peer & { readonly kind: 'prefix' }, { ipBlockMatchesPods }: Settings): boolean =>
+  pods === 'always' || (pods && ipBlockMatchesPods);
+
 /** The label keys that policies ask pods for. */
 function keysAskedFor(policies: readonly Policy[]): Set<string> {
   const selectors: EndpointSelector[] = policies.map(({ subject }) => subject);
@@ -111,9 +119,9 @@ function keysAskedFor(policies: readonly Policy[]): Set<string> {
 /**
  * What tells a pod from others: its namespace, its labels, its service account where a policy asks for it, the names of its
  * ports (a rule may ask for a port by name, and then Cilium's one number for all pods with these labels would not do), and,
- * where `ipBlock` matches pods, the prefixes that hold its address.
+ * of the prefixes that match pods, those that hold its address.
  */
-function keyOf(pod: ClusterPod, asked: ReadonlySet<string>, prefixes: readonly Prefix[], matchesPods: boolean): string {
+function keyOf(pod: ClusterPod, asked: ReadonlySet<string>, prefixes: readonly Prefix[]): string {
   const labels = [...pod.labels]
     .filter(([key]) => asked.has(key) || !IGNORED.test(key))
     .map(([key, value]) => `${key}=${value}`);
@@ -121,9 +129,7 @@ function keyOf(pod: ClusterPod, asked: ReadonlySet<string>, prefixes: readonly P
     pod.namespace,
     ...labels.sort(compare),
     ...(asked.has(DERIVED.serviceAccount) ? [`${DERIVED.serviceAccount}=${pod.spec.serviceAccountName}`] : []),
-    ...(matchesPods
-      ? prefixes.filter((prefix) => pod.addresses.some((one) => contains(prefix, one))).map(formatPrefix)
-      : []),
+    ...prefixes.filter((prefix) => pod.addresses.some((one) => contains(prefix, one))).map(formatPrefix),
   ]);
 }
 
@@ -140,10 +146,11 @@ const portsOf = (pod: ClusterPod): string =>
 export function buildIdentities(cluster: Cluster, policies: readonly Policy[], settings: Settings): Identities {
   const prefixes = prefixesOf(policies, cluster.families);
   const asked = keysAskedFor(policies);
+  const ofPods = prefixesOf(policies, cluster.families, (peer) => matchesPods(peer, settings));
   const groups = new Map<string, Map<string, ClusterPod[]>>();
   for (const pod of cluster.pods) {
     if (pod.hostNetwork) continue;
-    const key = keyOf(pod, asked, prefixes, settings.ipBlockMatchesPods);
+    const key = keyOf(pod, asked, ofPods);
     const byPorts = groups.get(key) ?? new Map<string, ClusterPod[]>();
     groups.set(key, byPorts);
     const ports = portsOf(pod);
@@ -203,6 +210,15 @@ const WORLDS: Readonly<Record<Family, Labelled>> = {
   IPv6: { source: 'reserved', labels: new Map(['world', 'world-ipv6'].map((name) => [name, ''])) },
 };
 
+/** Every identity that a packet can come from or go to. */
+export const everyIdentity = ({ pods, world, prefixes, fqdns }: Identities): number[] => [
+  ...pods.map(({ number }) => number),
+  ...RESERVED.map(([number]) => number),
+  ...Object.values(world),
+  ...prefixes.map(({ number }) => number),
+  ...fqdns.map(({ number }) => number),
+];
+
 /** The identities of endpoints, nodes and the world that a selector matches. */
 export function selectEndpoints(identities: Identities, selector: EndpointSelector): number[] {
   const numbers = identities.pods.filter((identity) => selects(selector, identity)).map(({ number }) => number);
@@ -225,7 +241,7 @@ export function selectPrefix(
   identities: Identities,
   cidr: Prefix,
   except: readonly Prefix[],
-  matchesPods: boolean,
+  alsoPods: boolean,
 ): number[] {
   const within = (prefix: Prefix): boolean => covers(cidr, prefix) && !except.some((hole) => covers(hole, prefix));
   const numbers = identities.prefixes.filter(({ prefix }) => within(prefix)).map(({ number }) => number);
@@ -233,7 +249,7 @@ export function selectPrefix(
   const world = identities.world[family];
   if (world !== undefined && cidr.length === 0 && !except.some((hole) => hole.length === 0))
     numbers.push(world, ...namesIn(identities, family));
-  if (matchesPods) {
+  if (alsoPods) {
     for (const { number, example } of identities.pods)
       if (example.addresses.some((address) => within(prefixOf(address)))) numbers.push(number);
   }

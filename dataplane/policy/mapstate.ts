@@ -8,6 +8,8 @@ export interface Grant {
   readonly origin: RuleOrigin;
   readonly l7: L7Rules | null;
   readonly authentication: AuthMode | null;
+  /** Whether a rule of the same order says otherwise, so that it is not defined which of them decides. */
+  readonly tied?: true;
 }
 
 /** One entry of the policymap, and the rules that put it there; none for what holds without any policy. */
@@ -84,7 +86,9 @@ export class MapState {
       else {
         const around = held.denied ? [] : this.around(held);
         if (!around.some(({ denied }) => denied))
-          entries.push(entryOf(held, redirectOf([held, ...around]), authTypeOf(held, around)));
+          entries.push(
+            entryOf(held, redirectOf([held, ...around].flatMap(({ allows }) => allows)), authTypeOf(held, around)),
+          );
       }
     }
     return entries;
@@ -127,9 +131,10 @@ const entryOf = (
   grants: denied ? denies : allows,
 });
 
-function redirectOf(held: readonly Held[]): Redirect {
+/** To which proxy rules lead: that with the highest priority. */
+export function redirectOf(grants: readonly Grant[]): Redirect {
   let best = NO_REDIRECT;
-  for (const { l7 } of held.flatMap(({ allows }) => allows)) {
+  for (const { l7 } of grants) {
     const redirect = l7 ? REDIRECTS[l7.kind] : NO_REDIRECT;
     if (redirect.proxyPortPriority > best.proxyPortPriority) best = redirect;
   }
@@ -137,7 +142,7 @@ function redirectOf(held: readonly Held[]): Redirect {
 }
 
 /** Cilium `pkg/policy/types`, `AuthType`; from 0 on stricter and stricter. */
-const AUTH_TYPES: Readonly<Record<AuthMode, number>> = { disabled: 0, required: 1, 'test-always-fail': 2 };
+export const AUTH_TYPES: Readonly<Record<AuthMode, number>> = { disabled: 0, required: 1, 'test-always-fail': 2 };
 
 function authTypeOf(held: Held, around: readonly Held[]): number {
   const asked = ({ allows }: Held): number[] =>

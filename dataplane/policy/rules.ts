@@ -1,7 +1,7 @@
 /** What every policy language compiles to: policies that isolate, and rules that pick peers by identity and traffic by port. */
 import type { Prefix } from '../addresses.js';
-import type { AuthMode, CiliumPolicy, FqdnSelector, L7Rules, Unevaluated } from '../manifests/cilium.js';
-import type { NetworkPolicy } from '../manifests/objects.js';
+import type { AuthMode, FqdnSelector, L7Rules, Unevaluated } from '../manifests/cilium.js';
+import type { PolicySource } from '../manifests/objects.js';
 import type { Place } from '../manifests/place.js';
 import type { EndpointSelector } from './selectors.js';
 
@@ -20,11 +20,37 @@ export interface RuleOrigin {
   readonly at: Place;
 }
 
+/**
+ * Policies of which the first that has something to say decides, or passes on to the next tier. What the last tier leaves open is
+ * let. Tiers come in their order, and those of one order by name.
+ */
+export interface Tier {
+  readonly name: string;
+  readonly order: number;
+}
+
+/** The tiers of Kubernetes, with the orders that Calico gives them. `pkg/apis/projectcalico/v3/tier.go`. */
+export const TIERS = {
+  admin: { name: 'kube-admin', order: 1_000 },
+  network: { name: 'default', order: 1_000_000 },
+  baseline: { name: 'kube-baseline', order: 10_000_000 },
+} as const satisfies Record<string, Tier>;
+
+/** The place of a policy whose rules hold in their order: of those that match, the first. */
+export interface Standing {
+  readonly tier: Tier;
+  /** Within the tier, lower first; of policies of one order it is not defined which is first, unless their names say. */
+  readonly order: number;
+  readonly name: string | null;
+}
+
 /** A policy of any language, or one of the parts of a policy that has several. */
 export interface Policy {
-  readonly source: NetworkPolicy | CiliumPolicy;
+  readonly source: PolicySource;
   /** Tells it from all others. */
   readonly key: string;
+  /** Where it stands among tiers; without, beside all others of the tier of NetworkPolicies. */
+  readonly standing?: Standing;
   /** Whether it is about nodes: Cilium's host firewall. */
   readonly aboutNodes: boolean;
   /** The endpoints, or nodes, that it is about. */
@@ -39,6 +65,8 @@ export interface Policy {
 export interface Rule {
   readonly origin: RuleOrigin;
   readonly deny: boolean;
+  /** Whether it leaves what it matches to the next tier, and so neither lets nor denies it. */
+  readonly pass?: true;
   /** null for anyone. */
   readonly peers: readonly Peer[] | null;
   /** null for any traffic. */
@@ -55,8 +83,8 @@ export type Peer =
       readonly at: Place;
       readonly cidr: Prefix;
       readonly except: readonly Prefix[];
-      /** Whether it may match pods, where the setting says so. */
-      readonly pods: boolean;
+      /** Whether it may match pods: where the setting says so, or always. */
+      readonly pods: boolean | 'always';
     }
   | { readonly kind: 'fqdn'; readonly at: Place; readonly fqdn: FqdnSelector };
 

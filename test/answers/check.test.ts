@@ -331,13 +331,18 @@ test('HS3005: egress isolation that forgets DNS, by packets to the DNS of the ma
     [`${HTTPS}, {to: [{podSelector: {}}], ${UDP53}}`, ['HS3005 egress']],
     // An ipBlock is no pod's, nor does a Service's address help; another resolver is the pods' own choice.
     ['{to: [{ipBlock: {cidr: 0.0.0.0/0}}]}', ['HS3005 egress']],
-    [`{to: [{ipBlock: {cidr: 10.96.0.10/32}}], ${UDP53}}`, ['HS3005 egress']],
     [`{to: [{ipBlock: {cidr: 169.254.20.10/32}}], ${UDP53}}`, []],
   ];
   for (const [egress, expected] of table) {
     assert.deepEqual(marks(WEB, isolate(egress)), expected, `no DNS: ${egress}`);
     assert.deepEqual(marks(WEB, DNS_POD, isolate(egress)), expected, `DNS: ${egress}`);
   }
+  const serviceAddress = `{to: [{ipBlock: {cidr: 10.96.0.10/32}}], ${UDP53}}`;
+  assert.deepEqual(marks(WEB, isolate(serviceAddress)), ['HS3005 egress']);
+  assert.deepEqual(marks(WEB, DNS_POD, isolate(serviceAddress)), [
+    'HS3005 egress',
+    'HS3013 {ipBlock: {cidr: 10.96.0.10/32}}',
+  ]);
   const elsewhere = `{to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: infra-system}}}], ${UDP53}}`;
   assert.deepEqual(marks(WEB, isolate(elsewhere)), [], 'a DNS that the manifests do not hold');
   assert.deepEqual(marks(WEB, DNS_POD, isolate(elsewhere)), ['HS3005 egress'], 'not the one that they hold');

@@ -45,7 +45,7 @@ const CASES: readonly (readonly [what: string, state: State, to: string, depends
       'apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\nmetadata: {name: c}\nspec: {}\n',
     ),
     'default/b',
-    /AdminNetworkPolicy c is not evaluated yet/,
+    /AdminNetworkPolicy could not be read/,
   ],
   [
     'a policy with a type that Kubernetes has not',

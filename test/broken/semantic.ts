@@ -110,7 +110,7 @@ const SERVICES: readonly Broken[] = [
   wrong(
     'nobody is looped back',
     'lib/lb.ts',
-    'ctx.loopback = ctx.saddr == backend.address && !config.has(ConfigFlag.SERVICE_MASQUERADE);',
+    'ctx.loopback = ctx.saddr == backend.address && mayLoop<A>(ctx);',
     'ctx.loopback = false;',
   ),
   wrong(

@@ -245,9 +245,9 @@ const WRONG: readonly (readonly [what: string, args: readonly string[], says: Re
     /--icmp-type 256: expected a number from 0 to 255/,
   ],
   [
-    'ICMP, which has no ports to reach',
-    ['reach', 'app', '--protocol', 'icmp'],
-    /--protocol icmp: expected TCP, UDP, SCTP/,
+    'a protocol that is none to reach by',
+    ['reach', 'app', '--protocol', 'igmp'],
+    /--protocol igmp: expected TCP, UDP, SCTP, ICMP/,
   ],
   ['no end', ['trace', 'app', '--to', 'default/b'], /--from is needed/],
   [

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { maps } from '../../dataplane/answers/maps.js';
 import { query } from '../../dataplane/answers/query.js';
+import type { Direction } from '../../dataplane/policy/rules.js';
 import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
 import { Engine, type State } from '../../dataplane/state.js';
 import { modules } from '../datapath.js';
@@ -39,31 +40,46 @@ function readCases(corpus: string): Case[] {
   return lines.map((line) => JSON.parse(line) as Case).filter((set) => set.corpus === corpus);
 }
 
-/** Asks every question of a set; what did not agree, one line each. Rows flagged `hostNetwork` treat such pods as ordinary ones. */
-function disagreements(set: Case): { asked: number; lines: string[] } {
-  const ipBlockMatchesPods = set.flags.some((flag) => flag.includes('ipblock-vs-pod-ip'));
-  const engine = new Engine(modules.trace, { ...DEFAULT_SETTINGS, ipBlockMatchesPods });
+/** The setting under which rows with a flag agree; unflagged rows agree as it stands. */
+const UNDER: Readonly<Record<string, Partial<Settings>>> = {
+  'ipblock-vs-pod-ip': { ipBlockMatchesPods: true },
+  'has-ipblock-vs-pod-ip': { ipBlockMatchesPods: true },
+  hostNetwork: { hostNetworkPods: 'pod' },
+};
+
+const loadedWith = (set: Pick<Case, 'manifests'>, settings: Partial<Settings>): State => {
+  const engine = new Engine(modules.trace, { ...DEFAULT_SETTINGS, ...settings });
   for (const file of set.manifests) engine.manifests.set(file, readFileSync(join(folder!, 'manifests', file)));
+  return engine.current;
+};
+
+/** Asks every question of a set, each row under the setting of its flag; what did not agree, one line each. */
+function disagreements(set: Case): { asked: number; lines: string[] } {
+  const ofRows = new Set((set.bulk ?? []).map((row) => row[5] ?? ''));
+  // Where rows have flags, they say which of them the set's flag is about.
+  const ofSet = ofRows.size > 1 ? '' : (set.flags.find((flag) => flag in UNDER) ?? '');
   const rows = [
-    ...(set.bulk ?? [])
-      .filter((row) => row[5] !== 'hostNetwork')
-      .map(([from, to, protocol, port, allowed]) => ({
-        from,
-        to,
-        protocol,
-        port,
-        expect: allowed ? 'allow' : 'deny',
-        backend: undefined,
-        backendPort: undefined,
-      })),
-    ...(set.queries ?? []),
+    ...(set.bulk ?? []).map(([from, to, protocol, port, allowed, flag = ofSet]) => ({
+      from,
+      to,
+      protocol,
+      port,
+      flag,
+      expect: allowed ? 'allow' : 'deny',
+      backend: undefined,
+      backendPort: undefined,
+    })),
+    ...(set.queries ?? []).map((row) => ({ ...row, flag: ofSet })),
   ];
   const lines: string[] = [];
-  for (const { from, to, protocol, port, expect, backend, backendPort } of rows) {
-    const answered = query(engine.current, { from, to, protocol, port, sourcePort: null, node: null, http: null });
+  const states = new Map<string, State>();
+  for (const { from, to, protocol, port, flag, expect, backend, backendPort } of rows) {
+    if (!states.has(flag)) states.set(flag, loadedWith(set, UNDER[flag] ?? {}));
+    const question = { from, to, protocol, port, sourcePort: null, node: null, http: null };
+    const answered = query(states.get(flag)!, question);
     const got = 'error' in answered ? answered.error : answered.answer.verdict;
     if (got !== (expect === 'allow' ? 'ALLOWED' : 'DENIED'))
-      lines.push(`${set.id}: ${from} → ${to} ${protocol} ${port}: ${got}, not ${expect}`);
+      lines.push(`${set.id}: ${from} → ${to} ${protocol} ${port} ${flag}: ${got}, not ${expect}`);
     else if (backend !== undefined && !('error' in answered)) {
       const { workload, port: at } = answered.answer.backend ?? {};
       if (workload !== backend || at !== backendPort)
@@ -77,7 +93,7 @@ const EXPECTED: Readonly<Record<string, number>> = {
   'k8s-e2e-netpol': 506,
   'online-boutique': 16,
   cyclonus: 30492,
-  npguard: 71000,
+  npguard: 114000,
 };
 
 for (const [corpus, least] of Object.entries(EXPECTED)) {
@@ -90,6 +106,62 @@ for (const [corpus, least] of Object.entries(EXPECTED)) {
     assert.ok(asked >= least, `only ${asked} rows`);
   });
 }
+
+/** A question of npguard-explain: a set of ports, and which policies decide about it on which side. */
+interface ExplainRow {
+  readonly from: string;
+  readonly to: string;
+  readonly conn: string;
+  readonly expect: 'allow' | 'deny';
+  readonly direction?: readonly Direction[];
+  readonly policies: readonly { readonly direction: Direction; readonly kind: string; readonly name: string }[];
+}
+
+/** `0.0.0.0-9.255.255.255[External]` as a reference. */
+const referenceOf = (end: string): string => end.replace(/^(.*)\[External\]$/, 'ip:$1');
+
+/** The ends of each stretch of `TCP, UDP:[1-52,54-65535]`. */
+function boundariesOf(conn: string): { protocol: string; port: number }[] {
+  return [...conn.matchAll(/([A-Z]+)(?::\[([\d,-]+)\])?/g)].flatMap(([, protocol, ports = '1-65535']) => {
+    const ends = new Set(ports.split(/[,-]/).map(Number));
+    return [...ends].map((port) => ({ protocol: protocol!, port }));
+  });
+}
+
+/** A packet that both sides would refuse is refused by its sender's: of the expected sides, that which the answer names decided. */
+function explain(set: Case & { readonly queries: readonly unknown[] }): { asked: number; lines: string[] } {
+  const state = loadedWith(set, UNDER['hostNetwork']!);
+  const lines: string[] = [];
+  for (const { from, to, conn, expect, direction = [], policies } of set.queries as readonly ExplainRow[]) {
+    const wrong = boundariesOf(conn).flatMap(({ protocol, port }) => {
+      const question = { from: referenceOf(from), to: referenceOf(to), protocol, port };
+      const answered = query(state, { ...question, sourcePort: null, node: null, http: null });
+      if ('error' in answered) return [answered.error];
+      const { answer } = answered;
+      const wanted = policies.filter((one) => expect === 'allow' || one.direction === answer.direction);
+      const sides = direction.includes('egress') ? 'egress' : (direction[0] ?? null);
+      const expected = [expect === 'allow' ? 'ALLOWED' : 'DENIED', sides, ...namesOf(wanted.map(({ name }) => name))];
+      const deciders = answer.deciders.map(({ namespace, name }) => `${namespace}/${name}`);
+      const got = [answer.verdict, answer.direction, ...namesOf(deciders)];
+      return got.join(' ') === expected.join(' ')
+        ? []
+        : [`${protocol} ${port}: ${got.join(' ')}, not ${expected.join(' ')}`];
+    });
+    if (wrong.length > 0) lines.push(`${set.id}: ${from} → ${to} ${conn}: ${wrong[0]}`);
+  }
+  return { asked: set.queries.length, lines };
+}
+
+const namesOf = (names: readonly string[]): string[] => [...new Set(names)].sort();
+
+test('query agrees with npguard-explain, to the side and the policies that decide', { skip }, () => {
+  const results = readCases('npguard-explain').map((set) => explain({ ...set, queries: set.queries ?? [] }));
+  const asked = results.reduce((sum, result) => sum + result.asked, 0);
+  const lines = results.flatMap((result) => result.lines);
+  console.log(`npguard-explain: ${asked - lines.length} of ${asked} agree`);
+  assert.deepEqual(lines.slice(0, 20), []);
+  assert.ok(asked >= 294, `only ${asked} rows`);
+});
 
 /** A question of cilium-connectivity: the side that refuses it, and why. */
 interface ConnectivityRow {
@@ -290,4 +362,38 @@ test('query agrees with kube-proxy', { skip }, () => {
   console.log(`kube-proxy: ${asked - lines.length} of ${asked} agree`);
   assert.deepEqual(lines, []);
   assert.ok(asked >= 42, `only ${asked} rows`);
+});
+
+/** A request of ingress-conformance: its status, and who serves it. */
+interface RequestRow {
+  readonly from: string;
+  readonly http: { readonly host: string; readonly path: string };
+  readonly expect: number;
+  readonly service?: string;
+}
+
+test('query agrees with ingress-conformance, to the status and the backend', { skip }, () => {
+  const sets = readCases('ingress-conformance');
+  const lines: string[] = [];
+  let asked = 0;
+  for (const set of sets) {
+    const engine = new Engine(modules.trace, DEFAULT_SETTINGS);
+    for (const file of set.manifests) engine.manifests.set(file, readFileSync(join(folder!, 'manifests', file)));
+    for (const { from, http, expect, service } of set.queries as unknown as readonly RequestRow[]) {
+      asked++;
+      const question = { from, to: 'ingress:*', protocol: 'TCP', port: null, sourcePort: null, node: null, http };
+      const answered = query(engine.current, question);
+      if ('error' in answered) throw new Error(answered.error);
+      const { verdict, http: seen, depends } = answered.answer;
+      const wanted = [expect === 200 ? 'ALLOWED' : 'DENIED', expect, service ? `svc:default/${service}` : null];
+      const got = [verdict, seen?.status ?? null, seen?.backend ?? null];
+      if (JSON.stringify(got) !== JSON.stringify(wanted))
+        lines.push(
+          `${set.id}: ${http.host}${http.path}: ${got.join(' ')}, not ${wanted.join(' ')}; ${depends.join('; ')}`,
+        );
+    }
+  }
+  console.log(`ingress-conformance: ${asked - lines.length} of ${asked} agree in ${sets.length} sets`);
+  assert.deepEqual(lines, []);
+  assert.ok(sets.length >= 10, `only ${sets.length} sets`);
 });

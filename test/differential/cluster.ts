@@ -8,6 +8,7 @@ import type {
   FrontendRow,
   IpcacheRow,
   PolicyRow,
+  Prefix,
   ServiceRow,
   SourceRangeRow,
   Tables,
@@ -74,6 +75,16 @@ const WORLD_PREFIXES: readonly (readonly [text: string, length: number])[] = [
   ['2001:db8:1::', 48],
   ['2001:db8:1::9', 128],
   ['2001:db8:8000::', 33],
+];
+
+/** Of nodes and pods. */
+const CLUSTER_PREFIXES: readonly (readonly [text: string, length: number])[] = [
+  ['10.0.0.0', 8],
+  ['10.2.0.0', 16],
+  ['192.168.0.0', 24],
+  ['fd00::', 8],
+  ['fd00:2::', 32],
+  ['fd00:c0::', 64],
 ];
 
 const WORLD: readonly Addresses[] = [
@@ -164,7 +175,7 @@ export function drawCluster(random: Random): Cluster {
       policies: identities.flatMap((_, i) =>
         [true, false].flatMap((egress) => drawPolicy(random, i + 1, egress, peers)),
       ),
-      config: drawConfig(random),
+      config: { ...drawConfig(random), ...drawModes(random) },
     },
     maglev: services.maglev,
     nodes,
@@ -184,12 +195,42 @@ function drawPod(random: Random, node: number, i: number): Pod {
   };
 }
 
-export const drawConfig = (random: Random): Config => ({
+/** What may change while packets are on their way. */
+const drawConfig = (random: Random): Pick<Config, 'trackFragments' | 'masquerade' | 'rejectNoBackend' | 'mtu'> => ({
   trackFragments: random.chance(90),
   masquerade: random.chance(90),
   rejectNoBackend: random.chance(80),
   mtu: random.pick([1500, 1500, 1500, 1400, 1300, 0]),
 });
+
+/** How packets get from node to node, and out. */
+function drawModes(random: Random): Pick<Config, 'isNative' | 'tunnel' | 'dsr' | 'nativeCidrs' | 'nonMasqueradeCidrs'> {
+  const isNative = random.chance(35);
+  const cidrs = (all: readonly (readonly [string, number])[], most: number): Prefix[] =>
+    random.some(all, most).map(([text, length]) => ({ address: address(text), length }));
+  const [narrow, wide] = [WORLD_PREFIXES, CLUSTER_PREFIXES].map((all) => cidrs(all, 1)) as [Prefix[], Prefix[]];
+  const native = random.chance(50) ? [...(random.chance(80) ? wide : narrow)] : [];
+  const other = random.chance(30) ? cidrs(CLUSTER_PREFIXES, 1) : [];
+  return {
+    isNative,
+    ...drawTunnel(random, isNative),
+    nativeCidrs: [...native, ...other.filter(({ address: own }) => own.length !== native[0]?.address.length)],
+    nonMasqueradeCidrs: random.chance(30) ? cidrs([...WORLD_PREFIXES, ...CLUSTER_PREFIXES], 3) : null,
+  };
+}
+
+/** As the loader allows it: the tunnel says how the Service is told, and native routing has a tunnel for that alone. */
+function drawTunnel(random: Random, isNative: boolean): Pick<Config, 'tunnel' | 'dsr'> {
+  const tunnel = isNative ? null : random.pick(['vxlan', 'geneve'] as const);
+  if (random.chance(45)) return { tunnel, dsr: null };
+  const mode = random.pick(['all', 'all', 'tcp', 'annotated'] as const);
+  const dispatch = isNative
+    ? random.pick(['option', 'ipip', 'geneve'] as const)
+    : tunnel === 'vxlan'
+      ? 'option'
+      : 'geneve';
+  return { tunnel: dispatch === 'geneve' ? 'geneve' : tunnel, dsr: { mode, dispatch } };
+}
 
 /** The world, and some prefixes in it. */
 function drawIpcache(random: Random): IpcacheRow[] {
@@ -271,6 +312,7 @@ class Services {
       isInternalLocal: random.chance(20),
       ranges: random.chance(25) ? random.some(WORLD_PREFIXES, 3) : null,
       isDenying: random.chance(30),
+      isDirect: random.chance(40),
     };
     const external = random.chance(60);
     for (const version of FAMILIES.filter(() => random.chance(85)))
@@ -311,10 +353,12 @@ class Services {
       isInternalLocal: boolean;
       ranges: (readonly [string, number])[] | null;
       isDenying: boolean;
+      isDirect: boolean;
     },
     type: 'ClusterIP' | 'LoadBalancer' | 'NodePort',
   ): void {
-    const { algorithm, affinityTimeout, affinity, isExternalLocal, isInternalLocal, ranges, isDenying } = traits;
+    const { algorithm, affinityTimeout, affinity, isExternalLocal, isInternalLocal, ranges, isDenying, isDirect } =
+      traits;
     const inside = type === 'ClusterIP';
     const isLocal = inside ? isInternalLocal : isExternalLocal;
     const ranged = type === 'LoadBalancer' && ranges !== null;
@@ -326,7 +370,9 @@ class Services {
       (ranged ? SERVICE_FLAG.sourceRange : 0) |
       (isLocal && !inside ? SERVICE_FLAG.extLocalScope : 0);
     const flags2 =
-      (isLocal && inside ? SERVICE_FLAG2.intLocalScope : 0) | (ranged && isDenying ? SERVICE_FLAG2.sourceRangeDeny : 0);
+      (isLocal && inside ? SERVICE_FLAG2.intLocalScope : 0) |
+      (ranged && isDenying ? SERVICE_FLAG2.sourceRangeDeny : 0) |
+      (isDirect && !inside ? SERVICE_FLAG2.dsr : 0);
     const shape = { address: own, port, protocol, algorithm, affinityTimeout, flags, flags2 };
     this.listening.push({ address: own, port, protocol, isNodePort: type === 'NodePort' });
     const ids = hosts.flatMap(({ addresses, port: ports }) => {
@@ -416,7 +462,7 @@ export function evolve(cluster: Cluster, random: Random): Cluster {
       services,
       frontends: cluster.tables.frontends.filter(() => !random.chance(3)),
       affinityMatches: cluster.tables.affinityMatches.filter(({ backendId }) => isActive.has(backendId)),
-      config: random.chance(30) ? drawConfig(random) : cluster.tables.config,
+      config: { ...cluster.tables.config, ...(random.chance(30) ? drawConfig(random) : {}) },
     },
     maglev: cluster.maglev
       .map((one) => ({ ...one, backends: one.backends.filter((id) => isActive.has(id)) }))

@@ -69,6 +69,8 @@ export interface Around {
   /** IPv4 options, in words; IPv6 extension headers. */
   readonly options?: number;
   readonly extensions?: readonly (readonly [kind: number, bytes: Uint8Array])[];
+  /** IPv4 options in front of those. */
+  readonly option?: readonly number[];
   /** IPv4 flags and offset. */
   readonly fragment?: number;
   readonly id?: number;
@@ -86,7 +88,7 @@ const ETHERNET = Uint8Array.of(2, 0x0a, 0, 0, 0, 1, 2, 0x0b, 0, 0, 0, 2);
 /** A whole frame; the checksum covers the whole segment also where only a piece of it is sent. */
 export function frame(source: Address, destination: Address, segment: Segment, around: Around = {}): Uint8Array {
   const version: Version = source.length === 4 ? 4 : 6;
-  const { ttl = 64, options = 0, extensions = [], wrong = [0, 0], padding = 0 } = around;
+  const { ttl = 64, options = 0, extensions = [], option = [], wrong = [0, 0], padding = 0 } = around;
   const { protocol, bytes, checksumAt } = segment;
   if (checksumAt >= 0) {
     putWord(bytes, checksumAt, 0);
@@ -98,7 +100,7 @@ export function frame(source: Address, destination: Address, segment: Segment, a
   const [from, to] = around.piece ?? [0, bytes.length];
   const body = bytes.subarray(from, to);
   const extended = extensions.reduce((sum, [, own]) => sum + own.length, 0);
-  const headerLength = version === 4 ? 20 + options * 4 : 40 + extended;
+  const headerLength = version === 4 ? 20 + option.length + options * 4 : 40 + extended;
   const out = new Uint8Array(14 + headerLength + body.length + padding);
   out.set(ETHERNET);
   putWord(out, 12, version === 4 ? 0x0800 : 0x86dd);
@@ -114,6 +116,7 @@ export function frame(source: Address, destination: Address, segment: Segment, a
     putAddress(header, 12, source);
     putAddress(header, 16, destination);
     header.fill(1, 20);
+    header.set(option, 20);
     putWord(header, 10, checksumFor(sumOf(header)));
     spoil(header, 10, wrong[0]);
   } else {
@@ -143,6 +146,11 @@ export function extension(kind: number, units: number): readonly [number, Uint8A
   return [kind, bytes];
 }
 
+/** A whole frame in an IP header of its family, as direct server return sends it. */
+export function inIp(source: Address, destination: Address, inner: Uint8Array): Uint8Array {
+  return frame(source, destination, { protocol: source.length === 4 ? 4 : 41, bytes: inner.slice(14), checksumAt: -1 });
+}
+
 /** `offset` in bytes. */
 export function fragmentHeader(id: number, offset: number, more: boolean): readonly [number, Uint8Array] {
   const bytes = new Uint8Array(8);
@@ -152,12 +160,46 @@ export function fragmentHeader(id: number, offset: number, more: boolean): reado
   return [44, bytes];
 }
 
-/** A frame in the tunnel. */
+/** A frame in a VXLAN. */
 export function vxlan(source: Address, destination: Address, vni: number, inner: Uint8Array, flags = 8): Uint8Array {
-  const data = new Uint8Array(8 + inner.length);
-  data[0] = flags;
-  putWord(data, 4, (vni >>> 8) & 0xffff);
-  data[6] = vni & 255;
-  data.set(inner, 8);
-  return frame(source, destination, udp(50000, 8472, data, false));
+  const header = new Uint8Array(8);
+  header[0] = flags;
+  return tunnelled(source, destination, 8472, vni, header, inner);
+}
+
+/** A frame in Geneve, with `options` whatever they are. */
+export function geneve(
+  source: Address,
+  destination: Address,
+  vni: number,
+  inner: Uint8Array,
+  options: Uint8Array,
+): Uint8Array {
+  const header = new Uint8Array(8 + options.length);
+  header.set([options.length >> 2, options.length > 0 ? 0x40 : 0, 0x65, 0x58]);
+  header.set(options, 8);
+  return tunnelled(source, destination, 6081, vni, header, inner);
+}
+
+function tunnelled(
+  source: Address,
+  destination: Address,
+  port: number,
+  vni: number,
+  header: Uint8Array,
+  inner: Uint8Array,
+): Uint8Array {
+  putWord(header, 4, (vni >>> 8) & 0xffff);
+  header[6] = vni & 255;
+  const data = new Uint8Array(header.length + inner.length);
+  data.set(header);
+  data.set(inner, header.length);
+  return frame(source, destination, udp(50000, port, data, false));
+}
+
+/** An option of Geneve's: its class and type, and as many words of data as there are. */
+export function geneveOption(optionClass: number, type: number, data: readonly number[]): Uint8Array {
+  const bytes = Uint8Array.of(0, 0, type, data.length / 4, ...data);
+  putWord(bytes, 0, optionClass);
+  return bytes;
 }

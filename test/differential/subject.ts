@@ -5,6 +5,7 @@ import { Datapath, encode, type Bytes, type Sizes } from '../../dataplane/wasm.j
 import {
   EndpointConfig,
   EndpointInfo,
+  IpMasq,
   LbAffinityMatch,
   LbAffinityMatched,
   LbBackendKey,
@@ -25,6 +26,7 @@ import { versionOf, type Address, type Version } from '../reference/bytes.js';
 import type { Arrival, Outcome } from '../reference/reference.js';
 import type { MaglevRow, Tables } from '../reference/tables.js';
 import type { Cluster } from './cluster.js';
+import { runtimeOf } from './runtime.js';
 
 /** More than one epoch fills: nothing is ever evicted. */
 const FLOWS = { conntrack: 1 << 17, snat: 1 << 16, affinity: 1 << 14, fragments: 1 << 14 };
@@ -49,8 +51,9 @@ const both = <Name extends string>(sizes: Record<Name, number>): Record<`${Name}
 const SIZES: Sizes = {
   ...both(FLOWS),
   ...both(LOADED),
-  ...both({ ipmasq: 0, reverseSk: 0 }),
+  ...both({ ipmasq: 16, reverseSk: 0 }),
   auth: 0,
+  throttle: 0,
   affinityMatch: 1024,
   policy: 512,
   endpointConfig: 64,
@@ -64,9 +67,6 @@ const SIZES: Sizes = {
   templates: 64,
 };
 
-/** `ALLOW_ICMP_FRAG_NEEDED`, which is on unless it is turned off. */
-const ALLOW_FRAG_NEEDED = 0x100000;
-
 /** Frames that the batch has room for. */
 export const MAX_FRAME = PACKET_ROOM - 2 * PACKET_HEADROOM;
 
@@ -79,7 +79,7 @@ interface Entry {
 const family = (version: Version): FamilyMaps => MAPS[version === 4 ? 'IPv4' : 'IPv6'];
 
 /** As the generated views take it: a number, or a bigint for IPv6. */
-function valueOf(address: Address): number | bigint {
+export function valueOf(address: Address): number | bigint {
   if (address.length === 4) return [...address].reduce((sum, unit) => sum * 256 + unit.charCodeAt(0), 0);
   return [...address].reduce((sum, unit) => (sum << 8n) | BigInt(unit.charCodeAt(0)), 0n);
 }
@@ -156,9 +156,12 @@ function entriesOf(tables: Omit<Tables, 'maglev'>): Entry[] {
     const key = encode(PolicyKey, { ...place, protocol, dport: port });
     add(MapId.POLICY, key, encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPortPriority: priority }));
   }
-  const { trackFragments, masquerade, rejectNoBackend, mtu } = tables.config;
-  const flags = ALLOW_FRAG_NEEDED | (trackFragments ? 1 : 0) | (masquerade ? 2 : 0) | (rejectNoBackend ? 4 : 0);
-  add(MapId.RUNTIME_CONFIG, index(0), encode(RuntimeConfig, { flags, mtu }));
+  for (const { address, length } of tables.config.nonMasqueradeCidrs ?? []) {
+    const { map, IpMasqKey } = family(versionOf(address));
+    const key = encode(IpMasqKey, { prefixLength: length, address: valueOf(address) });
+    add(map(MapId.IPMASQ4), key, encode(IpMasq, { present: 1 }));
+  }
+  add(MapId.RUNTIME_CONFIG, index(0), encode(RuntimeConfig, runtimeOf(tables.config)));
   return entries;
 }
 

@@ -16,7 +16,21 @@ import {
   type Cluster,
   type Frontend,
 } from './cluster.js';
-import { extension, fragmentHeader, frame, icmp, sctp, tcp, udp, vxlan, type Around, type Segment } from './frames.js';
+import {
+  extension,
+  fragmentHeader,
+  frame,
+  geneve,
+  geneveOption,
+  icmp,
+  inIp,
+  sctp,
+  tcp,
+  udp,
+  vxlan,
+  type Around,
+  type Segment,
+} from './frames.js';
 import type { Random } from './random.js';
 import { MAX_FRAME } from './subject.js';
 
@@ -145,7 +159,13 @@ export class Traffic {
       }
     }
     const own = random.pick(this.hosts)[version] ?? LOOPBACK[version];
-    const port = random.pick([POD_PORTS[protocol]!, POD_PORTS[protocol]!, 7000, 8472, random.pick(OTHER_PORTS)]);
+    const port = random.pick([
+      POD_PORTS[protocol]!,
+      POD_PORTS[protocol]!,
+      7000,
+      random.pick([8472, 6081]),
+      random.pick(OTHER_PORTS),
+    ]);
     return [random.chance(96) ? own : neighbour(own, random), port, protocol];
   }
 
@@ -187,7 +207,8 @@ export class Traffic {
   private around(version: Version): Around {
     const { random } = this;
     const draw = random.below(100);
-    if (draw < 60) return {};
+    if (draw < 57) return {};
+    if (draw < 60) return this.told(version);
     if (draw < 65) return { ttl: random.pick([0, 1, 2, 3, 255]) };
     if (draw < 70)
       return { wrong: [random.chance(50) ? random.below(0x10000) : 0, random.chance(50) ? random.below(0x10000) : 0] };
@@ -197,6 +218,17 @@ export class Traffic {
     const kinds = [0, 43, 60, 51, 60];
     const count = draw < 90 ? 1 : draw < 99 ? random.between(2, 4) : 5;
     return { extensions: Array.from({ length: count }, () => extension(random.pick(kinds), random.between(1, 3))) };
+  }
+
+  /** As if another node had been asked for a Service, which it tells in the packet's own header. */
+  private told(version: Version): Around {
+    const { random } = this;
+    const { address, port } = random.pick(this.listening[version]) ?? { address: LOOPBACK[version], port: 1 };
+    const own = [...address].map((unit) => unit.charCodeAt(0));
+    const number = random.chance(5) ? 0 : port;
+    const length = random.chance(5) ? random.below(256) : version === 4 ? 8 : 20;
+    if (version === 4) return { option: [0x9a, length, number & 255, number >> 8, ...own.reverse()] };
+    return { extensions: [[60, Uint8Array.of(0, 2, 0x1b, length, ...own, number >> 8, number & 255, 0, 0)]] };
   }
 
   /** The same flow, one packet further. */
@@ -273,13 +305,39 @@ export class Traffic {
     };
     if (random.chance(25)) return { ...random.pick(this.kept).at, frame: sent.frame };
     const inner = random.chance(60) ? seen.frame.subarray(0, seen.end) : this.opening().frame;
+    if (cluster.tables.config.dsr?.dispatch === 'ipip' && random.chance(60)) {
+      const backend = random.chance(70) ? random.pick(cluster.pods).addresses : random.pick(this.hosts);
+      const version = seen.version;
+      const opening = random.chance(70) ? this.opening().frame : inner;
+      const frame = inIp(to.addresses[version] ?? LOOPBACK[version], backend[version] ?? LOOPBACK[version], opening);
+      return { ...place, frame };
+    }
     const identities = cluster.tables.endpointConfigs.map(({ identity }) => identity);
     const vni = random.pick([...identities, ...identities, 0, 1, 2, 6, 9, 0xffffff]);
     const from = random.chance(80) ? random.pick(cluster.nodes).addresses : random.pick(cluster.world);
-    return {
-      ...place,
-      frame: vxlan(from[4]!, to.addresses[4]!, vni, inner, random.chance(95) ? 8 : random.below(256)),
+    const { tunnel } = cluster.tables.config;
+    const isGeneve = random.chance(95) ? tunnel === 'geneve' : tunnel !== 'geneve';
+    const outer = isGeneve
+      ? geneve(from[4]!, to.addresses[4]!, vni, inner, this.options(inner))
+      : vxlan(from[4]!, to.addresses[4]!, vni, inner, random.chance(95) ? 8 : random.below(256));
+    return { ...place, frame: outer };
+  }
+
+  /** Options of a Geneve header: mostly none, or the one that tells of a Service; seldom others, which may be critical. */
+  private options(inner: Uint8Array): Uint8Array {
+    const { random } = this;
+    const draw = random.below(100);
+    if (draw < 50) return new Uint8Array(0);
+    const isIpv6 = inner[12] === 0x86 ? random.chance(95) : random.chance(5);
+    const { address, port } = random.pick(this.listening[isIpv6 ? 6 : 4]) ?? {
+      address: LOOPBACK[isIpv6 ? 6 : 4],
+      port: 1,
     };
+    const data = [...address].map((unit) => unit.charCodeAt(0));
+    const known = geneveOption(0x014b, 0x81, [...data, port >> 8, port & 255, 0, 0]);
+    if (draw < 85) return known;
+    const other = geneveOption(random.pick([0x014b, 0x0102]), random.pick([0x01, 0x81, 0x80]), [1, 2, 3, 4]);
+    return draw < 92 ? other : Uint8Array.from([...other, ...known]);
   }
 
   /** A packet of the same flow in pieces; those after the first come when they come. */

@@ -1,6 +1,7 @@
 /** The cluster whose maps the packets meet: every kind of Service and policy that puts something of its own into them. */
 import { MapId } from '../../assembly/abi.js';
-import type { Desired, MapEntry } from '../../dataplane/loader/entries.js';
+import type { Desired } from '../../dataplane/loader/entries.js';
+import type { MapEntry } from '../../dataplane/loader/entry.js';
 import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
 import { Engine } from '../../dataplane/state.js';
 import { decode, encode, type Sizes } from '../../dataplane/wasm.js';

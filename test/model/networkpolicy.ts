@@ -309,7 +309,7 @@ export function portsNamed(name: string, protocol: Protocol, pod: Pod | null): n
 }
 
 /** LabelSelector: "matchLabels and matchExpressions are ANDed. An empty label selector matches all objects." */
-function selects(selector: LabelSelector, labels: Labels): boolean {
+export function selects(selector: LabelSelector, labels: Labels): boolean {
   return (
     Object.entries(selector.matchLabels ?? {}).every(([key, value]) => labels[key] === value) &&
     (selector.matchExpressions ?? []).every((requirement) => requirementHolds(requirement, labels))

@@ -2,6 +2,7 @@
 import { DropReason, IpProto, MapId } from '../../assembly/abi.js';
 import { CtTuple4, LbKey4, NatEntry4, NodeConfig, NodeKey4, RuntimeConfig } from '../../pkg/structs.js';
 import { tupleOf } from '../../dataplane/packet.js';
+import type { Settings } from '../../dataplane/settings.js';
 import { encode } from '../../dataplane/wasm.js';
 import { address, Lab, pod, service, TWO_NODES } from '../lab.js';
 import { packet } from '../packet.js';
@@ -45,9 +46,9 @@ status: {podIP: "fd00:1::5", podIPs: [{ip: "fd00:1::5"}]}
 
 type Building = ReturnType<typeof packet>;
 
-const sent = (what: string, frame: () => Uint8Array, yaml = CLUSTER): Case => ({
+const sent = (what: string, frame: () => Uint8Array, yaml = CLUSTER, settings: Partial<Settings> = {}): Case => ({
   packet: what,
-  run: () => new Lab(yaml).send('client', frame()).verdict,
+  run: () => new Lab(yaml, settings).send('client', frame()).verdict,
 });
 const arriving = (what: string, frame: () => Uint8Array, yaml = CLUSTER): Case => ({
   packet: what,
@@ -229,7 +230,27 @@ export const CASES: ReadonlyMap<number, Case> = new Map<number, Case>([
   [DropReason.NO_SERVICE, sent('a port that the Service has not', () => from('10.96.0.30').tcp(1, 81).bytes())],
   [160, never('where the ipcache names no other end of a tunnel, the packet goes to the stack')],
   [161, never('addresses are not translated between the families (NAT46, NAT64)')],
-  [162, never('the bandwidth manager’s clock is real time, which manifests have not')],
+  [
+    DropReason.EDT_HORIZON,
+    {
+      packet: 'one of a pod that may send 8k bits a second, and whose last two took two seconds',
+      run: () => {
+        const yaml = CLUSTER.replace(
+          'labels: {app: client}',
+          "$&, annotations: {kubernetes.io/egress-bandwidth: '8k'}",
+        );
+        const lab = new Lab(yaml, { bandwidthManager: true });
+        const large = from('203.0.113.9')
+          .udp(1, 53)
+          .payload(...new Array<number>(958).fill(0));
+        const { current } = lab.state.loader;
+        const out = [1, 2, 3].map(
+          () => current.process([{ ...lab.packet('client', large.bytes()), time: 5e9 }])[0]!.verdict,
+        );
+        return out[2]!;
+      },
+    },
+  ],
   [163, never('an inner state that connection tracking never returns')],
   [164, never('no program of Cilium 1.19 uses it')],
   [165, never('every endpoint has its policy before it may send')],
@@ -369,7 +390,15 @@ export const CASES: ReadonlyMap<number, Case> = new Map<number, Case>([
   [191, never('the maps of source NAT are there from the start')],
   [192, never('one cluster: its packets carry no cluster identifier')],
   [194, never('egress gateways (CiliumEgressGatewayPolicy) are not read: a pod that one could select is UNKNOWN')],
-  [195, never('encryption changes no verdict here; strict mode is the agent’s setting')],
+  [
+    DropReason.UNENCRYPTED_TRAFFIC,
+    sent(
+      'to where no pod is, in the range in which everything must be encrypted',
+      () => from('10.2.0.99').tcp(1, 2).bytes(),
+      CLUSTER,
+      { 'encryption.type': 'wireguard', 'encryption.strictCIDR': '10.0.0.0/8' },
+    ),
+  ],
   [
     DropReason.NO_NODE_ID,
     {

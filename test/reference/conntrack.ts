@@ -137,6 +137,18 @@ export function countNodePort(journey: Journey, packet: Packet): void {
   follow(journey, packet, connectionKey(journey.node, packet.version, turned(packet.flow), OUT), IN);
 }
 
+/** Counts a packet of a client outside whom another node let in. */
+export function countOpener(journey: Journey, packet: Packet): void {
+  follow(journey, packet, connectionKey(journey.node, packet.version, packet.flow, OUT), OUT);
+}
+
+/** Takes flags out of an entry, if it is there. */
+export function unmark({ state, node }: Journey, { version, flow }: Packet, side: Direction, flags: number): void {
+  const key = connectionKey(node, version, flow, side);
+  const entry = state.connections.get(key);
+  if (entry) state.connections.set(key, { ...entry, flags: entry.flags & ~flags });
+}
+
 /** A flow of a Service that goes on keeps its entry, and has another backend now; else it gets one. */
 export function lend(journey: Journey, packet: Packet, revNatIndex: number, backendId: number): void {
   const { connections } = journey.state;

@@ -2,7 +2,7 @@
 import type { Address } from './bytes.js';
 import * as icmp from './icmp.js';
 import type { Journey } from './journey.js';
-import { DROP, IDENTITY, PROGRAM, VXLAN_OVERHEAD } from './numbers.js';
+import { DROP, IDENTITY, PROGRAM, TUNNEL_OVERHEAD } from './numbers.js';
 import { lengthOf, withOneHopLess, type Packet } from './packet.js';
 import type { EndpointRow } from './tables.js';
 import * as tunnel from './tunnel.js';
@@ -20,18 +20,34 @@ export function toLocal(journey: Journey, packet: Packet, row: EndpointRow): num
   return PROGRAM.lxcPolicy;
 }
 
-/** Through the tunnel to the node that has the destination. */
-export function toOverlay(journey: Journey, packet: Packet, end: Address): number {
+/** To where no endpoint of this node is: through the tunnel, or over the network as it is, to the node at `end`; else to the stack. */
+export function onward(journey: Journey, packet: Packet, end: Address | null): number {
+  if (end === null) return toStack(journey, packet);
+  return journey.tables.config.isNative ? toNode(journey, packet, end) : toOverlay(journey, packet, end);
+}
+
+function toOverlay(journey: Journey, packet: Packet, end: Address): number {
   const { mtu } = journey.tables.config;
-  if (isTooBig(packet, mtu, VXLAN_OVERHEAD)) return tellTooBig(journey, packet, mtu - VXLAN_OVERHEAD);
+  if (isTooBig(packet, mtu, TUNNEL_OVERHEAD)) return tellTooBig(journey, packet, mtu - TUNNEL_OVERHEAD);
   if (packet.ttl <= 1) return -DROP.ttlExceeded;
   journey.packet = withOneHopLess(packet);
   tunnel.enter(journey, journey.packet, end);
   return PROGRAM.toNetdev;
 }
 
+/** The route to another node's pods leads by its address of their family (`auto-direct-node-routes`). */
+function toNode(journey: Journey, packet: Packet, end: Address): number {
+  const { tables } = journey;
+  const node = tables.nodeAt(end);
+  if (node === 0 || !tables.node(node).addresses[packet.version]) return -DROP.noRoute;
+  if (isTooBig(packet, tables.config.mtu, 0)) return tellTooBig(journey, packet, tables.config.mtu);
+  if (packet.ttl <= 1) return -DROP.ttlExceeded;
+  journey.packet = withOneHopLess(packet);
+  return PROGRAM.toNetdev;
+}
+
 /** Out of the node, as its stack routes. */
-export function toStack(journey: Journey, packet: Packet): number {
+function toStack(journey: Journey, packet: Packet): number {
   const { mtu } = journey.tables.config;
   return isTooBig(packet, mtu, 0) ? tellTooBig(journey, packet, mtu) : PROGRAM.toNetdev;
 }
@@ -40,7 +56,7 @@ const isTooBig = (packet: Packet, mtu: number, overhead: number): boolean =>
   mtu !== 0 && packet.dontFragment && lengthOf(packet) + overhead > mtu;
 
 /** The node's own stack sends the error. */
-function tellTooBig(journey: Journey, packet: Packet, mtu: number): number {
+export function tellTooBig(journey: Journey, packet: Packet, mtu: number): number {
   if (!icmp.mayAnswer(packet)) return -DROP.fragmentationNeeded;
   icmp.tooBig(journey, packet, mtu);
   journey.status = 'new';

@@ -1,12 +1,16 @@
 /** The programs on a node's devices, and what the node sends itself. Cilium `bpf/bpf_host.c`, `bpf_overlay.c`, `bpf/lib/nodeport.h`. */
 import * as conntrack from './conntrack.js';
 import * as delivery from './delivery.js';
+import * as dsr from './dsr.js';
+import { readIpInIp, type IpInIp } from './ipip.js';
 import type { Journey } from './journey.js';
 import * as nat from './nat.js';
+import { versionOf } from './bytes.js';
 import { CT_FLAG, DROP, IDENTITY, IN, OUT, PROGRAM, SERVICE_FLAG } from './numbers.js';
 import { turned, type Packet } from './packet.js';
 import { receive } from './pod.js';
 import * as services from './services.js';
+import { isIn } from './tables.js';
 import * as tunnel from './tunnel.js';
 
 /** The address of nobody, which a node has in a family that it has no address of. */
@@ -15,13 +19,18 @@ const NOBODY = { 4: '\0'.repeat(4), 6: '\0'.repeat(16) } as const;
 /** What comes from outside the node (`cil_from_netdev`). */
 export function fromNetdev(journey: Journey): number {
   const { tables, node } = journey;
+  const outer = readIpInIp(journey);
+  if (outer) return fromIp(journey, outer);
   const packet = receive(journey);
   if (typeof packet === 'number') return -packet;
   journey.sourceIdentity = tables.remoteAt(packet.flow.source)?.identity ?? IDENTITY.world;
-  if (packet.version === 4 && tunnel.isTunnel(packet) && tables.nodeAt(packet.flow.destination) === node)
+  if (packet.version === 4 && tunnel.isTunnel(tables.config, packet) && tables.nodeAt(packet.flow.destination) === node)
     return PROGRAM.fromOverlay;
   const asked = services.lookup(journey, packet, true);
   if (asked && !services.lendError(journey, packet)) return nodePort(journey, packet, asked);
+  // Geneve's own header tells, so that here there is nothing.
+  const told = tables.config.dsr?.dispatch === 'option';
+  if (told) dsr.learn(journey, journey.packet!, dsr.toldIn(journey, journey.packet!));
   return nat.reverse(journey, journey.packet!) ? replied(journey, journey.packet!) : route(journey, journey.packet!);
 }
 
@@ -34,17 +43,37 @@ function nodePort(journey: Journey, asking: Packet, asked: services.Asked): numb
   const lent = services.lend(journey, asking, asked, PROGRAM.world);
   if (lent !== 0) return lent;
   const packet = journey.packet!;
-  const { revNatIndex } = service;
-  const { backendId } = journey;
-  if (conntrack.lookup(journey, packet, OUT) === 'new')
-    conntrack.create(journey, packet, OUT, { revNatIndex, backendId, flags: CT_FLAG.nodePort });
   const local = tables.endpointAt(packet.flow.destination, node);
+  if (!local && dsr.uses(journey, packet, service)) return dsr.dispatch(journey, asking, packet);
+  open(journey, packet);
   if (local) return delivery.toLocal(journey, packet, local);
   const { addresses } = tables.node(node);
   const masqueraded = nat.masquerade(journey, packet, addresses[packet.version] ?? NOBODY[packet.version]);
   if (masqueraded < 0) return masqueraded;
   journey.sourceIdentity = tables.worldOf(packet.version);
   return forward(journey, journey.packet!);
+}
+
+/** A backend's replies are the Service's. */
+function open(journey: Journey, packet: Packet): void {
+  const { revNatIndex, backendId } = journey;
+  if (conntrack.lookup(journey, packet, OUT) === 'new')
+    conntrack.create(journey, packet, OUT, { revNatIndex, backendId, flags: CT_FLAG.nodePort });
+}
+
+/** What the node that was asked sent in an IP header of its own to a backend here is as if this node had been. */
+function fromIp(journey: Journey, { destination, inner }: IpInIp): number {
+  const { tables, node } = journey;
+  const pod = tables.endpointAt(destination, node);
+  if (!pod || pod.isHost) return -DROP.unroutable;
+  journey.frame = inner;
+  const packet = receive(journey);
+  if (typeof packet === 'number') return -packet;
+  journey.sourceIdentity = tables.remoteAt(packet.flow.source)?.identity ?? IDENTITY.world;
+  const asked = services.lookup(journey, packet, false);
+  if (!asked || !services.lendTo(journey, packet, asked, destination)) return -DROP.unroutable;
+  open(journey, journey.packet!);
+  return route(journey, journey.packet!);
 }
 
 /** A reply to what went out in the node's name: to a pod, or through a Service to its client outside. */
@@ -75,9 +104,7 @@ function route(journey: Journey, packet: Packet): number {
 function forward(journey: Journey, packet: Packet): number {
   const remote = journey.tables.remoteAt(packet.flow.destination);
   journey.destinationIdentity = remote?.identity ?? IDENTITY.world;
-  return remote?.tunnelEndpoint
-    ? delivery.toOverlay(journey, packet, remote.tunnelEndpoint)
-    : delivery.toStack(journey, packet);
+  return delivery.onward(journey, packet, remote?.tunnelEndpoint ?? null);
 }
 
 /** What leaves the node (`cil_to_netdev`), but for the tunnel: the node answers as a Service, and pods' own goes in its name. */
@@ -92,25 +119,41 @@ export function toNetdev(journey: Journey): number {
 /** The node was the backend of a client outside, which knows only the Service. */
 function answer(journey: Journey, packet: Packet): void {
   const opened = conntrack.peek(journey, packet.version, turned(packet.flow), OUT);
-  if (packet.quote || !opened || (opened.flags & CT_FLAG.nodePort) === 0) return;
+  if (packet.quote || !opened || (opened.flags & (CT_FLAG.nodePort | CT_FLAG.dsr)) === 0) return;
   conntrack.lookup(journey, packet, IN);
   const { back } = journey;
   if (back && (back.flags & CT_FLAG.nodePort) !== 0) services.reverse(journey, packet, back);
+  else if (back && (back.flags & CT_FLAG.dsr) !== 0) dsr.reverse(journey, packet);
 }
 
-/** A pod's own packet, but for replies; the node's own keeps its port. */
+/** A pod's own packet, where its address means nothing to whom it is for; the node's own keeps its port. */
 function inNodesName(journey: Journey, packet: Packet, isNodes: boolean): number {
   const { tables, node } = journey;
   const own = tables.node(node).addresses[packet.version] ?? NOBODY[packet.version];
   if (isNodes) return packet.flow.source === own ? nat.reserve(journey, packet) : 0;
-  if (journey.status === 'reply') return 0;
-  const sender = tables.endpointAt(packet.flow.source, node);
-  return sender && !sender.isHost ? nat.masquerade(journey, packet, own) : 0;
+  return needsMasquerade(journey, packet) ? nat.masquerade(journey, packet, own) : 0;
 }
 
-/** The network between the nodes. */
+/** Cilium `bpf/lib/nat.h`, `snat_v4_needs_masquerade`. */
+function needsMasquerade({ tables, node, status, destinationIdentity }: Journey, { flow, version }: Packet): boolean {
+  const { isNative, nativeCidrs, nonMasqueradeCidrs } = tables.config;
+  const { source, destination } = flow;
+  const sender = tables.endpointAt(source, node);
+  if (status === 'reply' || !sender || sender.isHost) return false;
+  if (isIn(nativeCidrs, destination) || isIn(nonMasqueradeCidrs ?? [], destination)) return false;
+  if (!isNative) return true;
+  // The network carries pods' addresses to nodes, and where it was not told which addresses it carries, to all pods.
+  if (destinationIdentity === IDENTITY.remoteNode || destinationIdentity === IDENTITY.kubeApiserver) return false;
+  const isTold = nativeCidrs.some(({ address }) => versionOf(address) === version);
+  return isTold || !tables.remoteAt(destination)?.tunnelEndpoint;
+}
+
+/** The network between the nodes, which knows the way to pods where they take no tunnel. */
 export function wire(journey: Journey): number {
-  const node = journey.tables.nodeAt(journey.tunnelTo ?? journey.packet!.flow.destination);
+  const { tables, tunnelTo, packet } = journey;
+  const to = tunnelTo ?? packet!.flow.destination;
+  const end = tunnelTo === null && tables.config.isNative ? (tables.remoteAt(to)?.tunnelEndpoint ?? null) : null;
+  const node = tables.nodeAt(to) || (end === null ? 0 : tables.nodeAt(end));
   if (node === 0 || node === journey.node) return PROGRAM.world;
   journey.moveTo(node);
   return PROGRAM.fromNetdev;
@@ -122,8 +165,17 @@ export function fromOverlay(journey: Journey): number {
   if (reason !== 0) return -reason;
   const packet = receive(journey);
   if (typeof packet === 'number') return -packet;
+  learnInTunnel(journey, packet);
   const local = journey.tables.endpointAt(packet.flow.destination, journey.node);
   if (!local) return -DROP.unroutable;
   if (local.isHost) journey.destinationIdentity = IDENTITY.host;
   return delivery.toLocal(journey, packet, local);
+}
+
+/** In the tunnel its own header tells, or the packet's where that has the option; the last that is of the packet's family counts. */
+function learnInTunnel(journey: Journey, packet: Packet): void {
+  const { dsr: mode } = journey.tables.config;
+  if (mode === null || mode.dispatch === 'ipip') return;
+  const told = journey.told.filter(({ address }) => versionOf(address) === packet.version).at(-1) ?? null;
+  dsr.learn(journey, packet, mode.dispatch === 'geneve' ? told : dsr.toldIn(journey, packet));
 }

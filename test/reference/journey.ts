@@ -3,6 +3,7 @@ import type { Address } from './bytes.js';
 import type { Connection } from './conntrack.js';
 import type { Packet } from './packet.js';
 import type { Loaded } from './tables.js';
+import type { Told } from './told.js';
 import { write } from './write.js';
 
 /** What source NAT put in the place of an address and a port, or what was there. */
@@ -79,6 +80,8 @@ export class Journey {
   looped = false;
   /** The end of the tunnel in which the packet is. */
   tunnelTo: Address | null = null;
+  /** What the header of the tunnel told along with it. */
+  told: readonly Told[] = [];
   /** The reason that an ICMP error told the sender, and the program that did. */
   answered = 0;
   answeredBy = 0;
@@ -108,5 +111,6 @@ export class Journey {
     this.back = null;
     this.looped = false;
     this.tunnelTo = null;
+    this.told = [];
   }
 }

@@ -24,14 +24,18 @@ export const DROP = {
   ctUnknownProtocol: 137,
   unknownL3: 139,
   noTunnelKey: 147,
+  noTunnelOption: 148,
+  invalidGeneve: 149,
   unknownTarget: 150,
   unroutable: 151,
   invalidExtensionHeader: 156,
   fragmentsNotSupported: 157,
   noService: 158,
+  noTunnelEndpoint: 160,
   unsupportedL2: 166,
   noMapping: 167,
   natUnsupportedProtocol: 168,
+  noRoute: 169,
   encapsulationProhibited: 170,
   invalidIdentity: 171,
   isClusterIp: 174,
@@ -39,12 +43,13 @@ export const DROP = {
   notInSourceRange: 177,
   policyDeny: 181,
   vlanFiltered: 182,
+  dsrUnsupported: 193,
   ttlExceeded: 196,
   endpointNotReady: 203,
 } as const;
 
 /** IANA protocol numbers. */
-export const PROTOCOL = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
+export const PROTOCOL = { icmp: 1, ipip: 4, tcp: 6, udp: 17, ipv6: 41, icmpv6: 58, sctp: 132 } as const;
 
 /** RFC 9293 section 3.1. */
 export const TCP_FLAG = { fin: 1, syn: 2, rst: 4, ack: 16 } as const;
@@ -55,14 +60,14 @@ export const IN = 1;
 export const SERVICE = 4;
 
 /** Bit field of Cilium's `struct ct_entry`. */
-export const CT_FLAG = { rxClosing: 1, txClosing: 2, loopback: 8, seenNonSyn: 16, nodePort: 32 } as const;
+export const CT_FLAG = { rxClosing: 1, txClosing: 2, loopback: 8, seenNonSyn: 16, nodePort: 32, dsr: 128 } as const;
 
 /** Seconds. Cilium `CT_CONNECTION_LIFETIME_TCP`, `..._NONTCP`, `CT_SYN_TIMEOUT`, `CT_CLOSE_TIMEOUT`, as the agent sets them. */
 export const LIFETIME = { tcp: 8000, nonTcp: 60, syn: 60, close: 10 } as const;
 
 /** Cilium `SVC_FLAG_*`, both bytes. */
 export const SERVICE_FLAG = { extLocalScope: 4, affinity: 16, routable: 64, sourceRange: 128 } as const;
-export const SERVICE_FLAG2 = { intLocalScope: 16, sourceRangeDeny: 64 } as const;
+export const SERVICE_FLAG2 = { intLocalScope: 16, sourceRangeDeny: 64, dsr: 128 } as const;
 
 /** Cilium `LB_SELECTION_*`. */
 export const ALGORITHM = { random: 1, maglev: 2 } as const;
@@ -71,7 +76,7 @@ export const ALGORITHM = { random: 1, maglev: 2 } as const;
 export const BACKEND = { active: 0, terminating: 1, quarantined: 2, maintenance: 3 } as const;
 
 /** Cilium `pkg/identity/numericidentity.go`. */
-export const IDENTITY = { host: 1, world: 2, remoteNode: 6 } as const;
+export const IDENTITY = { host: 1, world: 2, remoteNode: 6, kubeApiserver: 7 } as const;
 
 /** Types and codes of ICMP (RFC 792) and ICMPv6 (RFC 4443, RFC 4861). */
 export const ICMP = { echoReply: 0, unreachable: 3, echo: 8, timeExceeded: 11, parameterProblem: 12 } as const;
@@ -88,9 +93,9 @@ export const PORT_UNREACHABLE = 3;
 export const FRAGMENTATION_NEEDED = 4;
 export const PORT_UNREACHABLE_V6 = 4;
 
-/** Linux's port of VXLAN, and the bytes that its outer headers take. */
-export const VXLAN_PORT = 8472;
-export const VXLAN_OVERHEAD = 50;
+/** Ports of tunnels: Linux's of VXLAN, and RFC 8926 section 3.3; and the bytes that the outer headers of either take, without options. */
+export const TUNNEL_PORT = { vxlan: 8472, geneve: 6081 } as const;
+export const TUNNEL_OVERHEAD = 50;
 /** Ports from which Linux picks the tunnel's source: the first, and how many. */
 export const TUNNEL_PORT_FIRST = 32768;
 export const TUNNEL_PORTS = 16384;

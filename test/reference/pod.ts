@@ -2,6 +2,7 @@
 import { LOOPBACK } from './bytes.js';
 import * as conntrack from './conntrack.js';
 import * as delivery from './delivery.js';
+import * as dsr from './dsr.js';
 import { reassembled } from './fragments.js';
 import type { Journey } from './journey.js';
 import { CT_FLAG, DROP, ICMPV6, IDENTITY, IN, OUT, PROGRAM, PROTOCOL } from './numbers.js';
@@ -46,7 +47,7 @@ export function fromContainer(journey: Journey): number {
     if (back && (back.flags & CT_FLAG.nodePort) !== 0) {
       if (status === 'reply') conntrack.countNodePort(journey, journey.packet!);
       services.reverse(journey, journey.packet!, back);
-    }
+    } else if (back && (back.flags & CT_FLAG.dsr) !== 0) dsr.reverse(journey, journey.packet!);
   }
   const packet = journey.packet!;
   const remote = tables.remoteAt(packet.flow.destination);
@@ -60,9 +61,7 @@ export function fromContainer(journey: Journey): number {
     conntrack.create(journey, packet, OUT, { revNatIndex, backendId, flags: looped ? CT_FLAG.loopback : 0 });
   const local = tables.endpointAt(packet.flow.destination, journey.node);
   if (local) return delivery.toLocal(journey, packet, local);
-  return remote?.tunnelEndpoint
-    ? delivery.toOverlay(journey, packet, remote.tunnelEndpoint)
-    : delivery.toStack(journey, packet);
+  return delivery.onward(journey, packet, remote?.tunnelEndpoint ?? null);
 }
 
 function toBackend(journey: Journey, packet: Packet): number {
@@ -74,7 +73,7 @@ function toBackend(journey: Journey, packet: Packet): number {
 /** To a node, a pod may not speak as nodes do among themselves. */
 function egress({ tables, destinationIdentity }: Journey, packet: Packet, { policy }: EndpointConfig): number {
   const isToNode = destinationIdentity === IDENTITY.host || destinationIdentity === IDENTITY.remoteNode;
-  if (isTunnel(packet) && isToNode) return DROP.encapsulationProhibited;
+  if (isTunnel(tables.config, packet) && isToNode) return DROP.encapsulationProhibited;
   return decide(tables, packet, policy, destinationIdentity, true);
 }
 
@@ -101,10 +100,10 @@ export function ingressPolicy(journey: Journey): number {
   if (reason !== 0) return -reason;
   if (status === 'new') {
     const opened = conntrack.peek(journey, packet.version, packet.flow, OUT);
-    const nodePort = opened ? opened.flags & CT_FLAG.nodePort : 0;
+    const marks = opened ? opened.flags & (CT_FLAG.nodePort | CT_FLAG.dsr) : 0;
     conntrack.create(journey, packet, IN, {
-      flags: nodePort | (looped ? CT_FLAG.loopback : 0),
-      revNatIndex: nodePort === 0 ? 0 : opened!.revNatIndex,
+      flags: marks | (looped ? CT_FLAG.loopback : 0),
+      revNatIndex: (marks & CT_FLAG.nodePort) === 0 ? 0 : opened!.revNatIndex,
     });
   }
   return PROGRAM.delivered;

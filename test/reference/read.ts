@@ -35,9 +35,7 @@ const DESTINATION_AT: Readonly<Record<Version, number>> = { 4: 16, 6: 24 };
 
 /** A packet, or the number of the reason for which it is dropped. */
 export function read(frame: Uint8Array): Packet | number {
-  if (frame.length < ETHERNET) return DROP.unsupportedL2;
-  const type = word(frame, 12);
-  const layer3 = type === ETHERTYPE.ipv4 ? readIpv4(frame) : type === ETHERTYPE.ipv6 ? readIpv6(frame) : ofOther(type);
+  const layer3 = readLayer3(frame);
   if (typeof layer3 === 'number') return layer3;
   const { version, bodyAt, end, protocol, piece, fragmentId } = layer3;
   const layer4 = piece === 'later' ? UNKNOWN : readTransport(frame, layer3);
@@ -63,6 +61,13 @@ export function read(frame: Uint8Array): Packet | number {
     rewritten: false,
     routed: false,
   };
+}
+
+/** Ethernet and IP. */
+export function readLayer3(frame: Uint8Array): Layer3 | number {
+  if (frame.length < ETHERNET) return DROP.unsupportedL2;
+  const type = word(frame, 12);
+  return type === ETHERTYPE.ipv4 ? readIpv4(frame) : type === ETHERTYPE.ipv6 ? readIpv6(frame) : ofOther(type);
 }
 
 const flowAt = (

@@ -6,7 +6,17 @@ import { draw, folded, hashOfTuple, portsWord } from './hashes.js';
 import * as icmp from './icmp.js';
 import type { Journey } from './journey.js';
 import { clientKey } from './keys.js';
-import { ALGORITHM, BACKEND, CT_FLAG, DROP, SERVICE, SERVICE_FLAG, SERVICE_FLAG2, TCP_FLAG } from './numbers.js';
+import {
+  ALGORITHM,
+  BACKEND,
+  CT_FLAG,
+  DROP,
+  PROGRAM,
+  SERVICE,
+  SERVICE_FLAG,
+  SERVICE_FLAG2,
+  TCP_FLAG,
+} from './numbers.js';
 import { isIcmp, turned, withFlow, withQuote, type Packet } from './packet.js';
 import type { BackendRow, Loaded, ServiceRow } from './tables.js';
 
@@ -77,7 +87,8 @@ export function lend(journey: Journey, packet: Packet, asked: Asked, home: numbe
   }
   if (isSticky(asked.service)) remember(journey, packet, asked.service, journey.backendId);
   const { version, flow } = packet;
-  journey.looped = flow.source === backend.address;
+  // Only a pod's own link brings a reply back to it (`USE_LOOPBACK_LB`), and the node's own stack does.
+  journey.looped = flow.source === backend.address && journey.program !== PROGRAM.fromNetdev;
   journey.packet = withFlow(packet, {
     source: journey.looped ? LOOPBACK[version] : flow.source,
     destination: backend.address,
@@ -122,6 +133,22 @@ function select({ tables }: Journey, packet: Packet, service: ServiceRow, scope:
   return find(tables, destination, destinationPort, protocol, slot, scope)?.backendId ?? 0;
 }
 
+/** Gives the packet to the backend with that address, which another node picked. Whether the Service has it. */
+export function lendTo(journey: Journey, packet: Packet, { service, scope }: Asked, address: Address): boolean {
+  const { tables } = journey;
+  const { destination, destinationPort, protocol } = packet.flow;
+  for (let slot = 1; slot <= service.count; slot++) {
+    const id = find(tables, destination, destinationPort, protocol, slot, scope)?.backendId ?? 0;
+    const backend = tables.backend(id, packet.version);
+    if (backend?.address !== address) continue;
+    journey.revNatIndex = service.revNatIndex;
+    journey.backendId = id;
+    journey.packet = withFlow(packet, { destination: address, destinationPort: backend.port });
+    return true;
+  }
+  return false;
+}
+
 /** Sticky for the range [last used, last used + timeout). */
 function recall({ tables, state }: Journey, { version, flow }: Packet, service: ServiceRow): BackendRow | undefined {
   const { revNatIndex } = service;
@@ -148,16 +175,23 @@ export function lendError(journey: Journey, packet: Packet): boolean {
   return true;
 }
 
-/**
- * Gives a reply the Service's address as its source, as the client knows it; what went to the loopback address goes to the
- * pod that asked itself. In an error about a request, the quote becomes what the client sent.
- */
+/** Gives a reply the Service's address as its source, as the client knows it. Where the Service is gone, nothing happens. */
 export function reverse(journey: Journey, packet: Packet, along: Connection): void {
   const frontend = journey.tables.frontend(along.revNatIndex, packet.version);
-  if (!frontend) return;
-  const { address, port } = frontend;
+  if (frontend) restore(journey, packet, frontend, (along.flags & CT_FLAG.loopback) !== 0);
+}
+
+/**
+ * Likewise with what is at hand already; what went to the loopback address goes to the pod that asked itself. In an error about
+ * a request, the quote becomes what the client sent.
+ */
+export function restore(
+  journey: Journey,
+  packet: Packet,
+  { address, port }: { readonly address: Address; readonly port: number },
+  looped: boolean,
+): void {
   const { flow, quote } = packet;
-  const looped = (along.flags & CT_FLAG.loopback) !== 0;
   const destination = looped ? flow.source : flow.destination;
   if (!quote) {
     journey.packet = withFlow(packet, { source: address, sourcePort: port, destination });

@@ -1,6 +1,6 @@
 /** What the datapath is loaded with, as plain rows, and the search in them: row by row. */
 import { sharePrefix, versionOf, type Address, type Version } from './bytes.js';
-import { IDENTITY } from './numbers.js';
+import { IDENTITY, type TUNNEL_PORT } from './numbers.js';
 
 /** A Service's frontend (slot 0) or one of its backends. `port` 0 stands for every port without a row of its own. */
 export interface ServiceRow {
@@ -95,12 +95,34 @@ export interface PolicyRow {
   readonly priority: number;
 }
 
+export interface Prefix {
+  readonly address: Address;
+  readonly length: number;
+}
+
+export interface Dsr {
+  /** For all Services, those of TCP, or those that say so. */
+  readonly mode: 'all' | 'tcp' | 'annotated';
+  /** Where the backend's node finds which Service was asked. */
+  readonly dispatch: 'option' | 'ipip' | 'geneve';
+}
+
 export interface Config {
   readonly trackFragments: boolean;
   readonly masquerade: boolean;
   readonly rejectNoBackend: boolean;
   /** 0 for no limit. */
   readonly mtu: number;
+  /** Whether the network carries pods' own addresses between nodes; else they take the tunnel. */
+  readonly isNative: boolean;
+  /** What the tunnel device speaks; null where there is none. */
+  readonly tunnel: keyof typeof TUNNEL_PORT | null;
+  /** Direct server return; null where there is none. */
+  readonly dsr: Dsr | null;
+  /** What the network knows the way to, one prefix of a family at most: to there pods keep their addresses. */
+  readonly nativeCidrs: readonly Prefix[];
+  /** Likewise of ip-masq-agent, any number of them; null where that does not run. */
+  readonly nonMasqueradeCidrs: readonly Prefix[] | null;
 }
 
 export interface Tables {
@@ -146,6 +168,10 @@ function grouped<Row, Key>(rows: readonly Row[], keyOf: (row: Row) => Key): Read
   }
   return groups;
 }
+
+/** Whether one of the prefixes holds the address. */
+export const isIn = (prefixes: readonly Prefix[], address: Address): boolean =>
+  longest(prefixes, address) !== undefined;
 
 const NONE: readonly never[] = [];
 

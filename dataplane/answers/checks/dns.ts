@@ -182,9 +182,9 @@ const KEY_DISTANCE = 2000;
 /** The key `egress` of the policy; between it and its list are a colon, white space and comments. */
 function egressOf({ source: policy }: Policy): Place {
   const list =
-    policy.kind === 'NetworkPolicy'
-      ? policy.egress
-      : policy.specs.flatMap(({ sections }) => sections).find(({ name }) => name === 'egress');
+    'specs' in policy
+      ? policy.specs.flatMap(({ sections }) => sections).find(({ name }) => name === 'egress')
+      : policy.egress;
   if (!list) return policy.metadata.name.at;
   const { source, start } = list.at;
   const from = Math.max(0, start - KEY_DISTANCE);

@@ -50,6 +50,7 @@ function listShapes(state: State): Shape[] {
   // The pods of a template share the very map that its labels were read into.
   const byLabels = new Map<ReadonlyMap<string, Located<string>>, Shape & { pods: ClusterPod[] }>();
   for (const pod of state.cluster.pods) {
+    if (state.cluster.assumed.has(pod)) continue;
     const { namespace, labels, labelPlaces, spec, workload } = pod;
     const shape = byLabels.get(labelPlaces);
     if (shape) shape.pods.push(pod);

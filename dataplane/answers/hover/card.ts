@@ -7,6 +7,7 @@ import type { State } from '../../state.js';
 import type { Span, TraceRequest } from '../annotations.js';
 import { announced } from '../announced.js';
 import type { Decider } from '../decide.js';
+import { statusText } from '../hop-text.js';
 import type { Verdict } from '../query.js';
 import { trace, type Hop } from '../trace.js';
 
@@ -60,7 +61,8 @@ export const headAt = (object: ManifestObject, offset: number): Place | null =>
 export function isTelling(hop: Hop): boolean {
   if (hop.action === 'policy') return !hop.text.endsWith('no policy isolates the pod');
   return (
-    ['lb', 'encap', 'deliver', 'drop'].includes(hop.action) || (hop.action === 'route' && hop.point === 'to-stack')
+    ['lb', 'encap', 'deliver', 'drop', 'http'].includes(hop.action) ||
+    (hop.action === 'route' && hop.point === 'to-stack')
   );
 }
 
@@ -81,18 +83,20 @@ export const deciderSpans = (decider: Decider): Span[] => [
 
 /** The lines of one trace: verdict, hops, deciders, the reply. `room` lines at most. */
 export function traceLines(state: State, request: TraceRequest, room: number): Line[] {
-  const result = trace(state, { ...request, sourcePort: null, node: null, http: null });
+  const result = trace(state, { ...request, sourcePort: null, node: null, http: request.http ?? null });
   const flow = [
     code(request.from),
     text(' → '),
     code(`${request.to}${request.port === null ? '' : `:${request.port}`}`),
     text(` ${request.protocol}`),
+    ...(request.http ? [text(' '), code(request.http)] : []),
   ];
   if ('error' in result) return [[verdictSpan('UNKNOWN'), text(' '), ...flow, text(`: ${result.error}`)]];
   const reason = result.reason
     ? `: ${result.reason.text} (${result.reason.code})${result.direction ? ` at ${result.direction}` : ''}`
     : '';
-  const lines: Line[] = [[verdictSpan(result.verdict), text(' '), ...flow, text(reason)]];
+  const status = result.http ? `: ${statusText(result.http)}` : '';
+  const lines: Line[] = [[verdictSpan(result.verdict), text(' '), ...flow, text(status + reason)]];
   for (const hint of result.hints.slice(0, 2)) lines.push([text(hint)]);
   for (const depends of result.depends) lines.push([text(`depends: ${depends}`)]);
   const hops = result.forward

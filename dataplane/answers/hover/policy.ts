@@ -1,8 +1,7 @@
 /** Hovering a policy, or one of its rules: whom it lets through today, proved by a packet. */
 import type { ClusterPod, ClusterWorkload } from '../../cluster/cluster.js';
-import type { CiliumPolicy } from '../../manifests/cilium.js';
-import type { NetworkPolicy } from '../../manifests/objects.js';
-import type { Place } from '../../manifests/place.js';
+import type { PolicySource } from '../../manifests/objects.js';
+import { firstLineOf, type Place } from '../../manifests/place.js';
 import { PROTOCOL_NAMES } from '../../packet.js';
 import { DIRECTIONS, type Policy, type Rule } from '../../policy/rules.js';
 import type { State } from '../../state.js';
@@ -24,7 +23,7 @@ import {
   type Line,
 } from './card.js';
 
-export function policyCard(state: State, source: NetworkPolicy | CiliumPolicy, offset: number): Card | null {
+export function policyCard(state: State, source: PolicySource, offset: number): Card | null {
   const policies = policiesIn(state, source);
   for (const policy of policies) {
     const rule = policy.rules.find(({ origin }) => within(origin.at, offset));
@@ -36,12 +35,7 @@ export function policyCard(state: State, source: NetworkPolicy | CiliumPolicy, o
   return head ? headCard(state, source, policies, head) : null;
 }
 
-function headCard(
-  state: State,
-  { metadata }: NetworkPolicy | CiliumPolicy,
-  policies: readonly Policy[],
-  head: Place,
-): Card {
+function headCard(state: State, { metadata }: PolicySource, policies: readonly Policy[], head: Place): Card {
   const pods = podsOf(state, policies);
   const workloads = [...new Set(pods.map((pod) => pod.workload))];
   const name = `${metadata.namespace && `${metadata.namespace}/`}${metadata.name.value}`;
@@ -74,7 +68,7 @@ function headCard(
 }
 
 /** Whom a rule lets through today, or refuses, proved by a packet of one of them. */
-function ruleCard(state: State, { subject }: Policy, { origin, deny, peers: named, ports }: Rule): Card {
+function ruleCard(state: State, { subject }: Policy, { origin, deny, pass, peers: named, ports }: Rule): Card {
   const ingress = origin.direction === 'ingress';
   const own = podsMatching(state, subject);
   const peers = named
@@ -100,7 +94,9 @@ function ruleCard(state: State, { subject }: Policy, { origin, deny, peers: name
   const what = ports?.length ? [...new Set(ports.map(portText))].join(', ') : 'every port';
   lines.push([
     strong(origin.rule),
-    text(` ${deny ? 'refuses' : 'lets'} ${ingress ? 'in' : 'out'} ${what} ${ingress ? 'from' : 'to'} ${who}`),
+    text(
+      ` ${pass ? 'leaves to the next tier' : deny ? 'refuses' : 'lets'} ${ingress ? 'in' : 'out'} ${what} ${ingress ? 'from' : 'to'} ${who}`,
+    ),
   ]);
   if (peers.length > 0)
     lines.push(
@@ -117,10 +113,4 @@ function ruleCard(state: State, { subject }: Policy, { origin, deny, peers: name
     ),
   );
   return { at: firstLineOf(origin.at), lines };
-}
-
-/** A rule spans lines; what is marked is where it begins. */
-function firstLineOf({ source, start, end }: Place): Place {
-  const newline = source.text.indexOf('\n', start);
-  return { source, start, end: newline > start && newline < end ? newline : end };
 }

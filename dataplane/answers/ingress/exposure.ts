@@ -1,0 +1,72 @@
+/** What Ingresses expose: the pods and ports that their controllers send requests to. */
+import type { ClusterService, ClusterServicePort } from '../../cluster/cluster.js';
+import { classOf, controllersOf } from '../../cluster/ingress.js';
+import type { State } from '../../state.js';
+import type { Answered } from '../query.js';
+import type { Target } from '../refs.js';
+import { unknown } from '../unknown.js';
+import { allRoutes, type Route } from './route.js';
+import { assumedIn, backendOf, routeDecider, type Send } from './through.js';
+
+/** A port of a Service that an Ingress leads to. */
+export interface Exposure {
+  readonly route: Route;
+  readonly service: ClusterService;
+  readonly port: ClusterServicePort;
+}
+
+/** Every port that there is behind an Ingress. */
+export const exposures = (state: State): Exposure[] =>
+  state.cluster.ingresses.flatMap(allRoutes).flatMap((route) => {
+    const { service, port } = backendOf(state, route);
+    return service && port ? [{ route, service, port }] : [];
+  });
+
+type IngressTarget = Extract<Target, { readonly kind: 'ingress' }>;
+
+/** Whether an Ingress's controller gets to a port: it does where a rule leads there and the policies let it. */
+export function fromIngress(
+  state: State,
+  { label, ingress }: IngressTarget,
+  to: Target,
+  port: number,
+  send: Send,
+): Answered {
+  const leading = exposures(state).filter(
+    (exposure) => (ingress === null || exposure.route.ingress === ingress) && leadsTo(exposure, to, port),
+  );
+  const [first] = leading;
+  if (!first) {
+    const answer = {
+      ...unknown([]),
+      verdict: 'DENIED' as const,
+      hints: [`${label} leads no request to ${to.label}, TCP ${port}`],
+    };
+    return { answer, outcomes: [] };
+  }
+  const pods = controllersOf(state.cluster, classOf(state.cluster, first.route.ingress));
+  const answered = send({ kind: 'pods', label, pods }, to, port);
+  const { answer } = answered;
+  const rules = answer.verdict === 'ALLOWED' ? leading.map(({ route }) => routeDecider(route, 'allows')) : [];
+  return {
+    ...answered,
+    answer: {
+      ...answer,
+      deciders: [...rules, ...answer.deciders],
+      assumes: [...answer.assumes, ...assumedIn(state, pods, first.route)],
+    },
+  };
+}
+
+function leadsTo({ service, port }: Exposure, to: Target, number: number): boolean {
+  switch (to.kind) {
+    case 'service':
+      return service === to.service && port.source.port.value === number;
+    case 'pods':
+      return port.backends.some(({ pod, port: target }) => target === number && pod !== null && to.pods.includes(pod));
+    case 'address':
+      return port.backends.some(({ address, port: target }) => target === number && address === to.address);
+    default:
+      return false;
+  }
+}
