@@ -20,17 +20,17 @@ import { buildDatapath } from './build.mjs';
 const SOURCE = 'test/bench/native/plain.c';
 /** In the order in which plain.c reads them. */
 const SIZES = [
-  'services',
-  'backends',
-  'reverseNat',
-  'maglev',
-  'conntrack',
-  'ipcache',
+  'services4',
+  'backends4',
+  'reverseNat4',
+  'maglev4',
+  'conntrack4',
+  'ipcache4',
   'policy',
-  'lxc',
+  'lxc4',
   'endpointConfig',
   'nodeConfig',
-  'nodes',
+  'nodes4',
 ];
 
 const { values: options } = parseArgs({
