@@ -2,13 +2,15 @@
 import * as conntrack from './conntrack.js';
 import * as delivery from './delivery.js';
 import * as dsr from './dsr.js';
+import * as firewall from './host-firewall.js';
 import { readIpInIp, type IpInIp } from './ipip.js';
 import type { Journey } from './journey.js';
 import * as nat from './nat.js';
 import { versionOf } from './bytes.js';
-import { CT_FLAG, DROP, IDENTITY, IN, OUT, PROGRAM, SERVICE_FLAG } from './numbers.js';
+import { CT_FLAG, DROP, IDENTITY, IN, MARK, OUT, PROGRAM, SERVICE_FLAG } from './numbers.js';
 import { turned, type Packet } from './packet.js';
 import { receive } from './pod.js';
+import * as proxy from './proxy.js';
 import * as services from './services.js';
 import { isIn } from './tables.js';
 import * as tunnel from './tunnel.js';
@@ -50,6 +52,7 @@ function nodePort(journey: Journey, asking: Packet, asked: services.Asked): numb
   const { addresses } = tables.node(node);
   const masqueraded = nat.masquerade(journey, packet, addresses[packet.version] ?? NOBODY[packet.version]);
   if (masqueraded < 0) return masqueraded;
+  journey.isSourceDone = true;
   journey.sourceIdentity = tables.worldOf(packet.version);
   return forward(journey, journey.packet!);
 }
@@ -57,7 +60,7 @@ function nodePort(journey: Journey, asking: Packet, asked: services.Asked): numb
 /** A backend's replies are the Service's. */
 function open(journey: Journey, packet: Packet): void {
   const { revNatIndex, backendId } = journey;
-  if (conntrack.lookup(journey, packet, OUT) === 'new')
+  if (conntrack.lookupNodePort(journey, packet, revNatIndex) === 'new')
     conntrack.create(journey, packet, OUT, { revNatIndex, backendId, flags: CT_FLAG.nodePort });
 }
 
@@ -93,7 +96,23 @@ export function fromHost(journey: Journey): number {
   if (packet.quote && nat.reverse(journey, packet)) return replied(journey, journey.packet!);
   const asked = services.lookup(journey, packet, false);
   const lent = asked ? services.lend(journey, packet, asked, PROGRAM.host) : 0;
-  return lent === 0 ? route(journey, journey.packet!) : lent;
+  if (lent !== 0) return lent;
+  const asking = journey.packet!;
+  const next = isToPod(journey, asking) ? firewall.egress(journey, asking) : 0;
+  return next === 0 ? route(journey, journey.packet!) : next;
+}
+
+/** To a pod of this node, or by a tunnel: that leaves by no device of the network's, where the firewall stands otherwise. */
+function isToPod({ tables, node }: Journey, { flow }: Packet): boolean {
+  if (!tables.config.hostFirewall) return false;
+  const local = tables.endpointAt(flow.destination, node);
+  if (local) return !local.isHost;
+  return !tables.config.isNative && Boolean(tables.remoteAt(flow.destination)?.tunnelEndpoint);
+}
+
+/** What is for the node itself, where it has a firewall (`cil_to_host`). */
+export function toHost(journey: Journey): number {
+  return firewall.ingress(journey, journey.packet!) || PROGRAM.host;
 }
 
 function route(journey: Journey, packet: Packet): number {
@@ -107,16 +126,29 @@ function forward(journey: Journey, packet: Packet): number {
   return delivery.onward(journey, packet, remote?.tunnelEndpoint ?? null);
 }
 
-/** What leaves the node (`cil_to_netdev`), but for the tunnel: the node answers as a Service, and pods' own goes in its name. */
+/** What a proxy sends, for whom its mark tells. */
+export function fromProxy(journey: Journey): number {
+  const packet = receive(journey);
+  if (typeof packet === 'number') return -packet;
+  journey.sourceIdentity = proxy.identityOf(journey, packet);
+  return route(journey, packet);
+}
+
+/** What leaves the node (`cil_to_netdev`), but for the tunnel: replies are a Service's, and pods' own goes in the node's name. */
 export function toNetdev(journey: Journey): number {
   if (journey.tunnelTo !== null || !journey.packet) return PROGRAM.wire;
-  const isNodes = journey.sourceIdentity === IDENTITY.host;
-  if (isNodes) answer(journey, journey.packet);
-  const result = journey.tables.config.masquerade ? inNodesName(journey, journey.packet, isNodes) : 0;
+  if (journey.tables.config.hostFirewall && journey.sourceIdentity === IDENTITY.host) {
+    const next = firewall.egress(journey, journey.packet);
+    if (next !== 0) return next;
+  }
+  if (journey.isSourceDone) return PROGRAM.wire;
+  // A pod's own link does so itself.
+  if (journey.endpoint === 0) answer(journey, journey.packet);
+  const result = journey.tables.config.masquerade ? inNodesName(journey, journey.packet) : 0;
   return result < 0 ? result : PROGRAM.wire;
 }
 
-/** The node was the backend of a client outside, which knows only the Service. */
+/** A backend of a client outside, which knows only the Service (`nodeport_rev_dnat_fwd_ipv4`). */
 function answer(journey: Journey, packet: Packet): void {
   const opened = conntrack.peek(journey, packet.version, turned(packet.flow), OUT);
   if (packet.quote || !opened || (opened.flags & (CT_FLAG.nodePort | CT_FLAG.dsr)) === 0) return;
@@ -127,19 +159,23 @@ function answer(journey: Journey, packet: Packet): void {
 }
 
 /** A pod's own packet, where its address means nothing to whom it is for; the node's own keeps its port. */
-function inNodesName(journey: Journey, packet: Packet, isNodes: boolean): number {
+function inNodesName(journey: Journey, packet: Packet): number {
   const { tables, node } = journey;
   const own = tables.node(node).addresses[packet.version] ?? NOBODY[packet.version];
-  if (isNodes) return packet.flow.source === own ? nat.reserve(journey, packet) : 0;
+  if (journey.sourceIdentity === IDENTITY.host) return packet.flow.source === own ? nat.reserve(journey, packet) : 0;
   return needsMasquerade(journey, packet) ? nat.masquerade(journey, packet, own) : 0;
 }
 
 /** Cilium `bpf/lib/nat.h`, `snat_v4_needs_masquerade`. */
-function needsMasquerade({ tables, node, status, destinationIdentity }: Journey, { flow, version }: Packet): boolean {
+function needsMasquerade(journey: Journey, { flow, version }: Packet): boolean {
+  const { tables, node, destinationIdentity } = journey;
   const { isNative, nativeCidrs, nonMasqueradeCidrs } = tables.config;
   const { source, destination } = flow;
   const sender = tables.endpointAt(source, node);
-  if (status === 'reply' || !sender || sender.isHost) return false;
+  if (!sender || sender.isHost) return false;
+  // A pod's link has looked; what its proxy sends may be a reply too (`ct_is_reply4`).
+  const isProxys = proxy.isFrom(journey, MARK.proxyIngress) || proxy.isFrom(journey, MARK.proxyEgress);
+  if (journey.status === 'reply' || (isProxys && conntrack.peek(journey, version, turned(flow), IN))) return false;
   if (isIn(nativeCidrs, destination) || isIn(nonMasqueradeCidrs ?? [], destination)) return false;
   if (!isNative) return true;
   // The network carries pods' addresses to nodes, and where it was not told which addresses it carries, to all pods.

@@ -74,14 +74,20 @@ export class Journey {
   /** How the last look-up of the connection on this node ended, and the entry along which the packet goes back. */
   status: Status = 'new';
   back: Connection | null = null;
+  /** The entry with which it goes on, as this packet left it. */
+  ongoing: Connection | null = null;
   /** A SYN opens the Service's flow anew. */
   reopened = false;
   /** A Service gave the packet to the pod that sent it. */
   looped = false;
+  /** Its source was decided on already (`ctx_snat_done`). */
+  isSourceDone = false;
   /** The end of the tunnel in which the packet is. */
   tunnelTo: Address | null = null;
   /** What the header of the tunnel told along with it. */
   told: readonly Told[] = [];
+  /** The reason in spite of which it passed a policy, and above it the direction. */
+  audited = 0;
   /** The reason that an ICMP error told the sender, and the program that did. */
   answered = 0;
   answeredBy = 0;
@@ -94,6 +100,8 @@ export class Journey {
     public program: number,
     public node: number,
     public endpoint: number,
+    /** What the stack knows of it: of what a proxy sends, and of what goes to one. */
+    public mark: number,
   ) {}
 
   /** The frame as it is now. */
@@ -110,6 +118,8 @@ export class Journey {
     this.status = 'new';
     this.back = null;
     this.looped = false;
+    this.isSourceDone = false;
+    this.mark = 0;
     this.tunnelTo = null;
     this.told = [];
   }

@@ -9,9 +9,12 @@ export const PROGRAM = {
   fromOverlay: 5,
   fromHost: 6,
   wire: 7,
+  fromProxy: 17,
+  toHost: 18,
   delivered: 32,
   host: 33,
   world: 34,
+  proxy: 35,
 } as const;
 
 /** Cilium `pkg/monitor/api/drop.go`. */
@@ -41,10 +44,13 @@ export const DROP = {
   isClusterIp: 174,
   firstFragmentNotFound: 175,
   notInSourceRange: 177,
+  proxyUnknownProtocol: 180,
   policyDeny: 181,
   vlanFiltered: 182,
+  authRequired: 189,
   dsrUnsupported: 193,
   ttlExceeded: 196,
+  noNodeId: 197,
   endpointNotReady: 203,
 } as const;
 
@@ -60,7 +66,15 @@ export const IN = 1;
 export const SERVICE = 4;
 
 /** Bit field of Cilium's `struct ct_entry`. */
-export const CT_FLAG = { rxClosing: 1, txClosing: 2, loopback: 8, seenNonSyn: 16, nodePort: 32, dsr: 128 } as const;
+export const CT_FLAG = {
+  rxClosing: 1,
+  txClosing: 2,
+  loopback: 8,
+  seenNonSyn: 16,
+  nodePort: 32,
+  proxyRedirect: 64,
+  dsr: 128,
+} as const;
 
 /** Seconds. Cilium `CT_CONNECTION_LIFETIME_TCP`, `..._NONTCP`, `CT_SYN_TIMEOUT`, `CT_CLOSE_TIMEOUT`, as the agent sets them. */
 export const LIFETIME = { tcp: 8000, nonTcp: 60, syn: 60, close: 10 } as const;
@@ -74,6 +88,9 @@ export const ALGORITHM = { random: 1, maglev: 2 } as const;
 
 /** Cilium `BE_STATE_*`. */
 export const BACKEND = { active: 0, terminating: 1, quarantined: 2, maintenance: 3 } as const;
+
+/** Cilium `MARK_MAGIC_*`: `magic` are the bits that tell which. */
+export const MARK = { magic: 0xf00, toProxy: 0x200, proxyIngress: 0xa00, proxyEgress: 0xb00 } as const;
 
 /** Cilium `pkg/identity/numericidentity.go`. */
 export const IDENTITY = { host: 1, world: 2, remoteNode: 6, kubeApiserver: 7 } as const;
