@@ -39,7 +39,6 @@ export interface Frontend {
   readonly address: Address;
   readonly port: number;
   readonly protocol: number;
-  readonly isNodePort: boolean;
 }
 
 export interface Cluster {
@@ -228,6 +227,8 @@ function drawModes(random: Random): Pick<Config, Exclude<keyof Config, Changing>
   return {
     isNative,
     hostFirewall: random.chance(40),
+    socketLb: random.pick(['off', 'off', 'off', 'all', 'all', 'node']),
+    serviceMasquerade: random.chance(75) ? null : random.pick(['external', 'nonLocal', 'all']),
     ...drawTunnel(random, isNative),
     nativeCidrs: [...native, ...other.filter(({ address: own }) => own.length !== native[0]?.address.length)],
     nonMasqueradeCidrs: random.chance(30) ? cidrs([...WORLD_PREFIXES, ...CLUSTER_PREFIXES], 3) : null,
@@ -333,6 +334,9 @@ function drawAuthenticated(
   return [...rows.values()];
 }
 
+/** Cilium `SVC_FLAG_*`, by what a frontend is. */
+const KINDS = { ClusterIP: 0, ExternalIP: 1, NodePort: 2, HostPort: 8, LoadBalancer: 32 } as const;
+
 /** Rows of Services, and all that belongs to them. */
 class Services {
   readonly maglev: { revNatIndex: number; version: Version; backends: number[] }[] = [];
@@ -372,6 +376,7 @@ class Services {
       isDirect: random.chance(40),
     };
     const external = random.chance(60);
+    const isHostPort = random.chance(30);
     for (const version of FAMILIES.filter(() => random.chance(85)))
       for (const protocol of random.some(PROTOCOLS, 3)) {
         const own = address(version === 4 ? `10.96.0.${number}` : `fd00:96::${number}`);
@@ -380,9 +385,13 @@ class Services {
         if (!external) continue;
         const balancer = address(version === 4 ? `198.51.100.${number}` : `2001:db8:ffff::${number}`);
         this.listen(balancer, port, protocol, version, hosts, traits, 'LoadBalancer');
-        for (const { addresses } of this.nodes)
-          if (addresses[version])
-            this.listen(addresses[version], 30000 + number, protocol, version, hosts, traits, 'NodePort');
+        const nobody = '\0'.repeat(own.length);
+        for (const one of [nobody, ...this.nodes.flatMap(({ addresses }) => addresses[version] ?? [])]) {
+          this.listen(one, 30000 + number, protocol, version, hosts, traits, 'NodePort');
+          if (isHostPort) this.listen(one, 7100 + number, protocol, version, hosts, traits, 'HostPort');
+        }
+        const taken = random.chance(50) ? address(version === 4 ? '203.0.113.200' : '2001:db8:2::1') : null;
+        if (taken) this.listen(taken, 8000 + number, protocol, version, hosts, traits, 'ExternalIP');
       }
   }
 
@@ -412,14 +421,14 @@ class Services {
       isDenying: boolean;
       isDirect: boolean;
     },
-    type: 'ClusterIP' | 'LoadBalancer' | 'NodePort',
+    type: keyof typeof KINDS,
   ): void {
     const { algorithm, affinityTimeout, affinity, isExternalLocal, isInternalLocal, ranges, isDenying, isDirect } =
       traits;
     const inside = type === 'ClusterIP';
     const isLocal = inside ? isInternalLocal : isExternalLocal;
     const ranged = type === 'LoadBalancer' && ranges !== null;
-    const kind = { ClusterIP: 0, LoadBalancer: 32, NodePort: 2 }[type];
+    const kind = KINDS[type];
     const flags =
       kind |
       affinity |
@@ -431,7 +440,7 @@ class Services {
       (ranged && isDenying ? SERVICE_FLAG2.sourceRangeDeny : 0) |
       (isDirect && !inside ? SERVICE_FLAG2.dsr : 0);
     const shape = { address: own, port, protocol, algorithm, affinityTimeout, flags, flags2 };
-    this.listening.push({ address: own, port, protocol, isNodePort: type === 'NodePort' });
+    this.listening.push({ address: own, port, protocol });
     const ids = hosts.flatMap(({ addresses, port: ports }) => {
       const backend = addresses[version];
       return backend ? [this.backend(backend, ports[protocol]!)] : [];
@@ -454,7 +463,8 @@ class Services {
       if (here.length > 0 && algorithm === ALGORITHM.maglev && this.random.chance(95))
         this.maglev.push({ revNatIndex, version, backends: here });
     }
-    if (type === 'NodePort' || this.services.some((row) => row.address === own && row.port === 0)) return;
+    if (type !== 'ClusterIP' && type !== 'LoadBalancer') return;
+    if (this.services.some((row) => row.address === own && row.port === 0)) return;
     const nothing = {
       port: 0,
       protocol: 0,

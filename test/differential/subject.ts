@@ -31,7 +31,7 @@ import type { Cluster } from './cluster.js';
 import { runtimeOf } from './runtime.js';
 
 /** More than one epoch fills: nothing is ever evicted. */
-const FLOWS = { conntrack: 1 << 17, snat: 1 << 16, affinity: 1 << 14, fragments: 1 << 14 };
+const FLOWS = { conntrack: 1 << 17, snat: 1 << 16, affinity: 1 << 14, fragments: 1 << 14, reverseSk: 1 << 14 };
 const LOADED = {
   services: 1024,
   backends: 256,
@@ -53,7 +53,7 @@ const both = <Name extends string>(sizes: Record<Name, number>): Record<`${Name}
 const SIZES: Sizes = {
   ...both(FLOWS),
   ...both(LOADED),
-  ...both({ ipmasq: 16, reverseSk: 0 }),
+  ...both({ ipmasq: 16 }),
   auth: 512,
   affinityMatch: 1024,
   policy: 512,

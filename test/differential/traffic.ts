@@ -37,6 +37,9 @@ import { MAX_FRAME } from './subject.js';
 
 /** Of a hundred packets, those with something wrong. */
 const MUTATED = 30;
+/** A pod of a node that has gone, and whoever asks, as his own loopback. */
+const GONE: Addresses = { 4: address('10.9.0.7') };
+const ITSELF: Addresses = { 4: address('127.0.0.1'), 6: address('::1') };
 /** Flows kept to go on with. */
 const KEPT = 96;
 
@@ -86,7 +89,7 @@ export class Traffic {
     this.cluster = cluster;
     this.listening = { 4: of(4), 6: of(16) };
     this.senders = [...world, ...world, ...nodeAddresses];
-    this.hosts = [...podAddresses, ...world, ...nodeAddresses, { 4: address('10.9.0.7') }];
+    this.hosts = [...podAddresses, ...world, ...nodeAddresses, GONE, ITSELF];
   }
 
   next(): Arrival {
@@ -148,16 +151,21 @@ export class Traffic {
     if (draw < 60) {
       const pod = random.pick(cluster.pods);
       const place = { program: PROGRAM.fromContainer, node: pod.node, endpoint: pod.endpoint, mark: 0 };
-      return [place, pod.addresses[version] ?? random.pick(cluster.world)[version]!];
+      return [this.socket(place), pod.addresses[version] ?? random.pick(cluster.world)[version]!];
     }
     if (draw < 90) {
       const place = { program: PROGRAM.fromNetdev, node: node.node, endpoint: 0, mark: 0 };
       return [place, random.pick(this.senders)[version] ?? LOOPBACK[version]];
     }
-    return [
-      { program: PROGRAM.fromHost, node: node.node, endpoint: 0, mark: 0 },
-      node.addresses[version] ?? LOOPBACK[version],
-    ];
+    const place = { program: PROGRAM.fromHost, node: node.node, endpoint: 0, mark: 0 };
+    return [this.socket(place), node.addresses[version] ?? LOOPBACK[version]];
+  }
+
+  /** Where sockets have programs, a packet starts as one that is connected, half the time. */
+  private socket(place: Place): Place {
+    const { random, cluster } = this;
+    if (cluster.tables.config.socketLb === 'off' || random.chance(50)) return place;
+    return { ...place, program: PROGRAM.sockConnect };
   }
 
   /** Whom they are for: address, port, protocol. */
@@ -178,7 +186,9 @@ export class Traffic {
       }
     }
     const own = random.pick(this.hosts)[version] ?? LOOPBACK[version];
+    const shared = random.pick(this.cluster.frontends).port;
     const port = random.pick([
+      shared,
       POD_PORTS[protocol]!,
       POD_PORTS[protocol]!,
       7000,

@@ -23,7 +23,13 @@ export function toLocal(journey: Journey, packet: Packet, row: EndpointRow): num
 /** To the node's own processes, past its firewall. */
 export function toHost(journey: Journey): number {
   journey.endpoint = 0;
-  return journey.tables.config.hostFirewall ? PROGRAM.toHost : PROGRAM.host;
+  return journey.tables.config.hostFirewall ? PROGRAM.toHost : toProcess(journey);
+}
+
+/** To the processes of the endpoint, or of the node; where their sockets have programs, past those. */
+export function toProcess({ tables, endpoint }: Journey): number {
+  if (tables.config.socketLb !== 'off') return PROGRAM.sockRecvmsg;
+  return endpoint === 0 ? PROGRAM.host : PROGRAM.delivered;
 }
 
 /** To where no endpoint of this node is: through the tunnel, or over the network as it is, to the node at `end`; else to the stack. */

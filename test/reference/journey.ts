@@ -18,6 +18,13 @@ export interface LastBackend {
   readonly lastUsed: number;
 }
 
+/** What a socket was connected to before a backend took its place. */
+export interface AskedBySocket {
+  readonly address: Address;
+  readonly port: number;
+  readonly revNatIndex: number;
+}
+
 export interface Ports {
   readonly sourcePort: number;
   readonly destinationPort: number;
@@ -58,6 +65,7 @@ export class State {
   readonly mappings = new Memory<Mapping>();
   readonly clients = new Memory<LastBackend>();
   readonly fragments = new Memory<Ports>();
+  readonly sockets = new Memory<AskedBySocket>();
 }
 
 /** Why a connection is known, and what a packet that goes back along it must know. */
@@ -71,6 +79,8 @@ export class Journey {
   /** The backend that was picked last, and the Service of the last translation, done or to be undone. */
   backendId = 0;
   revNatIndex = 0;
+  /** Likewise of its socket; null where that had no part in it. */
+  socket: { readonly backendId: number; readonly revNatIndex: number } | null = null;
   /** How the last look-up of the connection on this node ended, and the entry along which the packet goes back. */
   status: Status = 'new';
   back: Connection | null = null;

@@ -9,8 +9,10 @@ export const PROGRAM = {
   fromOverlay: 5,
   fromHost: 6,
   wire: 7,
+  sockConnect: 16,
   fromProxy: 17,
   toHost: 18,
+  sockRecvmsg: 19,
   delivered: 32,
   host: 33,
   world: 34,
@@ -19,6 +21,8 @@ export const PROGRAM = {
 
 /** Cilium `pkg/monitor/api/drop.go`. */
 export const DROP = {
+  sockNoSlot: 5,
+  sockNoBackend: 6,
   invalidSource: 132,
   policyDenied: 133,
   invalid: 134,
@@ -80,7 +84,16 @@ export const CT_FLAG = {
 export const LIFETIME = { tcp: 8000, nonTcp: 60, syn: 60, close: 10 } as const;
 
 /** Cilium `SVC_FLAG_*`, both bytes. */
-export const SERVICE_FLAG = { extLocalScope: 4, affinity: 16, routable: 64, sourceRange: 128 } as const;
+export const SERVICE_FLAG = {
+  externalIp: 1,
+  nodePort: 2,
+  extLocalScope: 4,
+  hostPort: 8,
+  affinity: 16,
+  loadBalancer: 32,
+  routable: 64,
+  sourceRange: 128,
+} as const;
 export const SERVICE_FLAG2 = { intLocalScope: 16, sourceRangeDeny: 64, dsr: 128 } as const;
 
 /** Cilium `LB_SELECTION_*`. */
@@ -116,6 +129,9 @@ export const TUNNEL_OVERHEAD = 50;
 /** Ports from which Linux picks the tunnel's source: the first, and how many. */
 export const TUNNEL_PORT_FIRST = 32768;
 export const TUNNEL_PORTS = 16384;
+
+/** Cilium `NODEPORT_PORT_MIN`, `NODEPORT_PORT_MAX`. */
+export const NODE_PORTS = { first: 30000, last: 32767 } as const;
 
 /** Cilium `NODEPORT_PORT_MIN_NAT`, `NODEPORT_PORT_MAX_NAT`, `SNAT_COLLISION_RETRIES`. */
 export const NAT_PORT_FIRST = 32768;

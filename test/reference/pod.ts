@@ -3,25 +3,18 @@ import { LOOPBACK } from './bytes.js';
 import * as conntrack from './conntrack.js';
 import * as delivery from './delivery.js';
 import * as dsr from './dsr.js';
-import { reassembled } from './fragments.js';
 import type { Journey } from './journey.js';
 import { CT_FLAG, DROP, ICMPV6, IDENTITY, IN, MARK, OUT, PROGRAM, PROTOCOL } from './numbers.js';
 import type { Packet } from './packet.js';
+import * as nat from './nat.js';
+import * as masquerade from './masquerade.js';
 import { decide, PASSED, refused, type Decision } from './policy.js';
 import * as proxy from './proxy.js';
-import { read } from './read.js';
+import { receive } from './receive.js';
+import { replied } from './routes.js';
 import * as services from './services.js';
 import type { EndpointConfig } from './tables.js';
 import { isTunnel } from './tunnel.js';
-
-/** What the packet in the frame is; its reason when it is none. */
-export function receive(journey: Journey): Packet | number {
-  const packet = read(journey.frame);
-  if (typeof packet === 'number') return packet;
-  const whole = reassembled(journey, packet);
-  if (typeof whole !== 'number') journey.packet = whole;
-  return whole;
-}
 
 /** What a pod sends (`cil_from_container`). */
 export function fromContainer(journey: Journey): number {
@@ -36,8 +29,11 @@ export function fromContainer(journey: Journey): number {
   if (sent.flow.protocol === PROTOCOL.icmpv6 && sent.icmpType === ICMPV6.neighborSolicitation)
     return solicited(journey, sent);
 
-  const result = toBackend(journey, sent);
-  if (result !== 0) return result;
+  const asked = services.lookup(journey, sent, false);
+  const isAsking = asked !== undefined && !services.lendError(journey, sent);
+  const lent = isAsking ? services.lend(journey, sent, asked, PROGRAM.delivered) : 0;
+  if (lent !== 0) return lent;
+  const isNodes = isAsking && masquerade.isServices(journey, journey.packet!, asked.service, 'pod');
   const { looped, revNatIndex, backendId } = journey;
   const status = conntrack.lookup(journey, journey.packet!, OUT);
   const isBack = status === 'reply' || status === 'related';
@@ -45,6 +41,9 @@ export function fromContainer(journey: Journey): number {
     if (journey.back && (journey.back.flags & CT_FLAG.proxyRedirect) !== 0) return proxy.redirect(journey, 0);
     if (journey.packet!.flow.destination === LOOPBACK[sent.version]) return toItself(journey, config);
     const { back } = journey;
+    // What came in the node's name goes back to whom it was for.
+    if (tables.config.serviceMasquerade !== null && nat.reverse(journey, journey.packet!))
+      return replied(journey, journey.packet!);
     // The client outside knows only the Service, and this is the last program that does.
     if (back && (back.flags & CT_FLAG.nodePort) !== 0) {
       if (status === 'reply') conntrack.countNodePort(journey, journey.packet!);
@@ -69,21 +68,21 @@ export function fromContainer(journey: Journey): number {
       flags: proxied | (looped ? CT_FLAG.loopback : 0),
     });
   if (proxyPort !== 0) return proxy.redirect(journey, proxyPort);
-  const local = tables.endpointAt(packet.flow.destination, journey.node);
+  const masqueraded = isNodes ? masquerade.asNodes(journey, packet) : 0;
+  return masqueraded < 0 ? masqueraded : deliver(journey, journey.packet!);
+}
+
+function deliver(journey: Journey, packet: Packet): number {
+  const { tables, node } = journey;
+  const local = tables.endpointAt(packet.flow.destination, node);
   if (local) return delivery.toLocal(journey, packet, local);
-  return delivery.onward(journey, packet, remote?.tunnelEndpoint ?? null);
+  return delivery.onward(journey, packet, tables.remoteAt(packet.flow.destination)?.tunnelEndpoint ?? null);
 }
 
 /** Only the node is on the link. */
 function solicited(journey: Journey, { flow }: Packet): number {
   const asked = journey.tables.endpointAt(flow.destination, journey.node);
   return asked?.isHost ? delivery.toHost(journey) : -DROP.unknownTarget;
-}
-
-function toBackend(journey: Journey, packet: Packet): number {
-  const asked = services.lookup(journey, packet, false);
-  if (!asked || services.lendError(journey, packet)) return 0;
-  return services.lend(journey, packet, asked, PROGRAM.delivered);
 }
 
 /** To a node, a pod may not speak as nodes do among themselves. */
@@ -113,7 +112,7 @@ export function ingressPolicy(journey: Journey): number {
     const isProxied = journey.back && (journey.back.flags & CT_FLAG.proxyRedirect) !== 0;
     if (isProxied && !proxy.isFrom(journey, MARK.proxyEgress)) return proxy.redirect(journey, 0);
     if (journey.back && journey.back.revNatIndex !== 0) services.reverse(journey, packet, journey.back);
-    return PROGRAM.delivered;
+    return delivery.toProcess(journey);
   }
   // What the proxy of the ingress sends has been decided on.
   const isDecided = looped || proxy.isFrom(journey, MARK.proxyIngress);
@@ -128,5 +127,5 @@ export function ingressPolicy(journey: Journey): number {
       revNatIndex: (marks & CT_FLAG.nodePort) === 0 ? 0 : opened!.revNatIndex,
     });
   }
-  return proxyPort === 0 ? PROGRAM.delivered : proxy.redirect(journey, proxyPort);
+  return proxyPort === 0 ? delivery.toProcess(journey) : proxy.redirect(journey, proxyPort);
 }

@@ -5,7 +5,9 @@
 import * as device from './device.js';
 import { Journey, State } from './journey.js';
 import { DROP, MAX_PROGRAMS, PROGRAM } from './numbers.js';
+import * as overlay from './overlay.js';
 import * as pod from './pod.js';
+import * as sockets from './socket.js';
 import { Loaded, type Tables } from './tables.js';
 
 export interface Arrival {
@@ -44,11 +46,13 @@ const PROGRAMS: Readonly<Record<number, (journey: Journey) => number>> = {
   [PROGRAM.lxcPolicy]: pod.ingressPolicy,
   [PROGRAM.fromNetdev]: device.fromNetdev,
   [PROGRAM.toNetdev]: device.toNetdev,
-  [PROGRAM.fromOverlay]: device.fromOverlay,
+  [PROGRAM.fromOverlay]: overlay.fromOverlay,
   [PROGRAM.fromHost]: device.fromHost,
   [PROGRAM.wire]: device.wire,
   [PROGRAM.fromProxy]: device.fromProxy,
   [PROGRAM.toHost]: device.toHost,
+  [PROGRAM.sockConnect]: sockets.connect,
+  [PROGRAM.sockRecvmsg]: sockets.receive,
 };
 
 export class Reference {
@@ -74,7 +78,7 @@ export class Reference {
 
 /** A packet whose sender was told counts as dropped, unless the error was dropped itself. */
 function outcomeOf(journey: Journey, end: number): Outcome {
-  const { answered, answeredBy, sourceIdentity, destinationIdentity, backendId, revNatIndex } = journey;
+  const { answered, answeredBy, sourceIdentity, destinationIdentity, backendId, revNatIndex, socket } = journey;
   const isTold = end > 0 && answered !== 0;
   return {
     verdict: end < 0 ? end : answered === 0 ? 0 : -answered,
@@ -83,8 +87,8 @@ function outcomeOf(journey: Journey, end: number): Outcome {
     endpoint: end === PROGRAM.delivered || end === PROGRAM.proxy ? journey.endpoint : 0,
     sourceIdentity,
     destinationIdentity,
-    backendId,
-    revNatIndex,
+    backendId: socket?.backendId || backendId,
+    revNatIndex: socket?.revNatIndex || revNatIndex,
     answered: isTold ? end : 0,
     mark: end === PROGRAM.proxy ? journey.mark : 0,
     audited: journey.audited,

@@ -138,6 +138,10 @@ export interface Config {
   /** Policies are only tried out. */
   readonly audit: boolean;
   readonly hostFirewall: boolean;
+  /** Whose sockets translate Services where they are connected. */
+  readonly socketLb: 'off' | 'node' | 'all';
+  /** As kube-proxy masquerades, and whom beside for a ClusterIP; null where it does not. */
+  readonly serviceMasquerade: 'external' | 'nonLocal' | 'all' | null;
   /** Direct server return; null where there is none. */
   readonly dsr: Dsr | null;
   /** What the network knows the way to, one prefix of a family at most: to there pods keep their addresses. */
