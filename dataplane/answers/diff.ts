@@ -6,6 +6,7 @@ import { causesOf, reachOf, unknownIn, type Caused } from './diff-causes.js';
 import type { Edit } from './diff-edits.js';
 import { connectionsOf } from './diff-flows.js';
 import { query } from './query.js';
+import { endsOf } from './reach-ends.js';
 import { mergeRanges } from './ranges.js';
 import type { Connection, Reach } from './reach.js';
 
@@ -60,9 +61,19 @@ const workloadsIn = ({ endpoints }: Reach): Set<string> =>
 
 /** Flows of the same edits, by pair of ends; ranges of addresses that touch and change alike are one. */
 function changes(after: State, { flows, edits, together }: Caused): Change[] {
+  const likes = new Map(endsOf(after).map(({ ref, like }) => [ref, like]));
+  const asked = new Map<string, readonly Decider[]>();
+  /** Ends that are alike have the same deciders. */
+  const deciders = (connection: Connection): readonly Decider[] => {
+    const { from, to, ports, icmp } = connection;
+    const key = JSON.stringify([likes.get(from) ?? from, likes.get(to) ?? to, ports, icmp]);
+    const known = asked.get(key) ?? decidersOf(after, connection);
+    asked.set(key, known);
+    return known;
+  };
   const found = connectionsOf(flows).map((connection): Change => ({
     ...connection,
-    deciders: decidersOf(after, connection),
+    deciders: deciders(connection),
     edits,
     together,
   }));
