@@ -1,6 +1,6 @@
 /** The commands: what each takes, does and prints. */
 import { annotationsText } from '../format/annotations-text.js';
-import { diff } from '../answers/diff.js';
+import { diff, isDifferent } from '../answers/diff.js';
 import { checkJson } from '../format/check-json.js';
 import { checkJunit } from '../format/check-junit.js';
 import { checkMarkdown } from '../format/check-md.js';
@@ -146,9 +146,9 @@ function runDiff(call: Call): Output {
   const [old, now, ...more] = call.paths;
   if (old === undefined || now === undefined || more.length > 0)
     throw new CallError('diff takes two sides: OLD NEW, each a path or git:REF');
-  const found = must(diff(sideOf(call, old, now).state, sideOf(call, now, old).state));
+  const found = diff(sideOf(call, old, now).state, sideOf(call, now, old).state, call.modules.trace);
   const text = { text: diffText, json: diffJson, md: diffMarkdown }[format](found);
-  return { text, exit: found.gained.length + found.lost.length > 0 ? Exit.FOUND : Exit.DONE };
+  return { text, exit: isDifferent(found) ? Exit.FOUND : Exit.DONE };
 }
 
 function runMaps(call: Call): Output {
@@ -248,7 +248,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   diff: {
     summary: 'what an edit gains and loses',
     usage: 'hopscope diff OLD NEW [--format text|json|md]',
-    help: 'Compares who can talk to whom before and after, each side a path or git:REF. Exit status 1 when a flow is gained or lost.',
+    help: 'Compares who can talk to whom before and after, each side a path or git:REF: the flows gained and lost, under the change that, made alone, brings them about. Exit status 1 when a flow is gained or lost, or can no longer be told.',
     example: 'hopscope diff git:HEAD examples/shop',
     options: { format: formats('text', 'json', 'md'), set },
     run: runDiff,

@@ -37,10 +37,9 @@ write(
   'app/nested/svc.json',
   '{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "b"}, "spec": {"selector": {"app": "b"}, "ports": [{"port": 80, "targetPort": 8080}]}}',
 );
-write(
-  'app/np.yml',
-  'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: only-a}\nspec:\n  podSelector: {matchLabels: {app: b}}\n  ingress:\n    - from: [{podSelector: {matchLabels: {app: a}}}]\n      ports: [{port: 8080}]\n',
-);
+const POLICY =
+  'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: only-a}\nspec:\n  podSelector: {matchLabels: {app: b}}\n  ingress:\n    - from: [{podSelector: {matchLabels: {app: a}}}]\n      ports: [{port: 8080}]\n';
+write('app/np.yml', POLICY);
 
 mkdirSync(join(root, 'empty'));
 
@@ -138,6 +137,36 @@ test('reach lists the connections and no other, and reads standard input', () =>
       'from,to,protocol,first,last\r\ndefault/a[Pod],default/b[Pod],TCP,1,65535\r\ndefault/a[Pod],ip:0.0.0.0-255.255.255.255,TCP,1,65535\r\n',
     ],
   );
+});
+
+test('diff of a revision and the working tree: the flow lost under the line that was edited, and status 1', () => {
+  const git = (...args: string[]): void => {
+    const { status, stderr } = spawnSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@t', ...args], { cwd: root });
+    assert.equal(status, 0, String(stderr));
+  };
+  write('kept/np.yml', `${POD('a')}\n---\n${POD('b')}\n---\n${POLICY}`);
+  git('init', '-q');
+  git('add', 'kept');
+  git('commit', '-q', '-m', 'kept');
+  assert.deepEqual(hopscope(['diff', 'git:HEAD', 'kept']).stdout, 'No flow is gained or lost.\n');
+  write('kept/np.yml', `${POD('a')}\n---\n${POD('b')}\n---\n${POLICY.replace('8080', '8081')}`);
+  const { status, stdout } = hopscope(['diff', 'git:HEAD', 'kept']);
+  assert.deepEqual(
+    [status, stdout.split('\n').filter((line) => !line.includes(' by '))],
+    [
+      1,
+      [
+        'kept/np.yml:12  NetworkPolicy default/only-a ingress[0] changed',
+        '  LOST    default/a[Pod] → default/b[Pod]  TCP 8080',
+        '  GAINED  default/a[Pod] → default/b[Pod]  TCP 8081',
+        '',
+      ],
+    ],
+  );
+  const [gained] = (
+    JSON.parse(hopscope(['diff', 'git:HEAD', 'kept', '--format', 'json']).stdout) as { gained: object[] }
+  ).gained;
+  assert.deepEqual(Object.keys(gained!), ['from', 'to', 'ports', 'deciders', 'edits', 'together']);
 });
 
 test('trace as JSON: forward and reply, each hop with its look-ups', () => {
