@@ -519,8 +519,8 @@ const MODES: readonly Broken[] = [
   broken(
     'the option in a header leaves a gap in front of it',
     'lib/dsr.ts',
-    'ctx.data -= length;\n  ctx.ip -= length;\n  let next: u32 = 0;',
-    'ctx.data -= length + 4;\n  ctx.ip -= length;\n  let next: u32 = 0;',
+    'ctx.data -= length;\n  ctx.ip -= length;\n  if (isVector<A>()) {',
+    'ctx.data -= length + 4;\n  ctx.ip -= length;\n  if (isVector<A>()) {',
   ),
   broken(
     'a header moves with as much as the option is long',
