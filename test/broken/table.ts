@@ -519,8 +519,8 @@ const MODES: readonly Broken[] = [
   broken(
     'the option in a header leaves a gap in front of it',
     'lib/dsr.ts',
-    'ctx.data -= length;\n  ctx.ip -= length;\n  if (isVector<A>()) {\n    const ip = changetype<Ipv6>(ctx.ip);\n    frontend',
-    'ctx.data -= length + 4;\n  ctx.ip -= length;\n  if (isVector<A>()) {\n    const ip = changetype<Ipv6>(ctx.ip);\n    frontend',
+    'ctx.data -= length;\n  ctx.ip -= length;\n  if (isVector<A>()) {',
+    'ctx.data -= length + 4;\n  ctx.ip -= length;\n  if (isVector<A>()) {',
   ),
   broken(
     'a header moves with as much as the option is long',
