@@ -484,7 +484,7 @@ const MAPS: readonly Broken[] = [
   broken('a walk through a Maglev table does not wrap', 'lib/maglev.ts', 'if (slot >= size) slot -= size;', ''),
 ];
 
-/** What only some modes do: Geneve, direct server return, sockets, firewalls of nodes, authentication. */
+/** What only some modes do: Geneve, direct server return, sockets, WireGuard, paces, firewalls of nodes, authentication. */
 const MODES: readonly Broken[] = [
   broken(
     "Geneve's options may end behind the packet",
@@ -618,6 +618,43 @@ const MODES: readonly Broken[] = [
   ),
   broken('every receiver asked for a Service', 'sock.ts', 'if (asked === null) return end;', ''),
   broken('there is always room for a socket', 'lib/reverse-sk.ts', 'if (at == 0) return false;', ''),
+  broken('a message of WireGuard may be cut off', 'lib/wireguard.ts', ' || at + WIREGUARD_LENGTH >= ctx.ipEnd', ''),
+  broken(
+    'a message of WireGuard may be empty',
+    'lib/wireguard.ts',
+    'WIREGUARD_LENGTH >= ctx',
+    'WIREGUARD_LENGTH > ctx',
+  ),
+  broken(
+    'a later piece has a message of WireGuard',
+    'lib/wireguard.ts',
+    'ctx.l4 == 0 || at + WIREGUARD_LENGTH',
+    'at + WIREGUARD_LENGTH',
+  ),
+  broken(
+    'what was decrypted has its Ethernet header already',
+    'lib/wireguard.ts',
+    'ethernet.type = <u16>(load<u8>(inner) >>> 4 == 6 ? EtherType.IPV6 : EtherType.IPV4);',
+    'ethernet.type = <u16>(load<u8>(ctx.end) >>> 4 == 6 ? EtherType.IPV6 : EtherType.IPV4);',
+  ),
+  broken(
+    "WireGuard's message begins in front of its headers",
+    'lib/wireguard.ts',
+    'ctx.data = inner - HEADERS;',
+    'ctx.data = inner - 2 * HEADERS;',
+  ),
+  broken(
+    'every address has a key',
+    'lib/wireguard.ts',
+    'return remote !== null && remote.key != 0;',
+    'return remote.key != 0;',
+  ),
+  broken(
+    'every pod has its pace',
+    'lib/edt.ts',
+    'if (info === null || info.bps == 0) return 0;',
+    'if (info.bps == 0) return 0;',
+  ),
   broken(
     'every destination of a node is an endpoint',
     'netdev.ts',

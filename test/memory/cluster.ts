@@ -101,7 +101,7 @@ status: {addresses: [{type: InternalIP, address: ${v4}}, {type: InternalIP, addr
 
 const pod = ({ name, app, node, v4, v6 }: (typeof PODS)[number]): string => `apiVersion: v1
 kind: Pod
-metadata: {name: ${name}, labels: {app: ${app}}}
+metadata: {name: ${name}, labels: {app: ${app}}${app === 'web' ? ', annotations: {kubernetes.io/egress-bandwidth: 80k}' : ''}}
 spec: {nodeName: ${node}, containers: [{name: c, ports: [{containerPort: 8080, name: web}]}]}
 status: {podIP: ${v4}, podIPs: [{ip: ${v4}}, {ip: '${v6}'}]}
 `;
@@ -243,7 +243,17 @@ function loaded(settings: Partial<Settings>, flows: Partial<Sizes>, isWorldKnown
 export const clusters = (): readonly Loaded[] => [
   loaded({}, SMALL, true),
   loaded({ 'loadBalancer.algorithm': 'random' }, TINY),
-  loaded({ cni: 'cilium-geneve', 'loadBalancer.mode': 'dsr', socketLB: true, hostFirewall: true }, SMALL),
+  loaded(
+    {
+      cni: 'cilium-geneve',
+      'loadBalancer.mode': 'dsr',
+      socketLB: true,
+      hostFirewall: true,
+      'encryption.type': 'wireguard',
+      bandwidthManager: true,
+    },
+    SMALL,
+  ),
   loaded(
     {
       cni: 'cilium-native',
@@ -260,6 +270,8 @@ export const clusters = (): readonly Loaded[] => [
       'loadBalancer.mode': 'dsr',
       'loadBalancer.dsrDispatch': 'ipip',
       'ipMasqAgent.nonMasqueradeCIDRs': ['203.0.113.0/24', '2001:db8::/48'],
+      'encryption.type': 'wireguard',
+      'encryption.strictCIDR': '10.0.0.0/8',
     },
     SMALL,
   ),
@@ -275,6 +287,6 @@ export const clusters = (): readonly Loaded[] => [
     },
     TINY,
   ),
-  loaded({ 'loadBalancer.mode': 'hybrid', hostFirewall: true }, SMALL),
+  loaded({ 'loadBalancer.mode': 'hybrid', hostFirewall: true, 'encryption.type': 'wireguard' }, SMALL),
   loaded({ engine: 'kube-proxy-iptables', cni: 'flannel-host-gw', masqueradeAll: true }, SMALL),
 ];

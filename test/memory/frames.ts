@@ -1,5 +1,5 @@
 /** Frames layer by layer, innermost first, each with the places in it that are worth lying about. */
-import { GENEVE_PORT, VXLAN_PORT } from '../../assembly/abi.js';
+import { GENEVE_PORT, VXLAN_PORT, WIREGUARD_PORT } from '../../assembly/abi.js';
 import { checksum } from '../../dataplane/packet.js';
 
 export const enum Width {
@@ -194,6 +194,15 @@ export const frontend = {
   geneve: (address: Address, port: number): readonly number[] =>
     geneveOption(0x81, [...addressBytes(address), ...word(port), 0, 0]),
 };
+
+/** A message of WireGuard's for data (type 4), as the datapath sees it: with the packet in it as it is. */
+export const wireguard = (inner: Layer, type = 4): Layer =>
+  udp(
+    WIREGUARD_PORT,
+    WIREGUARD_PORT,
+    around(inner, 0, [type, 0, 0, 0, 2, 0, 0, 0, ...new Array<number>(8).fill(0)], { kinds: [0] }),
+    0,
+  );
 
 /** A packet in a packet of the same family. RFC 2003, RFC 2473. */
 export const inIp = (source: Address, destination: Address, inner: Layer): Layer =>

@@ -1,4 +1,4 @@
-/** Packets that mean something in one mode only: in Geneve's tunnel, by direct server return, and from a proxy. */
+/** Packets that mean something in one mode only: in Geneve's tunnel, by direct server return, encrypted, and from a proxy. */
 import { Mark, Program } from '../../assembly/abi.js';
 import { NODES, PODS, SERVICES } from './cluster.js';
 import { FAMILIES, LOAD_BALANCERS, WORLD, type Family } from './families.js';
@@ -17,6 +17,7 @@ import {
   tcp,
   udp,
   vxlan,
+  wireguard,
   type Layer,
 } from './frames.js';
 import { pieces, shapes4, shapes6 } from './shapes.js';
@@ -125,6 +126,34 @@ function inPacket(family: Family): Sent[] {
   ];
 }
 
+/** Packets in WireGuard's messages: pods' own and those of both tunnels, in every shape, in pieces; of others, and no data. */
+function encrypted(family: Family): Sent[] {
+  const { of, ip } = family;
+  const shapes = family.of === FAMILIES[1]!.of ? shapes6 : shapes4;
+  const own = [...PODS, ...NODES, outside].flatMap((to) =>
+    requests(family).map((request) => ip(of(PODS[0]), of(to), request)),
+  );
+  const inner = [
+    ...own,
+    ...own.flatMap((layer) => {
+      const frame = ethernet(layer);
+      const option = frontend.geneve(of(LOAD_BALANCERS[0]!), 80);
+      return [vxlan(300, frame), geneve(300, frame), geneve(2, frame, option)].map((outer) =>
+        ipv4(n1.v4, n2.v4, outer),
+      );
+    }),
+    ...shapes(of(PODS[0]), of(far)),
+    data(0),
+    data(1),
+  ];
+  return inner.flatMap((layer) => [
+    arriving(ipv4(n1.v4, n2.v4, wireguard(layer))),
+    arriving(...pieces(FAMILIES[0]!, n1.v4, n2.v4, wireguard(layer))),
+    arriving(ipv4(outside.v4, n2.v4, wireguard(layer))),
+    arriving(ipv4(n1.v4, n2.v4, wireguard(layer, 1))),
+  ]);
+}
+
 /** What proxies send on, in the name of whom they speak for, and of somebody unknown. */
 function fromProxies(family: Family): Sent[] {
   const { of, ip } = family;
@@ -148,5 +177,6 @@ export const modes = (): Sent[] =>
     ...tunnelled(family),
     ...inHeader(family),
     ...inPacket(family),
+    ...encrypted(family),
     ...fromProxies(family),
   ]);

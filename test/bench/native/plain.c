@@ -40,15 +40,15 @@ enum ct_direction { EGRESS = 0, INGRESS = 1, SERVICE = 4 };
 enum ct_flag { RX_CLOSING = 1, TX_CLOSING = 2, LB_LOOPBACK = 8, SEEN_NON_SYN = 16, NODE_PORT = 32, PROXY_REDIRECT = 64, DSR_INTERNAL = 128 };
 enum ct_lifetime { LIFETIME_TCP = 8000, LIFETIME_NONTCP = 60, LIFETIME_SYN = 60, LIFETIME_CLOSE = 10 };
 enum svc_flag { EXT_LOCAL_SCOPE = 4, AFFINITY = 16, ROUTABLE = 64, INT_LOCAL_SCOPE = 16 };
-enum config_flag { REJECT_NO_BACKEND = 4, MASQUERADE = 2, NATIVE_ROUTING = 256, DSR = 512, SERVICE_MASQUERADE = 8192, SOCKET_LB = 0x10000, POLICY_AUDIT = 0x40000, HOST_FIREWALL = 0x80000 };
+enum config_flag { REJECT_NO_BACKEND = 4, MASQUERADE = 2, NATIVE_ROUTING = 256, DSR = 512, SERVICE_MASQUERADE = 8192, SOCKET_LB = 0x10000, POLICY_AUDIT = 0x40000, HOST_FIREWALL = 0x80000, BANDWIDTH_MANAGER = 0x200000, WIREGUARD = 0x400000 };
 enum { MAGLEV = 2, BACKEND_ACTIVE = 0, ID_HOST = 1, ID_WORLD = 2, ID_REMOTE_NODE = 6, ENDPOINT_HOST = 1, AUTH_TYPE = 0x7f, AUTH_EXPLICIT = 0x80 };
 enum { MARK_MAGIC = 0xf00, MARK_PROXY_INGRESS = 0xa00, MARK_PROXY_EGRESS = 0xb00 };
 enum { ICMP = 1, TCP = 6, UDP = 17, SCTP = 132, FIN = 1, SYN = 2, RST = 4, ACK = 16, REPORTED = SYN | FIN | RST };
 enum map_id {
     LB4_SERVICES = 0, LB4_BACKENDS = 2, LB4_REVERSE_NAT = 4, LB4_MAGLEV = 6, CT4 = 12, IPCACHE4 = 18, LXC4 = 20, NODES4 = 22, POLICYMAP = 29,
-    ENDPOINT_CONFIG = 31, NODE_CONFIG = 32,
+    ENDPOINT_CONFIG = 32, NODE_CONFIG = 33,
 };
-enum { TUNNEL_VXLAN = 0, VXLAN_PORT = 8472, TUNNEL_OVERHEAD = 50, BATCH_SIZE = 256, PACKET_ROOM = 2048, PACKET_HEADROOM = 128, MAX_PROGRAMS = 16 };
+enum { TUNNEL_VXLAN = 0, VXLAN_PORT = 8472, TUNNEL_OVERHEAD = 50, BATCH_SIZE = 256, PACKET_ROOM = 2048, PACKET_HEADROOM = 192, MAX_PROGRAMS = 16 };
 #define LOOPBACK 0x012afea9u
 /* dataplane/wasm.ts */
 #define HASH_SEED (0x5bd1e9955bd1e995ull | 1)
@@ -60,7 +60,8 @@ struct packet {
     u16 node, program;
     u32 endpoint;
     i32 verdict;
-    u32 source_identity, destination_identity, backend_id, rev_nat_index, answered, mark, audited;
+    u32 source_identity, destination_identity, backend_id, rev_nat_index, answered, mark, audited, delay;
+    u64 time;
 };
 struct context {
     u8 *data, *end, *ip, *l4, *ip_end;
@@ -68,7 +69,10 @@ struct context {
     bool loopback, node_port;
     struct ct_entry *service;
     bool assured, dsr, masquerade, snat_done, proxied;
-    u32 scope, outer_saddr, outer_daddr, outer_sport, answered, answered_by, mark, audited, saddr, daddr;
+    u32 scope, outer_saddr, outer_daddr, outer_sport, answered, answered_by, mark, audited, delay;
+    u64 time;
+    bool encrypted;
+    u32 aggregate, saddr, daddr;
 };
 
 /* What the settings say, and the clock: not static, so that the compiler does not know them as little as asc does. */
@@ -284,7 +288,7 @@ struct maglev_table { u32 *table; u32 size; };
 struct ct_tuple { u32 daddr, saddr, ports; u8 nexthdr, flags; u16 node; };
 struct ct_entry { u64 packets, bytes; u32 lifetime; u16 flags, rev_nat_index; u32 backend_id, src_sec_id; u8 tx_flags_seen, rx_flags_seen; u16 replied; u32 pad; };
 struct ipcache_key { u32 address, prefix_length; };
-struct remote_endpoint { u32 sec_identity, tunnel_endpoint; };
+struct remote_endpoint { u32 sec_identity, tunnel_endpoint, key; };
 struct policy_key { u32 prefix_length, policy_id, sec_label, traffic; };
 struct policy_entry { u16 proxy_port; u8 deny, priority, auth_type, pad; u16 cookie; };
 struct endpoint_key { u32 address; u16 node, pad; };
@@ -518,7 +522,7 @@ static i32 lb_local(struct context *ctx, struct lb4_service *service) {
         }
     }
     if (service->flags & AFFINITY) beyond("session affinity");
-    ctx->loopback = ctx->saddr == backend->address && !has(SERVICE_MASQUERADE);
+    ctx->loopback = ctx->saddr == backend->address && ctx->program != FROM_NETDEV && !has(SERVICE_MASQUERADE);
     rewrite(ctx, ctx->loopback ? LOOPBACK : ctx->saddr, backend->address, (ctx->ports & 0xffff) | (u32)backend->port << 16);
     return 0;
 }
@@ -731,6 +735,7 @@ static i32 from_container(struct context *ctx) {
     if (proxy_port || ctx->masquerade) beyond("a proxy, or a masquerade");
     struct endpoint_info *info = endpoint_lookup(ctx->daddr, ctx->node);
     if (info) return info->flags & ENDPOINT_HOST ? to_host(ctx) : to_endpoint(ctx, info);
+    ctx->aggregate = ctx->endpoint;
     return onward(ctx, remote);
 }
 static i32 remember(struct context *ctx, bool looped) {
@@ -765,6 +770,7 @@ static i32 from_netdev(struct context *ctx) {
     beyond("a packet from outside");
 }
 static i32 to_netdev(struct context *ctx) {
+    if (has(WIREGUARD) || has(BANDWIDTH_MANAGER)) beyond("encryption, or a pace");
     if (!ctx->outer_daddr && (has(HOST_FIREWALL) || has(MASQUERADE) || ctx->source_identity == ID_HOST)) beyond("source NAT");
     return WIRE;
 }
@@ -774,8 +780,8 @@ static i32 wire(struct context *ctx) {
     ctx->node = node;
     ctx->endpoint = 0;
     ctx->ct_status = CT_NEW;
-    ctx->node_port = ctx->dsr = ctx->loopback = ctx->snat_done = ctx->proxied = false;
-    ctx->mark = 0;
+    ctx->node_port = ctx->dsr = ctx->loopback = ctx->snat_done = ctx->proxied = ctx->encrypted = false;
+    ctx->aggregate = ctx->mark = 0;
     return FROM_NETDEV;
 }
 static i32 from_overlay(struct context *ctx) {
@@ -806,7 +812,7 @@ static u8 frame[PACKET_ROOM];
 
 static void run(struct packet *packet) {
     u8 *data = frame + packet->data;
-    struct context ctx = { .data = data, .end = data + packet->length, .node = packet->node, .endpoint = packet->endpoint, .mark = packet->mark };
+    struct context ctx = { .data = data, .end = data + packet->length, .node = packet->node, .endpoint = packet->endpoint, .mark = packet->mark, .time = packet->time };
     u32 program = packet->program;
     i32 next = is_entry(program) && ctx.node < node_config_count ? (i32)program : -INVALID;
     for (int i = 0; i < MAX_PROGRAMS && next >= 0 && next < DELIVERED; i++) {
@@ -833,6 +839,7 @@ static void run(struct packet *packet) {
     packet->rev_nat_index = ctx.rev_nat_index;
     packet->mark = 0;
     packet->audited = ctx.audited;
+    packet->delay = ctx.delay;
 }
 
 /* ---------------------------------------------------------------- the benchmark: assembly/index.ts, dataplane/bench/lane.ts */
