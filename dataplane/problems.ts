@@ -36,7 +36,7 @@ export const PROBLEMS = {
   HS3005: ['warning', 'Egress isolation leaves no way to the cluster DNS.'],
   HS3006: ['warning', 'No pod that the rule is about has a port of that name.'],
   HS3007: ['warning', 'The cidr has bits set beyond its prefix length.'],
-  HS3008: ['warning', 'The network plug-in enforces no policy.'],
+  HS3008: ['warning', 'The network plug-in does not enforce the policy.'],
   // HS4xxx: the settings.
   HS4001: ['error', 'The setting has a value that is not allowed.'],
   HS4002: ['warning', 'There is no setting of that name.'],

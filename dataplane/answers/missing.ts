@@ -6,13 +6,13 @@ import { compare } from '../hash.js';
 import { inPodRange } from '../loader/entries.js';
 import { isExternal } from '../loader/scopes.js';
 import type { Unevaluated } from '../manifests/cilium.js';
-import type { UnreadDocument } from '../manifests/objects.js';
+import { kindName, type UnreadDocument } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
 import type { CompiledPolicy } from '../policy/compile.js';
 import { matchesPods } from '../policy/identities.js';
 import type { Grant } from '../policy/mapstate.js';
-import { DIRECTIONS, type Direction, type Policy } from '../policy/rules.js';
-import { DERIVED } from '../policy/selectors.js';
+import { DIRECTIONS, partsOf, type Direction, type Policy } from '../policy/rules.js';
+import { DERIVED, keysAskedFor } from '../policy/selectors.js';
 import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
 import { grantsFor, policyAt } from './decide.js';
@@ -226,7 +226,7 @@ export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): s
 
 const unevaluatedLine = ({ source }: Policy, { at, what }: Unevaluated): string => {
   const { file, range } = locate(at);
-  return `${file}:${range.start.line}: ${what} in ${source.kind} ${source.metadata.name.value} is not evaluated yet`;
+  return `${file}:${range.start.line}: ${what} in ${kindName(source)} ${source.metadata.name.value} is not evaluated yet`;
 };
 
 const NODES = new Set<number>([ReservedIdentity.HOST, ReservedIdentity.REMOTE_NODE]);
@@ -274,22 +274,18 @@ function unevaluatedFor(state: State, outcomes: readonly Outcome[]): string[] {
   );
 }
 
+const NAME_LABEL = `${DERIVED.namespaceLabels}kubernetes.io/metadata.name`;
+
 /** Whether a policy of these pods asks for namespace labels beyond the name. */
 function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): boolean {
   return pods.some((pod) => {
     const policies = policyOf(state, pod)?.applied ?? [];
-    return policies.some(({ subject, rules }) =>
-      [
-        subject,
-        ...rules.flatMap(({ peers }) =>
-          (peers ?? []).flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : [])),
-        ),
-      ].some(({ requirements }) =>
-        requirements.some(
-          ({ key }) =>
-            key.startsWith(DERIVED.namespaceLabels) && key !== `${DERIVED.namespaceLabels}kubernetes.io/metadata.name`,
-        ),
-      ),
-    );
+    return policies.some(({ subject, rules }) => {
+      const peers = rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])].flatMap(partsOf));
+      const selectors = peers.flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : []));
+      return [subject, ...selectors]
+        .flatMap(keysAskedFor)
+        .some((key) => key.startsWith(DERIVED.namespaceLabels) && key !== NAME_LABEL);
+    });
   });
 }

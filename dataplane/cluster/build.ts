@@ -1,5 +1,6 @@
 /** From what was read to the cluster. */
 import { parseAddress, type Address } from '../addresses.js';
+import type { CalicoNetworkSet, CalicoTier } from '../manifests/calico.js';
 import type { CiliumCIDRGroup } from '../manifests/cilium.js';
 import type {
   Endpoints,
@@ -52,6 +53,8 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
     services: buildServices(services, endpoints, built.pods, nodes, families, settings),
     policies,
     cidrGroups: of<CiliumCIDRGroup>('CiliumCIDRGroup'),
+    tiers: of<CalicoTier>('Tier'),
+    networkSets: of<CalicoNetworkSet>('NetworkSet', 'GlobalNetworkSet'),
     endpoints,
     objects,
   };

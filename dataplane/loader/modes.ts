@@ -3,6 +3,7 @@
  * that is not what the plug-in does. Cilium `daemon/cmd/kube_proxy_replacement.go`, `pkg/datapath/tunnel`.
  */
 import { ConfigFlag, DsrDispatch, GENEVE_PORT, NodePortMode, TunnelProtocol, VXLAN_PORT } from '../../assembly/abi.js';
+import type { Language } from '../policy/tiers.js';
 import type { Cni, Settings } from '../settings.js';
 
 /** Bytes that the network between the nodes carries. */
@@ -16,7 +17,7 @@ interface Delivery {
 }
 
 const OWN_POLICY = 'enforces no policy itself: whatever does beside it is taken to do as Cilium does';
-const CALICO_POLICY = 'policies and masquerade are Cilium’s';
+const CALICO_POLICY = 'masquerade, the reasons for refusals and (unless ipBlockMatchesPods) what ipBlocks are about are Cilium’s';
 
 const DELIVERIES: Readonly<Record<Cni, Delivery>> = {
   'cilium-vxlan': { tunnel: TunnelProtocol.VXLAN, mtu: MTU, differs: [] },
@@ -42,8 +43,10 @@ const DELIVERIES: Readonly<Record<Cni, Delivery>> = {
   bridge: { tunnel: TunnelProtocol.NONE, mtu: MTU, differs: [OWN_POLICY] },
 };
 
-/** Plug-ins that leave policies to others. */
-export const enforcesPolicy = (cni: Cni): boolean => !DELIVERIES[cni].differs.includes(OWN_POLICY);
+/** Whether a plug-in enforces policies of a language: some leave all to others, none knows those of another. */
+export const enforces = (cni: Cni, language: Language): boolean =>
+  !DELIVERIES[cni].differs.includes(OWN_POLICY) &&
+  (language === 'Kubernetes' || cni.startsWith(language.toLowerCase()));
 
 const NODE_PORT_MODES = { snat: NodePortMode.SNAT, dsr: NodePortMode.DSR, hybrid: NodePortMode.HYBRID } as const;
 const DISPATCHES = { opt: DsrDispatch.OPT, geneve: DsrDispatch.GENEVE, ipip: DsrDispatch.IPIP } as const;
