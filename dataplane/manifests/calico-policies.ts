@@ -134,6 +134,8 @@ function readRule(rule: Fields): CalicoRule | undefined {
   const source = readEntity(rule, 'source', protocol);
   if (source.ports.length + source.notPorts.length > 0)
     unevaluated.push({ at: source.at, what: 'the port that a packet comes from' });
+  const domains = rule.within('destination');
+  if (domains.has('domains')) unevaluated.push({ at: domains.placeOf('domains'), what: 'domains' });
   const read = {
     at: rule.at,
     ipVersion,
@@ -196,7 +198,13 @@ const WITH_PORTS: readonly (number | null)[] = [IpProto.TCP, IpProto.UDP, IpProt
 function readEntity(rule: Fields, name: 'source' | 'destination', protocol: number | null): CalicoEntity {
   const entity = rule.within(name);
   const own = ['selector', 'notSelector', 'nets', 'notNets', 'ports', 'notPorts'];
-  entity.only(...own, 'namespaceSelector', 'serviceAccounts', 'services');
+  entity.only(
+    ...own,
+    'namespaceSelector',
+    'serviceAccounts',
+    'services',
+    ...(name === 'destination' ? ['domains'] : []),
+  );
   const accounts = entity.within('serviceAccounts');
   accounts.only('names', 'selector');
   const services = entity.fields('services');

@@ -535,8 +535,7 @@ test('HS3008: a plug-in that enforces no policy', () => {
   // Where no plug-in was chosen, the manifests show which it is.
   for (const cni of ['calico-bgp', 'cilium-vxlan'] as const) assert.deepEqual(lines(calico, { cni }), [], cni);
   const cilium = calico.replace('projectcalico.org/v3', 'cilium.io/v2').replace('NetworkPolicy', 'CiliumNetworkPolicy');
-  const both =
-    cilium.replace('spec: {}', 'spec: {endpointSelector: {}, ingress: [{}]}') + '---' + calico.split('---')[1];
+  const both = cilium.replace('spec: {}', 'spec: {endpointSelector: {}, ingress: [{}]}') + calico.slice(WEB.length);
   assert.deepEqual(lines(both, { cni: 'calico-bgp' }), ['HS3008 9:18 p']);
   assert.deepEqual(lines(both, { cni: 'cilium-vxlan' }), ['HS3008 14:18 p']);
 });

@@ -103,6 +103,7 @@ test('whatever is refused leaves the whole policy unread, at its place', () => {
 
 test('what is not evaluated is said at its place, and the policy stays', () => {
   const table: readonly (readonly [spec: string, problem: string])[] = [
+    [rule('destination: {domains: [a.example]}'), 'HS1012 [a.example]'],
     [rule('http: {methods: [GET]}'), 'HS1012 {methods: [GET]}'],
     [rule('protocol: TCP, source: {ports: [80]}'), 'HS1012 {ports: [80]}'],
     [rule('protocol: ICMP, icmp: {type: 3, code: 4}'), 'HS1012 4'],
