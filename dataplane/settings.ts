@@ -49,6 +49,7 @@ export interface Settings {
   policyAuditMode: boolean;
   hostFirewall: boolean;
   allowLocalhost: 'auto' | 'always' | 'policy';
+  unenforcedPolicies: 'void' | 'hold' | 'unknown';
   clusterDomain: string;
 }
 
@@ -281,6 +282,12 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
     description:
       'Whether a pod’s own node always reaches it (`always`, and `auto` in Kubernetes), or only where a policy lets it (`policy`).',
     ...oneOf('auto', 'always', 'policy'),
+  },
+  unenforcedPolicies: {
+    default: 'void',
+    description:
+      'Policies where the network plug-in enforces none, and none in the language of another shows who does: they have no effect (`void`), another program enforces them (`hold`), or that is not known (`unknown`).',
+    ...oneOf('void', 'hold', 'unknown'),
   },
   clusterDomain: {
     default: 'cluster.local',

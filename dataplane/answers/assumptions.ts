@@ -4,15 +4,13 @@ import { compareAddresses, familyOf, formatAddress } from '../addresses.js';
 import { addressIn, allAddresses } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { modeAssumptions } from '../loader/modes.js';
-import { kindName, type PolicySource } from '../manifests/objects.js';
+import { kindName } from '../manifests/objects.js';
 import { locate, type Place } from '../manifests/place.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
-import { DIRECTIONS } from '../policy/rules.js';
 import { isKubeProxy } from '../settings.js';
 import type { State } from '../state.js';
-import { policyAt } from './decide.js';
 import { clusterDns } from './dns.js';
-import { beside } from './enforced.js';
+import { enforcementAssumed } from './enforced.js';
 import { isUnlisted, podsOf } from './missing.js';
 import { isNamed } from './names.js';
 import { nodeAt, type Outcome } from './probe.js';
@@ -55,7 +53,7 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
     lines.push(`kube-proxy sends the packet on in the name of ${formatAddress(address)}`);
   lines.push(...topologyAssumed(state, outcomes));
   lines.push(...firewallAssumed(state, outcomes));
-  lines.push(...beside(state, applied(state, outcomes)));
+  lines.push(...enforcementAssumed(state, outcomes));
   if (outcomes.some(({ reason }) => reason?.code === DropReason.POLICY_AUTH_REQUIRED))
     lines.push('no two identities have authenticated yet: Cilium begins with that at the first packet, and drops it');
   const audits = outcomes.flatMap(({ audited }) => (audited ? [`${audited.reason.text}, ${audited.direction}`] : []));
@@ -74,12 +72,6 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
     lines.push('names are looked up: the manifests hold no cluster DNS');
   return [...new Set(lines)];
 }
-
-/** The policies that have a say at either end. */
-const applied = (state: State, outcomes: readonly Outcome[]): PolicySource[] =>
-  outcomes.flatMap((outcome) =>
-    DIRECTIONS.flatMap((direction) => policyAt(state, outcome, direction)?.applied.map(({ source }) => source) ?? []),
-  );
 
 /** Policies about nodes, which have no say in what nodes send and get unless they have a firewall, or Calico an endpoint for them. */
 function firewallAssumed({ cluster, settings }: State, outcomes: readonly Outcome[]): string[] {

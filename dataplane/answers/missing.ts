@@ -9,6 +9,7 @@ import type { Unevaluated } from '../manifests/cilium.js';
 import { kindName, type UnreadDocument } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
 import type { CompiledPolicy } from '../policy/compile.js';
+import { isAnyEnforced } from '../policy/enforced.js';
 import { matchesPods } from '../policy/identities.js';
 import type { Grant } from '../policy/mapstate.js';
 import { DIRECTIONS, partsOf, type Direction, type Policy } from '../policy/rules.js';
@@ -162,6 +163,7 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
     ...pods.flatMap((pod) => halfMatched(state, pod)),
     ...unreadPolicies(state, namespaces),
     ...unevaluatedFor(state, outcomes),
+    ...pods.flatMap((pod) => enforcedOrNot(state, pod)),
   ];
   for (const document of state.manifests.unread) {
     if (document.kind !== 'Namespace' || !asksForNamespaceLabels(state, pods)) continue;
@@ -236,6 +238,14 @@ export function unevaluatedOf(state: State, pod: ClusterPod, directions: readonl
   const policy = policyOf(state, pod);
   const entries = policy?.entries.filter(({ egress }) => directions.includes(egress ? 'egress' : 'ingress')) ?? [];
   return [...unevaluatedIn(policy, directions, null), ...ties(entries.flatMap(({ grants }) => grants))];
+}
+
+/** Whether somebody enforces the policies of a pod, where the setting leaves that open. */
+export function enforcedOrNot(state: State, pod: ClusterPod): string[] {
+  const { settings, cluster } = state;
+  const applied = policyOf(state, pod)?.applied ?? [];
+  if (settings.unenforcedPolicies !== 'unknown' || applied.length === 0 || isAnyEnforced(cluster, settings)) return [];
+  return [`who enforces policies: cni ${settings.cni} does not`];
 }
 
 /** Rules of policies with one priority that say different things of the same traffic. */

@@ -9,7 +9,7 @@ import { DIRECTIONS } from '../policy/rules.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { externalClasses, overlap, podAt, run, type ExternalClass, type Probe, type Sender } from './probe.js';
 import { classes } from './cases.js';
-import { halfMatched, unevaluatedOf, unreadPolicies, withoutAddress } from './missing.js';
+import { enforcedOrNot, halfMatched, unevaluatedOf, unreadPolicies, withoutAddress } from './missing.js';
 import { resolveRef } from './refs.js';
 
 export interface ReachEndpoint {
@@ -108,6 +108,7 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
       ...unreadPolicies(state, new Set(end.pods.map((pod) => pod.namespace))),
       // Pods of one end share their policies.
       ...unevaluatedOf(state, end.pods[0]!, DIRECTIONS),
+      ...enforcedOrNot(state, end.pods[0]!),
     ].slice(0, MOST_DEPENDS);
     if (depends.length > 0) unread.set(end, depends);
   }

@@ -1,6 +1,6 @@
 /** The order in which policies are asked: tier by tier, and in each the policies by their order. */
 import { compare } from '../hash.js';
-import type { PolicySource } from '../manifests/objects.js';
+import { languageOf } from './enforced.js';
 import { TIERS, type Direction, type Policy, type Tier } from './rules.js';
 
 /** Policies that are asked at once. */
@@ -28,12 +28,6 @@ export const areOrdered = (policies: readonly Policy[]): boolean => policies.som
 
 /** The order that Calico gives NetworkPolicies. `libcalico-go/lib/backend/k8s/conversion`. */
 const NETWORK_POLICY_ORDER = 1000;
-
-/** Whose policies there are: every plug-in that enforces any knows those of Kubernetes. */
-export type Language = 'Kubernetes' | 'Cilium' | 'Calico';
-
-export const languageOf = (source: PolicySource): Language =>
-  source.kind === 'CalicoPolicy' ? 'Calico' : 'specs' in source ? 'Cilium' : 'Kubernetes';
 
 const ofCalico = ({ source }: Policy): boolean => languageOf(source) === 'Calico';
 const ofCilium = ({ source }: Policy): boolean => languageOf(source) === 'Cilium';

@@ -527,6 +527,7 @@ test('HS3008: a plug-in that enforces no policy', () => {
   const isolated = WEB + '---\n' + policy('podSelector: {matchLabels: {app: web}}');
   for (const cni of ['flannel-vxlan', 'flannel-host-gw', 'bridge'] as const)
     assert.deepEqual(lines(isolated, { cni }), ['HS3008 10:18 p'], cni);
+  assert.deepEqual(lines(isolated, { cni: 'bridge', unenforcedPolicies: 'hold' }), []);
   for (const cni of ['cilium-vxlan', 'cilium-native', 'calico-bgp'] as const)
     assert.deepEqual(lines(isolated, { cni }), []);
   const calico = WEB + '---\napiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: {}\n';

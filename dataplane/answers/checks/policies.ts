@@ -55,13 +55,13 @@ function checkSelected(policy: NetworkPolicy, shapes: Shapes): Problem[] {
   return [problem('HS3001', at, message, hint)];
 }
 
-/** A plug-in leaves the policies of others to a program beside it, of which no manifest needs to tell. */
+/** A plug-in leaves the policies of others to a program beside it, if there is one. */
 function checkEnforced(state: State): Problem[] {
   return state.cluster.policies.flatMap((source) => {
     const why = unenforced(state, source);
     if (why === null) return [];
     const { name } = source.metadata;
-    const message = `Policy ${named(name.value)} has no effect by itself: ${why}. Verdicts take it that another program does.`;
+    const message = `Policy ${named(name.value)} has no effect by itself: ${why}.`;
     return [problem('HS3008', name.at, message)];
   });
 }
