@@ -99,6 +99,7 @@ class CalicoReader {
         namespace === '' ? requirement(DERIVED.namespace, 'Exists') : requirement(DERIVED.namespace, 'In', namespace),
       ],
       expression: { op: 'and', of: this.terms(source.selectors, directions) },
+      ...placed(source.selectors),
       written: null,
     };
   }
@@ -171,12 +172,12 @@ class CalicoReader {
     const all: Peer[][] = [];
     const none: Peer[] = [];
     const asked = this.asked(entity, direction);
-    if (asked) all.push(this.matching(asked, at, nodes));
+    if (asked) all.push(this.matching(asked, entity.selectors, at, nodes));
     if (entity.nets.length > 0) all.push(this.within(entity.nets, at, nodes));
     if (entity.notNets.length > 0) none.push(...this.within(entity.notNets, at, nodes));
     if (notSelector) {
       const selectors = { own: notSelector, namespace: null, serviceAccount: null };
-      none.push(...this.matching({ op: 'and', of: this.terms(selectors, [direction]) }, at, nodes));
+      none.push(...this.matching({ op: 'and', of: this.terms(selectors, [direction]) }, selectors, at, nodes));
     }
     return all.length + none.length > 0 ? { kind: 'where', at, all, none } : null;
   }
@@ -195,10 +196,11 @@ class CalicoReader {
   }
 
   /** The pods, and the addresses of the sets, that an expression selects. */
-  private matching(expression: Expression, at: Place, nodes: Direction | null): Peer[] {
+  private matching(expression: Expression, selectors: CalicoSelectors, at: Place, nodes: Direction | null): Peer[] {
     const pods: EndpointSelector = {
       requirements: [requirement(DERIVED.namespace, 'Exists')],
       expression,
+      ...placed(selectors),
       written: null,
     };
     const sets = this.cluster.networkSets.filter((set) =>
@@ -281,6 +283,12 @@ class CalicoReader {
       ...names.flatMap(({ value, at: where }) => match(value, where)),
     ];
   }
+}
+
+/** Where selectors stand: the pods' own, or else that of their namespaces. */
+function placed({ own, namespace }: CalicoSelectors): { readonly at?: Place } {
+  const selector = own ?? namespace;
+  return selector ? { at: selector.at } : {};
 }
 
 /** The protocols that the datapath carries: it drops all others before any policy. */

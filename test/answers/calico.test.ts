@@ -161,9 +161,14 @@ test('the editor and check know them', () => {
   );
   assert.deepEqual(
     annotate(lab.state, 'lab.yaml').inlays.map(({ text: inlay }) => inlay),
-    ['passes all on'],
+    ['→ 1 pod', '→ 1 pod', 'passes all on'],
   );
   const at = text.slice(0, text.indexOf('{action: Allow')).split('\n');
   const card = hover(lab.state, 'lab.yaml', { line: at.length, column: at.at(-1)!.length + 2 });
   assert.match(JSON.stringify(card?.lines), /default\/a/);
+  const wrong = new Lab(PODS + policy('p', `selector: "app == 'bb'"`), { cni: 'calico-bgp' });
+  assert.deepEqual(
+    check(wrong.state, []).map(({ code, message }) => `${code} ${message}`),
+    ["HS3001 Policy `p` selects no pod: none in namespace `default` matches `\"app == 'bb'\"`."],
+  );
 });
