@@ -5,11 +5,13 @@ import { addressIn, allAddresses } from '../cluster/cluster.js';
 import { CONTROLLER_NAMESPACE } from '../cluster/ingress.js';
 import { compare } from '../hash.js';
 import { modeAssumptions } from '../loader/modes.js';
-import { locate } from '../manifests/place.js';
+import { kindName } from '../manifests/objects.js';
+import { locate, type Place } from '../manifests/place.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { isKubeProxy } from '../settings.js';
 import type { State } from '../state.js';
 import { clusterDns } from './dns.js';
+import { enforcementAssumed } from './enforced.js';
 import { isUnlisted, podsOf } from './missing.js';
 import { isNamed } from './names.js';
 import { nodeAt, type Outcome } from './probe.js';
@@ -52,6 +54,7 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
     lines.push(`kube-proxy sends the packet on in the name of ${formatAddress(address)}`);
   lines.push(...topologyAssumed(state, outcomes));
   lines.push(...firewallAssumed(state, outcomes));
+  lines.push(...enforcementAssumed(state, outcomes));
   if (outcomes.some(({ reason }) => reason?.code === DropReason.POLICY_AUTH_REQUIRED))
     lines.push('no two identities have authenticated yet: Cilium begins with that at the first packet, and drops it');
   const audits = outcomes.flatMap(({ audited }) => (audited ? [`${audited.reason.text}, ${audited.direction}`] : []));
@@ -71,22 +74,27 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
   return [...new Set(lines)];
 }
 
-/** Policies about nodes, which have no say in what nodes send and get unless they have a firewall. */
+/** Policies about nodes, which have no say in what nodes send and get unless they have a firewall, or Calico an endpoint for them. */
 function firewallAssumed({ cluster, settings }: State, outcomes: readonly Outcome[]): string[] {
   const nodes = new Set(cluster.nodes.flatMap(allAddresses));
   const atNode = outcomes.some(
     ({ probe: { sender }, tuple }) =>
       sender.kind === 'host' || (sender.kind === 'pod' && sender.pod.hostNetwork) || nodes.has(tuple.destination),
   );
-  if (settings.hostFirewall || !atNode) return [];
+  if (!atNode) return [];
   return cluster.policies.flatMap((source) => {
-    if (!('specs' in source)) return [];
+    const say = (at: Place, what: string): string => {
+      const { file, range } = locate(at);
+      return `${file}:${range.start.line}: ${kindName(source)} ${source.metadata.name.value} is ${what}`;
+    };
+    if (source.kind === 'CalicoPolicy')
+      return source.actualKind === 'GlobalNetworkPolicy'
+        ? [say(source.metadata.name.at, 'about host endpoints too, and there is none')]
+        : [];
+    if (!('specs' in source) || settings.hostFirewall) return [];
     return source.specs
       .filter(({ aboutNodes }) => aboutNodes)
-      .map(({ selector }) => {
-        const { file, range } = locate(selector.at);
-        return `${file}:${range.start.line}: ${source.kind} ${source.metadata.name.value} is about nodes, and hostFirewall is off`;
-      });
+      .map(({ selector }) => say(selector.at, 'about nodes, and hostFirewall is off'));
   });
 }
 

@@ -3,6 +3,7 @@ import { DropReason, MapId } from '../../assembly/abi.js';
 import { PolicyEntry, PolicyKey } from '../../pkg/structs.js';
 import type { ClusterNode } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
+import { kindName } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
 import type { CompiledPolicy } from '../policy/compile.js';
 import type { Grant } from '../policy/mapstate.js';
@@ -121,10 +122,11 @@ export function isolating(state: State, outcome: Outcome, direction: Direction):
   const policies = (policy && refusing(policy, outcome, direction)) ?? policy?.isolatedBy[direction] ?? [];
   // One object may hold several policies.
   return [...new Set(policies.map(({ source }) => source))]
-    .map(({ kind, metadata }): Decider => {
+    .map((source): Decider => {
+      const { metadata } = source;
       const { file, range } = locate(metadata.name.at);
       return {
-        kind,
+        kind: kindName(source),
         namespace: metadata.namespace,
         name: metadata.name.value,
         rule: null,

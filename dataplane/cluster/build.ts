@@ -1,5 +1,6 @@
 /** From what was read to the cluster. */
 import { parseAddress, type Address } from '../addresses.js';
+import type { CalicoNetworkSet, CalicoTier } from '../manifests/calico.js';
 import type { CiliumCIDRGroup } from '../manifests/cilium.js';
 import type { Ingress, IngressClass } from '../manifests/ingress.js';
 import type {
@@ -61,6 +62,8 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
     services: buildServices([...services, ...assumed.services], endpoints, built.pods, nodes, families, settings),
     policies,
     cidrGroups: of<CiliumCIDRGroup>('CiliumCIDRGroup'),
+    tiers: of<CalicoTier>('Tier'),
+    networkSets: of<CalicoNetworkSet>('NetworkSet', 'GlobalNetworkSet'),
     endpoints,
     ingresses,
     ingressClasses: of<IngressClass>('IngressClass'),

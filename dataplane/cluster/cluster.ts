@@ -1,5 +1,6 @@
 /** The cluster that the manifests describe: what runs where, under which address, behind which Service. */
 import { familyOf, type Address, type Family, type Prefix } from '../addresses.js';
+import type { CalicoNetworkSet, CalicoTier } from '../manifests/calico.js';
 import type { CiliumCIDRGroup } from '../manifests/cilium.js';
 import type { Ingress, IngressClass } from '../manifests/ingress.js';
 import type {
@@ -126,6 +127,8 @@ export interface Cluster {
   readonly services: readonly ClusterService[];
   readonly policies: readonly PolicySource[];
   readonly cidrGroups: readonly CiliumCIDRGroup[];
+  readonly tiers: readonly CalicoTier[];
+  readonly networkSets: readonly CalicoNetworkSet[];
   readonly endpoints: readonly Endpoints[];
   readonly ingresses: readonly Ingress[];
   readonly ingressClasses: readonly IngressClass[];

@@ -1,5 +1,6 @@
 import { problem } from '../problems.js';
 import { readAdminPolicy } from './admin-policies.js';
+import { readCalicoPolicy, readNetworkSet, readTier } from './calico-policies.js';
 import { readCIDRGroup, readCiliumPolicy } from './cilium-policies.js';
 import { readConfigMap, readNamespace, readNode } from './cluster.js';
 import { readEndpoints, readEndpointSlice } from './endpoints.js';
@@ -58,6 +59,9 @@ const WORKLOAD_VERSIONS = {
 /** The API group of administrators' policies. */
 const ADMIN_GROUP = 'policy.networking.k8s.io';
 
+/** What Calico is told, and what it keeps of that. */
+const CALICO_VERSIONS = ['projectcalico.org/v3', 'crd.projectcalico.org/v1'] as const;
+
 /** The kinds that are read, by exact apiVersion. */
 const KINDS: readonly Kind[] = [
   clusterWide('v1', 'Namespace', readNamespace),
@@ -87,6 +91,13 @@ const KINDS: readonly Kind[] = [
   ...(['AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'] as const).map((kind) =>
     policy(clusterWide(`${ADMIN_GROUP}/v1alpha1`, kind, readAdminPolicy(kind))),
   ),
+  ...CALICO_VERSIONS.flatMap((version) => [
+    policy(namespaced(version, 'NetworkPolicy', readCalicoPolicy('NetworkPolicy'))),
+    policy(clusterWide(version, 'GlobalNetworkPolicy', readCalicoPolicy('GlobalNetworkPolicy'))),
+    policy(clusterWide(version, 'Tier', readTier)),
+    policy(namespaced(version, 'NetworkSet', readNetworkSet('NetworkSet'))),
+    policy(clusterWide(version, 'GlobalNetworkSet', readNetworkSet('GlobalNetworkSet'))),
+  ]),
 ];
 
 /** Policies of other languages: group (or exact apiVersion), kind, and whether it has a namespace. */
@@ -96,10 +107,7 @@ const UNEVALUATED: readonly (readonly [string, string, boolean])[] = [
   [ADMIN_GROUP, 'AdminNetworkPolicy', false],
   [ADMIN_GROUP, 'BaselineAdminNetworkPolicy', false],
   [ADMIN_GROUP, 'ClusterNetworkPolicy', false],
-  ['projectcalico.org/v3', 'NetworkPolicy', true],
-  ['projectcalico.org/v3', 'GlobalNetworkPolicy', false],
-  ['crd.projectcalico.org/v1', 'NetworkPolicy', true],
-  ['crd.projectcalico.org/v1', 'GlobalNetworkPolicy', false],
+  ...CALICO_VERSIONS.map((version) => [version, 'HostEndpoint', false] as const),
   ['security.istio.io', 'AuthorizationPolicy', true],
   ['security.istio.io', 'PeerAuthentication', true],
 ];

@@ -19,7 +19,7 @@ test('a kind is known by its exact apiVersion', () => {
   assert.deepEqual(object('v1', 'Node'), ['Node /x']);
   assert.deepEqual(object('security.istio.io/v1', 'AuthorizationPolicy'), ['UnevaluatedPolicy default/x']);
   assert.deepEqual(object('cilium.io/v2', 'CiliumClusterwideNetworkPolicy'), [], 'refused: it has no rule');
-  assert.deepEqual(object('projectcalico.org/v3', 'NetworkPolicy'), ['UnevaluatedPolicy default/x']);
+  assert.deepEqual(object('projectcalico.org/v3', 'HostEndpoint'), ['UnevaluatedPolicy /x']);
   assert.deepEqual(object('projectcalico.org/v3', 'StagedNetworkPolicy'), []);
   assert.deepEqual(object('extensions/v1beta1', 'NetworkPolicy'), []);
   for (const kind of ['__proto__', 'constructor', 'toString']) assert.deepEqual(object('v1', kind), []);

@@ -4,6 +4,7 @@ import type { PolicySource } from '../../manifests/objects.js';
 import { firstLineOf, type Place } from '../../manifests/place.js';
 import { PROTOCOL_NAMES } from '../../packet.js';
 import { DIRECTIONS, type Policy, type Rule } from '../../policy/rules.js';
+import { placeOf } from '../../policy/selectors.js';
 import type { State } from '../../state.js';
 import { plural, reachedBy } from '../annotate.js';
 import { outsidersOf, podsAmong, podsMatching, podsOf, policiesIn, portAt, portText } from '../policy-pods.js';
@@ -29,7 +30,7 @@ export function policyCard(state: State, source: PolicySource, offset: number): 
     const rule = policy.rules.find(({ origin }) => within(origin.at, offset));
     if (rule) return ruleCard(state, policy, rule);
   }
-  const places = policies.flatMap(({ subject }) => subject.written?.at ?? []);
+  const places = policies.flatMap(({ subject }) => placeOf(subject) ?? []);
   if (source.kind === 'NetworkPolicy' && source.policyTypesAt) places.push(source.policyTypesAt);
   const head = headAt(source, offset) ?? places.find((place) => within(place, offset));
   return head ? headCard(state, source, policies, head) : null;
