@@ -71,6 +71,7 @@ async function run(args: readonly string[]): Promise<Output> {
   const call: Call = {
     paths: positionals,
     options: options as Record<string, string | undefined>,
+    flags: new Set(Object.keys(options).filter((name) => options[name] === true)),
     modules,
     session: (files) => {
       if (!files && positionals.length === 0)

@@ -8,6 +8,7 @@ import { fqdnName } from './fqdn.js';
 import { selectEndpoints, selectPrefix, type Identities, type PodIdentity } from './identities.js';
 import { EVERYTHING, MapState, type PolicymapEntry } from './mapstate.js';
 import { fromNetworkPolicy, protocolOf } from './networkpolicy.js';
+import { isRepresentative } from './representatives.js';
 import {
   prefixesOf,
   type Direction,
@@ -95,7 +96,9 @@ export class PolicyCompiler {
     const peers = new Peers(identities, settings);
     const ofPods = all.filter(({ aboutNodes }) => !aboutNodes);
     const groups = grouped(identities.pods, (identity) => {
-      const applied = ofPods.filter(({ subject }) => selects(subject, identity));
+      const applied = isRepresentative(identity.example)
+        ? []
+        : ofPods.filter(({ subject }) => selects(subject, identity));
       return { key: groupKey(applied, identity), applied };
     });
     const ofHosts = all.filter(({ aboutNodes }) => aboutNodes);
