@@ -32,8 +32,8 @@ export interface Call {
 }
 
 export interface Output {
-  /** Goes to standard output whole. */
-  readonly text: string | Uint8Array;
+  /** Goes to standard output whole; in pieces where it may be longer than a text can be. */
+  readonly text: string | Uint8Array | Iterable<string>;
   readonly exit: Exit;
 }
 

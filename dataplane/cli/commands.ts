@@ -45,7 +45,7 @@ const formats = (...words: readonly string[]): Option =>
 
 const set: Option = { ...option('KEY=VALUE', 'overrides a setting; may be given again for another'), multiple: true };
 
-const done = (text: string | Uint8Array): Output => ({ text, exit: Exit.DONE });
+const done = (text: Output['text']): Output => ({ text, exit: Exit.DONE });
 
 /** An answer, or the call's fault. */
 function must<T extends object>(result: T | { readonly error: string }): T {

@@ -75,14 +75,39 @@ export function reachTable(reach: Reach): string {
   return [...lines, ...exposureTable(exposure), ...(besides.length > 0 ? ['', ...besides] : [])].join('\n') + '\n';
 }
 
-/** A line for each endpoint and each connection: what a line-wise tool compares. */
-export function reachJson(reach: Reach): string {
-  const fields = Object.entries(reach).map(([name, value]) => {
+/** A line for each endpoint and each connection: what a line-wise tool compares. In pieces, since all may be longer than a text can be. */
+export function* reachJson(reach: Reach): Generator<string> {
+  let before = '{\n ';
+  for (const [name, value] of Object.entries(reach)) {
     const listed: unknown = value;
-    if (!Array.isArray(listed) || listed.length === 0) return `"${name}": ${JSON.stringify(listed)}`;
-    return `"${name}": [\n  ${listed.map((item) => JSON.stringify(item)).join(',\n  ')}\n ]`;
-  });
-  return `{\n ${fields.join(',\n ')}\n}\n`;
+    yield `${before}"${name}": `;
+    before = ',\n ';
+    if (!Array.isArray(listed) || listed.length === 0) yield JSON.stringify(listed);
+    else if (name === 'connections') yield* itemsOf(listed as Connection[], connectionJson());
+    else yield* itemsOf(listed, JSON.stringify);
+  }
+  yield '\n}\n';
+}
+
+function* itemsOf<Item>(items: readonly Item[], textOf: (item: Item) => string): Generator<string> {
+  let before = '[\n  ';
+  for (const item of items) {
+    yield before + textOf(item);
+    before = ',\n  ';
+  }
+  yield '\n ]';
+}
+
+/** A connection as JSON. What is open between ends that are alike is the same list, and written out once. */
+function connectionJson(): (connection: Connection) => string {
+  const known = new WeakMap<object, string>();
+  const once = (list: object): string => {
+    const text = known.get(list) ?? JSON.stringify(list);
+    known.set(list, text);
+    return text;
+  };
+  return ({ from, to, ports, icmp }) =>
+    `{"from":${JSON.stringify(from)},"to":${JSON.stringify(to)},"ports":${once(ports)}${icmp ? `,"icmp":${once(icmp)}` : ''}}`;
 }
 
 /** RFC 4180; a cell that a spreadsheet would run as a formula gets a quote in front. */
@@ -91,21 +116,21 @@ const csvCell = (text: string): string => {
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 };
 
-export function reachCsv({ connections: real, exposure = [], unknown }: Reach): string {
-  const connections = [...real, ...exposure];
-  const hasLayer7 = connections.some(({ ports }) => ports.some(({ layer7 }) => layer7 !== undefined));
-  const lines = [['from', 'to', 'protocol', 'first', 'last', ...(hasLayer7 ? ['layer7'] : [])]];
-  const add = (from: string, to: string, protocol: string, ranges: readonly Range[], layer7: string): void => {
-    for (const [first, last] of ranges)
-      lines.push([from, to, protocol, `${first}`, `${last}`, ...(hasLayer7 ? [layer7] : [])]);
-  };
-  for (const { from, to, ports, icmp = [] } of connections) {
-    for (const { protocol, ranges, layer7 = [] } of ports)
-      add(from, to, protocol, ranges, layer7.map((ask) => layer7Text({ ranges }, ask)).join('; '));
-    for (const { protocol, types } of icmp) add(from, to, protocol, types, '');
+export function* reachCsv({ connections, exposure = [], unknown }: Reach): Generator<string> {
+  const all = [connections, exposure];
+  const hasLayer7 = all.some((some) => some.some(({ ports }) => ports.some(({ layer7 }) => layer7 !== undefined)));
+  const line = (cells: readonly string[], layer7: string): string =>
+    `${[...cells, ...(hasLayer7 ? [layer7] : [])].map(csvCell).join(',')}\r\n`;
+  yield line(['from', 'to', 'protocol', 'first', 'last'], 'layer7');
+  for (const { from, to, ports, icmp = [] } of all.flat()) {
+    for (const { protocol, ranges, layer7 = [] } of ports) {
+      const asks = layer7.map((ask) => layer7Text({ ranges }, ask)).join('; ');
+      for (const [first, last] of ranges) yield line([from, to, protocol, `${first}`, `${last}`], asks);
+    }
+    for (const { protocol, types } of icmp)
+      for (const [first, last] of types) yield line([from, to, protocol, `${first}`, `${last}`], '');
   }
-  for (const { ref } of unknown) lines.push([ref, '', 'UNKNOWN', '', '', ...(hasLayer7 ? [''] : [])]);
-  return lines.map((line) => `${line.map(csvCell).join(',')}\r\n`).join('');
+  for (const { ref } of unknown) yield line([ref, '', 'UNKNOWN', '', ''], '');
 }
 
 /** Text of manifests in Markdown: nothing in it is markup. */
