@@ -3,6 +3,7 @@ import type { Annotations, HoverCard } from './answers/annotations.js';
 import { annotate } from './answers/annotate.js';
 import { check } from './answers/check.js';
 import { ends, type EndChoice } from './answers/ends.js';
+import { exposed } from './answers/exposure.js';
 import { hover } from './answers/hover.js';
 import { maps, type Maps } from './answers/maps.js';
 import { query, type Answered, type Question } from './answers/query.js';
@@ -24,7 +25,10 @@ export class Session {
   private settingsProblems: readonly Problem[] = [];
 
   /** `module` is the tracing build of the datapath. `settings`: by their keys, over those of `.hopscope.yaml`. */
-  constructor(module: WebAssembly.Module, settings: Readonly<Record<string, unknown>> = {}) {
+  constructor(
+    private readonly module: WebAssembly.Module,
+    settings: Readonly<Record<string, unknown>> = {},
+  ) {
     this.engine = new Engine(module, DEFAULT_SETTINGS);
     this.configure(settings);
   }
@@ -95,6 +99,12 @@ export class Session {
 
   reach(options: ReachOptions): Reach | { readonly error: string } {
     return reach(this.state, options);
+  }
+
+  /** Who can talk to whom, pods that are not there yet among them. */
+  exposure(options: ReachOptions): Reach | { readonly error: string } {
+    const found = reach(this.state, options);
+    return 'error' in found ? found : exposed(this.state, found, options, this.module);
   }
 
   maps(map: string | null, node: string | null): Maps | { readonly error: string } {

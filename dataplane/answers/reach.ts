@@ -9,7 +9,8 @@ import { openFrom, type Open, type Range, type ReachIcmp, type ReachPorts } from
 
 export interface ReachEndpoint {
   readonly ref: string;
-  readonly kind: End['kind'];
+  /** `class`: a kind of pods that are not there yet. */
+  readonly kind: End['kind'] | 'class';
   readonly pods?: number;
   readonly identity: number;
   readonly isolated?: { readonly ingress: boolean; readonly egress: boolean };
@@ -31,6 +32,8 @@ export interface Reach {
   readonly unknown: readonly { readonly ref: string; readonly depends: readonly string[] }[];
   /** Workloads on their nodes' networks, which are their nodes to policies: their connections are not listed either. */
   readonly onNodes: readonly string[];
+  /** Where asked for: connections with pods that are not there yet, which have no policies of their own. */
+  readonly exposure?: readonly Connection[];
 }
 
 export interface ReachOptions {
@@ -54,11 +57,8 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
     const others = targets.ends.filter(
       (to) => to !== from && !unread.has(to) && (from.external === null || to.external === null),
     );
-    for (const [to, open] of openFrom(state, from, others)) {
-      const { ports, icmp } = narrowed(open, options.protocol, targets.ports);
-      if (ports.length + icmp.length > 0)
-        connections.push({ from: from.ref, to: to.ref, ports, ...(icmp.length > 0 ? { icmp } : {}) });
-    }
+    for (const [to, open] of openFrom(state, from, others))
+      connections.push(...connectionOf(from.ref, to.ref, narrowed(open, options.protocol, targets.ports)));
   }
   const ingresses = sources.ingresses.map((ingress) => ({ ingress, from: ingressEnd(state, ingress) }));
   const pods = targets.ends.filter((to) => to.pods.length > 0 && !unread.has(to));
@@ -85,8 +85,17 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
 
 const NOTHING: readonly never[] = [];
 
+/** What is open between two ends as a connection; none where nothing is. */
+export function connectionOf(from: string, to: string, { ports, icmp }: Open): Connection[] {
+  return ports.length + icmp.length > 0 ? [{ from, to, ports, ...(icmp.length > 0 ? { icmp } : {}) }] : [];
+}
+
 /** Of what is open, one protocol, and of a Service's pods the ports that it leads to. */
-function narrowed({ ports, icmp }: Open, only: ReachOptions['protocol'], service: readonly OpenPort[] | null): Open {
+export function narrowed(
+  { ports, icmp }: Open,
+  only: ReachOptions['protocol'],
+  service: readonly OpenPort[] | null,
+): Open {
   if (only === null && service === null) return { ports, icmp };
   const chosen = ports.filter(({ protocol }) => only === null || protocol === only);
   return {

@@ -37,13 +37,15 @@ import { readRevision } from './revisions.js';
 
 const option = (value: string, description: string): Option => ({ type: 'string', value, description });
 
+const flag = (description: string): Option => ({ type: 'boolean', value: '', description });
+
 /** The first word is what it is unless given. */
 const formats = (...words: readonly string[]): Option =>
   option(words.join('|'), `how it is written: ${words[0]} unless given`);
 
 const set: Option = { ...option('KEY=VALUE', 'overrides a setting; may be given again for another'), multiple: true };
 
-const done = (text: string | Uint8Array): Output => ({ text, exit: Exit.DONE });
+const done = (text: Output['text']): Output => ({ text, exit: Exit.DONE });
 
 /** An answer, or the call's fault. */
 function must<T extends object>(result: T | { readonly error: string }): T {
@@ -63,13 +65,12 @@ function protocolOf<T extends string>(call: Call, protocols: readonly T[]): T | 
 function runReach(call: Call): Output {
   const format = choice(call, 'format', ['table', 'json', 'csv', 'md', 'dot'], 'table');
   const session = call.session();
-  const found = must(
-    session.reach({
-      from: call.options['from'] ?? null,
-      to: call.options['to'] ?? null,
-      protocol: protocolOf(call, [...PROTOCOLS, 'ICMP'] as const),
-    }),
-  );
+  const options = {
+    from: call.options['from'] ?? null,
+    to: call.options['to'] ?? null,
+    protocol: protocolOf(call, [...PROTOCOLS, 'ICMP'] as const),
+  };
+  const found = must(call.flags.has('exposure') ? session.exposure(options) : session.reach(options));
   return done({ table: reachTable, json: reachJson, csv: reachCsv, md: reachMarkdown, dot: reachDot }[format](found));
 }
 
@@ -184,13 +185,15 @@ function runShow(call: Call): Output {
 export const COMMANDS: Readonly<Record<string, Command>> = {
   reach: {
     summary: 'who can talk to whom',
-    usage: 'hopscope reach PATH... [--from REF] [--to REF] [--protocol P] [--format table|json|csv|md|dot]',
-    help: 'Lists every allowed connection between workloads, and to and from addresses outside, over every port of TCP, UDP and SCTP and every type of ICMP: what is not listed is denied. Where a proxy looks at requests, what it lets stands behind the ports.',
+    usage:
+      'hopscope reach PATH... [--from REF] [--to REF] [--protocol P] [--exposure] [--format table|json|csv|md|dot]',
+    help: 'Lists every allowed connection between workloads, and to and from addresses outside, over every port of TCP, UDP and SCTP and every type of ICMP: what is not listed is denied. Where a proxy looks at requests, what it lets stands behind the ports. With --exposure, pods that are not there yet are listed too: pods:*/* is any pod, whatever its namespace and labels, and pods:shop/{app=web} one with these and no others, where that may do something else.',
     example: 'hopscope reach examples/shop --to shop/cart',
     options: {
       from: option('REF', 'only what it may reach'),
       to: option('REF', 'only who may reach it'),
       protocol: option('TCP|UDP|SCTP|ICMP', 'only this protocol: all of them unless given'),
+      exposure: flag('besides, what is open to and from pods that are not there yet, by their namespace and labels'),
       format: formats('table', 'json', 'csv', 'md', 'dot'),
       set,
     },

@@ -37,7 +37,7 @@ export function overview(commands: Readonly<Record<string, Command>>): string {
 
 export function helpOf({ usage, help, example, options, takesReferences }: Command): string {
   const described = Object.entries(options).map(([name, { value, description }]) => [
-    `--${name} ${value}`,
+    `--${name} ${value}`.trimEnd(),
     description,
   ]);
   return [

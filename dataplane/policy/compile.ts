@@ -18,6 +18,7 @@ import {
 } from './identities.js';
 import { EVERYTHING, MapState, type Grant, type PolicymapEntry } from './mapstate.js';
 import { fromNetworkPolicy, protocolOf } from './networkpolicy.js';
+import { isRepresentative } from './representatives.js';
 import {
   prefixesOf,
   type Direction,
@@ -177,7 +178,9 @@ export class PolicyCompiler {
     const peers = new Peers(identities, settings);
     const ofPods = all.filter(({ aboutNodes }) => !aboutNodes);
     const groups = grouped(identities.pods, (identity) => {
-      const applied = ofPods.filter(({ subject }) => selects(subject, identity));
+      const applied = isRepresentative(identity.example)
+        ? []
+        : ofPods.filter(({ subject }) => selects(subject, identity));
       return { key: groupKey(applied, identity, peers), applied };
     });
     const ofHosts = all.filter(({ aboutNodes }) => aboutNodes);
