@@ -112,7 +112,8 @@ export class Recompiler {
       of: (asked) => this.peers.of(asked).filter((number) => number === 0 || number === peer),
       byNumber: new Map(pod ? [[peer, pod]] : []),
     };
-    return compileGroup(0, applied, of, only, this.localhost);
+    const compiled = compileGroup(0, applied, of, only, this.localhost);
+    return { ...compiled, entries: compiled.entries.filter(({ identity }) => identity === 0 || identity === peer) };
   }
 }
 
