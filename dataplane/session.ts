@@ -7,6 +7,7 @@ import { hover } from './answers/hover.js';
 import { maps, type Maps } from './answers/maps.js';
 import { query, type Answered, type Question } from './answers/query.js';
 import { reach, type Reach, type ReachOptions } from './answers/reach.js';
+import { search, type Search, type SearchOptions } from './answers/search.js';
 import { flowsOf, type Flow } from './answers/flows.js';
 import { notificationsOf, type Notification } from './answers/notifications.js';
 import { capture, trace, type Captured, type Trace } from './answers/trace.js';
@@ -95,6 +96,10 @@ export class Session {
 
   reach(options: ReachOptions): Reach | { readonly error: string } {
     return reach(this.state, options);
+  }
+
+  search(options: SearchOptions): Search | { readonly error: string } {
+    return search(this.state, options);
   }
 
   maps(map: string | null, node: string | null): Maps | { readonly error: string } {

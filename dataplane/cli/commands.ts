@@ -12,6 +12,7 @@ import { hubbleJson } from '../format/hubble-json.js';
 import { mapsText } from '../format/maps-text.js';
 import { monitorText } from '../format/monitor.js';
 import { reachCsv, reachDot, reachJson, reachMarkdown, reachTable } from '../format/reach.js';
+import { searchJson, searchText } from '../format/search.js';
 import { tracePcapng } from '../format/trace-pcapng.js';
 import { traceText } from '../format/trace-text.js';
 import type { Question } from '../answers/query.js';
@@ -71,6 +72,26 @@ function runReach(call: Call): Output {
     }),
   );
   return done({ table: reachTable, json: reachJson, csv: reachCsv, md: reachMarkdown, dot: reachDot }[format](found));
+}
+
+const VERDICTS = ['ALLOWED', 'DENIED'] as const;
+
+function runSearch(call: Call): Output {
+  const format = choice(call, 'format', ['text', 'json'], 'text');
+  const asked = choice(call, 'verdict', VERDICTS, 'ALLOWED');
+  const session = call.session();
+  const found = must(
+    session.search({
+      from: call.options['from'] ?? null,
+      to: call.options['to'] ?? null,
+      protocol: protocolOf(call, PROTOCOLS),
+      port: number(call, 'port', 1, 65535),
+      verdict: asked,
+      limit: number(call, 'limit', 1, 999_999) ?? 1,
+    }),
+  );
+  const isNothing = found.witnesses.length + found.unknown.length === 0;
+  return { text: { text: searchText, json: searchJson }[format](found), exit: isNothing ? Exit.DONE : Exit.FOUND };
 }
 
 function questionOf(call: Call): Question {
@@ -229,6 +250,25 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     },
     takesReferences: true,
     run: runTrace,
+  },
+  search: {
+    summary: 'any packet that satisfies a condition',
+    usage:
+      'hopscope search PATH... [--from SIDE] [--to SIDE] [--port N] [--protocol P] [--verdict ALLOWED|DENIED] [--limit N] [--format text|json]',
+    help: 'Looks for a packet that fares as asked, over every port and every address that policies tell apart, and shows one with who decided. A SIDE is anyone unless given, a REF, or pods by their labels: labels:app=db,tier!=back, namespace:shop or namespace:shop/app=db. Exit status 1 when there is one, or when that could not be told for all that was not read.',
+    example: 'hopscope search examples/shop --from world --to labels:app=orders-db',
+    options: {
+      from: option('SIDE', 'who sends: anyone unless given'),
+      to: option('SIDE', 'whom it is for: anyone unless given'),
+      port: option('N', 'its destination port, or that of the pod behind a Service: any unless given'),
+      protocol: option('TCP|UDP|SCTP', 'only this protocol: all three unless given'),
+      verdict: option('ALLOWED|DENIED', 'how it must fare: ALLOWED unless given'),
+      limit: option('N', 'how many pairs of ends are told of, each with one packet: 1 unless given'),
+      format: formats('text', 'json'),
+      set,
+    },
+    takesReferences: true,
+    run: runSearch,
   },
   check: {
     summary: 'problems in the manifests',

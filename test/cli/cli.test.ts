@@ -316,7 +316,7 @@ test('every command explains itself with an example, and each of its options', (
     const { stdout } = hopscope([command, '--help']);
     assert.match(stdout, /usage: hopscope[\s\S]*example: [\s\S]*options:\n( {2}--[\w-]+ \S+ +\S.*\n)+/);
   }
-  assert.match(hopscope(['--help']).stdout, /1 check and diff found something/);
+  assert.match(hopscope(['--help']).stdout, /1 check, diff and search found something/);
 });
 
 test('help lists what settings may be and how ends are written', () => {
