@@ -11,6 +11,7 @@ import { hubbleCompact } from '../format/hubble-compact.js';
 import { hubbleJson } from '../format/hubble-json.js';
 import { mapsText } from '../format/maps-text.js';
 import { monitorText } from '../format/monitor.js';
+import { policiesYaml } from '../format/policies-yaml.js';
 import { reachCsv, reachDot, reachJson, reachMarkdown, reachTable } from '../format/reach.js';
 import { searchJson, searchText } from '../format/search.js';
 import { tracePcapng } from '../format/trace-pcapng.js';
@@ -32,7 +33,7 @@ import {
   type Output,
 } from './call.js';
 import type { Session } from '../session.js';
-import { readPaths } from './files.js';
+import { readPaths, readText } from './files.js';
 import { runQueries } from './queries.js';
 import { readRevision } from './revisions.js';
 
@@ -92,6 +93,14 @@ function runSearch(call: Call): Output {
   );
   const isNothing = found.witnesses.length + found.unknown.length === 0;
   return { text: { text: searchText, json: searchJson }[format](found), exit: isNothing ? Exit.DONE : Exit.FOUND };
+}
+
+function runGenerate(call: Call): Output {
+  const recorded = call.options['flows'];
+  const session = call.session();
+  const { policies, skipped } = session.generate(recorded === undefined ? null : readText(recorded));
+  for (const line of skipped) call.tell(`left out: ${line}`);
+  return done(policiesYaml(policies));
 }
 
 function questionOf(call: Call): Question {
@@ -269,6 +278,17 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     },
     takesReferences: true,
     run: runSearch,
+  },
+  generate: {
+    summary: 'the least NetworkPolicies for what must pass',
+    usage: 'hopscope generate PATH... [--flows FILE|-] [--set key=value]',
+    help: 'Writes NetworkPolicies that refuse everything in each namespace but those of the cluster itself (kube-…), and let what the manifests announce: addresses and names in variables, arguments and ConfigMaps, the cluster DNS for whoever looks up such a name, and clients outside of Services that are open to them. With --flows, what Hubble recorded instead. What no NetworkPolicy can say is told on standard error.',
+    example: 'hopscope generate examples/shop > policies.yaml',
+    options: {
+      flows: option('FILE', 'JSON Lines of `hubble observe -o json`; - for standard input'),
+      set,
+    },
+    run: runGenerate,
   },
   check: {
     summary: 'problems in the manifests',
