@@ -11,7 +11,9 @@ import { hubbleCompact } from '../format/hubble-compact.js';
 import { hubbleJson } from '../format/hubble-json.js';
 import { mapsText } from '../format/maps-text.js';
 import { monitorText } from '../format/monitor.js';
+import { policiesYaml } from '../format/policies-yaml.js';
 import { reachCsv, reachDot, reachJson, reachMarkdown, reachTable } from '../format/reach.js';
+import { searchJson, searchText } from '../format/search.js';
 import { tracePcapng } from '../format/trace-pcapng.js';
 import { traceText } from '../format/trace-text.js';
 import type { Question } from '../answers/query.js';
@@ -31,7 +33,7 @@ import {
   type Output,
 } from './call.js';
 import type { Session } from '../session.js';
-import { readPaths } from './files.js';
+import { readPaths, readText } from './files.js';
 import { runQueries } from './queries.js';
 import { readRevision } from './revisions.js';
 
@@ -72,6 +74,34 @@ function runReach(call: Call): Output {
   };
   const found = must(call.flags.has('exposure') ? session.exposure(options) : session.reach(options));
   return done({ table: reachTable, json: reachJson, csv: reachCsv, md: reachMarkdown, dot: reachDot }[format](found));
+}
+
+const VERDICTS = ['ALLOWED', 'DENIED'] as const;
+
+function runSearch(call: Call): Output {
+  const format = choice(call, 'format', ['text', 'json'], 'text');
+  const asked = choice(call, 'verdict', VERDICTS, 'ALLOWED');
+  const session = call.session();
+  const found = must(
+    session.search({
+      from: call.options['from'] ?? null,
+      to: call.options['to'] ?? null,
+      protocol: protocolOf(call, PROTOCOLS),
+      port: number(call, 'port', 1, 65535),
+      verdict: asked,
+      limit: number(call, 'limit', 1, 999_999) ?? 1,
+    }),
+  );
+  const isNothing = found.witnesses.length + found.unknown.length === 0;
+  return { text: { text: searchText, json: searchJson }[format](found), exit: isNothing ? Exit.DONE : Exit.FOUND };
+}
+
+function runGenerate(call: Call): Output {
+  const recorded = call.options['flows'];
+  const session = call.session();
+  const { policies, skipped } = session.generate(recorded === undefined ? null : readText(recorded));
+  for (const line of skipped) call.tell(`left out: ${line}`);
+  return done(policiesYaml(policies));
 }
 
 function questionOf(call: Call): Question {
@@ -232,6 +262,36 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     },
     takesReferences: true,
     run: runTrace,
+  },
+  search: {
+    summary: 'any packet that satisfies a condition',
+    usage:
+      'hopscope search PATH... [--from SIDE] [--to SIDE] [--port N] [--protocol P] [--verdict ALLOWED|DENIED] [--limit N] [--format text|json]',
+    help: 'Looks for a packet that fares as asked, over every port and every address that policies tell apart, and shows one with who decided. A SIDE is anyone unless given, a REF, or pods by their labels: labels:app=db,tier!=back, namespace:shop or namespace:shop/app=db. Exit status 1 when there is one, or when that could not be told for all that was not read.',
+    example: 'hopscope search examples/shop --from world --to labels:app=orders-db',
+    options: {
+      from: option('SIDE', 'who sends: anyone unless given'),
+      to: option('SIDE', 'whom it is for: anyone unless given'),
+      port: option('N', 'its destination port, or that of the pod behind a Service: any unless given'),
+      protocol: option('TCP|UDP|SCTP', 'only this protocol: all three unless given'),
+      verdict: option('ALLOWED|DENIED', 'how it must fare: ALLOWED unless given'),
+      limit: option('N', 'how many pairs of ends are told of, each with one packet: 1 unless given'),
+      format: formats('text', 'json'),
+      set,
+    },
+    takesReferences: true,
+    run: runSearch,
+  },
+  generate: {
+    summary: 'the least NetworkPolicies for what must pass',
+    usage: 'hopscope generate PATH... [--flows FILE|-] [--set key=value]',
+    help: 'Writes NetworkPolicies that refuse everything in each namespace but those of the cluster itself (kube-…), and let what the manifests announce: addresses and names in variables, arguments and ConfigMaps, the cluster DNS for whoever looks up such a name, and clients outside of Services that are open to them. With --flows, what Hubble recorded instead. What no NetworkPolicy can say is told on standard error.',
+    example: 'hopscope generate examples/shop > policies.yaml',
+    options: {
+      flows: option('FILE', 'JSON Lines of `hubble observe -o json`; - for standard input'),
+      set,
+    },
+    run: runGenerate,
   },
   check: {
     summary: 'problems in the manifests',

@@ -161,7 +161,8 @@ export class Recompiler {
       byNumber: new Map(pod ? [[peer, pod]] : []),
       everyone: this.peers.everyone.filter((number) => number === peer),
     };
-    return compileGroup(0, applied, of, only, this.localhost);
+    const compiled = compileGroup(0, applied, of, only, this.localhost);
+    return { ...compiled, entries: compiled.entries.filter(({ identity }) => identity === 0 || identity === peer) };
   }
 }
 

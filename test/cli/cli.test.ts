@@ -345,7 +345,7 @@ test('every command explains itself with an example, and each of its options', (
     const { stdout } = hopscope([command, '--help']);
     assert.match(stdout, /usage: hopscope[\s\S]*example: [\s\S]*options:\n( {2}--[\w-]+ \S+ +\S.*\n)+/);
   }
-  assert.match(hopscope(['--help']).stdout, /1 check and diff found something/);
+  assert.match(hopscope(['--help']).stdout, /1 check, diff and search found something/);
 });
 
 test('help lists what settings may be and how ends are written', () => {
@@ -369,4 +369,34 @@ test('help lists what settings may be and how ends are written', () => {
 test('bench tells a log of each profile once', () => {
   const { stderr, status } = hopscope(['bench', '--profile', 'established-1k', '--rounds', '2']);
   assert.deepEqual([status, stderr], [0, 'established-1k: preparing\n']);
+});
+
+test('search finds a packet that fares as asked, and says so by its exit status', () => {
+  const found = hopscope(['search', 'app', '--to', 'labels:app=b', '--limit', '9', '--format', 'json']);
+  assert.equal(found.status, 1);
+  const { schema, witnesses } = JSON.parse(found.stdout) as {
+    schema: string;
+    witnesses: { from: string; port: number }[];
+  };
+  assert.equal(schema, 'hopscope.search/1');
+  assert.deepEqual(
+    witnesses.map(({ from, port }) => `${from} ${port}`),
+    ['default/a[Pod] 8080'],
+  );
+  const none = hopscope(['search', 'app', '--from', 'world', '--to', 'labels:app=b']);
+  assert.equal(none.status, 0);
+  assert.equal(none.stdout, 'No packet from world to labels:app=b, TCP, UDP or SCTP, whatever its port, is ALLOWED.\n');
+  assert.equal(hopscope(['search', 'app', '--to', 'labels:app=nobody']).status, 2);
+});
+
+test('generate writes manifests that can be read again, from what is announced or recorded', () => {
+  const { status, stdout } = hopscope(['generate', 'app']);
+  assert.equal(status, 0);
+  assert.match(stdout, /^apiVersion: networking\.k8s\.io\/v1\nkind: NetworkPolicy\n/);
+  const both = hopscope(['check', 'app', '-', '--format', 'json', '--fail-on', 'error'], stdout);
+  assert.equal(both.status, 0, both.stdout);
+  const recorded = hopscope(['generate', 'app', '--flows', '-'], 'not a flow\n');
+  assert.equal(recorded.status, 0);
+  assert.equal(recorded.stderr, 'left out: 1 line that is no flow\n');
+  assert.equal(hopscope(['generate', 'app', '--flows', 'nowhere.jsonl']).status, 2);
 });

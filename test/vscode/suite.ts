@@ -154,6 +154,18 @@ test('a hover may run our commands and no others, and has no HTML and no icons',
   for (const command of commands) assert.match(command, /^command:hopscope\.\w+\?[\w%.~-]*$/);
 });
 
+test('a hover on a rule says whom it lets in, and leads to the line that decides', async () => {
+  const policy = await open('policies/cart.yaml');
+  const { value } = await hoverOn(policy, 'from:');
+  assert.match(value, /passing today\\: `shop\/\w+\[Deployment\]`/);
+  const [, encoded] = /\]\(command:hopscope\.reveal\?([^)]*)\)/.exec(value)!;
+  const [set, location] = JSON.parse(decodeURIComponent(encoded!)) as [unknown, { range: { start: { line: number } } }];
+  await vscode.commands.executeCommand('hopscope.reveal', set, location);
+  const editor = vscode.window.activeTextEditor!;
+  assert.match(editor.document.uri.path, /\/policies\/\w+\.yaml$/);
+  assert.equal(editor.selection.active.line, location.range.start.line - 1);
+});
+
 test('a changed label in a policy turns hover, lens and diagnostics, while it is typed', async () => {
   const policy = await open('policies/cart.yaml');
   const frontend = await open('frontend.yaml');
