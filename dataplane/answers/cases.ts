@@ -12,6 +12,7 @@ import {
 import { inPodRange, type Frontend } from '../loader/entries.js';
 import { isExternal } from '../loader/scopes.js';
 import { isIcmp } from '../packet.js';
+import { meshClass } from '../policy/mesh.js';
 import { isKubeProxy } from '../settings.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { isUnallocated } from './kube-proxy.js';
@@ -39,7 +40,7 @@ export function classes(state: State, pods: readonly ClusterPod[], byNode = fals
   for (const pod of pods) {
     const key = pod.hostNetwork
       ? `host ${pod.node.index}`
-      : `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${pod.addresses.map(familyOf).join(' ')} ${byNode ? pod.node.index : ''}`;
+      : `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${pod.addresses.map(familyOf).join(' ')} ${byNode ? pod.node.index : ''} ${meshClass(state.cluster, pod)}`;
     if (!seen.has(key)) seen.set(key, pod);
   }
   return [...seen.values()];
@@ -194,6 +195,7 @@ export function casesOf(
 /** Whether no policy tells two pods apart, and they have the same families. */
 const isLike = (state: State, a: ClusterPod, b: ClusterPod): boolean =>
   identityOf(state, a) === identityOf(state, b) &&
+  meshClass(state.cluster, a) === meshClass(state.cluster, b) &&
   a.addresses.map(familyOf).join() === b.addresses.map(familyOf).join();
 
 /** The address of the same family that another pod has. */
@@ -273,7 +275,7 @@ function sourcesOf(state: State, from: Target): Address[] {
 /** What makes two backends of a Service answer differently. */
 const backendClass = (state: State, { pod, address, port }: ClusterBackend, byNode: boolean): string =>
   pod
-    ? `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${port} ${byNode ? pod.node.index : ''}`
+    ? `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${port} ${byNode ? pod.node.index : ''} ${meshClass(state.cluster, pod)}`
     : `${address} ${port}`;
 
 /**

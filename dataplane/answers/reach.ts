@@ -8,12 +8,14 @@ import type { Ingress } from '../manifests/ingress.js';
 import type { Protocol } from '../manifests/objects.js';
 import type { CompiledPolicy } from '../policy/compile.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
+import { meshPorts } from '../policy/mesh.js';
 import { DIRECTIONS } from '../policy/rules.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { externalClasses, overlap, podAt, run, type ExternalClass, type Probe, type Sender } from './probe.js';
 import { classes } from './cases.js';
 import { exposures } from './ingress/exposure.js';
 import { unreadIngresses } from './ingress/through.js';
+import { deciding, UNTOLD, unreadOf } from './layer7.js';
 import { halfMatched, unevaluatedOf, unreadPolicies, withoutAddress } from './missing.js';
 import { resolveRef } from './refs.js';
 
@@ -77,9 +79,15 @@ function endsOf(state: State): End[] {
   return ends;
 }
 
-/** Where ports stop being alike for two policies: the first port of each stretch. */
-function stretches(policies: readonly (CompiledPolicy | null)[], protocol: Protocol): number[] {
+/** Where ports stop being alike for two policies, and for the single ports that the mesh knows: the first port of each stretch. */
+function stretches(
+  policies: readonly (CompiledPolicy | null)[],
+  single: readonly number[],
+  protocol: Protocol,
+): number[] {
   const starts = new Set([1]);
+  for (const port of single) starts.add(port).add(port + 1);
+  starts.delete(LAST_PORT + 1);
   for (const policy of policies) {
     for (const range of policy?.boundaries ?? []) {
       if (range.protocol !== PROTOCOL_NUMBERS[protocol]) continue;
@@ -89,6 +97,9 @@ function stretches(policies: readonly (CompiledPolicy | null)[], protocol: Proto
   }
   return [...starts].sort((a, b) => a - b);
 }
+
+/** Takes what a connection to an end depends on, where that cannot be read. */
+type Undecided = (to: End, depends: readonly string[]) => void;
 
 /** Lines about one end, at most. */
 const MOST_DEPENDS = 16;
@@ -116,18 +127,24 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
     ].slice(0, MOST_DEPENDS);
     if (depends.length > 0) unread.set(end, depends);
   }
+  const inMesh = new Map<End, Set<string>>();
+  const undecided: Undecided = (to, depends) => {
+    const lines = inMesh.get(to) ?? new Set();
+    inMesh.set(to, lines);
+    for (const line of depends) if (lines.size < MOST_DEPENDS) lines.add(line);
+  };
   const connections: Connection[] = [];
   for (const from of sources.ends) {
     if (unread.has(from)) continue;
     const open = targets.ends.filter(
       (to) => to !== from && !unread.has(to) && (from.external === null || to.external === null),
     );
-    connections.push(...withPorts(connectionsFrom(state, from, open, options.protocol), targets.ports));
+    connections.push(...withPorts(connectionsFrom(state, from, open, options.protocol, undecided), targets.ports));
   }
   const behind = options.protocol === null || options.protocol === 'TCP' ? sources.ingresses : [];
   for (const ingress of behind) {
     const open = targets.ends.filter((to) => to.pods.length > 0 && !unread.has(to));
-    connections.push(...withPorts(exposedBy(state, ingress, open), targets.ports));
+    connections.push(...withPorts(exposedBy(state, ingress, open, undecided), targets.ports));
   }
   const unreadable = unreadIngresses(state);
   const used = new Set([...sources.ends, ...targets.ends]);
@@ -144,6 +161,7 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
     connections,
     unknown: [
       ...[...unread].filter(([end]) => used.has(end)).map(([end, depends]) => ({ ref: end.ref, depends })),
+      ...[...inMesh].map(([end, depends]) => ({ ref: end.ref, depends: [...depends] })),
       ...(options.from === null && unreadable.length > 0 ? [{ ref: 'ingress:*', depends: unreadable }] : []),
     ],
   };
@@ -236,13 +254,23 @@ function endpointOf(state: State, { ref, pods, external }: End): ReachEndpoint {
  * Runs one packet for each destination, protocol, stretch of ports and family that both ends have, all in as few calls as
  * the batch allows. What is open is so in each of these families.
  */
-function connectionsFrom(state: State, from: End, targets: readonly End[], only: Protocol | null): Connection[] {
+function connectionsFrom(
+  state: State,
+  from: End,
+  targets: readonly End[],
+  only: Protocol | null,
+  undecided: Undecided,
+): Connection[] {
   const questions: { to: End; protocol: Protocol; first: number; last: number; probes: readonly Probe[] }[] = [];
   for (const to of targets) {
     const policies = [from, to].map(({ pods }) => (pods[0] ? policyOf(state, pods[0]) : null));
     for (const protocol of PROTOCOLS) {
       if (only !== null && protocol !== only) continue;
-      const starts = stretches(policies, protocol);
+      const starts = stretches(
+        policies,
+        to.pods[0] && protocol === 'TCP' ? meshPorts(state.cluster, to.pods[0]) : [],
+        protocol,
+      );
       starts.forEach((first, i) => {
         const last = (starts[i + 1] ?? LAST_PORT + 1) - 1;
         questions.push({ to, protocol, first, last, probes: probesOf(from, to, protocol, first) });
@@ -250,10 +278,16 @@ function connectionsFrom(state: State, from: End, targets: readonly End[], only:
     }
   }
   const asked = questions.flatMap(({ probes }) => probes);
-  const outcomes = new Map(run(state, asked).map((outcome) => [outcome.probe, outcome]));
+  const outcomes = new Map(run(state, asked, deciding(state, UNTOLD)).map((outcome) => [outcome.probe, outcome]));
   const open = new Map<End, Map<Protocol, [number, number][]>>();
   for (const { to, protocol, first, last, probes } of questions) {
-    if (probes.length === 0 || !probes.every((probe) => outcomes.get(probe)!.allowed)) continue;
+    const found = probes.map((probe) => outcomes.get(probe)!);
+    if (probes.length === 0 || !found.every(({ allowed }) => allowed)) continue;
+    const depends = found.flatMap(unreadOf);
+    if (depends.length > 0) {
+      undecided(to, depends);
+      continue;
+    }
     const protocols = open.get(to) ?? new Map<Protocol, [number, number][]>();
     open.set(to, protocols);
     const ranges = protocols.get(protocol) ?? [];
@@ -276,7 +310,7 @@ const controllerOf = (state: State, ingress: Ingress): ClusterPod =>
   controllersOf(state.cluster, classOf(state.cluster, ingress))[0]!;
 
 /** The ports of workloads that an Ingress leads to, and that its controller reaches. */
-function exposedBy(state: State, ingress: Ingress, targets: readonly End[]): Connection[] {
+function exposedBy(state: State, ingress: Ingress, targets: readonly End[], undecided: Undecided): Connection[] {
   const pod = controllerOf(state, ingress);
   const from: End = { ref: ingressRef(ingress), pods: [pod], external: null };
   const backends = exposures(state)
@@ -286,8 +320,11 @@ function exposedBy(state: State, ingress: Ingress, targets: readonly End[]): Con
     const ports = new Set(backends.flatMap((one) => (one.pod && to.pods.includes(one.pod) ? one.port : [])));
     const open = [...ports]
       .filter((port) => {
-        const outcomes = run(state, probesOf(from, to, 'TCP', port));
-        return outcomes.length > 0 && outcomes.every(({ allowed }) => allowed);
+        const outcomes = run(state, probesOf(from, to, 'TCP', port), deciding(state, UNTOLD));
+        if (outcomes.length === 0 || !outcomes.every(({ allowed }) => allowed)) return false;
+        const depends = outcomes.flatMap(unreadOf);
+        if (depends.length > 0) undecided(to, depends);
+        return depends.length === 0;
       })
       .sort((a, b) => a - b);
     const ranges = open.map((port) => [port, port] as const);

@@ -4,6 +4,7 @@ import { readConfigMap, readNamespace, readNode } from './cluster.js';
 import { readEndpoints, readEndpointSlice } from './endpoints.js';
 import type { Fields } from './fields.js';
 import { readIngress, readIngressClass, refuseOldIngress } from './ingresses.js';
+import { readAuthorizationPolicy, readPeerAuthentication } from './istio-policies.js';
 import { WORKLOAD_KINDS, type ManifestObject, type Metadata, type UnevaluatedPolicy } from './objects.js';
 import type { Place } from './place.js';
 import { readPod } from './pods.js';
@@ -70,6 +71,10 @@ const KINDS: readonly Kind[] = [
   policy(namespaced('networking.k8s.io/v1beta1', 'Ingress', refuseOldIngress)),
   policy(namespaced('extensions/v1beta1', 'Ingress', refuseOldIngress)),
   clusterWide('networking.k8s.io/v1', 'IngressClass', readIngressClass),
+  ...['security.istio.io/v1', 'security.istio.io/v1beta1'].flatMap((version) => [
+    policy(namespaced(version, 'AuthorizationPolicy', readAuthorizationPolicy)),
+    policy(namespaced(version, 'PeerAuthentication', readPeerAuthentication)),
+  ]),
   policy(namespaced('networking.k8s.io/v1', 'NetworkPolicy', readNetworkPolicy)),
   policy(namespaced('cilium.io/v2', 'CiliumNetworkPolicy', readCiliumPolicy('CiliumNetworkPolicy'))),
   policy(
@@ -90,8 +95,6 @@ const UNEVALUATED: readonly (readonly [string, string, boolean])[] = [
   ['projectcalico.org/v3', 'GlobalNetworkPolicy', false],
   ['crd.projectcalico.org/v1', 'NetworkPolicy', true],
   ['crd.projectcalico.org/v1', 'GlobalNetworkPolicy', false],
-  ['security.istio.io', 'AuthorizationPolicy', true],
-  ['security.istio.io', 'PeerAuthentication', true],
 ];
 
 /** Who reads an object; null for kinds that are left alone. A kind of the same name in another group is such. */

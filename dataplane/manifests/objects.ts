@@ -2,6 +2,7 @@
 import type { Family } from '../addresses.js';
 import type { CiliumCIDRGroup, CiliumPolicy } from './cilium.js';
 import type { Ingress, IngressClass } from './ingress.js';
+import type { AuthorizationPolicy, PeerAuthentication } from './istio.js';
 import type { Located, Place } from './place.js';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
@@ -116,6 +117,7 @@ export interface Workload extends ObjectOf<WorkloadKind> {
   readonly template: {
     readonly at: Place;
     readonly labels: ReadonlyMap<string, Located<string>>;
+    readonly annotations: ReadonlyMap<string, Located<string>>;
     readonly spec: PodSpec;
   };
 }
@@ -255,6 +257,8 @@ export type ManifestObject =
   | Ingress
   | IngressClass
   | NetworkPolicy
+  | AuthorizationPolicy
+  | PeerAuthentication
   | CiliumPolicy
   | CiliumCIDRGroup
   | UnevaluatedPolicy;
