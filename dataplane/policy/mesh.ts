@@ -57,15 +57,21 @@ const isFor = (
   { namespace, labels }: Pick<ClusterPod, 'namespace' | 'labels'>,
 ): boolean => [namespace, ROOT_NAMESPACE].includes(metadata.namespace) && selects(selector, labels);
 
+/** A policy that is only tried out decides nothing. */
+const isTriedOut = ({ metadata }: AuthorizationPolicy): boolean =>
+  metadata.annotations.get('istio.io/dry-run')?.value === 'true';
+
 const GATEWAY = 'gateway.networking.k8s.io/gateway-name';
 
 /** The policies of a pod's own proxy: those of its namespace and of the mesh that select it, or that name it as a Gateway. */
 export const authorizationOf = ({ authorizationPolicies }: Cluster, pod: ClusterPod): AuthorizationPolicy[] =>
   authorizationPolicies.filter((policy) =>
-    policy.targetRefs
-      ? policy.metadata.namespace === pod.namespace &&
-        policy.targetRefs.some(({ kind, name }) => kind === 'Gateway' && pod.labels.get(GATEWAY) === name)
-      : isFor(policy, pod),
+    isTriedOut(policy)
+      ? false
+      : policy.targetRefs
+        ? policy.metadata.namespace === pod.namespace &&
+          policy.targetRefs.some(({ kind, name }) => kind === 'Gateway' && pod.labels.get(GATEWAY) === name)
+        : isFor(policy, pod),
   );
 
 /** Whether requests to a pod pass a waypoint, whose policies are those of targetRefs. */

@@ -101,6 +101,14 @@ test('an empty ALLOW denies all, an empty rule allows all; without any policy al
   );
 });
 
+test('a policy that is only tried out decides nothing', () => {
+  const tried = policy('shop/p', '').replace(
+    'namespace: shop}',
+    'namespace: shop, annotations: {istio.io/dry-run: "true"}}',
+  );
+  assert.equal(ask(stateOf(PODS + tried), 'shop/web', 'shop/db').verdict, 'ALLOWED');
+});
+
 test('a refusal stands at the rule that denies, or at the policies of which none allows', () => {
   const yaml = `${PODS}${policy('shop/allow', 'rules: [{}]')}apiVersion: security.istio.io/v1beta1
 kind: AuthorizationPolicy
