@@ -7,6 +7,7 @@ import { compare } from '../hash.js';
 import { modeAssumptions } from '../loader/modes.js';
 import { kindName } from '../manifests/objects.js';
 import { locate, type Place } from '../manifests/place.js';
+import { authorizationOf, proxyOf } from '../policy/mesh.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { isKubeProxy } from '../settings.js';
 import type { State } from '../state.js';
@@ -55,6 +56,7 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
   lines.push(...topologyAssumed(state, outcomes));
   lines.push(...firewallAssumed(state, outcomes));
   lines.push(...enforcementAssumed(state, outcomes));
+  lines.push(...meshAssumed(state, outcomes));
   if (outcomes.some(({ reason }) => reason?.code === DropReason.POLICY_AUTH_REQUIRED))
     lines.push('no two identities have authenticated yet: Cilium begins with that at the first packet, and drops it');
   const audits = outcomes.flatMap(({ audited }) => (audited ? [`${audited.reason.text}, ${audited.direction}`] : []));
@@ -127,4 +129,22 @@ function topologyAssumed({ settings }: State, outcomes: readonly Outcome[]): str
     return keeps && /^auto$/i.test(mode) ? [`${leads}: its EndpointSlices have no hints yet`] : [];
   });
   return [...new Set(lines)].sort(compare);
+}
+
+/** Policies of the mesh that have no say, since nothing of it is before the pod; and how pods of the mesh speak to each other. */
+function meshAssumed({ cluster }: State, outcomes: readonly Outcome[]): string[] {
+  return outcomes.flatMap(({ receiver, redirects, frontend, tuple }) => {
+    if (!receiver || tuple.protocol !== PROTOCOL_NUMBERS.TCP) return [];
+    const text = `pod ${receiver.namespace}/${receiver.name}`;
+    const policies = proxyOf(cluster, receiver) === 'none' ? authorizationOf(cluster, receiver) : [];
+    const idle = policies.map(({ metadata }) => {
+      const { file, range } = locate(metadata.name.at);
+      return `${file}:${range.start.line}: AuthorizationPolicy ${metadata.name.value} has no say: ${text} has no sidecar`;
+    });
+    const isDirect =
+      frontend === null && redirects.some(({ client, mesh }) => mesh && client && proxyOf(cluster, client) !== 'none');
+    return isDirect
+      ? [...idle, `sidecars secure the connection to ${text} as one to its Service: by mutual TLS`]
+      : idle;
+  });
 }

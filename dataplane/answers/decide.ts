@@ -160,11 +160,14 @@ const byName = (a: Decider, b: Decider): number =>
  * 2. refused by a rule that denies: that rule
  * 3. refused because the ends have not authenticated: the rules that ask for it
  * 4. refused by a proxy: the rules that let the connection, and not this request
- * 5. let through: every rule that lets it, on either side; none where nothing isolates
+ * 5. refused by a proxy of the mesh: its rules, or the policies of which none lets it
+ * 6. let through: every rule that lets it, on either side; none where nothing isolates
  */
 export function decidersOf(state: State, outcome: Outcome): Decider[] {
   const { allowed, direction, reason, refusedBy } = outcome;
-  if (allowed) return [...allowing(state, outcome, 'egress'), ...allowing(state, outcome, 'ingress')];
+  const byMesh = outcome.redirects.flatMap(({ mesh }) => mesh?.deciders ?? []);
+  if (allowed) return [...allowing(state, outcome, 'egress'), ...allowing(state, outcome, 'ingress'), ...byMesh];
+  if (refusedBy?.mesh) return byMesh;
   if (refusedBy)
     return [...new Set(refusedBy.grants.map(({ origin }) => origin))].map((rule) => deciderOf(rule, 'denies'));
   if (!direction) return [];

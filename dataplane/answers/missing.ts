@@ -6,6 +6,7 @@ import { compare } from '../hash.js';
 import { inPodRange } from '../loader/endpoints.js';
 import { isExternal } from '../loader/scopes.js';
 import type { Unevaluated } from '../manifests/cilium.js';
+import { ROOT_NAMESPACE } from '../manifests/istio.js';
 import { kindName, type UnreadDocument } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
 import type { CompiledPolicy } from '../policy/compile.js';
@@ -17,6 +18,7 @@ import { DERIVED, keysAskedFor } from '../policy/selectors.js';
 import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
 import { grantsFor, policyAt } from './decide.js';
+import { unreadOf } from './layer7.js';
 import type { Outcome } from './probe.js';
 
 /** Pods whose policies have a say in these packets. */
@@ -159,6 +161,7 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
   const namespaces = new Set(pods.map((pod) => pod.namespace));
   const missing = [
     ...outcomes.flatMap((outcome) => unclear(state, outcome)),
+    ...outcomes.flatMap(unreadOf),
     ...pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []),
     ...pods.flatMap((pod) => halfMatched(state, pod)),
     ...unreadPolicies(state, namespaces),
@@ -202,6 +205,10 @@ export function halfMatched(state: State, pod: ClusterPod): string[] {
 const mayBePolicy = ({ kind }: UnreadDocument): boolean =>
   kind === null || /policy|^ciliumcidrgroup$|^peerauthentication$|^list$/i.test(kind);
 
+/** Policies of the mesh are for all of it where they are in its root namespace. */
+const isOfMesh = ({ kind }: UnreadDocument): boolean =>
+  kind === null || /^(authorizationpolicy|peerauthentication|list)$/i.test(kind);
+
 /** Documents that could hold a policy for these namespaces and could not be read, or are of a kind that is not evaluated. */
 export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): string[] {
   const lines: string[] = [];
@@ -210,6 +217,7 @@ export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): s
     if (
       document.namespace !== null &&
       !namespaces.has(document.namespace) &&
+      !(document.namespace === ROOT_NAMESPACE && isOfMesh(document)) &&
       !/Cluster|Global|Admin/.test(document.kind ?? '')
     )
       continue;

@@ -21,6 +21,7 @@ import { hasSocketLB, isKubeProxy, prefixesIn } from '../settings.js';
 import type { State } from '../state.js';
 import type { PacketIn, PacketOut } from '../wasm.js';
 import { isUnallocated, masquerades } from './kube-proxy.js';
+import { takenOf } from './sidecar.js';
 import { LETS, redirectOf, upstreamOf, type Decision, type Ruled } from './proxy.js';
 
 /**
@@ -139,9 +140,13 @@ const EGRESS_PROGRAMS: ReadonlySet<number> = new Set([
 /** Proxies that one packet passes at most: that of the sender, and that of the receiver. */
 const MAX_PROXIES = 2;
 
-/** A packet from proxy to proxy, each of which goes on with one of its own, unless it refuses. `send` runs one packet. */
+/**
+ * A packet from proxy to proxy, each of which goes on with one of its own, unless it refuses; what is delivered, the mesh's proxy in
+ * the pod takes last. `send` runs one packet.
+ */
 function follow(
   state: State,
+  { sender }: Probe,
   first: PacketOut,
   proxy: Decision,
   send: (packet: PacketIn) => PacketOut,
@@ -156,6 +161,8 @@ function follow(
     if (ruled.fate === 'refused') break;
     out = goneOn(out, send(upstreamOf(redirect)));
   }
+  const taken = takenOf(state, sender.kind === 'pod' ? sender.pod : null, out);
+  if (taken) redirects.push({ ...taken, ...proxy(taken) });
   return { out, redirects };
 }
 
@@ -201,7 +208,7 @@ function send(state: State, probes: readonly Probe[], proxy: Decision): Outcome[
     datapath.flushConnections();
     const outs = datapath.process(batch.map((probe) => packetOf(state, probe)));
     outs.forEach((first, i) => {
-      const { out, redirects } = follow(state, first, proxy, (packet) => datapath.process([packet])[0]!);
+      const { out, redirects } = follow(state, batch[i]!, first, proxy, (packet) => datapath.process([packet])[0]!);
       outcomes.push(outcomeOf(state, batch[i]!, out, redirects));
     });
   }
@@ -272,7 +279,7 @@ export function runTraced(state: State, probe: Probe, reply = false, proxy: Deci
     return out;
   };
   const { out, redirects } = reserved(state, [probe], () =>
-    follow(state, pass(packetOf(state, probe, reply)), proxy, pass),
+    follow(state, probe, pass(packetOf(state, probe, reply)), proxy, pass),
   );
   return { outcome: outcomeOf(state, probe, out, redirects), events: recorded, lost: missed };
 }

@@ -113,7 +113,7 @@ const within = (
   });
 
 /** Lines about one end, at most. */
-const MOST_DEPENDS = 16;
+export const MOST_DEPENDS = 16;
 
 /** What of each end's policies could not be read, where something could not. */
 export function unreadOf(state: State, ends: readonly End[]): Map<End, readonly string[]> {

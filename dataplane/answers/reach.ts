@@ -3,9 +3,9 @@ import { ReservedIdentity } from '../../assembly/abi.js';
 import type { Protocol } from '../manifests/objects.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { unreadIngresses } from './ingress/through.js';
-import { choose, endsOf, onNodes, unreadOf, type End, type OpenPort } from './reach-ends.js';
+import { choose, endsOf, MOST_DEPENDS, onNodes, unreadOf, type End, type OpenPort } from './reach-ends.js';
 import { ingressEnd, portsBehind } from './reach-ingress.js';
-import { openFrom, type Open, type Range, type ReachIcmp, type ReachPorts } from './reach-open.js';
+import { openFrom, unreadBetween, type Open, type Range, type ReachIcmp, type ReachPorts } from './reach-open.js';
 
 export interface ReachEndpoint {
   readonly ref: string;
@@ -52,13 +52,19 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
   const used = [...new Set([...sources.ends, ...targets.ends])];
   const unread = unreadOf(state, used);
   const connections: Connection[] = [];
+  const inMesh = new Map<End, Set<string>>();
+  const note = (from: End, to: End): void => {
+    for (const line of unreadBetween(state, from, to)) inMesh.set(to, (inMesh.get(to) ?? new Set()).add(line));
+  };
   for (const from of sources.ends) {
     if (unread.has(from)) continue;
     const others = targets.ends.filter(
       (to) => to !== from && !unread.has(to) && (from.external === null || to.external === null),
     );
-    for (const [to, open] of openFrom(state, from, others))
+    for (const [to, open] of openFrom(state, from, others)) {
       connections.push(...connectionOf(from.ref, to.ref, narrowed(open, options.protocol, targets.ports)));
+      note(from, to);
+    }
   }
   const ingresses = sources.ingresses.map((ingress) => ({ ingress, from: ingressEnd(state, ingress) }));
   const pods = targets.ends.filter((to) => to.pods.length > 0 && !unread.has(to));
@@ -68,6 +74,7 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
       const exposed = narrowed(open, options.protocol, portsBehind(state, ingress, to));
       const { ports } = narrowed(exposed, options.protocol, targets.ports);
       if (ports.length > 0) connections.push({ from: from.ref, to: to.ref, ports });
+      note(from, to);
     }
   }
   const unreadable = options.from === null ? unreadIngresses(state) : [];
@@ -77,6 +84,7 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
     connections,
     unknown: [
       ...[...unread].map(([end, depends]) => ({ ref: end.ref, depends })),
+      ...[...inMesh].map(([end, depends]) => ({ ref: end.ref, depends: [...depends].slice(0, MOST_DEPENDS) })),
       ...(unreadable.length > 0 ? [{ ref: 'ingress:*', depends: unreadable }] : []),
     ],
     onNodes: onNodes(state),

@@ -2,6 +2,7 @@
 import { parseAddress, type Address } from '../addresses.js';
 import type { CalicoNetworkSet, CalicoTier } from '../manifests/calico.js';
 import type { CiliumCIDRGroup } from '../manifests/cilium.js';
+import type { AuthorizationPolicy, PeerAuthentication } from '../manifests/istio.js';
 import type { Ingress, IngressClass } from '../manifests/ingress.js';
 import type {
   Endpoints,
@@ -65,6 +66,8 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
     tiers: of<CalicoTier>('Tier'),
     networkSets: of<CalicoNetworkSet>('NetworkSet', 'GlobalNetworkSet'),
     endpoints,
+    authorizationPolicies: of<AuthorizationPolicy>('AuthorizationPolicy'),
+    peerAuthentications: of<PeerAuthentication>('PeerAuthentication'),
     ingresses,
     ingressClasses: of<IngressClass>('IngressClass'),
     objects,

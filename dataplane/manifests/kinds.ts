@@ -6,6 +6,7 @@ import { readConfigMap, readNamespace, readNode } from './cluster.js';
 import { readEndpoints, readEndpointSlice } from './endpoints.js';
 import type { Fields } from './fields.js';
 import { readIngress, readIngressClass, refuseOldIngress } from './ingresses.js';
+import { readAuthorizationPolicy, readPeerAuthentication } from './istio-policies.js';
 import { WORKLOAD_KINDS, type ManifestObject, type Metadata, type UnevaluatedPolicy } from './objects.js';
 import type { Place } from './place.js';
 import { readPod } from './pods.js';
@@ -78,6 +79,10 @@ const KINDS: readonly Kind[] = [
   policy(namespaced('networking.k8s.io/v1beta1', 'Ingress', refuseOldIngress)),
   policy(namespaced('extensions/v1beta1', 'Ingress', refuseOldIngress)),
   clusterWide('networking.k8s.io/v1', 'IngressClass', readIngressClass),
+  ...['security.istio.io/v1', 'security.istio.io/v1beta1'].flatMap((version) => [
+    policy(namespaced(version, 'AuthorizationPolicy', readAuthorizationPolicy)),
+    policy(namespaced(version, 'PeerAuthentication', readPeerAuthentication)),
+  ]),
   policy(namespaced('networking.k8s.io/v1', 'NetworkPolicy', readNetworkPolicy)),
   policy(namespaced('cilium.io/v2', 'CiliumNetworkPolicy', readCiliumPolicy('CiliumNetworkPolicy'))),
   policy(
@@ -108,8 +113,6 @@ const UNEVALUATED: readonly (readonly [string, string, boolean])[] = [
   [ADMIN_GROUP, 'BaselineAdminNetworkPolicy', false],
   [ADMIN_GROUP, 'ClusterNetworkPolicy', false],
   ...CALICO_VERSIONS.map((version) => [version, 'HostEndpoint', false] as const),
-  ['security.istio.io', 'AuthorizationPolicy', true],
-  ['security.istio.io', 'PeerAuthentication', true],
 ];
 
 /** Who reads an object; null for kinds that are left alone. A kind of the same name in another group is such. */

@@ -4,6 +4,7 @@ import type { AdminPolicy } from './admin.js';
 import type { CalicoNetworkSet, CalicoPolicy, CalicoTier } from './calico.js';
 import type { CiliumCIDRGroup, CiliumPolicy } from './cilium.js';
 import type { Ingress, IngressClass } from './ingress.js';
+import type { AuthorizationPolicy, PeerAuthentication } from './istio.js';
 import type { Located, Place } from './place.js';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
@@ -120,6 +121,7 @@ export interface Workload extends ObjectOf<WorkloadKind> {
   readonly template: {
     readonly at: Place;
     readonly labels: ReadonlyMap<string, Located<string>>;
+    readonly annotations: ReadonlyMap<string, Located<string>>;
     readonly spec: PodSpec;
   };
 }
@@ -260,6 +262,8 @@ export type ManifestObject =
   | Ingress
   | IngressClass
   | NetworkPolicy
+  | AuthorizationPolicy
+  | PeerAuthentication
   | CiliumPolicy
   | CiliumCIDRGroup
   | AdminPolicy
