@@ -200,7 +200,7 @@ export function halfMatched(state: State, pod: ClusterPod): string[] {
 
 /** Kinds that may hold a policy, as far as the text of an unread document shows. */
 const mayBePolicy = ({ kind }: UnreadDocument): boolean =>
-  kind === null || /policy|^ciliumcidrgroup$|^peerauthentication$|^list$/i.test(kind);
+  kind === null || /policy|networkset$|^(ciliumcidrgroup|tier|hostendpoint|peerauthentication|list)$/i.test(kind);
 
 /** Documents that could hold a policy for these namespaces and could not be read, or are of a kind that is not evaluated. */
 export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): string[] {
@@ -210,7 +210,7 @@ export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): s
     if (
       document.namespace !== null &&
       !namespaces.has(document.namespace) &&
-      !/Cluster|Global|Admin/.test(document.kind ?? '')
+      !/Cluster|Global|Admin|NetworkSet/.test(document.kind ?? '')
     )
       continue;
     const { file, range } = locate(document.at);
