@@ -203,7 +203,7 @@ export function halfMatched(state: State, pod: ClusterPod): string[] {
 
 /** Kinds that may hold a policy, as far as the text of an unread document shows. */
 const mayBePolicy = ({ kind }: UnreadDocument): boolean =>
-  kind === null || /policy|^ciliumcidrgroup$|^peerauthentication$|^list$/i.test(kind);
+  kind === null || /policy|networkset$|^(ciliumcidrgroup|tier|hostendpoint|peerauthentication|list)$/i.test(kind);
 
 /** Policies of the mesh are for all of it where they are in its root namespace. */
 const isOfMesh = ({ kind }: UnreadDocument): boolean =>
@@ -218,7 +218,7 @@ export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): s
       document.namespace !== null &&
       !namespaces.has(document.namespace) &&
       !(document.namespace === ROOT_NAMESPACE && isOfMesh(document)) &&
-      !/Cluster|Global|Admin/.test(document.kind ?? '')
+      !/Cluster|Global|Admin|NetworkSet/.test(document.kind ?? '')
     )
       continue;
     const { file, range } = locate(document.at);

@@ -169,6 +169,6 @@ test('the editor and check know them', () => {
   const wrong = new Lab(PODS + policy('p', `selector: "app == 'bb'"`), { cni: 'calico-bgp' });
   assert.deepEqual(
     check(wrong.state, []).map(({ code, message }) => `${code} ${message}`),
-    ["HS3001 Policy `p` selects no pod: none in namespace `default` matches `\"app == 'bb'\"`."],
+    ['HS3001 Policy `p` selects no pod: none in namespace `default` matches `"app == \'bb\'"`.'],
   );
 });
