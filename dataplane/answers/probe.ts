@@ -349,8 +349,9 @@ export function overlap(
 const classesOf = new WeakMap<State, ExternalClass[]>();
 
 /**
- * The whole space of each family that the cluster has, cut where the policies' prefixes begin and end, and where pods stop
- * being masqueraded. Addresses of the cluster's own lie in these ranges too, and are never the example of one.
+ * The whole space of each family that the cluster has, cut where the policies' prefixes begin and end, and those of settings:
+ * where pods are not masqueraded, and where kube-proxy refuses what no Service has. Addresses of the cluster's own lie in these
+ * ranges too, and are never the example of one.
  */
 export function externalClasses(state: State): ExternalClass[] {
   let classes = classesOf.get(state);
@@ -363,14 +364,15 @@ export function externalClasses(state: State): ExternalClass[] {
 
 function externalIn(state: State, family: Family): ExternalClass[] {
   const whole = { address: UNSPECIFIED[family], length: 0 };
-  const { nativeRoutingCIDR, 'ipMasqAgent.nonMasqueradeCIDRs': kept } = state.settings;
+  const { engine, serviceCIDR, nativeRoutingCIDR, 'ipMasqAgent.nonMasqueradeCIDRs': kept } = state.settings;
   const edgesOf = (prefixes: readonly Prefix[]): Address[] =>
     prefixes
       .filter(({ address }) => familyOf(address) === family)
       .flatMap((prefix) => [prefix.address, plus(lastOf(prefix), 1)]);
-  const unmasked = new Set(edgesOf([nativeRoutingCIDR, ...kept].flatMap(prefixesIn)));
+  const refused = engine === 'kube-proxy-nftables' ? [serviceCIDR] : [];
+  const fixed = new Set(edgesOf([nativeRoutingCIDR, ...kept, ...refused].flatMap(prefixesIn)));
   const named = edgesOf([whole, ...state.identities.prefixes.map(({ prefix }) => prefix)]);
-  const sorted = [...new Set([...named, ...unmasked])].sort(compareAddresses);
+  const sorted = [...new Set([...named, ...fixed])].sort(compareAddresses);
   const classes: ExternalClass[] = [];
   for (let i = 0; i + 1 < sorted.length; i++) {
     const first = sorted[i]!;
@@ -379,7 +381,7 @@ function externalIn(state: State, family: Family): ExternalClass[] {
     if (example === undefined) continue;
     const identity = identityAt(state, first);
     const before = classes.at(-1);
-    if (before && before.identity === identity && plus(before.last, 1) === first && !unmasked.has(first))
+    if (before && before.identity === identity && plus(before.last, 1) === first && !fixed.has(first))
       classes[classes.length - 1] = { ...before, last };
     else classes.push({ first, last, identity, example });
   }

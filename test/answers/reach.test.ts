@@ -7,8 +7,8 @@ import { query } from '../../dataplane/answers/query.js';
 import { rangeOf } from '../../dataplane/answers/ranges.js';
 import type { Range } from '../../dataplane/answers/reach-open.js';
 import { reach, type Connection, type Reach } from '../../dataplane/answers/reach.js';
-import { reachCsv, reachDot, reachJson, reachMarkdown, reachTable } from '../../dataplane/format/reach.js';
-import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
+import { portsText, reachCsv, reachDot, reachJson, reachMarkdown, reachTable } from '../../dataplane/format/reach.js';
+import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
 import { Engine, type State } from '../../dataplane/state.js';
 import { modules } from '../datapath.js';
 import { pod, service } from '../lab.js';
@@ -132,7 +132,6 @@ test(`reach says what query says, at every boundary of random clusters (HOPSCOPE
     }),
     { numRuns: 100, seed: SEED },
   );
-  console.log(JSON.stringify(Object.fromEntries(verdicts)));
   const enough = { ALLOWED: 2000, DENIED: 2000, CONDITIONAL: 20 };
   for (const [verdict, least] of Object.entries(enough)) assert.ok((verdicts.get(verdict) ?? 0) >= least, verdict);
 });
@@ -167,6 +166,23 @@ test('a reference to addresses narrows the ranges to them', () => {
   const from = (ref: string): string[] => reached(API, ref, 'default/api').connections.map((one) => one.from);
   assert.deepEqual(from('ip:10.0.255.0-10.2.0.3'), ['ip:10.0.255.0-10.0.255.255', 'ip:10.2.0.0-10.2.0.3']);
   assert.deepEqual(from('ip:10.1.0.1'), []);
+});
+
+test('ranges are cut as well where settings make a difference: no masquerade, and what kube-proxy refuses', () => {
+  const outside = (settings: Partial<Settings>): string[] => {
+    const engine = new Engine(modules.trace, { ...DEFAULT_SETTINGS, ...settings });
+    engine.manifests.set('m.yaml', pod('web', '10.244.0.1', 'n1'));
+    return reached(engine.current, 'default/web').connections.map((one) => `${one.to} ${portsText(one)}`);
+  };
+  assert.deepEqual(outside({ 'ipMasqAgent.nonMasqueradeCIDRs': ['172.16.0.0/12'] }), [
+    'ip:0.0.0.0-172.15.255.255 all ports; ICMP 0,3,8,11-12',
+    'ip:172.16.0.0-172.31.255.255 all',
+    'ip:172.32.0.0-255.255.255.255 all ports; ICMP 0,3,8,11-12',
+  ]);
+  assert.deepEqual(
+    outside({ engine: 'kube-proxy-nftables' }).map((line) => line.split(' ')[0]),
+    ['ip:0.0.0.0-10.95.255.255', 'ip:10.112.0.0-255.255.255.255'],
+  );
 });
 
 const WEB = `apiVersion: cilium.io/v2

@@ -169,6 +169,23 @@ test('diff of a revision and the working tree: the flow lost under the line that
   assert.deepEqual(Object.keys(gained!), ['from', 'to', 'ports', 'deciders', 'edits', 'together']);
 });
 
+test('reach --exposure adds what pods that are not there yet may, and each format has it', () => {
+  const exposed = (format: string): string => hopscope(['reach', 'app', '--exposure', '--format', format]).stdout;
+  const { exposure } = JSON.parse(exposed('json')) as { exposure: { from: string; to: string }[] };
+  assert.deepEqual(
+    exposure.map(({ from, to }) => `${from} → ${to}`),
+    [
+      'pods:*/* → default/a[Pod]',
+      'pods:default/{app=a} → default/b[Pod]',
+      'default/a[Pod] → pods:*/*',
+      'default/b[Pod] → pods:*/*',
+    ],
+  );
+  assert.match(exposed('table'), /^pods:default\/\{app=a\} +default\/b\[Pod\] +TCP 8080$/m);
+  assert.match(exposed('csv'), /^pods:default\/\{app=a\},default\/b\[Pod\],TCP,8080,8080\r$/m);
+  assert.match(exposed('dot'), /"pods:default\/\{app=a\}" \[shape=box, style=dotted\];/);
+});
+
 test('trace as JSON: forward and reply, each hop with its look-ups', () => {
   const { stdout } = hopscope(['trace', 'app', '--from', 'default/a', '--to', 'svc:default/b', '--format', 'json']);
   const trace = JSON.parse(stdout) as {
