@@ -31,6 +31,12 @@ const textOf = (value: unknown): string => (typeof value === 'string' ? value : 
 
 const LET = new Set(['FORWARDED', 'REDIRECTED', 'TRACED', 'TRANSLATED', 'AUDIT']);
 
+/** What else stands in lines of Hubble: flows of what has no addresses, and what is told of nodes. `api/v1/observer/observer.proto`. */
+const OTHERS = ['flow', 'node_status', 'lost_events', 'agent_event', 'debug_event'];
+
+const isPort = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 65535;
+
 /** What a line asks for: nothing of a reply, or of what was dropped. null for a line that is no flow. */
 function readLine(state: State, line: string): Flow[] | null {
   let value: unknown;
@@ -40,15 +46,16 @@ function readLine(state: State, line: string): Flow[] | null {
     return null;
   }
   const record = fieldsOf(value);
-  const flow = fieldsOf(record?.['flow']) ?? record;
-  const ip = fieldsOf(flow?.['IP']);
-  if (!flow || !ip) return record && !('flow' in record) ? null : [];
+  if (!record) return null;
+  const flow = fieldsOf(record['flow']) ?? record;
+  const ip = fieldsOf(flow['IP']);
+  if (!ip) return OTHERS.some((field) => field in record) ? [] : null;
   // Where that is not known, on the way between nodes, the ends tell of the same packet.
   if (!LET.has(textOf(flow['verdict'])) || flow['is_reply'] !== false) return [];
   const l4 = fieldsOf(flow['l4']);
   const protocol = (Object.keys(PROTOCOL_NUMBERS) as Protocol[]).find((name) => fieldsOf(l4?.[name]));
   const port = protocol && fieldsOf(l4?.[protocol])?.['destination_port'];
-  if (!protocol || typeof port !== 'number') return [];
+  if (!protocol || !isPort(port)) return [];
   const from = endOf(state, fieldsOf(flow['source']), textOf(ip['source']));
   const to = endOf(state, fieldsOf(flow['destination']), textOf(ip['destination']));
   if (!from || !to) return [];

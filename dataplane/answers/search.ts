@@ -47,17 +47,23 @@ export interface Search {
 }
 
 export function search(state: State, options: SearchOptions): Search | { readonly error: string } {
-  const from = endsOf(state, options.from);
+  const from = endsOf(state, options.from, 'default');
   if ('error' in from) return from;
-  const to = endsOf(state, options.to);
-  if ('error' in to) return to;
   if (from.some(({ service }) => service))
     return { error: `${options.from} cannot send: a Service is only ever addressed` };
   const searcher = new Searcher(state, options);
+  const namespaces = new Map<string, ReturnType<typeof endsOf>>();
   for (const sender of from) {
-    searcher.among(sender, to);
+    // A name may be another's to whoever looks it up elsewhere.
+    const namespace = sender.pods[0]?.namespace ?? 'default';
+    const to = namespaces.get(namespace) ?? endsOf(state, options.to, namespace);
+    namespaces.set(namespace, to);
+    if (!('error' in to)) searcher.among(sender, to);
     if (searcher.isDone) break;
   }
+  const targets = [...namespaces.values()];
+  const [failure] = targets.flatMap((to) => ('error' in to ? to : []));
+  if (failure && targets.every((to) => 'error' in to)) return failure;
   const { protocol, port, verdict } = options;
   return {
     schema: 'hopscope.search/1',

@@ -26,12 +26,14 @@ type Ends = readonly End[] | { readonly error: string };
  *   labels:app=db,tier!=back      in any namespace
  *   namespace:shop                all of a namespace
  *   namespace:shop/app=db         those of them with these labels
+ *
+ * `from` is the namespace that a short DNS name is looked up from.
  */
-export function endsOf(state: State, side: string | null): Ends {
+export function endsOf(state: State, side: string | null, from: string): Ends {
   const pods = state.cluster.pods;
   if (side === null) return [...endsAmong(state, pods), ...outsiders(state)];
   const [, scheme, rest = ''] = /^(labels|namespace):(.*)$/.exec(side.trim()) ?? [];
-  if (scheme === undefined) return endsAt(state, side.trim());
+  if (scheme === undefined) return endsAt(state, side.trim(), from);
   const slash = scheme === 'labels' ? -1 : rest.indexOf('/');
   const namespace = scheme === 'labels' ? null : slash < 0 ? rest : rest.slice(0, slash);
   const selector =
@@ -45,8 +47,8 @@ export function endsOf(state: State, side: string | null): Ends {
   return found.length > 0 ? endsAmong(state, found) : { error: `no pod matches ${side}` };
 }
 
-function endsAt(state: State, ref: string): Ends {
-  const target = resolveRef(state, ref, 'default');
+function endsAt(state: State, ref: string, from: string): Ends {
+  const target = resolveRef(state, ref, from);
   if ('error' in target) return target;
   switch (target.kind) {
     case 'pods':

@@ -213,6 +213,38 @@ test('what Hubble recorded passes, and no more: no reply, and nothing that was d
   ]);
 });
 
+test('lines of Hubble that are none, or that say what cannot be', () => {
+  const { state } = sessionOf({ 'm.yaml': PAIR });
+  const flow = (l4: object, more = {}): string =>
+    JSON.stringify({
+      flow: {
+        verdict: 'FORWARDED',
+        is_reply: false,
+        IP: { source: '198.51.100.7', destination: '10.9.9.9' },
+        source: { labels: ['reserved:world'] },
+        destination: { namespace: 'shop', labels: ['k8s:app=api', 'k8s:io.kubernetes.pod.namespace=shop'] },
+        l4,
+        ...more,
+      },
+    });
+  const table: [string, number, string[]][] = [
+    // a line, how many are unread, the flows
+    [flow({ TCP: { destination_port: 8080 } }), 0, ['ip:198.51.100.7/32 → shop/api[Deployment] TCP 8080']],
+    [flow({ TCP: { destination_port: 8080 } }, { is_reply: null }), 0, []],
+    [flow({ TCP: { destination_port: 8080 } }, { source: { labels: ['reserved:host'] } }), 0, []],
+    [flow({ TCP: { destination_port: 1e9 } }), 0, []],
+    [flow({ ICMPv4: { type: 8 } }), 0, []],
+    ['{"node_status": {}}', 0, []],
+    ['{"other": 1}', 1, []],
+    ['17', 1, []],
+    ['{"flow": ', 1, []],
+  ];
+  for (const [line, unread, flows] of table) {
+    const read = recordedFlows(state, line);
+    assert.deepEqual([read.unread, read.flows.map(flowText)], [unread, flows], line);
+  }
+});
+
 test('a policy of the manifests keeps its name, and what cannot be said is left out and told', () => {
   const taken =
     'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: web, namespace: shop}\nspec: {podSelector: {}}\n';

@@ -77,6 +77,17 @@ test('a witness is answered like any question: who decided, and where the packet
   ]);
 });
 
+test('a name is looked up by whoever sends, and leads to the port of its Service', () => {
+  const manifests = PODS + FROM_API + service('db', '10.96.0.9', 80, 5432);
+  assert.deepEqual(lines(manifests, { from: 'default/api', to: 'dns:db' }), [
+    'ALLOWED default/api[Pod] → dns:db TCP 80',
+  ]);
+  const moved = manifests.replaceAll(/metadata: \{name/g, 'metadata: {namespace: shop, name');
+  assert.deepEqual(lines(moved, { from: 'labels:app!=db', to: 'dns:db', limit: 9 }), [
+    'ALLOWED shop/api[Pod] → dns:db TCP 80',
+  ]);
+});
+
 test('what could not be read may hide one', () => {
   const hidden =
     'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: x}\nspec: {{ .Values.spec }}\n';

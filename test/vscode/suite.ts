@@ -309,6 +309,37 @@ test('text of a manifest, or a name of a file, is shown and does nothing', async
   assert.ok(inMarkdown('x'.repeat(10_000)).length < 300);
 });
 
+test('a search finds a packet and traces it, or says that there is none', async () => {
+  const [, encoded] = /\]\(command:hopscope\.trace\?([^)]*)\)/.exec(
+    (await hoverOn(await open('cart.yaml'), 'cart', 'kind: Service')).value,
+  )!;
+  const [set] = JSON.parse(decodeURIComponent(encoded!)) as [unknown];
+  const search = (
+    from: string,
+    to: string,
+  ): Thenable<{ witnesses: { from: string; port: number }[]; error?: string }> =>
+    vscode.commands.executeCommand('hopscope.search', set, {
+      from,
+      to,
+      protocol: null,
+      port: null,
+      verdict: 'ALLOWED',
+      limit: 1,
+    });
+  const { witnesses } = await search('labels:app=checkout', 'labels:app=cart');
+  assert.deepEqual(
+    witnesses.map(({ from, port }) => `${from} ${port}`),
+    ['shop/checkout[Deployment] 7070'],
+  );
+  await until('a tab with the trace', () =>
+    vscode.window.tabGroups.all
+      .flatMap(({ tabs }) => tabs)
+      .find(({ label }) => label.includes('shop/checkout[Deployment]')),
+  );
+  assert.deepEqual((await search('world', 'labels:app=orders-db')).witnesses, []);
+  assert.equal((await search('world', 'labels:app=nobody')).error, 'no pod matches labels:app=nobody');
+});
+
 test('a trace opens as a page, and only for a request that is one', async () => {
   const tabs = (): readonly vscode.Tab[] =>
     vscode.window.tabGroups.all
