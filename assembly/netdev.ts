@@ -194,7 +194,7 @@ export function toNetdev<A>(ctx: Context<A>): i32 {
 /** A reply of the node's, or a proxy's, as of a Service's backend, to a client outside that knows only the Service (`nodeport_rev_dnat_fwd_ipv4`). */
 function answer<A>(ctx: Context<A>): void {
   if (ctx.quoted != 0 || !ct.isNodePortReply<A>(ctx)) return;
-  ct.lookup<A>(ctx, CtDirection.INGRESS);
+  if (ct.lookup<A>(ctx, CtDirection.INGRESS) != CtStatus.REPLY) return;
   if (ctx.nodePort) lb.reverse<A>(ctx);
   else if (ctx.dsr) dsr.reverse<A>(ctx);
 }

@@ -17,7 +17,7 @@ import { mapsOf } from '../../dataplane/loader/families.js';
 import type { Settings } from '../../dataplane/settings.js';
 import { decode, encode } from '../../dataplane/wasm.js';
 import { DUAL, FAMILIES } from '../dual.js';
-import { Lab } from '../lab.js';
+import { flowOf, Lab } from '../lab.js';
 import { packet } from '../packet.js';
 
 const ISOLATED = `${DUAL}
@@ -196,6 +196,17 @@ for (const { family, ip, client, near, far, nearService, n1, n2, outside } of FA
         .bytes(),
     );
     assert.deepEqual([error.verdict, error.program], [0, Program.DELIVERED]);
+  });
+
+  test(`${family}: nor is what opens a connection anew a Service's reply for being one to a node's firewall`, () => {
+    const lab = guarded({ egress: 1 }, { egress: 0 });
+    const ask = (flags: number, ttl = 64): number =>
+      lab.arrive('n1', ip(outside, n1, { ttl }).tcp(40000, 30020, flags).bytes()).verdict;
+    assert.equal(ask(2), 0);
+    // It is closed for the node's device, and the pod never hears of that.
+    assert.equal(ask(4, 1), -DropReason.TTL_EXCEEDED);
+    const out = lab.host('n1', ip(near, outside).tcp(8080, 40000).bytes());
+    assert.ok(flowOf(out.frame).startsWith(`${near}:8080 `), flowOf(out.frame));
   });
 
   test(`${family}: a node's firewall asks once about a packet, by whatever way it leaves`, () => {

@@ -239,10 +239,10 @@ const SOCKETS: readonly Broken[] = [
     'affinity.remember<A>(ctx.saddr, 0, ',
   ),
   wrong(
-    'host ports are at every node',
+    'node ports are at one node alone',
     'sock.ts',
-    '!(isNodePort && identity == ReservedIdentity.REMOTE_NODE)',
-    'identity != ReservedIdentity.REMOTE_NODE',
+    ' && !(isNodePort && identity == ReservedIdentity.REMOTE_NODE)',
+    '',
   ),
   wrong(
     "a node's loopback is not its own",

@@ -95,7 +95,12 @@ const WORLD: readonly Addresses[] = [
   { 4: address('192.0.2.77'), 6: address('2a00::77') },
 ];
 
-const STRAY = { address: address('10.9.0.0'), length: 16, identity: 1000 } as const;
+/** A node that has gone, and a pod of its: what is sent there leaves the cluster as it is on the wire. */
+const GONE_POOLS = [
+  { address: address('10.9.0.0'), length: 16 },
+  { address: address('fd00:9::'), length: 32 },
+].map((prefix) => ({ ...prefix, identity: 1000, tunnelEndpoint: address('192.168.0.9') }));
+export const GONE: Addresses = { 4: address('10.9.0.7'), 6: address('fd00:9::7') };
 
 const mac = (role: number, number: number): Uint8Array => Uint8Array.of(2, role, 0, 0, 0, number);
 
@@ -143,8 +148,7 @@ export function drawCluster(random: Random): Cluster {
   for (const { addresses } of nodes)
     for (const own of Object.values(addresses))
       ipcache.push({ address: own, length: own.length * 8, identity: IDENTITY.remoteNode, tunnelEndpoint: null });
-  // Of a node that has gone.
-  if (random.chance(60)) ipcache.push({ ...STRAY, tunnelEndpoint: address('192.168.0.9') });
+  if (random.chance(60)) ipcache.push(...GONE_POOLS);
   const services = new Services(random, nodes, pods);
   const peers = [...identities, ...cidrs, IDENTITY.host, IDENTITY.world, IDENTITY.remoteNode, 0, 0, 0];
   return {
@@ -241,7 +245,7 @@ function drawTunnel(random: Random, isNative: boolean): Pick<Config, 'tunnel' | 
   if (random.chance(45)) return { tunnel, dsr: null };
   const mode = random.pick(['all', 'all', 'tcp', 'annotated'] as const);
   const dispatch = isNative
-    ? random.pick(['option', 'ipip', 'geneve'] as const)
+    ? random.pick(['option', 'ipip', 'ipip', 'geneve'] as const)
     : tunnel === 'vxlan'
       ? 'option'
       : 'geneve';
@@ -377,19 +381,23 @@ class Services {
     };
     const external = random.chance(60);
     const isHostPort = random.chance(30);
+    // A port that is the backends' own goes through IP in IP too.
+    const isSame = random.chance(50);
     for (const version of FAMILIES.filter(() => random.chance(85)))
       for (const protocol of random.some(PROTOCOLS, 3)) {
         const own = address(version === 4 ? `10.96.0.${number}` : `fd00:96::${number}`);
-        const port = SERVICE_PORTS[protocol]!;
+        const port = (isSame ? POD_PORTS : SERVICE_PORTS)[protocol]!;
         this.listen(own, port, protocol, version, hosts, traits, 'ClusterIP');
         if (!external) continue;
         const balancer = address(version === 4 ? `198.51.100.${number}` : `2001:db8:ffff::${number}`);
         this.listen(balancer, port, protocol, version, hosts, traits, 'LoadBalancer');
-        const nobody = '\0'.repeat(own.length);
-        for (const one of [nobody, ...this.nodes.flatMap(({ addresses }) => addresses[version] ?? [])]) {
+        // Sockets find what no node's address has at the address of nobody.
+        const at = this.nodes.flatMap(({ addresses }) => (random.chance(75) ? (addresses[version] ?? []) : []));
+        for (const one of ['\0'.repeat(own.length), ...at])
           this.listen(one, 30000 + number, protocol, version, hosts, traits, 'NodePort');
-          if (isHostPort) this.listen(one, 7100 + number, protocol, version, hosts, traits, 'HostPort');
-        }
+        if (isHostPort)
+          for (const one of ['\0'.repeat(own.length), ...at.slice(0, 1)])
+            this.listen(one, 7100 + number, protocol, version, hosts, traits, 'HostPort');
         const taken = random.chance(50) ? address(version === 4 ? '203.0.113.200' : '2001:db8:2::1') : null;
         if (taken) this.listen(taken, 8000 + number, protocol, version, hosts, traits, 'ExternalIP');
       }
@@ -400,8 +408,10 @@ class Services {
     const { random, pods, nodes } = this;
     const hosts: Host[] = random.some(pods, 4).map(({ addresses }) => ({ addresses, port: POD_PORTS }));
     const same = { [PROTOCOL.tcp]: 7000, [PROTOCOL.udp]: 7000, [PROTOCOL.sctp]: 7000 };
-    if (random.chance(15)) hosts.push({ addresses: random.pick(nodes).addresses, port: same });
-    if (random.chance(10)) hosts.push({ addresses: random.pick(WORLD), port: same });
+    const port = random.chance(50) ? same : POD_PORTS;
+    if (random.chance(20)) hosts.push({ addresses: random.pick(nodes).addresses, port });
+    if (random.chance(20)) hosts.push({ addresses: random.pick(WORLD), port });
+    if (random.chance(20)) hosts.push({ addresses: GONE, port: POD_PORTS });
     return random.chance(8) ? [] : hosts;
   }
 

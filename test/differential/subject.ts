@@ -33,11 +33,11 @@ import { runtimeOf } from './runtime.js';
 /** More than one epoch fills: nothing is ever evicted. */
 const FLOWS = { conntrack: 1 << 17, snat: 1 << 16, affinity: 1 << 14, fragments: 1 << 14, reverseSk: 1 << 14 };
 const LOADED = {
-  services: 1024,
+  services: 1 << 14,
   backends: 256,
-  reverseNat: 256,
-  maglev: 128,
-  sourceRange: 256,
+  reverseNat: 2048,
+  maglev: 2048,
+  sourceRange: 2048,
   ipcache: 64,
   lxc: 64,
   nodes: 16,
@@ -56,7 +56,7 @@ const SIZES: Sizes = {
   ...both({ ipmasq: 16 }),
   auth: 512,
   throttle: 0,
-  affinityMatch: 1024,
+  affinityMatch: 1 << 14,
   policy: 512,
   endpointConfig: 64,
   nodeConfig: 8,

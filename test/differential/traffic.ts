@@ -9,6 +9,7 @@ import { read } from '../reference/read.js';
 import type { Arrival, Outcome } from '../reference/reference.js';
 import {
   address,
+  GONE,
   neighbour,
   OTHER_PORTS,
   POD_PORTS,
@@ -37,8 +38,7 @@ import { MAX_FRAME } from './subject.js';
 
 /** Of a hundred packets, those with something wrong. */
 const MUTATED = 30;
-/** A pod of a node that has gone, and whoever asks, as his own loopback. */
-const GONE: Addresses = { 4: address('10.9.0.7') };
+/** Whoever asks, as his own loopback. */
 const ITSELF: Addresses = { 4: address('127.0.0.1'), 6: address('::1') };
 /** Flows kept to go on with. */
 const KEPT = 96;
