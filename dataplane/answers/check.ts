@@ -6,6 +6,7 @@ import type { State } from '../state.js';
 import { checkCilium } from './checks/cilium.js';
 import { checkDns } from './checks/dns.js';
 import { checkIngresses } from './checks/ingress.js';
+import { checkMesh } from './checks/mesh.js';
 import { checkPolicies } from './checks/policies.js';
 import { checkPorts } from './checks/ports.js';
 import { checkPressure } from './checks/pressure.js';
@@ -34,6 +35,7 @@ function analyse(state: State): Problem[] {
     ...checkCilium(state, shapes),
     ...checkDns(state),
     ...checkIngresses(state),
+    ...checkMesh(state, shapes),
     ...checkPressure(state),
   ];
 }

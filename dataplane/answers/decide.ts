@@ -3,12 +3,12 @@ import { DropReason, MapId } from '../../assembly/abi.js';
 import { PolicyEntry, PolicyKey } from '../../pkg/structs.js';
 import type { ClusterNode } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
-import { locate } from '../manifests/place.js';
 import type { CompiledPolicy } from '../policy/compile.js';
 import type { Grant } from '../policy/mapstate.js';
-import type { Direction, RuleOrigin } from '../policy/rules.js';
+import type { Direction } from '../policy/rules.js';
 import { policyOf, type State } from '../state.js';
 import { decode, encode } from '../wasm.js';
+import { deciderAt } from './decider.js';
 import { nodeAt, type Outcome } from './probe.js';
 
 export interface Decider {
@@ -90,21 +90,7 @@ export function grantsFor(
 
 function ruleDeciders(state: State, outcome: Outcome, direction: Direction, effect: 'allows' | 'denies'): Decider[] {
   const grants = grantsFor(state, policyAt(state, outcome, direction), outcome, direction, effect);
-  return [...new Set(grants.map(({ origin }) => origin))].map((rule) => deciderOf(rule, effect));
-}
-
-function deciderOf({ kind, namespace, name, rule, at }: RuleOrigin, effect: Decider['effect']): Decider {
-  const { file, range } = locate(at);
-  return {
-    kind,
-    namespace,
-    name,
-    rule,
-    effect,
-    file,
-    line: range.start.line,
-    column: range.start.column,
-  };
+  return [...new Set(grants.map(({ origin }) => origin))].map((rule) => deciderAt(rule, effect));
 }
 
 /** The policies that isolate one end of a packet. */
@@ -112,19 +98,9 @@ export function isolating(state: State, outcome: Outcome, direction: Direction):
   const policies = policyAt(state, outcome, direction)?.isolatedBy[direction] ?? [];
   // One object may hold several policies.
   return [...new Set(policies.map(({ source }) => source))]
-    .map(({ kind, metadata }): Decider => {
-      const { file, range } = locate(metadata.name.at);
-      return {
-        kind,
-        namespace: metadata.namespace,
-        name: metadata.name.value,
-        rule: null,
-        effect: 'isolates',
-        file,
-        line: range.start.line,
-        column: range.start.column,
-      };
-    })
+    .map(({ kind, metadata: { namespace, name } }) =>
+      deciderAt({ kind, namespace, name: name.value, rule: null, at: name.at }, 'isolates'),
+    )
     .sort(byName);
 }
 
@@ -145,7 +121,7 @@ export function decidersOf(state: State, outcome: Outcome): Decider[] {
   if (allowed) return [...allowing(state, outcome, 'egress'), ...allowing(state, outcome, 'ingress'), ...byMesh];
   if (refusedBy?.mesh) return byMesh;
   if (refusedBy)
-    return [...new Set(refusedBy.grants.map(({ origin }) => origin))].map((rule) => deciderOf(rule, 'denies'));
+    return [...new Set(refusedBy.grants.map(({ origin }) => origin))].map((rule) => deciderAt(rule, 'denies'));
   if (!direction) return [];
   switch (reason?.code) {
     case DropReason.POLICY:
@@ -172,5 +148,5 @@ function asking(state: State, outcome: Outcome, direction: Direction): Decider[]
   const asks = grantsFor(state, policyAt(state, outcome, direction), outcome, direction, 'allows').filter(
     ({ authentication }) => authentication !== null && authentication !== 'disabled',
   );
-  return [...new Set(asks.map(({ origin }) => origin))].map((rule) => deciderOf(rule, 'denies'));
+  return [...new Set(asks.map(({ origin }) => origin))].map((rule) => deciderAt(rule, 'denies'));
 }
