@@ -12,7 +12,7 @@ import { modules } from '../datapath.js';
 import { meshes, probesOf, toManifests } from './generate-istio.js';
 import { decide, type Cluster, type Pod, type Probe } from './istio.js';
 
-const RUNS = Number(process.env['HOPSCOPE_RUNS'] ?? 400);
+const RUNS = Number(process.env['HOPSCOPE_RUNS'] ?? 250);
 const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 20261121);
 const PATH = process.env['HOPSCOPE_PATH'];
 /** Asked of each mesh; and of each while a failure shrinks. */
