@@ -54,6 +54,8 @@ export const PROBLEMS = {
   HS6003: ['warning', 'There is no IngressClass of that name.'],
   HS6004: ['warning', 'Two paths take the same requests, and lead to different backends.'],
   HS6005: ['error', 'The Ingress is of an API that Kubernetes no longer has.'],
+  // HS7xxx: the mesh.
+  HS7001: ['warning', 'Nothing of the mesh is before the pods that the policy is about.'],
 } as const satisfies Record<string, readonly [Severity, string]>;
 
 export type ProblemCode = keyof typeof PROBLEMS;

@@ -24,3 +24,7 @@ export function list(items: readonly string[], word: 'and' | 'or' = 'and', most 
 
 /** `1 pod`, `3 pods`. */
 export const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? '' : 's'}`;
+
+/** What a client sees of its request, and which backend was meant: `HTTP 503, backend svc:shop/cart`. */
+export const statusText = ({ status, backend }: { readonly status: number; readonly backend: string | null }): string =>
+  `HTTP ${status}${backend === null ? '' : `, backend ${backend}`}`;

@@ -4,6 +4,7 @@ import type { TraceRequest } from '../dataplane/answers/annotations.js';
 import type { TupleText } from '../dataplane/answers/records.js';
 import type { Hop, Trace } from '../dataplane/answers/trace.js';
 import { traceText } from '../dataplane/format/trace-text.js';
+import { statusText } from '../dataplane/words.js';
 import { readTraceRequest, reveal } from './actions.js';
 import { registerCommand } from './commands.js';
 import type { ManifestSet } from './manifest-set.js';
@@ -143,8 +144,8 @@ class TracePanel {
 const editorColumn = (): vscode.ViewColumn =>
   vscode.window.visibleTextEditors.find(({ viewColumn }) => viewColumn)?.viewColumn ?? vscode.ViewColumn.One;
 
-const flowOf = ({ from, to, port, protocol }: TraceRequest): string =>
-  `${from} → ${to}${port === null ? '' : `:${port}`} ${protocol}`;
+const flowOf = ({ from, to, port, protocol, http }: TraceRequest): string =>
+  `${from} → ${to}${port === null ? '' : `:${port}`} ${protocol}${http === undefined ? '' : ` ${http}`}`;
 const titleOf = (request: TraceRequest): string => `Trace ${request.from} → ${request.to}`;
 
 const failedView = (generation: number, request: TraceRequest, error: string): TraceView => ({
@@ -163,7 +164,8 @@ function viewOf(generation: number, request: TraceRequest, trace: Trace, places:
     text: `${file}:${line}`,
     link: places.push({ file, line, column }) - 1,
   });
-  const { verdict, reason, direction, deciders, service, backend, depends, assumes, hints, forward, reply } = trace;
+  const { verdict, reason, direction, deciders, service, backend, http, depends, assumes, hints, forward, reply } =
+    trace;
   const why = reason ? `${reason.text} (${reason.code})${direction ? ` at ${direction}` : ''}` : '';
   const where = backend ? `${backend.pod ?? backend.ip} ${backend.ip}:${backend.port}` : '';
   const via = service && where ? `Service ${service.namespace}/${service.name}:${service.port} picks ${where}` : where;
@@ -180,6 +182,7 @@ function viewOf(generation: number, request: TraceRequest, trace: Trace, places:
       ...linkTo(decider),
     })),
     notes: [
+      ...(http ? [{ label: 'answer', text: statusText(http) }] : []),
       ...hints.map((text) => ({ label: 'because', text })),
       ...(why && via ? [{ label: 'backend', text: via }] : []),
       ...depends.map((text) => ({ label: 'depends on', text })),
@@ -193,7 +196,7 @@ function viewOf(generation: number, request: TraceRequest, trace: Trace, places:
 }
 
 /** Hops whose manifest lines decided something; the others' would only repeat them. */
-const TELLING = ['policy', 'lb', 'drop'];
+const TELLING = ['policy', 'lb', 'drop', 'http'];
 
 function hopView(hop: Hop, previous: Hop | null, next: Hop | null, linkTo: (place: Place) => LinkView): HopView {
   const { before, after, outer, identity, lookups, origin } = hop;

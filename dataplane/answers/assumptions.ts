@@ -6,7 +6,7 @@ import { CONTROLLER_NAMESPACE } from '../cluster/ingress.js';
 import { compare } from '../hash.js';
 import { modeAssumptions } from '../loader/modes.js';
 import { kindName } from '../manifests/objects.js';
-import { locate, type Place } from '../manifests/place.js';
+import { lineOf, locate, type Place } from '../manifests/place.js';
 import { authorizationOf, proxyOf } from '../policy/mesh.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { isKubeProxy } from '../settings.js';
@@ -137,10 +137,10 @@ function meshAssumed({ cluster }: State, outcomes: readonly Outcome[]): string[]
     if (!receiver || tuple.protocol !== PROTOCOL_NUMBERS.TCP) return [];
     const text = `pod ${receiver.namespace}/${receiver.name}`;
     const policies = proxyOf(cluster, receiver) === 'none' ? authorizationOf(cluster, receiver) : [];
-    const idle = policies.map(({ metadata }) => {
-      const { file, range } = locate(metadata.name.at);
-      return `${file}:${range.start.line}: AuthorizationPolicy ${metadata.name.value} has no say: ${text} has no sidecar`;
-    });
+    const idle = policies.map(
+      ({ metadata: { name } }) =>
+        `${lineOf(name.at)}: AuthorizationPolicy ${name.value} has no say: ${text} has no sidecar`,
+    );
     const isDirect =
       frontend === null && redirects.some(({ client, mesh }) => mesh && client && proxyOf(cluster, client) !== 'none');
     return isDirect

@@ -7,6 +7,7 @@ import { checkCalico } from './checks/calico.js';
 import { checkCilium } from './checks/cilium.js';
 import { checkDns } from './checks/dns.js';
 import { checkIngresses } from './checks/ingress.js';
+import { checkMesh } from './checks/mesh.js';
 import { checkPolicies } from './checks/policies.js';
 import { checkPorts } from './checks/ports.js';
 import { checkPressure } from './checks/pressure.js';
@@ -37,6 +38,7 @@ function analyse(state: State): Problem[] {
     ...checkCalico(state, shapes),
     ...checkDns(state),
     ...checkIngresses(state),
+    ...checkMesh(state, shapes),
     ...checkPressure(state),
   ];
   return [...found, ...checkRules(state, shapes, found)];

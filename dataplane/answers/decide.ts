@@ -4,13 +4,13 @@ import { PolicyEntry, PolicyKey } from '../../pkg/structs.js';
 import type { ClusterNode } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { kindName } from '../manifests/objects.js';
-import { locate } from '../manifests/place.js';
 import type { CompiledPolicy } from '../policy/compile.js';
 import type { Grant } from '../policy/mapstate.js';
-import type { Direction, Policy, RuleOrigin } from '../policy/rules.js';
+import type { Direction, Policy } from '../policy/rules.js';
 import { holds } from '../policy/tierstate.js';
 import { policyOf, type State } from '../state.js';
 import { decode, encode } from '../wasm.js';
+import { deciderAt } from './decider.js';
 import { nodeAt, type Outcome } from './probe.js';
 
 export interface Decider {
@@ -99,21 +99,7 @@ function ruleDeciders(state: State, outcome: Outcome, direction: Direction, effe
   const grants = grantsFor(state, policyAt(state, outcome, direction), outcome, direction, effect).filter(
     ({ tied }) => !tied,
   );
-  return [...new Set(grants.map(({ origin }) => origin))].map((rule) => deciderOf(rule, effect));
-}
-
-function deciderOf({ kind, namespace, name, rule, at }: RuleOrigin, effect: Decider['effect']): Decider {
-  const { file, range } = locate(at);
-  return {
-    kind,
-    namespace,
-    name,
-    rule,
-    effect,
-    file,
-    line: range.start.line,
-    column: range.start.column,
-  };
+  return [...new Set(grants.map(({ origin }) => origin))].map((rule) => deciderAt(rule, effect));
 }
 
 /** The policies that isolate one end of a packet: of several tiers, those of the tier that refused it. */
@@ -122,19 +108,9 @@ export function isolating(state: State, outcome: Outcome, direction: Direction):
   const policies = (policy && refusing(policy, outcome, direction)) ?? policy?.isolatedBy[direction] ?? [];
   // One object may hold several policies.
   return [...new Set(policies.map(({ source }) => source))]
-    .map((source): Decider => {
-      const { metadata } = source;
-      const { file, range } = locate(metadata.name.at);
-      return {
-        kind: kindName(source),
-        namespace: metadata.namespace,
-        name: metadata.name.value,
-        rule: null,
-        effect: 'isolates',
-        file,
-        line: range.start.line,
-        column: range.start.column,
-      };
+    .map((source) => {
+      const { namespace, name } = source.metadata;
+      return deciderAt({ kind: kindName(source), namespace, name: name.value, rule: null, at: name.at }, 'isolates');
     })
     .sort(byName);
 }
@@ -169,7 +145,7 @@ export function decidersOf(state: State, outcome: Outcome): Decider[] {
   if (allowed) return [...allowing(state, outcome, 'egress'), ...allowing(state, outcome, 'ingress'), ...byMesh];
   if (refusedBy?.mesh) return byMesh;
   if (refusedBy)
-    return [...new Set(refusedBy.grants.map(({ origin }) => origin))].map((rule) => deciderOf(rule, 'denies'));
+    return [...new Set(refusedBy.grants.map(({ origin }) => origin))].map((rule) => deciderAt(rule, 'denies'));
   if (!direction) return [];
   switch (reason?.code) {
     case DropReason.POLICY:
@@ -196,5 +172,5 @@ function asking(state: State, outcome: Outcome, direction: Direction): Decider[]
   const asks = grantsFor(state, policyAt(state, outcome, direction), outcome, direction, 'allows').filter(
     ({ authentication }) => authentication !== null && authentication !== 'disabled',
   );
-  return [...new Set(asks.map(({ origin }) => origin))].map((rule) => deciderOf(rule, 'denies'));
+  return [...new Set(asks.map(({ origin }) => origin))].map((rule) => deciderAt(rule, 'denies'));
 }

@@ -27,7 +27,6 @@ import { identityName } from './identity-name.js';
 import type { Request } from './layer7.js';
 import { nodeAt, podAt, type Outcome } from './probe.js';
 import type { Ruling } from './proxy.js';
-import type { Answer } from './query.js';
 import { decidedIn, tupleIn, type TraceRecord } from './records.js';
 
 /** The datapath's loopback addresses, one a family. */
@@ -276,7 +275,3 @@ export function rulingText(fate: Ruling['fate'], kind: L7Rules['kind'], { http, 
       return `the proxy lets some: ${kind === 'http' ? 'which request it is' : 'which name is asked for'} was not told`;
   }
 }
-
-/** What the client sees of its request, and which backend was meant. */
-export const statusText = ({ status, backend }: NonNullable<Answer['http']>): string =>
-  `HTTP ${status}${backend === null ? '' : `, backend ${backend}`}`;

@@ -3,6 +3,7 @@ import { FAMILIES, familyOf, parseAddress, type Address, type Family } from '../
 import type { ClusterNode, ClusterPod, ClusterService, ClusterWorkload } from '../cluster/cluster.js';
 import { CONTROLLER_NAMESPACE } from '../cluster/ingress.js';
 import type { Ingress } from '../manifests/ingress.js';
+import { lineOf } from '../manifests/place.js';
 import { nearest } from '../nearest.js';
 import type { State } from '../state.js';
 
@@ -120,8 +121,11 @@ function resolveService(state: State, path: string, viaName: string | null = nul
   return { kind: 'service', label: viaName ? `dns:${viaName}` : `svc:${path}`, service, viaName };
 }
 
-function resolveIngress({ cluster }: State, label: string, path: string): Resolved {
+function resolveIngress({ cluster, manifests }: State, label: string, path: string): Resolved {
   const names = cluster.ingresses.map(({ metadata }) => `${metadata.namespace}/${metadata.name.value}`);
+  const unread = manifests.unread.find(({ kind }) => kind === 'Ingress');
+  if (unread && !names.includes(path) && (path !== '*' || names.length === 0))
+    return { kind: 'unanswerable', label, why: `${lineOf(unread.at)}: Ingress could not be read` };
   if (names.length === 0) return { error: `${label}: there is no Ingress` };
   if (path === '*') return { kind: 'ingress', label, ingress: null };
   const ingress = cluster.ingresses[names.indexOf(path)];

@@ -2,7 +2,7 @@
 import { IpProto, Program } from '../../assembly/abi.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import type { AuthorizationPolicy, AuthorizationRule, PeerAuthentication } from '../manifests/istio.js';
-import { locate, type Place } from '../manifests/place.js';
+import { lineOf, type Place } from '../manifests/place.js';
 import { tupleOf } from '../packet.js';
 import type { HttpRequest } from '../policy/http.js';
 import { any, clausesOf, isOfRequest, ruleHolds, type MeshConnection, type Truth } from '../policy/istio.js';
@@ -10,6 +10,7 @@ import { authorizationOf, hasMesh, hasWaypoint, isTaken, mtlsOf, proxyOf, type M
 import type { State } from '../state.js';
 import type { PacketOut } from '../wasm.js';
 import type { Decider } from './decide.js';
+import { deciderAt } from './decider.js';
 import type { MeshRuling, Redirect, Ruling } from './proxy.js';
 
 /** Where a sidecar takes what comes in. Istio `tools/istio-iptables`. */
@@ -198,13 +199,8 @@ const partOf = (policy: AuthorizationPolicy, { at }: AuthorizationRule, index: n
 });
 const wholeOf = (policy: Part['policy']): Part => ({ policy, rule: null, at: policy.metadata.name.at });
 
-function nameOf({ policy: { kind, metadata }, rule, at }: Part): string {
-  const { file, range } = locate(at);
-  return `${file}:${range.start.line}: ${kind} ${metadata.namespace}/${metadata.name.value}${rule ? ` ${rule}` : ''}`;
-}
+const nameOf = ({ policy: { kind, metadata }, rule, at }: Part): string =>
+  `${lineOf(at)}: ${kind} ${metadata.namespace}/${metadata.name.value}${rule ? ` ${rule}` : ''}`;
 
-function deciderOf({ policy: { kind, metadata }, rule, at }: Part, effect: Decider['effect']): Decider {
-  const { file, range } = locate(at);
-  const { line, column } = range.start;
-  return { kind, namespace: metadata.namespace, name: metadata.name.value, rule, effect, file, line, column };
-}
+const deciderOf = ({ policy: { kind, metadata }, rule, at }: Part, effect: Decider['effect']): Decider =>
+  deciderAt({ kind, namespace: metadata.namespace, name: metadata.name.value, rule, at }, effect);

@@ -1,8 +1,8 @@
 /** A trace for people: the verdict first, then each hop with what changed, then the way back. */
 import type { TupleText } from '../answers/records.js';
 import type { Hop, Trace } from '../answers/trace.js';
-import { statusText } from '../answers/hop-text.js';
 import type { Decider } from '../answers/decide.js';
+import { statusText } from '../words.js';
 
 /** `10.0.0.1:80`, `[fd00::1]:80`. */
 const end = (address: string, port: number): string =>
@@ -24,7 +24,7 @@ function hopLines(hop: Hop, number: number): string[] {
   const indent = ' '.repeat(44);
   if (!same(hop.before, hop.after)) lines.push(`${indent}${tuple(hop.before)}`, `${indent}⇒ ${tuple(hop.after)}`);
   if (hop.outer && hop.action === 'encap') lines.push(`${indent}outer ${tuple(hop.outer)}`);
-  if (hop.origin.length > 0 && ['policy', 'lb', 'drop'].includes(hop.action))
+  if (hop.origin.length > 0 && ['policy', 'lb', 'drop', 'http'].includes(hop.action))
     lines.push(`${indent}${hop.origin.map(({ file, line }) => `${file}:${line}`).join('  ')}`);
   return lines;
 }

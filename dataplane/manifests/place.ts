@@ -73,6 +73,12 @@ export function locate(place: Place): Location {
   };
 }
 
+/** `file:line`, as messages name a place. */
+export function lineOf(place: Place): string {
+  const { file, range } = locate(place);
+  return `${file}:${range.start.line}`;
+}
+
 /** The offset in a source text of a position in its file; null when the position is not in it. */
 export function offsetIn(source: SourceText, { line, column }: Position): number | null {
   const start = source.lineStarts[line - 1 - source.line];

@@ -52,7 +52,8 @@ const ambientOf = (namespace: ReadonlyMap<string, string> | undefined, pod: Read
 const selects = (selector: WorkloadSelector, labels: ReadonlyMap<string, string>): boolean =>
   [...(selector ?? [])].every(([key, { value }]) => labels.get(key) === value);
 
-const isFor = (
+/** Whether a policy is for a pod, as its namespace and its selector say. */
+export const isFor = (
   { metadata, selector }: AuthorizationPolicy | PeerAuthentication,
   { namespace, labels }: Pick<ClusterPod, 'namespace' | 'labels'>,
 ): boolean => [namespace, ROOT_NAMESPACE].includes(metadata.namespace) && selects(selector, labels);

@@ -451,5 +451,6 @@ test('what Kubernetes refuses in an Ingress is refused at its place', () => {
     const text = `${first.code} ${source.text.slice(start, end)}`;
     assert.ok(text.startsWith(marked), `${text} at ${JSON.stringify(locate(first.at).range)}, not ${marked}`);
     assert.equal(state.cluster.ingresses.length, 0);
+    assert.equal(told(ask(state, 'h/')), 'UNKNOWN');
   }
 });

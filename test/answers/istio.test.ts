@@ -1,6 +1,7 @@
 /** Istio: who has a sidecar, what AuthorizationPolicies and PeerAuthentications make of calls, and what is left open. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { check } from '../../dataplane/answers/check.js';
 import { query, type Answer, type Question } from '../../dataplane/answers/query.js';
 import { reach } from '../../dataplane/answers/reach.js';
 import { trace } from '../../dataplane/answers/trace.js';
@@ -374,6 +375,21 @@ test('NetworkPolicies are asked first, and by both a call must be let', () => {
     [told(passed), passed.deciders.map(({ kind }) => kind)],
     ['ALLOWED 200', ['NetworkPolicy', 'AuthorizationPolicy']],
   );
+});
+
+test('HS3001 and HS7001: a policy that is about no pod, or about pods that nothing of the mesh is before', () => {
+  const problems = (yaml: string): string[] =>
+    check(stateOf(yaml), []).map(({ code, at: { source, start, end } }) => `${code} ${source.text.slice(start, end)}`);
+  const table: [yaml: string, problems: string[]][] = [
+    [PODS + policy('shop/p', ''), []],
+    [PODS + policy('shop/p', 'selector: {matchLabels: {app: dbb}}'), ['HS3001 dbb']],
+    [PODS + peer('istio-system/p', 'selector: {matchLabels: {app: none}}'), ['HS3001 none']],
+    [PODS + policy('plain/p', ''), ['HS7001 p']],
+    [PODS + peer('plain/p', 'mtls: {mode: STRICT}'), ['HS7001 p']],
+    [PODS + peer('istio-system/p', 'mtls: {mode: STRICT}'), []],
+    [pod('nowhere/db') + policy('nowhere/p', ''), []],
+  ];
+  for (const [yaml, expected] of table) assert.deepEqual(problems(yaml), expected, yaml);
 });
 
 /** Policies as Istio's reference and tasks write them, with every field that there is. */

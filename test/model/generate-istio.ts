@@ -207,7 +207,7 @@ const REQUESTS: readonly (Request | null)[] = [
       path,
       headers: [{}, { 'x-team': 'red' }, { 'x-forwarded-for': '203.0.113.9' }, { authorization: 'Bearer x' }][
         (i + method.length) % 4
-      ]! as Record<string, string>,
+      ]!,
     })),
   ),
 ];

@@ -12,7 +12,7 @@ import { modules } from '../datapath.js';
 import { meshes, probesOf, toManifests } from './generate-istio.js';
 import { decide, type Cluster, type Pod, type Probe } from './istio.js';
 
-const RUNS = Number(process.env['HOPSCOPE_RUNS'] ?? 400);
+const RUNS = Number(process.env['HOPSCOPE_RUNS'] ?? 250);
 const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 20261121);
 const PATH = process.env['HOPSCOPE_PATH'];
 /** Asked of each mesh; and of each while a failure shrinks. */
@@ -93,7 +93,12 @@ const FAULTS: Readonly<Record<string, (cluster: Cluster) => Cluster>> = {
   'conditions are passed over': (cluster) => ({
     ...cluster,
     authorization: cluster.authorization.map((policy) =>
-      policy.rules ? { ...policy, rules: policy.rules.map(({ when: _when, ...rule }) => rule) } : policy,
+      policy.rules
+        ? {
+            ...policy,
+            rules: policy.rules.map(({ from, to }) => ({ ...(from ? { from } : {}), ...(to ? { to } : {}) })),
+          }
+        : policy,
     ),
   }),
   'STRICT is PERMISSIVE': (cluster) => ({
@@ -104,7 +109,7 @@ const FAULTS: Readonly<Record<string, (cluster: Cluster) => Cluster>> = {
   }),
   'ports have no mode of their own': (cluster) => ({
     ...cluster,
-    peers: cluster.peers.map(({ portLevelMtls: _ports, ...peer }) => peer),
+    peers: cluster.peers.map((peer) => ({ ...peer, portLevelMtls: {} })),
   }),
   'the root namespace is one like any other': (cluster) => ({
     ...cluster,

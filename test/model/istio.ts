@@ -204,8 +204,8 @@ const fields = (part: Source | Operation, seen: Seen, namespace: string): Range 
   every(
     Object.entries(part).map(([name, values]) =>
       name.startsWith('not')
-        ? opposite(holds(`${name[3]!.toLowerCase()}${name.slice(4)}`, values as Texts, seen, namespace))
-        : holds(name, values as Texts, seen, namespace),
+        ? opposite(holds(`${name[3]!.toLowerCase()}${name.slice(4)}`, values, seen, namespace))
+        : holds(name, values, seen, namespace),
     ),
   );
 
@@ -334,8 +334,8 @@ function inWorld(cluster: Cluster, { from, to, port, http }: Probe, proxy: Proxy
   const asks = ranges('CUSTOM').some(({ range }) => range.most === 1);
   if (asks || isDenied.blind || isLet.blind) return UNKNOWN;
   if (isDenied.most === 1 || isLet.least === 0) return { verdict: 'CONDITIONAL', status: null, deciders: null };
-  const by_ = allows.filter(({ range }) => range.least === 1);
-  return { verdict: 'ALLOWED', status: 200, deciders: by_.map(({ name }) => `${name} allows`) };
+  const matched = allows.filter(({ range }) => range.least === 1);
+  return { verdict: 'ALLOWED', status: 200, deciders: matched.map(({ name }) => `${name} allows`) };
 }
 
 /** All that may be must agree. */

@@ -4,10 +4,10 @@ import { compare } from '../../hash.js';
 import type { ManifestObject } from '../../manifests/objects.js';
 import type { Location, Place } from '../../manifests/place.js';
 import type { State } from '../../state.js';
+import { statusText } from '../../words.js';
 import type { Span, TraceRequest } from '../annotations.js';
 import { announced } from '../announced.js';
 import type { Decider } from '../decide.js';
-import { statusText } from '../hop-text.js';
 import type { Verdict } from '../query.js';
 import { trace, type Hop } from '../trace.js';
 

@@ -3,10 +3,11 @@ import { DropReason } from '../../../assembly/abi.js';
 import type { ClusterPod, ClusterService, ClusterServicePort } from '../../cluster/cluster.js';
 import { classOf, controllersOf, isAssumedController, isCilium } from '../../cluster/ingress.js';
 import type { Ingress } from '../../manifests/ingress.js';
-import { locate, type Place } from '../../manifests/place.js';
+import { lineOf, type Place } from '../../manifests/place.js';
 import type { HttpRequest } from '../../policy/http.js';
 import type { State } from '../../state.js';
 import type { Decider } from '../decide.js';
+import { deciderAt } from '../decider.js';
 import type { Outcome } from '../probe.js';
 import type { Answer, Answered, Verdict } from '../query.js';
 import type { Target } from '../refs.js';
@@ -339,31 +340,14 @@ function takenBy(state: State, ingress: Ingress, request: HttpRequest): string[]
 
 export const nameOf = ({ metadata }: Ingress): string => `Ingress ${metadata.namespace}/${metadata.name.value}`;
 
-export function lineOf(at: Place): string {
-  const { file, range } = locate(at);
-  return `${file}:${range.start.line}`;
-}
-
 const requestText = ({ method, host, path }: HttpRequest): string => `${method} ${host}${path}`;
 
 const backendName = ({ ingress, backend }: Route): string =>
   `svc:${ingress.metadata.namespace}/${backend.service!.name.value}`;
 
 export const routeDecider = ({ ingress, rule, at }: Route, effect: Decider['effect']): Decider =>
-  deciderAt(ingress, rule, at, effect);
-const objectDecider = (ingress: Ingress): Decider => deciderAt(ingress, null, ingress.metadata.name.at, 'denies');
+  deciderOf(ingress, rule, at, effect);
+const objectDecider = (ingress: Ingress): Decider => deciderOf(ingress, null, ingress.metadata.name.at, 'denies');
 
-function deciderAt({ metadata }: Ingress, rule: string | null, at: Place, effect: Decider['effect']): Decider {
-  const { file, range } = locate(at);
-  const { line, column } = range.start;
-  return {
-    kind: 'Ingress',
-    namespace: metadata.namespace,
-    name: metadata.name.value,
-    rule,
-    effect,
-    file,
-    line,
-    column,
-  };
-}
+const deciderOf = ({ metadata }: Ingress, rule: string | null, at: Place, effect: Decider['effect']): Decider =>
+  deciderAt({ kind: 'Ingress', namespace: metadata.namespace, name: metadata.name.value, rule, at }, effect);
