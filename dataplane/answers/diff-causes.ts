@@ -55,7 +55,12 @@ export function causesOf(before: State, after: State, module: WebAssembly.Module
   const between = (made: ReadonlySet<Edit>): Reach => {
     const files = filesWith(made);
     for (const file of engine.manifests.files) if (!files.has(file)) engine.manifests.set(file, null);
-    for (const [file, text] of files) engine.manifests.set(file, text);
+    for (const [file, text] of files) {
+      if (engine.manifests.text(file) === text) continue;
+      // Anew, so that nothing of another trial stands in for what cannot be read.
+      engine.manifests.set(file, null);
+      engine.manifests.set(file, text);
+    }
     engine.set(settingsWith(made));
     return reachOf(engine.current);
   };
