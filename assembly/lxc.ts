@@ -39,7 +39,7 @@ import { Icmp6Type } from './wire/icmp';
  * 3. the connection is looked up
  * 4. the destination's identity is looked up
  * 5. the egress policy decides, unless this is a reply, an error about a known connection, or a packet to itself
- * 6. a new connection is remembered
+ * 6. a new connection is remembered, and one that was known as another's
  * 7. it is delivered, or left to the proxy that the policy names, or that the connection came from
  */
 export function fromContainer<A>(ctx: Context<A>): i32 {
@@ -88,7 +88,7 @@ export function fromContainer<A>(ctx: Context<A>): i32 {
     if (result < 0) return result;
     proxyPort = result;
   }
-  if (status == CtStatus.NEW) {
+  if (status == CtStatus.NEW || (!back && ct.isStale<A>(ctx, revNatIndex, proxyPort != 0))) {
     const flags = (looped ? CtFlag.LB_LOOPBACK : 0) | (proxyPort != 0 ? CtFlag.PROXY_REDIRECT : 0);
     result = ct.create<A>(ctx, CtDirection.EGRESS, revNatIndex, ctx.backendId, flags);
     if (result < 0) return result;

@@ -72,7 +72,7 @@ function inIp<A>(ctx: Context<A>): i32 {
 
 /** Remembers that a backend's replies are a Service's, where the packet in hand is the first to it. 0, or negated CT_CREATE_FAILED. */
 function open<A>(ctx: Context<A>, revNatIndex: u32): i32 {
-  if (ct.lookup<A>(ctx, CtDirection.EGRESS) != CtStatus.NEW) return 0;
+  if (ct.lookupNodePort<A>(ctx, revNatIndex)) return 0;
   return ct.create<A>(ctx, CtDirection.EGRESS, revNatIndex, ctx.backendId, CtFlag.NODE_PORT);
 }
 
@@ -107,6 +107,7 @@ function nodePort<A>(ctx: Context<A>, found: LbService): i32 {
   if (info !== null) return route.deliver<A>(ctx, info);
   result = nat.masquerade<A>(ctx, masquerade.nodeAddress<A>(ctx));
   if (result < 0) return result;
+  ctx.snatDone = true;
   ctx.sourceIdentity = ipcache.worldOf<A>();
   return route.onward<A>(ctx);
 }
@@ -127,19 +128,17 @@ export function fromHost<A>(ctx: Context<A>): i32 {
     lent = masquerade.asNoted<A>(ctx);
     if (lent < 0) return lent;
   }
-  if (config.has(ConfigFlag.HOST_FIREWALL) && isPod<A>(ctx)) {
+  if (config.has(ConfigFlag.HOST_FIREWALL) && isInside<A>(ctx)) {
     const next = firewall.egress<A>(ctx);
     if (next != 0) return next;
   }
   return route.to<A>(ctx);
 }
 
-/** Whether the packet in hand is for a pod, of this node or another. */
-function isPod<A>(ctx: Context<A>): bool {
+/** Whether the packet in hand goes to a pod of this node, or by the tunnel to one of another: not as it is through `cil_to_netdev`. */
+function isInside<A>(ctx: Context<A>): bool {
   const info = endpoint.lookup<A>(ctx.daddr, ctx.node);
-  if (info !== null) return !endpoint.isHost(info);
-  const remote = ipcache.lookup<A>(ctx.daddr);
-  return remote !== null && remote.tunnelEndpoint != 0;
+  return info !== null ? !endpoint.isHost(info) : delivery.isTunnelled(ipcache.lookup<A>(ctx.daddr));
 }
 
 /** What a proxy sends on, for whom it speaks (`cil_from_host`, `inherit_identity_from_host`): known by its mark, and routed as the node's. */
@@ -159,9 +158,9 @@ export function toHost<A>(ctx: Context<A>): i32 {
 /**
  * What leaves a node (`cil_to_netdev`):
  *
- * 1. the node's own passes its firewall, outside of a tunnel; what goes to a pod has done so before
+ * 1. the node's own passes its firewall, outside of a tunnel; what goes to a pod of this node or by the tunnel has done so before
  * 2. what is to be encrypted goes to WireGuard's device, and comes back
- * 3. outside of a tunnel, what the node answers as a Service's backend gets the Service's address back as its source
+ * 3. outside of a tunnel, what the node, or a proxy, answers as a Service's backend gets the Service's address back as its source
  * 4. a pod's own packet to where pods' addresses mean nothing goes in the node's name
  * 5. a pod's packets leave at its pace
  */
@@ -178,7 +177,8 @@ export function toNetdev<A>(ctx: Context<A>): i32 {
     if (!wireguard.mayLeavePlain<A>(ctx)) return -DropReason.UNENCRYPTED_TRAFFIC;
   }
   if (ctx.outerDaddr == 0) {
-    if (ctx.sourceIdentity == ReservedIdentity.HOST && !ctx.snatDone) answer<A>(ctx);
+    // What a pod itself sends comes from the Service already.
+    if (ctx.endpoint == 0 && !ctx.snatDone) answer<A>(ctx);
     const result = masquerade.leave<A>(ctx);
     if (result < 0) return result;
     kept = masquerade.kept;
@@ -191,10 +191,10 @@ export function toNetdev<A>(ctx: Context<A>): i32 {
   return Program.WIRE;
 }
 
-/** The node as a Service's backend, with a client outside that knows only the Service (`nodeport_rev_dnat_fwd_ipv4`). */
+/** A reply of the node's, or a proxy's, as of a Service's backend, to a client outside that knows only the Service (`nodeport_rev_dnat_fwd_ipv4`). */
 function answer<A>(ctx: Context<A>): void {
   if (ctx.quoted != 0 || !ct.isNodePortReply<A>(ctx)) return;
-  ct.lookup<A>(ctx, CtDirection.INGRESS);
+  if (ct.lookup<A>(ctx, CtDirection.INGRESS) != CtStatus.REPLY) return;
   if (ctx.nodePort) lb.reverse<A>(ctx);
   else if (ctx.dsr) dsr.reverse<A>(ctx);
 }

@@ -36,7 +36,7 @@ export const PROBLEMS = {
   HS3005: ['warning', 'Egress isolation leaves no way to the cluster DNS.'],
   HS3006: ['warning', 'No pod that the rule is about has a port of that name.'],
   HS3007: ['warning', 'The cidr has bits set beyond its prefix length.'],
-  HS3008: ['warning', 'The network plug-in enforces no policy.'],
+  HS3008: ['warning', 'The network plug-in does not enforce the policy.'],
   HS3010: ['warning', 'Rules that deny cover all that the rule lets.'],
   HS3011: ['info', 'The rule is redundant: without it every packet fares the same.'],
   HS3012: ['info', 'The other end refuses all that the rule lets.'],

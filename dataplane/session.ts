@@ -3,10 +3,15 @@ import type { Annotations, HoverCard } from './answers/annotations.js';
 import { annotate } from './answers/annotate.js';
 import { check } from './answers/check.js';
 import { ends, type EndChoice } from './answers/ends.js';
+import { exposed } from './answers/exposure.js';
+import { generate, type Generated } from './answers/generate.js';
+import { announcedFlows } from './answers/generate-flows.js';
+import { recordedFlows } from './answers/generate-hubble.js';
 import { hover } from './answers/hover.js';
 import { maps, type Maps } from './answers/maps.js';
 import { query, type Answered, type Question } from './answers/query.js';
 import { reach, type Reach, type ReachOptions } from './answers/reach.js';
+import { search, type Search, type SearchOptions } from './answers/search.js';
 import { flowsOf, type Flow } from './answers/flows.js';
 import { notificationsOf, type Notification } from './answers/notifications.js';
 import { capture, trace, type Captured, type Trace } from './answers/trace.js';
@@ -16,6 +21,7 @@ import { report } from './problems.js';
 import { readSettingsFile } from './settings-file.js';
 import { DEFAULT_SETTINGS, SETTINGS_FILE, withSetting, type Settings } from './settings.js';
 import { Engine, type State } from './state.js';
+import { count } from './words.js';
 
 export class Session {
   private readonly engine: Engine;
@@ -24,7 +30,10 @@ export class Session {
   private settingsProblems: readonly Problem[] = [];
 
   /** `module` is the tracing build of the datapath. `settings`: by their keys, over those of `.hopscope.yaml`. */
-  constructor(module: WebAssembly.Module, settings: Readonly<Record<string, unknown>> = {}) {
+  constructor(
+    private readonly module: WebAssembly.Module,
+    settings: Readonly<Record<string, unknown>> = {},
+  ) {
     this.engine = new Engine(module, DEFAULT_SETTINGS);
     this.configure(settings);
   }
@@ -95,6 +104,29 @@ export class Session {
 
   reach(options: ReachOptions): Reach | { readonly error: string } {
     return reach(this.state, options);
+  }
+
+  /** Who can talk to whom, pods that are not there yet among them. */
+  exposure(options: ReachOptions): Reach | { readonly error: string } {
+    const found = reach(this.state, options);
+    return 'error' in found ? found : exposed(this.state, found, options, this.module);
+  }
+
+  search(options: SearchOptions): Search | { readonly error: string } {
+    return search(this.state, options);
+  }
+
+  /** Policies for the flows that Hubble recorded, or, without any, for those that the manifests announce. */
+  generate(recorded: string | null): Generated {
+    if (recorded === null) return generate(this.state, announcedFlows(this.state));
+    const { flows, unread } = recordedFlows(this.state, recorded);
+    const generated = generate(this.state, flows);
+    return unread === 0
+      ? generated
+      : {
+          ...generated,
+          skipped: [`${count(unread, 'line')} that ${unread === 1 ? 'is' : 'are'} no flow`, ...generated.skipped],
+        };
   }
 
   maps(map: string | null, node: string | null): Maps | { readonly error: string } {

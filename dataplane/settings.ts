@@ -55,6 +55,7 @@ export interface Settings {
   'encryption.type': 'none' | 'wireguard';
   /** An IPv4 prefix; none: what cannot be encrypted goes as it is. */
   'encryption.strictCIDR': string;
+  unenforcedPolicies: 'void' | 'hold' | 'unknown';
   clusterDomain: string;
 }
 
@@ -320,6 +321,12 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
       return value === '' || (prefix !== null && familyOf(prefix.address) === 'IPv4') ? (value as string) : null;
     },
     schema: { type: 'string', pattern: '^$|^[0-9.]+/\\d+$' },
+  },
+  unenforcedPolicies: {
+    default: 'void',
+    description:
+      'Policies where the network plug-in enforces none, and none in the language of another shows who does: they have no effect (`void`), another program enforces them (`hold`), or that is not known (`unknown`).',
+    ...oneOf('void', 'hold', 'unknown'),
   },
   clusterDomain: {
     default: 'cluster.local',

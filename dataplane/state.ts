@@ -5,6 +5,7 @@ import { Desirer, type Desired } from './loader/entries.js';
 import { Loader, type LoadReport } from './loader/load.js';
 import { Manifests } from './manifests/manifests.js';
 import { PolicyCompiler, policiesOf, type CompiledPolicies, type CompiledPolicy } from './policy/compile.js';
+import { isAnyEnforced } from './policy/enforced.js';
 import { buildIdentities, type Identities, type PodIdentity } from './policy/identities.js';
 import type { Settings } from './settings.js';
 
@@ -14,6 +15,7 @@ export interface State {
   readonly manifests: Manifests;
   readonly cluster: Cluster;
   readonly identities: Identities;
+  /** `all` of them, also those that nobody enforces. */
   readonly policies: CompiledPolicies;
   readonly desired: Desired;
   readonly loader: Loader;
@@ -50,7 +52,9 @@ export class Engine {
     const cluster = buildCluster(manifests.objects, settings);
     const all = policiesOf(cluster, settings);
     const identities = buildIdentities(cluster, all, settings);
-    const policies = this.compiler.compile(all, cluster.nodes, identities, settings);
+    const isEnforced = settings.unenforcedPolicies !== 'void' || isAnyEnforced(cluster, settings);
+    const held = this.compiler.compile(isEnforced ? all : [], cluster.nodes, identities, settings);
+    const policies = { ...held, all };
     const desired = this.desirer.desire(cluster, identities, policies, settings);
     const report = loader.load(desired, settings['maglev.tableSize']);
     const podsByEndpoint = new Map([...desired.endpointIds].map(([pod, id]) => [id, pod]));

@@ -11,6 +11,7 @@ import { provideHovers } from './hovers.js';
 import { provideInlays } from './inlays.js';
 import { provideLenses } from './lenses.js';
 import { createOutput } from './output.js';
+import { registerSearch } from './search.js';
 import { showStatus } from './status.js';
 import { registerTrace } from './trace-panel.js';
 import { Workspace } from './workspace.js';
@@ -42,6 +43,7 @@ export async function activate({ extensionUri, subscriptions }: vscode.Extension
   // What is asked for.
   subscriptions.push(
     registerTrace(workspace, output),
+    registerSearch(workspace, output),
     registerEndpoints(workspace, output),
     registerBenchmark(extensionUri, output),
     registerCommand('hopscope.reveal', output, (id, location) => {

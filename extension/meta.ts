@@ -2,6 +2,7 @@
 
 export type CommandId =
   | 'hopscope.trace'
+  | 'hopscope.search'
   | 'hopscope.showEndpoints'
   | 'hopscope.runBenchmark'
   | 'hopscope.showOutput'

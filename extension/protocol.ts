@@ -2,6 +2,7 @@
 import type { Annotations, HoverCard } from '../dataplane/answers/annotations.js';
 import type { EndChoice } from '../dataplane/answers/ends.js';
 import type { Question } from '../dataplane/answers/query.js';
+import type { Search, SearchOptions } from '../dataplane/answers/search.js';
 import type { Trace } from '../dataplane/answers/trace.js';
 import type { BenchReport } from '../dataplane/bench/bench.js';
 import type { Position } from '../dataplane/manifests/place.js';
@@ -13,6 +14,7 @@ export interface Requests {
   annotations: { params: { readonly file: string }; result: Annotations };
   hover: { params: { readonly file: string; readonly position: Position }; result: HoverCard | null };
   trace: { params: Question; result: Trace | { readonly error: string } };
+  search: { params: SearchOptions; result: Search | { readonly error: string } };
   ends: { params: null; result: readonly EndChoice[] };
   services: { params: null; result: readonly ServiceBackends[] };
 }
@@ -81,6 +83,22 @@ export function readToWorker(value: unknown): ToWorker | null {
   }
 }
 
+const isSide = (value: unknown): value is string | null => value === null || (isText(value) && value.length <= 600);
+
+/** A search from outside; null when it is none. */
+export function readSearch(value: unknown): SearchOptions | null {
+  if (!isRecord(value)) return null;
+  const { from, to, protocol, port, verdict, limit } = value;
+  const valid =
+    isSide(from) &&
+    isSide(to) &&
+    (protocol === null || protocol === 'TCP' || protocol === 'UDP' || protocol === 'SCTP') &&
+    (port === null || (isCount(port) && port >= 1 && port <= 65535)) &&
+    (verdict === 'ALLOWED' || verdict === 'DENIED') &&
+    isCount(limit);
+  return valid ? { from, to, protocol, port, verdict, limit } : null;
+}
+
 const nothing = (params: unknown): boolean => params === null;
 const PARAMS: { readonly [M in Method]: (params: unknown) => boolean } = {
   problems: nothing,
@@ -93,6 +111,7 @@ const PARAMS: { readonly [M in Method]: (params: unknown) => boolean } = {
     isRecord(params['position']) &&
     isCount(params['position']['line']) &&
     isCount(params['position']['column']),
+  search: (params) => readSearch(params) !== null,
   trace: (params) =>
     isRecord(params) &&
     isText(params['from']) &&

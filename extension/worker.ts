@@ -10,6 +10,7 @@ const answers: { readonly [M in Method]: (session: Session, params: Params<M>) =
   annotations: (session, { file }) => session.annotations(file),
   hover: (session, { file, position }) => session.hover(file, position),
   trace: (session, question) => session.trace(question),
+  search: (session, options) => session.search(options),
   ends: (session) => session.ends(),
   services: (session) => serviceBackends(session.state),
 };

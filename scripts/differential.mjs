@@ -1,9 +1,11 @@
 /**
  * Holds the WebAssembly against the reference of test/reference, packet by packet.
  *
- *   npm run differential -- [--packets 10000000] [--seed 1] [--workers 2]    status 1 on a difference
+ *   npm run differential -- [--packets 10000000] [--minutes 10] [--seed 1] [--workers 2]    status 1 on a difference
  *   npm run differential -- --seed N --epoch K                              shows the first packet of an epoch that differs
  *   npm run differential:broken -- [--seed 1] [--workers 2] [WORDS]         broken builds; status 1 unless all of test/broken/semantic.ts are caught
+ *
+ * With --minutes it ends after so many, however few packets those were.
  *
  * Those of test/broken/table.ts, which touch memory that is not theirs, are run too, and told apart: what they do wrong need not
  * show in a packet. WORDS pick broken builds by their name.
@@ -36,6 +38,7 @@ else {
     options: {
       packets: { type: 'string', default: '10000000' },
       seed: { type: 'string', default: '1' },
+      minutes: { type: 'string' },
       workers: { type: 'string', default: '2' },
       epoch: { type: 'string' },
     },
@@ -48,7 +51,7 @@ else {
   if (what !== 'run' && what !== 'broken') throw new Error('differential.mjs run, or differential.mjs broken');
   if (what === 'broken') process.exitCode = await broken(harness, seed, workers, words.join(' '));
   else if (values.epoch) process.exitCode = show(harness, seed, whole(values.epoch));
-  else process.exitCode = await run(harness, seed, workers, whole(values.packets));
+  else process.exitCode = await run(harness, seed, workers, whole(values.packets), whole(values.minutes ?? '100000'));
 }
 
 async function bundle() {
@@ -88,8 +91,8 @@ function moduleOf(bytes) {
   return new WebAssembly.Module(bytes);
 }
 
-/** Epochs are handed out one by one, until all are run or enough differ. */
-async function run({ EPOCH, DropReason, Program }, seed, lanes, packets) {
+/** Epochs are handed out one by one, until all are run, enough differ or the time is over. */
+async function run({ EPOCH, DropReason, Program }, seed, lanes, packets, minutes) {
   const epochs = Math.ceil(packets / EPOCH);
   const start = performance.now();
   const ends = new Map();
@@ -98,7 +101,7 @@ async function run({ EPOCH, DropReason, Program }, seed, lanes, packets) {
   let done = 0;
   const lane = async () => {
     const worker = new Worker(new URL(import.meta.url));
-    while (next < epochs && found.length < ENOUGH) {
+    while (next < epochs && found.length < ENOUGH && performance.now() - start < minutes * 60_000) {
       const epoch = next++;
       worker.postMessage({ epoch, seed });
       const [answer] = await once(worker, 'message');
@@ -119,7 +122,7 @@ async function run({ EPOCH, DropReason, Program }, seed, lanes, packets) {
   for (const { epoch, text } of found)
     console.log(`${text}\n  npm run differential -- --seed ${seed} --epoch ${epoch}`);
   console.log(
-    `seed ${seed}: ${thousands(done)} packets in ${epochs} epochs, ${found.length} differences, ` +
+    `seed ${seed}: ${thousands(done)} packets in ${next} epochs, ${found.length} differences, ` +
       `${seconds.toFixed(0)} s, ${thousands(Math.round(done / seconds))} packets/s with ${lanes} workers`,
   );
   return found.length > 0 ? 1 : 0;

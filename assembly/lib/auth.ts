@@ -46,10 +46,11 @@ export function required(decisive: u32, other: u32): u32 {
 
 /**
  * Whether the identity `remote` has authenticated to that of the endpoint in hand, and that still holds (`auth_lookup`).
- * 0, or negated POLICY_AUTH_REQUIRED, NO_NODE_ID where the remote's node is not known.
+ * 0, or negated POLICY_AUTH_REQUIRED, also where nothing is known of a sender's address, NO_NODE_ID where the remote's node is not.
  */
 export function check<A>(ctx: Context<A>, direction: CtDirection, local: u32, remote: u32, type: u32): i32 {
   const info = ipcache.lookup<A>(direction == CtDirection.EGRESS ? ctx.daddr : ctx.saddr);
+  if (info === null && direction == CtDirection.INGRESS) return -DropReason.POLICY_AUTH_REQUIRED;
   let node: u32 = 0;
   if (info !== null && info.tunnelEndpoint != 0) {
     node = endpoint.nodeOf<u32>(info.tunnelEndpoint);

@@ -196,13 +196,51 @@ export function lookup<A>(ctx: Context<A>, direction: CtDirection): CtStatus {
     status = CtStatus.ESTABLISHED;
     entry = counted<A>(ctx, tupleOf<A>(ctx, direction).find(), direction);
   }
+  ctx.connection = 0;
   if (entry === null) status = CtStatus.NEW;
   else if (status == CtStatus.REPLY) {
     entry.replied = 1;
     learn<A>(ctx, entry);
-  } else if (entry.replied != 0 && entry.isAlive) assure<A>(ctx, entry, direction);
+  } else goOn<A>(ctx, entry, direction);
   ctx.ctStatus = status;
   return status;
+}
+
+function goOn<A>(ctx: Context<A>, entry: CtEntry, direction: u32): void {
+  ctx.connection = changetype<usize>(entry);
+  if (entry.replied != 0 && entry.isAlive) assure<A>(ctx, entry, direction);
+}
+
+/**
+ * Whether the connection with which the packet in hand goes on is known as one of another Service, or of none, or is marked wrongly
+ * as one that a proxy stands in: it is then remembered anew (`ct_recreate4`).
+ */
+export function isStale<A>(ctx: Context<A>, revNatIndex: u32, proxied: bool): bool {
+  const entry = changetype<CtEntry>(ctx.connection);
+  if (entry === null) return false;
+  return entry.revNatIndex != revNatIndex || ((entry.flags & CtFlag.PROXY_REDIRECT) != 0) != proxied;
+}
+
+/**
+ * Whether the packet in hand goes on with a connection that a node's device let in for the Service `revNatIndex` (`ct_lazy_lookup4`
+ * with CT_ENTRY_NODEPORT); one that is there for anything else does not count.
+ */
+export function lookupNodePort<A>(ctx: Context<A>, revNatIndex: u32): bool {
+  ctx.ctStatus = CtStatus.NEW;
+  let entry = tupleOf<A>(ctx, CtDirection.EGRESS).find();
+  if (entry === null || (entry.flags & CtFlag.NODE_PORT) == 0 || entry.revNatIndex != revNatIndex) return false;
+  entry = counted<A>(ctx, entry, CtDirection.EGRESS);
+  if (entry === null) return false;
+  ctx.ctStatus = CtStatus.ESTABLISHED;
+  goOn<A>(ctx, entry, CtDirection.EGRESS);
+  return true;
+}
+
+/** Whether the packet in hand answers one that an endpoint received, were that connection closed since (`ct_is_reply4`). */
+export function isReply<A>(ctx: Context<A>): bool {
+  const tuple = reverseTuple<A>();
+  tuple.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, CtDirection.INGRESS, ctx.node);
+  return connections<A>().lookup(tuple) !== null;
 }
 
 /** The connection that was opened in `direction`, and along which the packet in hand goes back; null for none. */
@@ -243,6 +281,15 @@ function learn<A>(ctx: Context<A>, entry: CtEntry): void {
   ctx.proxied = (entry.flags & CtFlag.PROXY_REDIRECT) != 0;
 }
 
+/** Nothing that an earlier look-up found is to be undone. */
+function forget<A>(ctx: Context<A>): void {
+  ctx.revNatIndex = 0;
+  ctx.loopback = false;
+  ctx.nodePort = false;
+  ctx.dsr = false;
+  ctx.proxied = false;
+}
+
 /**
  * The connection of the packet that the ICMP error in hand quotes. That packet passed here the other way: as the one that
  * opened the connection, or as a reply to it. Only the opener's quote names a backend in the place of a Service. An error is
@@ -261,6 +308,7 @@ function lookupQuoted<A>(ctx: Context<A>, direction: CtDirection): CtStatus {
     const ports = rotl(ctx.quotedPorts, 16);
     replied.set(ctx.quotedSaddr, ctx.quotedDaddr, ports, ctx.quotedProtocol, direction, ctx.node);
     entry = replied.find();
+    if (entry !== null) forget<A>(ctx);
   }
   ctx.ctStatus = entry === null ? CtStatus.NEW : CtStatus.RELATED;
   return ctx.ctStatus;

@@ -3,11 +3,13 @@ import { ConfigFlag, CtStatus, KeptSource, MapId, ReservedIdentity, SvcFlag } fr
 import { LpmMap } from '../maps/lpm';
 import { bitsOf, mapOf, truncate } from '../wire/address';
 import * as config from './config';
+import * as ct from './conntrack';
 import * as endpoint from './endpoint';
 import * as ipcache from './ipcache';
 import { LbService } from './lb';
 import * as nat from './nat';
 import { Context } from './packet';
+import * as proxy from './proxy';
 import * as trace from './trace';
 
 /** Cilium `struct lpm_v4_key`, `lpm_v6_key`; `prefixLength` counts the bits of the address only. */
@@ -63,14 +65,14 @@ function keep(why: KeptSource): bool {
  * Whether the packet in hand, about to leave the node outside of any tunnel, goes in the node's name
  * (`snat_v4_needs_masquerade`). Not:
  *
- * 1. a reply
+ * 1. a reply, also that of a proxy
  * 2. to where the network carries pods' addresses: the native routing CIDR; where none is set, to pods
  * 3. what no pod of this node sent
  * 4. to where ip-masq-agent says so
  * 5. to a node, where the network carries pods' addresses between nodes
  */
 function isNeeded<A>(ctx: Context<A>): bool {
-  if (ctx.ctStatus == CtStatus.REPLY) return false;
+  if (ctx.ctStatus == CtStatus.REPLY || (proxy.isFrom<A>(ctx) && ct.isReply<A>(ctx))) return false;
   if (config.isNative<A>(ctx.daddr)) return keep(KeptSource.NATIVE_CIDR);
   const sender = endpoint.lookup<A>(ctx.saddr, ctx.node);
   if (sender === null || endpoint.isHost(sender)) return false;

@@ -76,6 +76,8 @@ export class Context<A> {
   nodePort: bool;
   /** The conntrack entry of the Service's flow, 0 for none. */
   service: usize;
+  /** That of the connection with which the packet goes on, 0 where it does not. */
+  connection: usize;
   /** The packet goes on with a connection that was answered. */
   assured: bool;
   /** The connection came by another node's direct server return (`dsr_internal`): likewise, but from a NAT entry. */

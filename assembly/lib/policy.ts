@@ -104,14 +104,16 @@ function matchOf(l3: bool, length: u32): PolicyMatch {
  *
  * 0, or the port of a proxy that is to decide (network order), or negated POLICY_DENY when the entry denies, POLICY when none
  * matches (FRAG_NOSUPPORT for a piece whose ports are not known), POLICY_AUTH_REQUIRED, NO_NODE_ID when both ends should have
- * authenticated. With POLICY_AUDIT set it is 0 where it would be negative, and the reason is kept in `ctx`.
+ * authenticated. With POLICY_AUDIT set nobody is asked for that, what would be refused passes (to the proxy too, where the entry
+ * has one), and the reason is kept in `ctx`.
  */
 export function canAccess<A>(ctx: Context<A>, policyId: u32, direction: CtDirection, local: u32, identity: u32): i32 {
   let match: PolicyMatch = PolicyMatch.NONE;
   let dport = ctx.dport;
   let result: i32 = 0;
+  let proxyPort: u32 = 0;
   if (ctx.protocol == icmpOf<A>()) {
-    if (isFragNeeded<A>(ctx)) return decided<A>(ctx, direction, match, 0);
+    if (isFragNeeded<A>(ctx)) return decided<A>(ctx, direction, match, 0, 0);
     // A rule for ICMP names its type, which takes the port's place.
     dport = ctx.icmpType << 8;
   }
@@ -126,20 +128,26 @@ export function canAccess<A>(ctx: Context<A>, policyId: u32, direction: CtDirect
     const other = useL3 ? l4 : l3;
     const type = auth.required(entry.authType, other === null ? 0 : other.authType);
     if (entry.deny) result = -DropReason.POLICY_DENY;
-    else if (type != 0) result = auth.check<A>(ctx, direction, local, identity, type);
-    if (result == 0) result = entry.proxyPort;
+    else {
+      proxyPort = entry.proxyPort;
+      if (type != 0) result = authenticated<A>(ctx, direction, local, identity, type);
+    }
   } else result = isUntracked<A>(ctx) ? -DropReason.FRAG_NOSUPPORT : -DropReason.POLICY;
-  return decided<A>(ctx, direction, match, result);
+  return decided<A>(ctx, direction, match, result, proxyPort);
+}
+
+/** As `auth.check`; where policies are only tried out, nobody is asked. */
+function authenticated<A>(ctx: Context<A>, direction: CtDirection, local: u32, identity: u32, type: u32): i32 {
+  if (config.has(ConfigFlag.POLICY_AUDIT)) return -DropReason.POLICY_AUTH_REQUIRED;
+  return auth.check<A>(ctx, direction, local, identity, type);
 }
 
 /** Tells what was decided, and lets it pass all the same where policies are only tried out. */
-function decided<A>(ctx: Context<A>, direction: CtDirection, match: PolicyMatch, result: i32): i32 {
+function decided<A>(ctx: Context<A>, direction: CtDirection, match: PolicyMatch, result: i32, proxyPort: u32): i32 {
   const reason: u32 = result < 0 ? -result : 0;
   const audited = result < 0 && config.has(ConfigFlag.POLICY_AUDIT);
-  if (audited) {
-    ctx.audited = reason | ((<u32>direction) << 8);
-    result = 0;
-  }
+  if (audited) ctx.audited = reason | ((<u32>direction) << 8);
+  if (result == 0 || audited) result = proxyPort;
   const bits: u32 = (audited ? PolicyBit.AUDITED : 0) | (result > 0 ? PolicyBit.REDIRECTED : 0);
   trace.step<A>(ctx, Step.POLICY, trace.NO_POINT, match | ((<u32>direction) << 8) | (reason << 16) | bits);
   return result;

@@ -26,6 +26,11 @@ export function isFromEgress<A>(ctx: Context<A>): bool {
   return (ctx.mark & Mark.MAGIC) == Mark.PROXY_EGRESS;
 }
 
+/** Whether a proxy sent it. */
+export function isFrom<A>(ctx: Context<A>): bool {
+  return isFromIngress<A>(ctx) || isFromEgress<A>(ctx);
+}
+
 /** Bits of an identity for which a mark has room; above stands its scope. */
 const MARKED: u32 = 0xffffff;
 

@@ -18,7 +18,8 @@ import {
   type Service,
 } from '../manifests/objects.js';
 import { endOf, locate, type Place } from '../manifests/place.js';
-import { DIRECTIONS, type Direction, type Policy, type PortMatch } from '../policy/rules.js';
+import { DIRECTIONS, partsOf, type Direction, type Policy, type PortMatch } from '../policy/rules.js';
+import { placeOf } from '../policy/selectors.js';
 import { policyOf, type State } from '../state.js';
 import type { Action, Annotations, Inlay, Lens } from './annotations.js';
 import { announced } from './announced.js';
@@ -268,14 +269,16 @@ const ciliumInlays = ({ specs }: CiliumPolicy): Inlay[] =>
 
 function policyInlays(state: State, { subject, rules }: Policy): Inlay[] {
   const pods = podsMatching(state, subject);
-  const inlays = subject.written ? [podsInlay(subject.written.at, pods, matchesAll(subject.written))] : [];
+  const at = placeOf(subject);
+  const inlays = at ? [podsInlay(at, pods, subject.written !== null && matchesAll(subject.written))] : [];
   for (const { origin, deny, pass, peers, ports } of rules) {
     const anyone = peers === null || peers.some(({ kind }) => kind === 'anyone');
     if (anyone && ports === null)
       inlays.push(inlay(origin.at, pass ? 'passes all on' : deny ? 'denies all' : 'allows all'));
-    for (const peer of peers ?? []) {
-      if (peer.kind !== 'endpoints' || !peer.selector.written) continue;
-      inlays.push(podsInlay(peer.selector.written.at, podsAmong(state, peer), isEveryPod(peer.selector)));
+    for (const peer of (peers ?? []).flatMap(partsOf)) {
+      const place = peer.kind === 'endpoints' ? placeOf(peer.selector) : null;
+      if (place && peer.kind === 'endpoints')
+        inlays.push(podsInlay(place, podsAmong(state, peer), isEveryPod(peer.selector)));
     }
     const asked =
       origin.direction === 'ingress'

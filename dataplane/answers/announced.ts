@@ -111,11 +111,17 @@ const memo = new WeakMap<State, readonly Announced[]>();
 export function announced(state: State): readonly Announced[] {
   const known = memo.get(state);
   if (known) return known;
+  const found = announcedAnywhere(state).filter(({ target }) => target.kind !== 'world');
+  memo.set(state, found);
+  return found;
+}
+
+/** Every flow that a workload announces, outside too. */
+export function announcedAnywhere(state: State): readonly Announced[] {
   const found: Announced[] = [];
   const add = (workload: ClusterWorkload, host: Host): void => {
     const target = resolveName(state, host.name, workload.namespace);
-    if (!('error' in target) && target.kind !== 'world' && target.kind !== 'unanswerable')
-      found.push({ workload, host, target });
+    if (!('error' in target) && target.kind !== 'unanswerable') found.push({ workload, host, target });
   };
   for (const workload of state.cluster.workloads) {
     const pod = workload.pods[0];
@@ -134,7 +140,6 @@ export function announced(state: State): readonly Announced[] {
     if (running.length === 0) continue;
     for (const host of hostsOf(object)) for (const workload of running) add(workload, host);
   }
-  memo.set(state, found);
   return found;
 }
 

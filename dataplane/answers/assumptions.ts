@@ -5,11 +5,14 @@ import { addressIn, allAddresses } from '../cluster/cluster.js';
 import { CONTROLLER_NAMESPACE } from '../cluster/ingress.js';
 import { compare } from '../hash.js';
 import { modeAssumptions } from '../loader/modes.js';
-import { locate } from '../manifests/place.js';
+import { kindName } from '../manifests/objects.js';
+import { locate, type Place } from '../manifests/place.js';
+import { authorizationOf, proxyOf } from '../policy/mesh.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { isKubeProxy } from '../settings.js';
 import type { State } from '../state.js';
 import { clusterDns } from './dns.js';
+import { enforcementAssumed } from './enforced.js';
 import { isUnlisted, podsOf } from './missing.js';
 import { isNamed } from './names.js';
 import { nodeAt, type Outcome } from './probe.js';
@@ -52,6 +55,8 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
     lines.push(`kube-proxy sends the packet on in the name of ${formatAddress(address)}`);
   lines.push(...topologyAssumed(state, outcomes));
   lines.push(...firewallAssumed(state, outcomes));
+  lines.push(...enforcementAssumed(state, outcomes));
+  lines.push(...meshAssumed(state, outcomes));
   if (outcomes.some(({ reason }) => reason?.code === DropReason.POLICY_AUTH_REQUIRED))
     lines.push('no two identities have authenticated yet: Cilium begins with that at the first packet, and drops it');
   const audits = outcomes.flatMap(({ audited }) => (audited ? [`${audited.reason.text}, ${audited.direction}`] : []));
@@ -71,22 +76,27 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
   return [...new Set(lines)];
 }
 
-/** Policies about nodes, which have no say in what nodes send and get unless they have a firewall. */
+/** Policies about nodes, which have no say in what nodes send and get unless they have a firewall, or Calico an endpoint for them. */
 function firewallAssumed({ cluster, settings }: State, outcomes: readonly Outcome[]): string[] {
   const nodes = new Set(cluster.nodes.flatMap(allAddresses));
   const atNode = outcomes.some(
     ({ probe: { sender }, tuple }) =>
       sender.kind === 'host' || (sender.kind === 'pod' && sender.pod.hostNetwork) || nodes.has(tuple.destination),
   );
-  if (settings.hostFirewall || !atNode) return [];
+  if (!atNode) return [];
   return cluster.policies.flatMap((source) => {
-    if (!('specs' in source)) return [];
+    const say = (at: Place, what: string): string => {
+      const { file, range } = locate(at);
+      return `${file}:${range.start.line}: ${kindName(source)} ${source.metadata.name.value} is ${what}`;
+    };
+    if (source.kind === 'CalicoPolicy')
+      return source.actualKind === 'GlobalNetworkPolicy'
+        ? [say(source.metadata.name.at, 'about host endpoints too, and there is none')]
+        : [];
+    if (!('specs' in source) || settings.hostFirewall) return [];
     return source.specs
       .filter(({ aboutNodes }) => aboutNodes)
-      .map(({ selector }) => {
-        const { file, range } = locate(selector.at);
-        return `${file}:${range.start.line}: ${source.kind} ${source.metadata.name.value} is about nodes, and hostFirewall is off`;
-      });
+      .map(({ selector }) => say(selector.at, 'about nodes, and hostFirewall is off'));
   });
 }
 
@@ -119,4 +129,22 @@ function topologyAssumed({ settings }: State, outcomes: readonly Outcome[]): str
     return keeps && /^auto$/i.test(mode) ? [`${leads}: its EndpointSlices have no hints yet`] : [];
   });
   return [...new Set(lines)].sort(compare);
+}
+
+/** Policies of the mesh that have no say, since nothing of it is before the pod; and how pods of the mesh speak to each other. */
+function meshAssumed({ cluster }: State, outcomes: readonly Outcome[]): string[] {
+  return outcomes.flatMap(({ receiver, redirects, frontend, tuple }) => {
+    if (!receiver || tuple.protocol !== PROTOCOL_NUMBERS.TCP) return [];
+    const text = `pod ${receiver.namespace}/${receiver.name}`;
+    const policies = proxyOf(cluster, receiver) === 'none' ? authorizationOf(cluster, receiver) : [];
+    const idle = policies.map(({ metadata }) => {
+      const { file, range } = locate(metadata.name.at);
+      return `${file}:${range.start.line}: AuthorizationPolicy ${metadata.name.value} has no say: ${text} has no sidecar`;
+    });
+    const isDirect =
+      frontend === null && redirects.some(({ client, mesh }) => mesh && client && proxyOf(cluster, client) !== 'none');
+    return isDirect
+      ? [...idle, `sidecars secure the connection to ${text} as one to its Service: by mutual TLS`]
+      : idle;
+  });
 }

@@ -13,6 +13,7 @@ import { inPodRange } from '../loader/endpoints.js';
 import type { Frontend } from '../loader/entries.js';
 import { isExternal } from '../loader/scopes.js';
 import { isIcmp } from '../packet.js';
+import { meshClass } from '../policy/mesh.js';
 import { isKubeProxy } from '../settings.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { isUnallocated } from './kube-proxy.js';
@@ -34,11 +35,14 @@ import type { Traffic } from './traffic.js';
 /** Source ports tried, at most, until every kind of backend of a Service has been picked. */
 const SOURCE_PORTS = 20000;
 
-/** What pods have in common of which any one answers for all: one identity, one policy and the same families, and one node where `byNode` says that it matters. */
+/**
+ * What pods have in common of which any one answers for all: one identity, one policy, the same families and the same place in the
+ * mesh, and one node where `byNode` says that it matters.
+ */
 export const classOf = (state: State, pod: ClusterPod, byNode = false): string =>
   pod.hostNetwork
     ? `host ${pod.node.index}`
-    : `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${pod.addresses.map(familyOf).join(' ')} ${byNode ? pod.node.index : ''}`;
+    : `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${pod.addresses.map(familyOf).join(' ')} ${byNode ? pod.node.index : ''} ${meshClass(state.cluster, pod)}`;
 
 /** One pod of each class. */
 export function classes(state: State, pods: readonly ClusterPod[], byNode = false): ClusterPod[] {
@@ -199,6 +203,7 @@ export function casesOf(
 /** Whether no policy tells two pods apart, and they have the same families. */
 const isLike = (state: State, a: ClusterPod, b: ClusterPod): boolean =>
   identityOf(state, a) === identityOf(state, b) &&
+  meshClass(state.cluster, a) === meshClass(state.cluster, b) &&
   a.addresses.map(familyOf).join() === b.addresses.map(familyOf).join();
 
 /** The address of the same family that another pod has. */
@@ -278,7 +283,7 @@ function sourcesOf(state: State, from: Target): Address[] {
 /** What makes two backends of a Service answer differently. */
 const backendClass = (state: State, { pod, address, port }: ClusterBackend, byNode: boolean): string =>
   pod
-    ? `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${port} ${byNode ? pod.node.index : ''}`
+    ? `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${port} ${byNode ? pod.node.index : ''} ${meshClass(state.cluster, pod)}`
     : `${address} ${port}`;
 
 /**

@@ -3,6 +3,7 @@ import { compare } from '../hash.js';
 import { locate } from '../manifests/place.js';
 import type { Problem } from '../problems.js';
 import type { State } from '../state.js';
+import { checkCalico } from './checks/calico.js';
 import { checkCilium } from './checks/cilium.js';
 import { checkDns } from './checks/dns.js';
 import { checkIngresses } from './checks/ingress.js';
@@ -33,6 +34,7 @@ function analyse(state: State): Problem[] {
     ...checkPolicies(state, shapes),
     ...checkPorts(state, shapes),
     ...checkCilium(state, shapes),
+    ...checkCalico(state, shapes),
     ...checkDns(state),
     ...checkIngresses(state),
     ...checkPressure(state),

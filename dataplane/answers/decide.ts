@@ -3,6 +3,7 @@ import { DropReason, MapId } from '../../assembly/abi.js';
 import { PolicyEntry, PolicyKey } from '../../pkg/structs.js';
 import type { ClusterNode } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
+import { kindName } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
 import type { CompiledPolicy } from '../policy/compile.js';
 import type { Grant } from '../policy/mapstate.js';
@@ -121,10 +122,11 @@ export function isolating(state: State, outcome: Outcome, direction: Direction):
   const policies = (policy && refusing(policy, outcome, direction)) ?? policy?.isolatedBy[direction] ?? [];
   // One object may hold several policies.
   return [...new Set(policies.map(({ source }) => source))]
-    .map(({ kind, metadata }): Decider => {
+    .map((source): Decider => {
+      const { metadata } = source;
       const { file, range } = locate(metadata.name.at);
       return {
-        kind,
+        kind: kindName(source),
         namespace: metadata.namespace,
         name: metadata.name.value,
         rule: null,
@@ -158,11 +160,14 @@ const byName = (a: Decider, b: Decider): number =>
  * 2. refused by a rule that denies: that rule
  * 3. refused because the ends have not authenticated: the rules that ask for it
  * 4. refused by a proxy: the rules that let the connection, and not this request
- * 5. let through: every rule that lets it, on either side; none where nothing isolates
+ * 5. refused by a proxy of the mesh: its rules, or the policies of which none lets it
+ * 6. let through: every rule that lets it, on either side; none where nothing isolates
  */
 export function decidersOf(state: State, outcome: Outcome): Decider[] {
   const { allowed, direction, reason, refusedBy } = outcome;
-  if (allowed) return [...allowing(state, outcome, 'egress'), ...allowing(state, outcome, 'ingress')];
+  const byMesh = outcome.redirects.flatMap(({ mesh }) => mesh?.deciders ?? []);
+  if (allowed) return [...allowing(state, outcome, 'egress'), ...allowing(state, outcome, 'ingress'), ...byMesh];
+  if (refusedBy?.mesh) return byMesh;
   if (refusedBy)
     return [...new Set(refusedBy.grants.map(({ origin }) => origin))].map((rule) => deciderOf(rule, 'denies'));
   if (!direction) return [];

@@ -21,6 +21,7 @@ const MOST = 3;
 /** One line for each thing that would have let the packet through, most telling first; none for a packet that passed. */
 export function hintsOf(state: State, outcome: Outcome): string[] {
   const { reason, refusedBy } = outcome;
+  if (refusedBy?.mesh) return [refusedBy.mesh.text];
   if (!reason || refusedBy) return [];
   const addressless = withoutSource(outcome);
   if (addressless !== null) return [addressless];

@@ -270,6 +270,8 @@ export function rulingText(fate: Ruling['fate'], kind: L7Rules['kind'], { http, 
       return kind === 'http'
         ? `the proxy answers ${request} with 403: no rule lets it`
         : `the DNS proxy refuses to ask for ${asked}: no rule lets it`;
+    case 'unread':
+      return `what the proxy says of ${request} cannot be read from here`;
     case 'untold':
       return `the proxy lets some: ${kind === 'http' ? 'which request it is' : 'which name is asked for'} was not told`;
   }

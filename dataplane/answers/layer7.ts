@@ -8,6 +8,7 @@ import type { Grant } from '../policy/mapstate.js';
 import { policyOf, type State } from '../state.js';
 import { grantsFor } from './decide.js';
 import type { Outcome } from './probe.js';
+import { meshRuling } from './sidecar.js';
 import { LETS, type Decision, type Redirect, type Ruling } from './proxy.js';
 
 /** What the connection is for: an HTTP request, a question to the DNS, or not told. */
@@ -75,6 +76,7 @@ function fateOf({ l7 }: Grant, { http, name }: Request): Ruling['fate'] {
 export const deciding =
   (state: State, request: Request): Decision =>
   (redirect) => {
+    if (redirect.client !== undefined) return meshRuling(state, redirect, request.http);
     const { direction, port, sourceIdentity } = redirect;
     if (port === 0) return LETS(redirect);
     const grants = grantsFor(state, policyOfRedirect(state, redirect), redirect, direction, 'allows');
@@ -90,7 +92,15 @@ const policyOfRedirect = (state: State, { pod, node }: Redirect): CompiledPolicy
 
 /** What an outcome depends on that the question does not tell, one line for each rule. */
 export const untoldOf = ({ allowed, redirects }: Outcome): string[] =>
-  allowed ? redirects.filter(({ fate }) => fate === 'untold').flatMap(({ grants }) => grants.map(dependency)) : [];
+  allowed
+    ? redirects
+        .filter(({ fate }) => fate === 'untold')
+        .flatMap(({ grants, mesh }) => [...grants.map(dependency), ...(mesh?.depends ?? [])])
+    : [];
+
+/** What a proxy would have to know that nobody can tell it, one line each. */
+export const unreadOf = ({ redirects }: Outcome): string[] =>
+  redirects.filter(({ fate }) => fate === 'unread').flatMap(({ mesh }) => mesh?.depends ?? []);
 
 function dependency({ origin: { namespace, name, rule, at }, l7 }: Grant): string {
   const { file, range } = locate(at);

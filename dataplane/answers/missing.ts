@@ -6,16 +6,19 @@ import { compare } from '../hash.js';
 import { inPodRange } from '../loader/endpoints.js';
 import { isExternal } from '../loader/scopes.js';
 import type { Unevaluated } from '../manifests/cilium.js';
-import type { UnreadDocument } from '../manifests/objects.js';
+import { ROOT_NAMESPACE } from '../manifests/istio.js';
+import { kindName, type UnreadDocument } from '../manifests/objects.js';
 import { locate } from '../manifests/place.js';
 import type { CompiledPolicy } from '../policy/compile.js';
+import { isAnyEnforced } from '../policy/enforced.js';
 import { matchesPods } from '../policy/identities.js';
 import type { Grant } from '../policy/mapstate.js';
-import { DIRECTIONS, type Direction, type Policy } from '../policy/rules.js';
-import { DERIVED } from '../policy/selectors.js';
+import { DIRECTIONS, partsOf, type Direction, type Policy } from '../policy/rules.js';
+import { DERIVED, keysAskedFor } from '../policy/selectors.js';
 import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
 import { grantsFor, policyAt } from './decide.js';
+import { unreadOf } from './layer7.js';
 import type { Outcome } from './probe.js';
 
 /** Pods whose policies have a say in these packets. */
@@ -158,10 +161,12 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
   const namespaces = new Set(pods.map((pod) => pod.namespace));
   const missing = [
     ...outcomes.flatMap((outcome) => unclear(state, outcome)),
+    ...outcomes.flatMap(unreadOf),
     ...pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []),
     ...pods.flatMap((pod) => halfMatched(state, pod)),
     ...unreadPolicies(state, namespaces),
     ...unevaluatedFor(state, outcomes),
+    ...pods.flatMap((pod) => enforcedOrNot(state, pod)),
   ];
   for (const document of state.manifests.unread) {
     if (document.kind !== 'Namespace' || !asksForNamespaceLabels(state, pods)) continue;
@@ -198,7 +203,11 @@ export function halfMatched(state: State, pod: ClusterPod): string[] {
 
 /** Kinds that may hold a policy, as far as the text of an unread document shows. */
 const mayBePolicy = ({ kind }: UnreadDocument): boolean =>
-  kind === null || /policy|^ciliumcidrgroup$|^peerauthentication$|^list$/i.test(kind);
+  kind === null || /policy|networkset$|^(ciliumcidrgroup|tier|hostendpoint|peerauthentication|list)$/i.test(kind);
+
+/** Policies of the mesh are for all of it where they are in its root namespace. */
+const isOfMesh = ({ kind }: UnreadDocument): boolean =>
+  kind === null || /^(authorizationpolicy|peerauthentication|list)$/i.test(kind);
 
 /** Documents that could hold a policy for these namespaces and could not be read, or are of a kind that is not evaluated. */
 export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): string[] {
@@ -208,7 +217,8 @@ export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): s
     if (
       document.namespace !== null &&
       !namespaces.has(document.namespace) &&
-      !/Cluster|Global|Admin/.test(document.kind ?? '')
+      !(document.namespace === ROOT_NAMESPACE && isOfMesh(document)) &&
+      !/Cluster|Global|Admin|NetworkSet/.test(document.kind ?? '')
     )
       continue;
     const { file, range } = locate(document.at);
@@ -226,7 +236,7 @@ export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): s
 
 const unevaluatedLine = ({ source }: Policy, { at, what }: Unevaluated): string => {
   const { file, range } = locate(at);
-  return `${file}:${range.start.line}: ${what} in ${source.kind} ${source.metadata.name.value} is not evaluated yet`;
+  return `${file}:${range.start.line}: ${what} in ${kindName(source)} ${source.metadata.name.value} is not evaluated yet`;
 };
 
 const NODES = new Set<number>([ReservedIdentity.HOST, ReservedIdentity.REMOTE_NODE]);
@@ -236,6 +246,14 @@ export function unevaluatedOf(state: State, pod: ClusterPod, directions: readonl
   const policy = policyOf(state, pod);
   const entries = policy?.entries.filter(({ egress }) => directions.includes(egress ? 'egress' : 'ingress')) ?? [];
   return [...unevaluatedIn(policy, directions, null), ...ties(entries.flatMap(({ grants }) => grants))];
+}
+
+/** Whether somebody enforces the policies of a pod, where the setting leaves that open. */
+export function enforcedOrNot(state: State, pod: ClusterPod): string[] {
+  const { settings, cluster } = state;
+  const applied = policyOf(state, pod)?.applied ?? [];
+  if (settings.unenforcedPolicies !== 'unknown' || applied.length === 0 || isAnyEnforced(cluster, settings)) return [];
+  return [`who enforces policies: cni ${settings.cni} does not`];
 }
 
 /** Rules of policies with one priority that say different things of the same traffic. */
@@ -274,22 +292,18 @@ function unevaluatedFor(state: State, outcomes: readonly Outcome[]): string[] {
   );
 }
 
+const NAME_LABEL = `${DERIVED.namespaceLabels}kubernetes.io/metadata.name`;
+
 /** Whether a policy of these pods asks for namespace labels beyond the name. */
 function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): boolean {
   return pods.some((pod) => {
     const policies = policyOf(state, pod)?.applied ?? [];
-    return policies.some(({ subject, rules }) =>
-      [
-        subject,
-        ...rules.flatMap(({ peers }) =>
-          (peers ?? []).flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : [])),
-        ),
-      ].some(({ requirements }) =>
-        requirements.some(
-          ({ key }) =>
-            key.startsWith(DERIVED.namespaceLabels) && key !== `${DERIVED.namespaceLabels}kubernetes.io/metadata.name`,
-        ),
-      ),
-    );
+    return policies.some(({ subject, rules }) => {
+      const peers = rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])].flatMap(partsOf));
+      const selectors = peers.flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : []));
+      return [subject, ...selectors]
+        .flatMap(keysAskedFor)
+        .some((key) => key.startsWith(DERIVED.namespaceLabels) && key !== NAME_LABEL);
+    });
   });
 }

@@ -8,20 +8,29 @@ import { run, type Outcome, type Probe } from './probe.js';
 
 /**
  * Whether the DNS proxy sees a pod ask for a name: a rule with `rules.dns` must let the question. Where the manifests hold no
- * cluster DNS, any such rule is taken to be for it.
+ * cluster DNS, any such rule is taken to be for it. Names in administrators' policies are learnt without such a rule.
  */
 function isSeen(state: State, pod: ClusterPod, name: string): boolean {
+  const learnt = isLearnt(state, pod, name);
   if (clusterDns(state)) {
     const asked = askDns(state, pod, name);
     const passed = asked?.allowed ? asked.redirects : [];
-    return passed.some(({ direction, port }) => direction === 'egress' && port !== 0);
+    return (learnt && asked?.allowed) || passed.some(({ direction, port }) => direction === 'egress' && port !== 0);
   }
+  if (learnt) return true;
   return (policyOf(state, pod)?.applied ?? [])
     .flatMap(({ rules }) => rules)
     .filter(({ origin, deny }) => origin.direction === 'egress' && !deny)
     .flatMap(({ ports }) => ports ?? [])
     .some(({ l7 }) => l7?.kind === 'dns' && l7.rules.some((rule) => matchesName(rule, name)));
 }
+
+/** Whether a policy of an administrator names a name: `domainNames` say nothing of how it is looked up. */
+const isLearnt = (state: State, pod: ClusterPod, name: string): boolean =>
+  (policyOf(state, pod)?.applied ?? [])
+    .filter(({ source }) => source.kind === 'ClusterNetworkPolicy' || source.kind === 'AdminNetworkPolicy')
+    .flatMap(({ rules }) => rules.flatMap(({ peers }) => peers ?? []))
+    .some((peer) => peer.kind === 'fqdn' && matchesName(peer.fqdn, name));
 
 /** What a pod's policies know a name by. */
 function knownBy(state: State, pod: ClusterPod, name: string): readonly FqdnIdentity[] {

@@ -1,5 +1,5 @@
 /** Which pods the parts of a policy are about, whatever its language. */
-import { formatPrefix } from '../addresses.js';
+import { contains, formatPrefix } from '../addresses.js';
 import { namedPort, type ClusterPod } from '../cluster/cluster.js';
 import type { ManifestObject } from '../manifests/objects.js';
 import { protocolName } from '../packet.js';
@@ -32,11 +32,30 @@ export function podsOf(state: State, policies: readonly Policy[]): ClusterPod[] 
 export function podsAmong(state: State, peer: Peer): ClusterPod[] {
   if (peer.kind === 'anyone')
     return state.cluster.pods.filter((pod) => !pod.hostNetwork && !state.cluster.assumed.has(pod));
+  if (peer.kind === 'where') return podsWhere(state, peer);
   return peer.kind === 'endpoints' ? podsMatching(state, peer.selector) : [];
 }
 
+/** Pods by their labels, and by their addresses where blocks stand for pods. */
+function podsWhere(state: State, { all, none }: Peer & { readonly kind: 'where' }): ClusterPod[] {
+  const among = (peers: readonly Peer[]): Set<ClusterPod> =>
+    new Set(
+      peers.flatMap((peer) =>
+        peer.kind === 'prefix'
+          ? state.cluster.pods.filter(({ addresses }) => addresses.some((address) => contains(peer.cidr, address)))
+          : podsAmong(state, peer),
+      ),
+    );
+  const groups = all.map(among);
+  const without = among(none);
+  return state.cluster.pods.filter(
+    (pod) => !pod.hostNetwork && groups.every((group) => group.has(pod)) && !without.has(pod),
+  );
+}
+
 /** Whether a peer is every pod of the cluster. */
-export const isEveryPod = ({ requirements }: EndpointSelector): boolean =>
+export const isEveryPod = ({ requirements, expression }: EndpointSelector): boolean =>
+  expression === undefined &&
   requirements.every(({ key, operator }) => key === DERIVED.namespace && operator === 'Exists');
 
 /** What a peer is that is no pod: addresses, names, and what Cilium has words for. */
@@ -50,6 +69,8 @@ export function outsidersOf(peer: Peer): string[] {
       return [peer.fqdn.matchName ?? peer.fqdn.matchPattern ?? ''];
     case 'endpoints':
       return peer.selector.requirements.filter(({ source }) => source === 'reserved').map(({ key }) => key);
+    case 'where':
+      return peer.all.flat().flatMap(outsidersOf);
     case 'anyone':
       return [];
   }

@@ -21,6 +21,7 @@ import { hasSocketLB, isKubeProxy, prefixesIn } from '../settings.js';
 import type { State } from '../state.js';
 import type { PacketIn, PacketOut } from '../wasm.js';
 import { isUnallocated, masquerades } from './kube-proxy.js';
+import { takenOf } from './sidecar.js';
 import { LETS, redirectOf, upstreamOf, type Decision, type Ruled } from './proxy.js';
 
 /**
@@ -139,9 +140,13 @@ const EGRESS_PROGRAMS: ReadonlySet<number> = new Set([
 /** Proxies that one packet passes at most: that of the sender, and that of the receiver. */
 const MAX_PROXIES = 2;
 
-/** A packet from proxy to proxy, each of which goes on with one of its own, unless it refuses. `send` runs one packet. */
+/**
+ * A packet from proxy to proxy, each of which goes on with one of its own, unless it refuses; what is delivered, the mesh's proxy in
+ * the pod takes last. `send` runs one packet.
+ */
 function follow(
   state: State,
+  { sender }: Probe,
   first: PacketOut,
   proxy: Decision,
   send: (packet: PacketIn) => PacketOut,
@@ -156,6 +161,8 @@ function follow(
     if (ruled.fate === 'refused') break;
     out = goneOn(out, send(upstreamOf(redirect)));
   }
+  const taken = takenOf(state, sender.kind === 'pod' ? sender.pod : null, out);
+  if (taken) redirects.push({ ...taken, ...proxy(taken) });
   return { out, redirects };
 }
 
@@ -201,7 +208,7 @@ function send(state: State, probes: readonly Probe[], proxy: Decision): Outcome[
     datapath.flushConnections();
     const outs = datapath.process(batch.map((probe) => packetOf(state, probe)));
     outs.forEach((first, i) => {
-      const { out, redirects } = follow(state, first, proxy, (packet) => datapath.process([packet])[0]!);
+      const { out, redirects } = follow(state, batch[i]!, first, proxy, (packet) => datapath.process([packet])[0]!);
       outcomes.push(outcomeOf(state, batch[i]!, out, redirects));
     });
   }
@@ -272,7 +279,7 @@ export function runTraced(state: State, probe: Probe, reply = false, proxy: Deci
     return out;
   };
   const { out, redirects } = reserved(state, [probe], () =>
-    follow(state, pass(packetOf(state, probe, reply)), proxy, pass),
+    follow(state, probe, pass(packetOf(state, probe, reply)), proxy, pass),
   );
   return { outcome: outcomeOf(state, probe, out, redirects), events: recorded, lost: missed };
 }
@@ -342,8 +349,9 @@ export function overlap(
 const classesOf = new WeakMap<State, ExternalClass[]>();
 
 /**
- * The whole space of each family that the cluster has, cut where the policies' prefixes begin and end, and where pods stop
- * being masqueraded. Addresses of the cluster's own lie in these ranges too, and are never the example of one.
+ * The whole space of each family that the cluster has, cut where the policies' prefixes begin and end, and those of settings:
+ * where pods are not masqueraded, and where kube-proxy refuses what no Service has. Addresses of the cluster's own lie in these
+ * ranges too, and are never the example of one.
  */
 export function externalClasses(state: State): ExternalClass[] {
   let classes = classesOf.get(state);
@@ -356,14 +364,15 @@ export function externalClasses(state: State): ExternalClass[] {
 
 function externalIn(state: State, family: Family): ExternalClass[] {
   const whole = { address: UNSPECIFIED[family], length: 0 };
-  const { nativeRoutingCIDR, 'ipMasqAgent.nonMasqueradeCIDRs': kept } = state.settings;
+  const { engine, serviceCIDR, nativeRoutingCIDR, 'ipMasqAgent.nonMasqueradeCIDRs': kept } = state.settings;
   const edgesOf = (prefixes: readonly Prefix[]): Address[] =>
     prefixes
       .filter(({ address }) => familyOf(address) === family)
       .flatMap((prefix) => [prefix.address, plus(lastOf(prefix), 1)]);
-  const unmasked = new Set(edgesOf([nativeRoutingCIDR, ...kept].flatMap(prefixesIn)));
+  const refused = engine === 'kube-proxy-nftables' ? [serviceCIDR] : [];
+  const fixed = new Set(edgesOf([nativeRoutingCIDR, ...kept, ...refused].flatMap(prefixesIn)));
   const named = edgesOf([whole, ...state.identities.prefixes.map(({ prefix }) => prefix)]);
-  const sorted = [...new Set([...named, ...unmasked])].sort(compareAddresses);
+  const sorted = [...new Set([...named, ...fixed])].sort(compareAddresses);
   const classes: ExternalClass[] = [];
   for (let i = 0; i + 1 < sorted.length; i++) {
     const first = sorted[i]!;
@@ -372,7 +381,7 @@ function externalIn(state: State, family: Family): ExternalClass[] {
     if (example === undefined) continue;
     const identity = identityAt(state, first);
     const before = classes.at(-1);
-    if (before && before.identity === identity && plus(before.last, 1) === first && !unmasked.has(first))
+    if (before && before.identity === identity && plus(before.last, 1) === first && !fixed.has(first))
       classes[classes.length - 1] = { ...before, last };
     else classes.push({ first, last, identity, example });
   }

@@ -5,6 +5,7 @@ import { frameOf, tupleOf, type Tuple } from '../packet.js';
 import type { Grant } from '../policy/mapstate.js';
 import type { Direction } from '../policy/rules.js';
 import type { State } from '../state.js';
+import type { Decider } from './decide.js';
 import type { PacketIn, PacketOut } from '../wasm.js';
 
 /** A packet that a policy handed to a proxy, or a reply that found its way back to one. */
@@ -19,13 +20,28 @@ export interface Redirect {
   readonly tuple: Tuple;
   readonly sourceIdentity: number;
   readonly destinationIdentity: number;
+  /** For a proxy of the mesh, in the pod or before it: who opened the connection; null for whoever is no pod. */
+  readonly client?: ClusterPod | null;
 }
 
 /** What a proxy says of the request that a connection is for; it may depend on what was not told of that. */
 export interface Ruling {
-  readonly fate: 'let' | 'refused' | 'untold';
+  readonly fate: 'let' | 'refused' | 'untold' | 'unread';
   /** What the rules that let the connection say of it; none of a reply. */
   readonly grants: readonly Grant[];
+  /** What a proxy of the mesh goes by instead. */
+  readonly mesh?: MeshRuling;
+}
+
+/** What policies of the mesh say of a connection. */
+export interface MeshRuling {
+  readonly deciders: readonly Decider[];
+  /** For what is open: on what it depends, one line each. */
+  readonly depends: readonly string[];
+  /** In words, for a hop. */
+  readonly text: string;
+  /** Whether who asked is told, by a status: a connection may end without. */
+  readonly isAnswered: boolean;
 }
 
 /** What becomes of a packet at a proxy: what that decides about requests is in no map. */

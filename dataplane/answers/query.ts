@@ -220,7 +220,9 @@ function onlyPort(to: Target, protocol: string, http: HttpRequest | null): numbe
 function withRequest(answer: Answer, http: HttpRequest | null, outcomes: readonly Outcome[]): Answer {
   if (!http) return answer;
   if (answer.verdict === 'ALLOWED') return { ...answer, http: { status: 200, backend: null } };
-  const byProxy = answer.verdict === 'DENIED' && outcomes.every(({ refusedBy }) => refusedBy !== null);
+  const byProxy =
+    answer.verdict === 'DENIED' &&
+    outcomes.every(({ refusedBy }) => refusedBy !== null && refusedBy.mesh?.isAnswered !== false);
   return byProxy ? { ...answer, http: { status: 403, backend: null } } : answer;
 }
 

@@ -1,5 +1,5 @@
 /** Ranges of addresses as ends of flows: `ip:FIRST-LAST`. */
-import { compareAddresses, parseAddress, plus, type Address } from '../addresses.js';
+import { compareAddresses, familyOf, parseAddress, plus, type Address } from '../addresses.js';
 import { compare } from '../hash.js';
 
 const RANGE = /^ip:([\da-f.:]+)-([\da-f.:]+)$/;
@@ -17,11 +17,8 @@ export function compareEnds(a: string, b: string): number {
   return x ? 1 : y ? -1 : compare(a, b);
 }
 
-/** The end that two ranges make together, where the second follows upon the first. */
-function joined(a: string, b: string): string | null {
-  const [x, y] = [rangeOf(a), rangeOf(b)];
-  return x && y && plus(x[1], 1) === y[0] ? `${a.slice(0, a.indexOf('-'))}${b.slice(b.indexOf('-'))}` : null;
-}
+/** One range of two, where the second follows upon the first. */
+const joined = (a: string, b: string): string => `${a.slice(0, a.indexOf('-'))}${b.slice(b.indexOf('-'))}`;
 
 /** Flows whose ranges touch, and that are alike otherwise, as one; in the order of their ends. */
 export function mergeRanges<Flow extends { readonly from: string; readonly to: string }>(
@@ -29,17 +26,43 @@ export function mergeRanges<Flow extends { readonly from: string; readonly to: s
   alike: (a: Flow, b: Flow) => boolean,
 ): Flow[] {
   const merged: Flow[] = [];
+  /** Where the flows are that end right before an address: by their other end and that address. */
+  const before = new Map<string, number[]>();
+  const keyOf = (side: 'from' | 'to', other: string, address: Address): string =>
+    `${side} ${other} ${familyOf(address)} ${address}`;
+  const note = (flow: Flow, index: number): void => {
+    for (const [side, other] of SIDES) {
+      const range = rangeOf(flow[side]);
+      if (!range) continue;
+      const key = keyOf(side, flow[other], plus(range[1], 1));
+      before.set(key, [...(before.get(key) ?? []), index]);
+    }
+  };
   for (const flow of [...flows].sort((a, b) => compareEnds(a.from, b.from) || compareEnds(a.to, b.to))) {
-    const index = merged.findIndex(
-      (before) =>
-        ((before.from === flow.from && joined(before.to, flow.to)) ||
-          (before.to === flow.to && joined(before.from, flow.from))) &&
-        alike(before, flow),
-    );
-    const before = merged[index];
-    if (!before) merged.push(flow);
-    else if (before.from === flow.from) merged[index] = { ...before, to: joined(before.to, flow.to)! };
-    else merged[index] = { ...before, from: joined(before.from, flow.from)! };
+    const found = SIDES.flatMap(([side, other]) => {
+      const range = rangeOf(flow[side]);
+      const indices = range ? (before.get(keyOf(side, flow[other], range[0])) ?? []) : [];
+      const index = indices.find((one) => alike(merged[one]!, flow));
+      return index === undefined ? [] : [{ side, index }];
+    });
+    const [into] = found;
+    if (!into) note(flow, merged.push(flow) - 1);
+    else {
+      const { side, index } = into;
+      const one = merged[index]!;
+      const key = keyOf(side, one[side === 'to' ? 'from' : 'to'], plus(rangeOf(one[side])![1], 1));
+      before.set(
+        key,
+        before.get(key)!.filter((other) => other !== index),
+      );
+      merged[index] = { ...one, [side]: joined(one[side], flow[side]) };
+      note(merged[index], index);
+    }
   }
   return merged;
 }
+
+const SIDES = [
+  ['to', 'from'],
+  ['from', 'to'],
+] as const;

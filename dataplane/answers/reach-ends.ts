@@ -7,7 +7,7 @@ import type { Protocol } from '../manifests/objects.js';
 import { DIRECTIONS } from '../policy/rules.js';
 import type { State } from '../state.js';
 import { classOf } from './cases.js';
-import { halfMatched, unevaluatedOf, unreadPolicies, withoutAddress } from './missing.js';
+import { enforcedOrNot, halfMatched, unevaluatedOf, unreadPolicies, withoutAddress } from './missing.js';
 import { externalClasses, outsideIn, overlap, podAt, type ExternalClass } from './probe.js';
 import { resolveRef } from './refs.js';
 
@@ -113,7 +113,7 @@ const within = (
   });
 
 /** Lines about one end, at most. */
-const MOST_DEPENDS = 16;
+export const MOST_DEPENDS = 16;
 
 /** What of each end's policies could not be read, where something could not. */
 export function unreadOf(state: State, ends: readonly End[]): Map<End, readonly string[]> {
@@ -125,7 +125,12 @@ export function unreadOf(state: State, ends: readonly End[]): Map<End, readonly 
     let ofClass = ofClasses.get(end.like);
     if (!ofClass) {
       const unevaluated = unevaluatedOf(state, pod, DIRECTIONS);
-      ofClass = [...halfMatched(state, pod), ...unreadPolicies(state, new Set([pod.namespace])), ...unevaluated];
+      ofClass = [
+        ...halfMatched(state, pod),
+        ...unreadPolicies(state, new Set([pod.namespace])),
+        ...unevaluated,
+        ...enforcedOrNot(state, pod),
+      ];
       ofClasses.set(end.like, ofClass);
     }
     const unaddressed = end.pods.flatMap((one) => withoutAddress(state).get(one) ?? []);

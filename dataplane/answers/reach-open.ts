@@ -7,10 +7,11 @@ import type { HttpRule, FqdnSelector, L7Rules } from '../manifests/cilium.js';
 import type { Protocol } from '../manifests/objects.js';
 import { isIcmp } from '../packet.js';
 import type { CompiledPolicy } from '../policy/compile.js';
+import { meshPorts } from '../policy/mesh.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import type { Direction } from '../policy/rules.js';
 import { policyOf, type State } from '../state.js';
-import { deciding, UNTOLD } from './layer7.js';
+import { deciding, UNTOLD, unreadOf } from './layer7.js';
 import { run, type Outcome, type Probe, type Sender } from './probe.js';
 import type { End } from './reach-ends.js';
 
@@ -65,10 +66,15 @@ interface Stretch {
   readonly last: number;
 }
 
-/** Where ports, or types, stop being alike: for the policies of both ends, and for the datapath. */
-function stretches(policies: readonly (CompiledPolicy | null)[], protocol: number): Stretch[] {
+/** Where ports, or types, stop being alike: for the policies of both ends, for the datapath, and for the single ports that the mesh knows. */
+function stretches(
+  policies: readonly (CompiledPolicy | null)[],
+  single: readonly number[],
+  protocol: number,
+): Stretch[] {
   const [lowest, highest] = isIcmp(protocol) ? [0, LAST_TYPE] : [1, LAST_PORT];
   const starts = new Set([lowest, ...(KNOWN_TYPES[protocol] ?? []).flatMap((type) => [type, type + 1])]);
+  if (protocol === IpProto.TCP) for (const port of single) starts.add(port).add(port + 1);
   for (const policy of policies) {
     for (const range of policy?.boundaries ?? []) {
       if (range.protocol === protocol) starts.add(range.first).add(range.last + 1);
@@ -94,36 +100,54 @@ function probesOf(from: End, to: End, { protocol, first }: Stretch): Probe[] {
   });
 }
 
-const known = new WeakMap<State, Map<string, Map<string, Open>>>();
+/** What is open, and what else that depends on which could not be read: ports about which it leaves nothing to be said are left out. */
+interface Found {
+  readonly open: Open;
+  readonly depends: readonly string[];
+}
+
+const known = new WeakMap<State, Map<string, Map<string, Found>>>();
 
 /** What is open from an end to each other. Ends that are alike are asked about once, all in as few calls as the batch allows. */
 export function openFrom(state: State, from: End, targets: readonly End[]): Map<End, Open> {
-  const ofState = known.get(state) ?? new Map<string, Map<string, Open>>();
+  const ofState = known.get(state) ?? new Map<string, Map<string, Found>>();
   known.set(state, ofState);
-  const found = ofState.get(from.like) ?? new Map<string, Open>();
+  const found = ofState.get(from.like) ?? new Map<string, Found>();
   ofState.set(from.like, found);
   const asked = new Map<string, End>();
   for (const to of targets) if (!found.has(to.like) && !asked.has(to.like)) asked.set(to.like, to);
   const questions = [...asked.values()].flatMap((to) => {
     const policies = [from, to].map(({ pods }) => (pods[0] ? policyOf(state, pods[0]) : null));
+    const single = to.pods[0] ? meshPorts(state.cluster, to.pods[0]) : [];
     return [...Object.values(PROTOCOL_NUMBERS), IpProto.ICMP, IpProto.ICMPV6].flatMap((protocol) =>
-      stretches(policies, protocol).map((stretch) => ({ to, stretch, probes: probesOf(from, to, stretch) })),
+      stretches(policies, single, protocol).map((stretch) => ({ to, stretch, probes: probesOf(from, to, stretch) })),
     );
   });
   const sent = questions.flatMap(({ probes }) => probes);
   const outcomes = new Map(run(state, sent, deciding(state, UNTOLD)).map((outcome) => [outcome.probe, outcome]));
   const opened = new Map<string, OpenStretch[]>();
+  const unread = new Map<string, Set<string>>();
   for (const { to, stretch, probes } of questions) {
     const ofProbes = probes.map((probe) => outcomes.get(probe)!);
     // What is open is so in each family that both ends have.
     if (ofProbes.length === 0 || !ofProbes.every(({ allowed }) => allowed)) continue;
+    const depends = ofProbes.flatMap(unreadOf);
+    if (depends.length > 0) {
+      unread.set(to.like, new Set([...(unread.get(to.like) ?? []), ...depends]));
+      continue;
+    }
     const open = opened.get(to.like) ?? [];
     opened.set(to.like, open);
     open.push({ ...stretch, asks: asksOf(ofProbes) });
   }
-  for (const like of asked.keys()) found.set(like, opensOf(opened.get(like) ?? []));
-  return new Map(targets.map((to) => [to, found.get(to.like)!]));
+  for (const like of asked.keys())
+    found.set(like, { open: opensOf(opened.get(like) ?? []), depends: [...(unread.get(like) ?? [])] });
+  return new Map(targets.map((to) => [to, found.get(to.like)!.open]));
 }
+
+/** What else decides between two ends about which `openFrom` was asked, and could not be read. */
+export const unreadBetween = (state: State, from: End, to: End): readonly string[] =>
+  known.get(state)?.get(from.like)?.get(to.like)?.depends ?? [];
 
 /** A stretch that is open, as far as the proxies on its way let it. */
 interface OpenStretch extends Stretch {

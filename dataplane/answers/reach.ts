@@ -3,13 +3,14 @@ import { ReservedIdentity } from '../../assembly/abi.js';
 import type { Protocol } from '../manifests/objects.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { unreadIngresses } from './ingress/through.js';
-import { choose, endsOf, onNodes, unreadOf, type End, type OpenPort } from './reach-ends.js';
+import { choose, endsOf, MOST_DEPENDS, onNodes, unreadOf, type End, type OpenPort } from './reach-ends.js';
 import { ingressEnd, portsBehind } from './reach-ingress.js';
-import { openFrom, type Open, type Range, type ReachIcmp, type ReachPorts } from './reach-open.js';
+import { openFrom, unreadBetween, type Open, type Range, type ReachIcmp, type ReachPorts } from './reach-open.js';
 
 export interface ReachEndpoint {
   readonly ref: string;
-  readonly kind: End['kind'];
+  /** `class`: a kind of pods that are not there yet. */
+  readonly kind: End['kind'] | 'class';
   readonly pods?: number;
   readonly identity: number;
   readonly isolated?: { readonly ingress: boolean; readonly egress: boolean };
@@ -31,6 +32,8 @@ export interface Reach {
   readonly unknown: readonly { readonly ref: string; readonly depends: readonly string[] }[];
   /** Workloads on their nodes' networks, which are their nodes to policies: their connections are not listed either. */
   readonly onNodes: readonly string[];
+  /** Where asked for: connections with pods that are not there yet, which have no policies of their own. */
+  readonly exposure?: readonly Connection[];
 }
 
 export interface ReachOptions {
@@ -49,15 +52,18 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
   const used = [...new Set([...sources.ends, ...targets.ends])];
   const unread = unreadOf(state, used);
   const connections: Connection[] = [];
+  const inMesh = new Map<End, Set<string>>();
+  const note = (from: End, to: End): void => {
+    for (const line of unreadBetween(state, from, to)) inMesh.set(to, (inMesh.get(to) ?? new Set()).add(line));
+  };
   for (const from of sources.ends) {
     if (unread.has(from)) continue;
     const others = targets.ends.filter(
       (to) => to !== from && !unread.has(to) && (from.external === null || to.external === null),
     );
     for (const [to, open] of openFrom(state, from, others)) {
-      const { ports, icmp } = narrowed(open, options.protocol, targets.ports);
-      if (ports.length + icmp.length > 0)
-        connections.push({ from: from.ref, to: to.ref, ports, ...(icmp.length > 0 ? { icmp } : {}) });
+      connections.push(...connectionOf(from.ref, to.ref, narrowed(open, options.protocol, targets.ports)));
+      note(from, to);
     }
   }
   const ingresses = sources.ingresses.map((ingress) => ({ ingress, from: ingressEnd(state, ingress) }));
@@ -68,6 +74,7 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
       const exposed = narrowed(open, options.protocol, portsBehind(state, ingress, to));
       const { ports } = narrowed(exposed, options.protocol, targets.ports);
       if (ports.length > 0) connections.push({ from: from.ref, to: to.ref, ports });
+      note(from, to);
     }
   }
   const unreadable = options.from === null ? unreadIngresses(state) : [];
@@ -77,6 +84,7 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
     connections,
     unknown: [
       ...[...unread].map(([end, depends]) => ({ ref: end.ref, depends })),
+      ...[...inMesh].map(([end, depends]) => ({ ref: end.ref, depends: [...depends].slice(0, MOST_DEPENDS) })),
       ...(unreadable.length > 0 ? [{ ref: 'ingress:*', depends: unreadable }] : []),
     ],
     onNodes: onNodes(state),
@@ -85,8 +93,17 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
 
 const NOTHING: readonly never[] = [];
 
+/** What is open between two ends as a connection; none where nothing is. */
+export function connectionOf(from: string, to: string, { ports, icmp }: Open): Connection[] {
+  return ports.length + icmp.length > 0 ? [{ from, to, ports, ...(icmp.length > 0 ? { icmp } : {}) }] : [];
+}
+
 /** Of what is open, one protocol, and of a Service's pods the ports that it leads to. */
-function narrowed({ ports, icmp }: Open, only: ReachOptions['protocol'], service: readonly OpenPort[] | null): Open {
+export function narrowed(
+  { ports, icmp }: Open,
+  only: ReachOptions['protocol'],
+  service: readonly OpenPort[] | null,
+): Open {
   if (only === null && service === null) return { ports, icmp };
   const chosen = ports.filter(({ protocol }) => only === null || protocol === only);
   return {

@@ -17,7 +17,7 @@ import { originAt, originOf, type Origin } from './maps.js';
 import type { ClusterNode } from '../cluster/cluster.js';
 import type { Through } from './ingress/through.js';
 import { replyTo, runTraced, type Outcome, type Probe, type Recording } from './probe.js';
-import type { Ruled } from './proxy.js';
+import type { MeshRuling, Ruled } from './proxy.js';
 import { query, type Answer, type Question, type Verdict } from './query.js';
 import {
   decidedIn,
@@ -288,7 +288,7 @@ function hopsOf(state: State, outcome: Outcome, events: readonly Uint8Array[], r
   const nodes = new Map(state.cluster.nodes.map((node) => [node.index, node.name]));
   let before: TupleText | null = null;
   const rulings = outcome.redirects.values();
-  return recordsOf(events).flatMap((recorded): Hop[] => {
+  const hops = recordsOf(events).flatMap((recorded): Hop[] => {
     const { record, lookups } = recorded;
     const after = tupleText(record);
     const hop: Hop = {
@@ -312,7 +312,21 @@ function hopsOf(state: State, outcome: Outcome, events: readonly Uint8Array[], r
     const isHanded = record.step === (Step.PROXY as number);
     return [hop, ...(isHanded ? rulingHop(hop, rulings.next().value, request) : [])];
   });
+  const last = outcome.redirects.at(-1);
+  return [...hops, ...(last?.mesh && hops.length > 0 ? [meshHop(hops.at(-1)!, last.mesh)] : [])];
 }
+
+/** What a proxy of the mesh says of what was delivered to its pod. */
+const meshHop = (delivered: Hop, { text, deciders }: MeshRuling): Hop => ({
+  ...delivered,
+  before: delivered.after,
+  program: 'istio-proxy',
+  point: null,
+  action: 'http',
+  lookups: [],
+  text,
+  origin: deciders.map(({ file, line, column }) => ({ file, line, column })),
+});
 
 /** Programs on sockets are two, one a family. */
 function programName({ program, family }: TraceRecord): string {

@@ -22,6 +22,8 @@ export interface Modules {
 export interface Call {
   readonly paths: readonly string[];
   readonly options: Readonly<Record<string, string | undefined>>;
+  /** Options without a value that were given. */
+  readonly flags: ReadonlySet<string>;
   readonly modules: Modules;
   /** The manifests that the call names (or those given), loaded with its settings. */
   readonly session: (files?: Files) => Session;
@@ -30,16 +32,16 @@ export interface Call {
 }
 
 export interface Output {
-  /** Goes to standard output whole. */
-  readonly text: string | Uint8Array;
+  /** Goes to standard output whole; in pieces where it may be longer than a text can be. */
+  readonly text: string | Uint8Array | Iterable<string>;
   readonly exit: Exit;
 }
 
-/** An option with a value, as `parseArgs` takes it and as the help shows it. */
+/** An option as `parseArgs` takes it and as the help shows it: with a value, or without (`boolean`). */
 export interface Option {
-  readonly type: 'string';
+  readonly type: 'string' | 'boolean';
   readonly multiple?: boolean;
-  /** What stands for the value. */
+  /** What stands for the value; empty for one without. */
   readonly value: string;
   readonly description: string;
 }

@@ -1,6 +1,6 @@
 /** The commands: what each takes, does and prints. */
 import { annotationsText } from '../format/annotations-text.js';
-import { diff } from '../answers/diff.js';
+import { diff, isDifferent } from '../answers/diff.js';
 import { checkJson } from '../format/check-json.js';
 import { checkJunit } from '../format/check-junit.js';
 import { checkMarkdown } from '../format/check-md.js';
@@ -11,7 +11,9 @@ import { hubbleCompact } from '../format/hubble-compact.js';
 import { hubbleJson } from '../format/hubble-json.js';
 import { mapsText } from '../format/maps-text.js';
 import { monitorText } from '../format/monitor.js';
+import { policiesYaml } from '../format/policies-yaml.js';
 import { reachCsv, reachDot, reachJson, reachMarkdown, reachTable } from '../format/reach.js';
+import { searchJson, searchText } from '../format/search.js';
 import { tracePcapng } from '../format/trace-pcapng.js';
 import { traceText } from '../format/trace-text.js';
 import type { Question } from '../answers/query.js';
@@ -31,11 +33,13 @@ import {
   type Output,
 } from './call.js';
 import type { Session } from '../session.js';
-import { readPaths } from './files.js';
+import { readPaths, readText } from './files.js';
 import { runQueries } from './queries.js';
 import { readRevision } from './revisions.js';
 
 const option = (value: string, description: string): Option => ({ type: 'string', value, description });
+
+const flag = (description: string): Option => ({ type: 'boolean', value: '', description });
 
 /** The first word is what it is unless given. */
 const formats = (...words: readonly string[]): Option =>
@@ -43,7 +47,7 @@ const formats = (...words: readonly string[]): Option =>
 
 const set: Option = { ...option('KEY=VALUE', 'overrides a setting; may be given again for another'), multiple: true };
 
-const done = (text: string | Uint8Array): Output => ({ text, exit: Exit.DONE });
+const done = (text: Output['text']): Output => ({ text, exit: Exit.DONE });
 
 /** An answer, or the call's fault. */
 function must<T extends object>(result: T | { readonly error: string }): T {
@@ -63,14 +67,41 @@ function protocolOf<T extends string>(call: Call, protocols: readonly T[]): T | 
 function runReach(call: Call): Output {
   const format = choice(call, 'format', ['table', 'json', 'csv', 'md', 'dot'], 'table');
   const session = call.session();
+  const options = {
+    from: call.options['from'] ?? null,
+    to: call.options['to'] ?? null,
+    protocol: protocolOf(call, [...PROTOCOLS, 'ICMP'] as const),
+  };
+  const found = must(call.flags.has('exposure') ? session.exposure(options) : session.reach(options));
+  return done({ table: reachTable, json: reachJson, csv: reachCsv, md: reachMarkdown, dot: reachDot }[format](found));
+}
+
+const VERDICTS = ['ALLOWED', 'DENIED'] as const;
+
+function runSearch(call: Call): Output {
+  const format = choice(call, 'format', ['text', 'json'], 'text');
+  const asked = choice(call, 'verdict', VERDICTS, 'ALLOWED');
+  const session = call.session();
   const found = must(
-    session.reach({
+    session.search({
       from: call.options['from'] ?? null,
       to: call.options['to'] ?? null,
-      protocol: protocolOf(call, [...PROTOCOLS, 'ICMP'] as const),
+      protocol: protocolOf(call, PROTOCOLS),
+      port: number(call, 'port', 1, 65535),
+      verdict: asked,
+      limit: number(call, 'limit', 1, 999_999) ?? 1,
     }),
   );
-  return done({ table: reachTable, json: reachJson, csv: reachCsv, md: reachMarkdown, dot: reachDot }[format](found));
+  const isNothing = found.witnesses.length + found.unknown.length === 0;
+  return { text: { text: searchText, json: searchJson }[format](found), exit: isNothing ? Exit.DONE : Exit.FOUND };
+}
+
+function runGenerate(call: Call): Output {
+  const recorded = call.options['flows'];
+  const session = call.session();
+  const { policies, skipped } = session.generate(recorded === undefined ? null : readText(recorded));
+  for (const line of skipped) call.tell(`left out: ${line}`);
+  return done(policiesYaml(policies));
 }
 
 function questionOf(call: Call): Question {
@@ -146,9 +177,9 @@ function runDiff(call: Call): Output {
   const [old, now, ...more] = call.paths;
   if (old === undefined || now === undefined || more.length > 0)
     throw new CallError('diff takes two sides: OLD NEW, each a path or git:REF');
-  const found = must(diff(sideOf(call, old, now).state, sideOf(call, now, old).state));
+  const found = diff(sideOf(call, old, now).state, sideOf(call, now, old).state, call.modules.trace);
   const text = { text: diffText, json: diffJson, md: diffMarkdown }[format](found);
-  return { text, exit: found.gained.length + found.lost.length > 0 ? Exit.FOUND : Exit.DONE };
+  return { text, exit: isDifferent(found) ? Exit.FOUND : Exit.DONE };
 }
 
 function runMaps(call: Call): Output {
@@ -184,13 +215,15 @@ function runShow(call: Call): Output {
 export const COMMANDS: Readonly<Record<string, Command>> = {
   reach: {
     summary: 'who can talk to whom',
-    usage: 'hopscope reach PATH... [--from REF] [--to REF] [--protocol P] [--format table|json|csv|md|dot]',
-    help: 'Lists every allowed connection between workloads, and to and from addresses outside, over every port of TCP, UDP and SCTP and every type of ICMP: what is not listed is denied. Where a proxy looks at requests, what it lets stands behind the ports.',
+    usage:
+      'hopscope reach PATH... [--from REF] [--to REF] [--protocol P] [--exposure] [--format table|json|csv|md|dot]',
+    help: 'Lists every allowed connection between workloads, and to and from addresses outside, over every port of TCP, UDP and SCTP and every type of ICMP: what is not listed is denied. Where a proxy looks at requests, what it lets stands behind the ports. With --exposure, pods that are not there yet are listed too: pods:*/* is any pod, whatever its namespace and labels, and pods:shop/{app=web} one with these and no others, where that may do something else.',
     example: 'hopscope reach examples/shop --to shop/cart',
     options: {
       from: option('REF', 'only what it may reach'),
       to: option('REF', 'only who may reach it'),
       protocol: option('TCP|UDP|SCTP|ICMP', 'only this protocol: all of them unless given'),
+      exposure: flag('besides, what is open to and from pods that are not there yet, by their namespace and labels'),
       format: formats('table', 'json', 'csv', 'md', 'dot'),
       set,
     },
@@ -230,6 +263,36 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     takesReferences: true,
     run: runTrace,
   },
+  search: {
+    summary: 'any packet that satisfies a condition',
+    usage:
+      'hopscope search PATH... [--from SIDE] [--to SIDE] [--port N] [--protocol P] [--verdict ALLOWED|DENIED] [--limit N] [--format text|json]',
+    help: 'Looks for a packet that fares as asked, over every port and every address that policies tell apart, and shows one with who decided. A SIDE is anyone unless given, a REF, or pods by their labels: labels:app=db,tier!=back, namespace:shop or namespace:shop/app=db. Exit status 1 when there is one, or when that could not be told for all that was not read.',
+    example: 'hopscope search examples/shop --from world --to labels:app=orders-db',
+    options: {
+      from: option('SIDE', 'who sends: anyone unless given'),
+      to: option('SIDE', 'whom it is for: anyone unless given'),
+      port: option('N', 'its destination port, or that of the pod behind a Service: any unless given'),
+      protocol: option('TCP|UDP|SCTP', 'only this protocol: all three unless given'),
+      verdict: option('ALLOWED|DENIED', 'how it must fare: ALLOWED unless given'),
+      limit: option('N', 'how many pairs of ends are told of, each with one packet: 1 unless given'),
+      format: formats('text', 'json'),
+      set,
+    },
+    takesReferences: true,
+    run: runSearch,
+  },
+  generate: {
+    summary: 'the least NetworkPolicies for what must pass',
+    usage: 'hopscope generate PATH... [--flows FILE|-] [--set key=value]',
+    help: 'Writes NetworkPolicies that refuse everything in each namespace but those of the cluster itself (kube-…), and let what the manifests announce: addresses and names in variables, arguments and ConfigMaps, the cluster DNS for whoever looks up such a name, and clients outside of Services that are open to them. With --flows, what Hubble recorded instead. What no NetworkPolicy can say is told on standard error.',
+    example: 'hopscope generate examples/shop > policies.yaml',
+    options: {
+      flows: option('FILE', 'JSON Lines of `hubble observe -o json`; - for standard input'),
+      set,
+    },
+    run: runGenerate,
+  },
   check: {
     summary: 'problems in the manifests',
     usage: 'hopscope check PATH... [--format text|json|sarif|junit|md] [--fail-on error|warning|info|never]',
@@ -248,7 +311,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   diff: {
     summary: 'what an edit gains and loses',
     usage: 'hopscope diff OLD NEW [--format text|json|md]',
-    help: 'Compares who can talk to whom before and after, each side a path or git:REF. Exit status 1 when a flow is gained or lost.',
+    help: 'Compares who can talk to whom before and after, each side a path or git:REF: the flows gained and lost, under the change that, made alone, brings them about. Exit status 1 when a flow is gained or lost, or can no longer be told.',
     example: 'hopscope diff git:HEAD examples/shop',
     options: { format: formats('text', 'json', 'md'), set },
     run: runDiff,

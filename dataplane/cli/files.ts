@@ -36,6 +36,15 @@ export function readPaths(paths: readonly string[]): Files {
   return files;
 }
 
+/** A file of text that is no manifest; `-` for standard input. */
+export function readText(path: string): string {
+  try {
+    return readFileSync(path === '-' ? 0 : path, 'utf8');
+  } catch {
+    throw new CallError(`${path}: cannot be read`);
+  }
+}
+
 function readFolder(folder: string, depth: number, files: Files): void {
   if (depth > MAX_DEPTH) return;
   const entries = readdirSync(folder, { withFileTypes: true }).sort((a, b) => compare(a.name, b.name));

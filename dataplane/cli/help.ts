@@ -26,7 +26,7 @@ export function overview(commands: Readonly<Record<string, Command>>): string {
     '',
     'PATH is a file, a folder (all .yaml, .yml and .json below it) or - for standard input.',
     '--set key=value overrides a setting; .hopscope.yaml at the root of the manifests holds them.',
-    'Exit status: 0 done, 1 check and diff found something, 2 the input or the call is wrong, 3 a fault of ours.',
+    'Exit status: 0 done, 1 check, diff and search found something, 2 the input or the call is wrong, 3 a fault of ours.',
     '',
     'example: hopscope trace examples/echo --from default/busybox --to dns:echo --port 5678',
     '',
@@ -37,7 +37,7 @@ export function overview(commands: Readonly<Record<string, Command>>): string {
 
 export function helpOf({ usage, help, example, options, takesReferences }: Command): string {
   const described = Object.entries(options).map(([name, { value, description }]) => [
-    `--${name} ${value}`,
+    `--${name} ${value}`.trimEnd(),
     description,
   ]);
   return [

@@ -71,6 +71,7 @@ async function run(args: readonly string[]): Promise<Output> {
   const call: Call = {
     paths: positionals,
     options: options as Record<string, string | undefined>,
+    flags: new Set(Object.keys(options).filter((name) => options[name] === true)),
     modules,
     session: (files) => {
       if (!files && positionals.length === 0)
@@ -100,19 +101,37 @@ function read(command: Command, args: readonly string[]): { values: Record<strin
   }
 }
 
-/** Writes all of it: a pipe takes what it has room for, and says so. */
-function print(text: string | Uint8Array): void {
-  const bytes = typeof text === 'string' ? new TextEncoder().encode(text) : text;
+/** Units of text that are written together, at least. */
+const TOGETHER = 1 << 20;
+
+/** Writes all of it, some pieces at a time. */
+function print(text: Output['text']): void {
+  if (text instanceof Uint8Array) return void write(text);
+  const encoder = new TextEncoder();
+  if (typeof text === 'string') return void write(encoder.encode(text));
+  let held = '';
+  for (const piece of text) {
+    held += piece;
+    if (held.length < TOGETHER) continue;
+    if (!write(encoder.encode(held))) return;
+    held = '';
+  }
+  write(encoder.encode(held));
+}
+
+/** A pipe takes what it has room for, and says so. False where nobody reads on. */
+function write(bytes: Uint8Array): boolean {
   for (let at = 0; at < bytes.length;) {
     try {
       at += writeSync(1, bytes, at);
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       // Whoever reads has closed the pipe: there is nobody to tell.
-      if (code === 'EPIPE') return;
+      if (code === 'EPIPE') return false;
       if (code !== 'EAGAIN') throw error;
     }
   }
+  return true;
 }
 
 try {

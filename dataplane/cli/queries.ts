@@ -1,8 +1,8 @@
 /** `hopscope query`: JSON Lines in, JSON Lines out, in the same order. */
-import { readFileSync } from 'node:fs';
 import type { Question } from '../answers/query.js';
 import type { Session } from '../session.js';
 import { CallError, Exit, type Output } from './call.js';
+import { readText } from './files.js';
 
 type Asked = { readonly id: unknown; readonly question: Question } | { readonly id: unknown; readonly error: string };
 
@@ -61,11 +61,7 @@ export function runQueries(session: Session, source: string | undefined): Output
 
 function readLines(source: string | undefined): string[] {
   if (source === undefined) throw new CallError('--queries is needed: a file of JSON Lines, or - for standard input');
-  let content: string;
-  try {
-    content = readFileSync(source === '-' ? 0 : source, 'utf8');
-  } catch {
-    throw new CallError(`${source}: cannot be read`);
-  }
-  return content.split(/\r?\n/).filter((line) => line.trim() !== '');
+  return readText(source)
+    .split(/\r?\n/)
+    .filter((line) => line.trim() !== '');
 }

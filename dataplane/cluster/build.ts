@@ -1,6 +1,8 @@
 /** From what was read to the cluster. */
 import { parseAddress, type Address } from '../addresses.js';
+import type { CalicoNetworkSet, CalicoTier } from '../manifests/calico.js';
 import type { CiliumCIDRGroup } from '../manifests/cilium.js';
+import type { AuthorizationPolicy, PeerAuthentication } from '../manifests/istio.js';
 import type { Ingress, IngressClass } from '../manifests/ingress.js';
 import type {
   Endpoints,
@@ -61,7 +63,11 @@ export function buildCluster(objects: readonly ManifestObject[], settings: Setti
     services: buildServices([...services, ...assumed.services], endpoints, built.pods, nodes, families, settings),
     policies,
     cidrGroups: of<CiliumCIDRGroup>('CiliumCIDRGroup'),
+    tiers: of<CalicoTier>('Tier'),
+    networkSets: of<CalicoNetworkSet>('NetworkSet', 'GlobalNetworkSet'),
     endpoints,
+    authorizationPolicies: of<AuthorizationPolicy>('AuthorizationPolicy'),
+    peerAuthentications: of<PeerAuthentication>('PeerAuthentication'),
     ingresses,
     ingressClasses: of<IngressClass>('IngressClass'),
     objects,

@@ -1,6 +1,8 @@
 /** The cluster that the manifests describe: what runs where, under which address, behind which Service. */
 import { familyOf, type Address, type Family, type Prefix } from '../addresses.js';
+import type { CalicoNetworkSet, CalicoTier } from '../manifests/calico.js';
 import type { CiliumCIDRGroup } from '../manifests/cilium.js';
+import type { AuthorizationPolicy, PeerAuthentication } from '../manifests/istio.js';
 import type { Ingress, IngressClass } from '../manifests/ingress.js';
 import type {
   ContainerPort,
@@ -61,6 +63,7 @@ export interface ClusterPod {
   readonly labels: ReadonlyMap<string, string>;
   /** Where the labels stand, for messages. */
   readonly labelPlaces: ReadonlyMap<string, Located<string>>;
+  readonly annotations: ReadonlyMap<string, string>;
   readonly spec: PodSpec;
   readonly node: ClusterNode;
   /** Those that the manifests report, else one of each family of the cluster, primary first; none where a range is used up. */
@@ -126,7 +129,11 @@ export interface Cluster {
   readonly services: readonly ClusterService[];
   readonly policies: readonly PolicySource[];
   readonly cidrGroups: readonly CiliumCIDRGroup[];
+  readonly tiers: readonly CalicoTier[];
+  readonly networkSets: readonly CalicoNetworkSet[];
   readonly endpoints: readonly Endpoints[];
+  readonly authorizationPolicies: readonly AuthorizationPolicy[];
+  readonly peerAuthentications: readonly PeerAuthentication[];
   readonly ingresses: readonly Ingress[];
   readonly ingressClasses: readonly IngressClass[];
   /** Pods, among the others, that no manifest has: an Ingress takes them for granted. They are no workload's. */

@@ -14,6 +14,7 @@ interface Draft {
   readonly name: string;
   readonly workload: ClusterWorkload;
   readonly labelPlaces: ReadonlyMap<string, Located<string>>;
+  readonly annotations: ReadonlyMap<string, Located<string>>;
   readonly spec: PodSpec;
   readonly nodeName: string | null;
   /** Those that the manifest reports. */
@@ -64,6 +65,7 @@ function templatePods(
     name: podName(source.kind, name, `${source.kind} ${namespace}/${name}`, ordinal),
     workload,
     labelPlaces: new Map([...source.template.labels, ...madeLabels(source, name, ordinal)]),
+    annotations: source.template.annotations,
     spec: source.template.spec,
     nodeName: source.kind === 'DaemonSet' ? nodes[ordinal]!.name : (source.template.spec.nodeName?.value ?? null),
     addresses: [],
@@ -163,6 +165,7 @@ export function buildWorkloads(
       name: name.value,
       workload,
       labelPlaces: pod.metadata.labels,
+      annotations: pod.metadata.annotations,
       spec: pod.spec,
       nodeName: pod.spec.nodeName?.value ?? null,
       ...addressesOf(pod, families, settings),
@@ -244,7 +247,7 @@ function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings
 
   const built = drafts.map((draft): ClusterPod => {
     const node = nodeOf(draft);
-    const { namespace, name, workload, labelPlaces, spec, ready, terminating, source } = draft;
+    const { namespace, name, workload, labelPlaces, annotations, spec, ready, terminating, source } = draft;
     const hostNetwork = onNode(spec, settings);
     const addresses = hostNetwork ? node.addresses : [...draft.addresses, ...(made.get(nameOf(draft)) ?? [])];
     return {
@@ -253,6 +256,7 @@ function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings
       workload,
       labels: new Map([...labelPlaces].map(([key, label]) => [key, label.value])),
       labelPlaces,
+      annotations: new Map([...annotations].map(([key, annotation]) => [key, annotation.value])),
       spec,
       node,
       addresses,

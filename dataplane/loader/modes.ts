@@ -23,8 +23,8 @@ interface Delivery {
   readonly differs: readonly string[];
 }
 
-const OWN_POLICY = 'enforces no policy itself: whatever does beside it is taken to do as Cilium does';
-const CALICO_POLICY = 'policies and masquerade are Cilium’s';
+const CALICO_POLICY =
+  'masquerade, the reasons for refusals and (unless ipBlockMatchesPods) what ipBlocks are about are Cilium’s';
 
 const DELIVERIES: Readonly<Record<Cni, Delivery>> = {
   'cilium-vxlan': { tunnel: TunnelProtocol.VXLAN, mtu: MTU, differs: [] },
@@ -33,9 +33,9 @@ const DELIVERIES: Readonly<Record<Cni, Delivery>> = {
   'flannel-vxlan': {
     tunnel: TunnelProtocol.VXLAN,
     mtu: MTU,
-    differs: [OWN_POLICY, 'its tunnel has the VNI 1, where Cilium’s tells who sends'],
+    differs: ['its tunnel has the VNI 1, where Cilium’s tells who sends'],
   },
-  'flannel-host-gw': { tunnel: TunnelProtocol.NONE, mtu: MTU, differs: [OWN_POLICY] },
+  'flannel-host-gw': { tunnel: TunnelProtocol.NONE, mtu: MTU, differs: [] },
   'calico-ipip': {
     tunnel: TunnelProtocol.NONE,
     mtu: MTU - 20,
@@ -47,11 +47,8 @@ const DELIVERIES: Readonly<Record<Cni, Delivery>> = {
     differs: [CALICO_POLICY, 'its tunnel has port 4789 and the VNI 4096, where Cilium’s tells who sends'],
   },
   'calico-bgp': { tunnel: TunnelProtocol.NONE, mtu: MTU, differs: [CALICO_POLICY] },
-  bridge: { tunnel: TunnelProtocol.NONE, mtu: MTU, differs: [OWN_POLICY] },
+  bridge: { tunnel: TunnelProtocol.NONE, mtu: MTU, differs: [] },
 };
-
-/** Plug-ins that leave policies to others. */
-export const enforcesPolicy = (cni: Cni): boolean => !DELIVERIES[cni].differs.includes(OWN_POLICY);
 
 const NODE_PORT_MODES = { snat: NodePortMode.SNAT, dsr: NodePortMode.DSR, hybrid: NodePortMode.HYBRID } as const;
 const DISPATCHES = { opt: DsrDispatch.OPT, geneve: DsrDispatch.GENEVE, ipip: DsrDispatch.IPIP } as const;

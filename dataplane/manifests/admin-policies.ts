@@ -1,11 +1,11 @@
 import { problem, severityOf } from '../problems.js';
 import { hasHostBits, parseCidr } from './addresses.js';
 import type { AdminPeer, AdminPolicy, AdminPort, AdminRule, AdminRules, NamespacedPods } from './admin.js';
-import type { FqdnSelector } from './cilium.js';
+import type { FqdnSelector, Unevaluated } from './cilium.js';
 import { isPortName, quote, type Fields } from './fields.js';
 import type { Header } from './kinds.js';
 import { readSelector, readSelectorOf } from './labels.js';
-import type { Protocol } from './objects.js';
+import type { LabelSelector, Protocol } from './objects.js';
 import type { Located } from './place.js';
 import { readProtocol } from './pods.js';
 
@@ -38,6 +38,9 @@ const ACTIONS = {
 const MOST_RULES = { ClusterNetworkPolicy: 25, AdminNetworkPolicy: 100, BaselineAdminNetworkPolicy: 100 } as const;
 
 class AdminReader {
+  /** What of the rule that is being read is not evaluated. */
+  private unevaluated: Unevaluated[] = [];
+
   constructor(
     private readonly kind: AdminPolicy['kind'],
     private readonly spec: Fields,
@@ -62,27 +65,37 @@ class AdminReader {
     const subject = this.spec.required('subject', this.spec.fields('subject'));
     if (!subject) return undefined;
     this.one(subject, 'namespaces', 'pods');
-    return this.selected(subject);
+    const pods = this.selected(subject);
+    const [related] = this.unevaluated;
+    if (related) subject.problems.push(problem('HS1010', related.at, `A subject has no ${related.what}.`));
+    return pods;
   }
 
   /** `namespaces`, or `pods`. */
   private selected(fields: Fields): NamespacedPods | undefined {
     const pods = fields.fields('pods');
-    const namespaces = readSelector(fields, 'namespaces');
-    if (namespaces) return { at: namespaces.at, namespaceSelector: namespaces, podSelector: null };
-    if (!pods) return undefined;
-    pods.only('namespaceSelector', 'podSelector');
+    if (!pods) {
+      const namespaceSelector = this.namespaces(fields);
+      return namespaceSelector ? { at: namespaceSelector.at, namespaceSelector, podSelector: null } : undefined;
+    }
+    const peers = pods.has('namespaces');
+    pods.only(peers ? 'namespaces' : 'namespaceSelector', 'podSelector');
     const podSelector = pods.required('podSelector', readSelector(pods, 'podSelector'));
     const namespaceSelector =
-      readSelector(pods, 'namespaceSelector') ??
-      (this.kind === 'ClusterNetworkPolicy'
-        ? {
-            at: { ...pods.at, end: pods.at.start },
-            matchLabels: new Map<string, Located<string>>(),
-            matchExpressions: [],
-          }
-        : pods.required('namespaceSelector', null));
+      (peers ? this.namespaces(pods) : readSelector(pods, 'namespaceSelector')) ??
+      (this.kind === 'ClusterNetworkPolicy' ? everything(pods) : pods.required('namespaceSelector', null));
     return podSelector && namespaceSelector ? { at: pods.at, namespaceSelector, podSelector } : undefined;
+  }
+
+  /** A selector of namespaces; until v0.1.1 of the API it stood in a field of its own, beside what is not evaluated. */
+  private namespaces(fields: Fields): LabelSelector | null | undefined {
+    const namespaces = fields.fields('namespaces');
+    if (!namespaces) return namespaces;
+    const related = ['sameLabels', 'notSameLabels'].filter((name) => namespaces.has(name));
+    if (!namespaces.has('namespaceSelector') && related.length === 0) return readSelectorOf(namespaces);
+    namespaces.only('namespaceSelector', 'sameLabels', 'notSameLabels');
+    for (const name of related) this.unevaluated.push({ at: namespaces.placeOf(name), what: name });
+    return readSelector(namespaces, 'namespaceSelector') ?? everything(namespaces);
   }
 
   /** Reports a mapping that has none of these fields, or several, or others. */
@@ -107,13 +120,17 @@ class AdminReader {
 
   private rule(rule: Fields, direction: 'ingress' | 'egress'): AdminRule | undefined {
     const peersName = direction === 'ingress' ? 'from' : 'to';
-    const portsName = this.kind === 'ClusterNetworkPolicy' ? 'protocols' : 'ports';
+    // The first drafts of v1alpha2 had the ports of v1alpha1.
+    const portsName = this.kind === 'ClusterNetworkPolicy' && !rule.has('ports') ? 'protocols' : 'ports';
+    this.unevaluated = [];
     rule.only('name', 'action', peersName, portsName);
     const actions: Readonly<Record<string, AdminRule['action']>> = ACTIONS[this.kind];
     const written = rule.required('action', rule.oneOf('action', Object.keys(actions)))?.value;
     const action = written === undefined ? undefined : actions[written];
     const peers = this.needed(rule, peersName).flatMap((peer) => this.peers(peer, direction));
-    const ports = rule.list(portsName) ? this.needed(rule, portsName).flatMap((port) => this.port(port) ?? []) : null;
+    const ports = rule.list(portsName)
+      ? this.needed(rule, portsName).flatMap((port) => this.port(port, portsName) ?? [])
+      : null;
     const outsider = peers.find(({ kind }) => kind !== 'pods');
     const name = ports?.find(({ port }) => typeof port === 'string');
     if (outsider && name)
@@ -121,7 +138,9 @@ class AdminReader {
     const domain = peers.find(({ kind }) => kind === 'domainName');
     if (domain && action !== 'allow')
       rule.problems.push(problem('HS1010', domain.at, 'domainNames can be accepted only, neither denied nor passed.'));
-    return action && { at: rule.at, action, peers, ports };
+    for (const { at, what } of this.unevaluated)
+      rule.problems.push(problem('HS1012', at, `${what} is not evaluated yet; verdicts it could change are UNKNOWN.`));
+    return action && { at: rule.at, action, peers, ports, unevaluated: this.unevaluated };
   }
 
   /** The items of a list that must have some. */
@@ -159,8 +178,8 @@ class AdminReader {
     }
   }
 
-  private port(item: Fields): AdminPort | undefined {
-    return this.kind === 'ClusterNetworkPolicy' ? this.protocol(item) : this.numbered(item);
+  private port(item: Fields, field: 'protocols' | 'ports'): AdminPort | undefined {
+    return field === 'protocols' ? this.protocol(item) : this.numbered(item);
   }
 
   /** v1alpha2 ClusterNetworkPolicyProtocol. */
@@ -189,7 +208,7 @@ class AdminReader {
     const numbers = found === undefined ? undefined : item.fields(found);
     const protocol = numbers ? readProtocol(numbers) : undefined;
     if (!numbers || !protocol) return undefined;
-    if (found === 'portRange') return this.range(item, numbers, protocol);
+    if (found === 'portRange') return this.range(numbers, numbers, protocol);
     numbers.only('protocol', 'port');
     const number = numbers.required('port', numbers.port('port'));
     return number && { at: number.at, protocol, port: number.value, endPort: null };
@@ -204,7 +223,7 @@ class AdminReader {
 
   private range(item: Fields, range: Fields | null | undefined, protocol: Protocol): AdminPort | undefined {
     if (!range) return undefined;
-    range.only('start', 'end', ...(this.kind === 'ClusterNetworkPolicy' ? [] : ['protocol']));
+    range.only('start', 'end', ...(range === item ? ['protocol'] : []));
     const start = range.required('start', range.port('start'));
     const end = range.required('end', range.port('end'));
     if (!start || !end) return undefined;
@@ -213,6 +232,12 @@ class AdminReader {
     return undefined;
   }
 }
+
+const everything = ({ at }: Fields): LabelSelector => ({
+  at: { ...at, end: at.start },
+  matchLabels: new Map<string, Located<string>>(),
+  matchExpressions: [],
+});
 
 function checkBlock(fields: Fields, { value, at }: Located<string>): void {
   const cidr = parseCidr(value);

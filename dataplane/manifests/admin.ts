@@ -1,5 +1,5 @@
 /** What is read from the policies of administrators, policy.networking.k8s.io: `ClusterNetworkPolicy`, and what came before it. */
-import type { FqdnSelector } from './cilium.js';
+import type { FqdnSelector, Unevaluated } from './cilium.js';
 import type { LabelSelector, ObjectOf, Protocol } from './objects.js';
 import type { Located, Place } from './place.js';
 
@@ -28,6 +28,8 @@ export interface AdminRule {
   readonly peers: readonly AdminPeer[];
   /** null for any traffic. */
   readonly ports: readonly AdminPort[] | null;
+  /** What in it is not evaluated. */
+  readonly unevaluated: readonly Unevaluated[];
 }
 
 /** All pods of the namespaces, or those that `podSelector` matches there. */

@@ -52,7 +52,7 @@ interface Inherited {
 
 /** Kinds that decide about traffic, in any spelling and of any version; staged ones decide nothing. */
 const MEANT_AS_POLICY =
-  /^(global|admin|baselineadmin|cluster|cilium|ciliumclusterwide)?networkpolicy$|^authorizationpolicy$/i;
+  /^(global|admin|baselineadmin|cluster|cilium|ciliumclusterwide)?networkpolicy$|^(authorizationpolicy|peerauthentication)$/i;
 
 class DocumentReader {
   readonly objects: ManifestObject[] = [];

@@ -1,10 +1,12 @@
 import { problem } from '../problems.js';
 import { readAdminPolicy } from './admin-policies.js';
+import { readCalicoPolicy, readNetworkSet, readTier } from './calico-policies.js';
 import { readCIDRGroup, readCiliumPolicy } from './cilium-policies.js';
 import { readConfigMap, readNamespace, readNode } from './cluster.js';
 import { readEndpoints, readEndpointSlice } from './endpoints.js';
 import type { Fields } from './fields.js';
 import { readIngress, readIngressClass, refuseOldIngress } from './ingresses.js';
+import { readAuthorizationPolicy, readPeerAuthentication } from './istio-policies.js';
 import { WORKLOAD_KINDS, type ManifestObject, type Metadata, type UnevaluatedPolicy } from './objects.js';
 import type { Place } from './place.js';
 import { readPod } from './pods.js';
@@ -58,6 +60,9 @@ const WORKLOAD_VERSIONS = {
 /** The API group of administrators' policies. */
 const ADMIN_GROUP = 'policy.networking.k8s.io';
 
+/** What Calico is told, and what it keeps of that. */
+const CALICO_VERSIONS = ['projectcalico.org/v3', 'crd.projectcalico.org/v1'] as const;
+
 /** The kinds that are read, by exact apiVersion. */
 const KINDS: readonly Kind[] = [
   clusterWide('v1', 'Namespace', readNamespace),
@@ -74,6 +79,10 @@ const KINDS: readonly Kind[] = [
   policy(namespaced('networking.k8s.io/v1beta1', 'Ingress', refuseOldIngress)),
   policy(namespaced('extensions/v1beta1', 'Ingress', refuseOldIngress)),
   clusterWide('networking.k8s.io/v1', 'IngressClass', readIngressClass),
+  ...['security.istio.io/v1', 'security.istio.io/v1beta1'].flatMap((version) => [
+    policy(namespaced(version, 'AuthorizationPolicy', readAuthorizationPolicy)),
+    policy(namespaced(version, 'PeerAuthentication', readPeerAuthentication)),
+  ]),
   policy(namespaced('networking.k8s.io/v1', 'NetworkPolicy', readNetworkPolicy)),
   policy(namespaced('cilium.io/v2', 'CiliumNetworkPolicy', readCiliumPolicy('CiliumNetworkPolicy'))),
   policy(
@@ -87,6 +96,13 @@ const KINDS: readonly Kind[] = [
   ...(['AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'] as const).map((kind) =>
     policy(clusterWide(`${ADMIN_GROUP}/v1alpha1`, kind, readAdminPolicy(kind))),
   ),
+  ...CALICO_VERSIONS.flatMap((version) => [
+    policy(namespaced(version, 'NetworkPolicy', readCalicoPolicy('NetworkPolicy'))),
+    policy(clusterWide(version, 'GlobalNetworkPolicy', readCalicoPolicy('GlobalNetworkPolicy'))),
+    policy(clusterWide(version, 'Tier', readTier)),
+    policy(namespaced(version, 'NetworkSet', readNetworkSet('NetworkSet'))),
+    policy(clusterWide(version, 'GlobalNetworkSet', readNetworkSet('GlobalNetworkSet'))),
+  ]),
 ];
 
 /** Policies of other languages: group (or exact apiVersion), kind, and whether it has a namespace. */
@@ -96,12 +112,7 @@ const UNEVALUATED: readonly (readonly [string, string, boolean])[] = [
   [ADMIN_GROUP, 'AdminNetworkPolicy', false],
   [ADMIN_GROUP, 'BaselineAdminNetworkPolicy', false],
   [ADMIN_GROUP, 'ClusterNetworkPolicy', false],
-  ['projectcalico.org/v3', 'NetworkPolicy', true],
-  ['projectcalico.org/v3', 'GlobalNetworkPolicy', false],
-  ['crd.projectcalico.org/v1', 'NetworkPolicy', true],
-  ['crd.projectcalico.org/v1', 'GlobalNetworkPolicy', false],
-  ['security.istio.io', 'AuthorizationPolicy', true],
-  ['security.istio.io', 'PeerAuthentication', true],
+  ...CALICO_VERSIONS.map((version) => [version, 'HostEndpoint', false] as const),
 ];
 
 /** Who reads an object; null for kinds that are left alone. A kind of the same name in another group is such. */

@@ -2,7 +2,7 @@ import { problem, type Problem } from '../problems.js';
 import { align } from './align.js';
 import { decode, type Refusal } from './decode.js';
 import { readDocument, unreadable, type Reading } from './documents.js';
-import type { ManifestObject, UnreadDocument } from './objects.js';
+import { kindName, type ManifestObject, type UnreadDocument } from './objects.js';
 import { lineStartsOf, type SourceText } from './place.js';
 import { MAX_DOCUMENTS, split, type Piece } from './split.js';
 
@@ -210,9 +210,6 @@ function lastOfEach(objects: readonly ManifestObject[], problems: Problem[]): re
   }
   return last.size === objects.length ? objects : [...last.values()];
 }
-
-const kindName = (object: ManifestObject): string =>
-  object.kind === 'UnevaluatedPolicy' ? object.actualKind : object.kind;
 
 /** Group, kind, namespace and name; the version of an apiVersion does not make another object. */
 function identityOf(object: ManifestObject): string {

@@ -1,8 +1,10 @@
 /** What is read from manifests: only the fields that decide about traffic, each with its place. */
 import type { Family } from '../addresses.js';
 import type { AdminPolicy } from './admin.js';
+import type { CalicoNetworkSet, CalicoPolicy, CalicoTier } from './calico.js';
 import type { CiliumCIDRGroup, CiliumPolicy } from './cilium.js';
 import type { Ingress, IngressClass } from './ingress.js';
+import type { AuthorizationPolicy, PeerAuthentication } from './istio.js';
 import type { Located, Place } from './place.js';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
@@ -119,6 +121,7 @@ export interface Workload extends ObjectOf<WorkloadKind> {
   readonly template: {
     readonly at: Place;
     readonly labels: ReadonlyMap<string, Located<string>>;
+    readonly annotations: ReadonlyMap<string, Located<string>>;
     readonly spec: PodSpec;
   };
 }
@@ -259,10 +262,18 @@ export type ManifestObject =
   | Ingress
   | IngressClass
   | NetworkPolicy
+  | AuthorizationPolicy
+  | PeerAuthentication
   | CiliumPolicy
   | CiliumCIDRGroup
   | AdminPolicy
+  | CalicoPolicy
+  | CalicoTier
+  | CalicoNetworkSet
   | UnevaluatedPolicy;
+
+/** The kind of an object as its manifest has it: two groups have a NetworkPolicy. */
+export const kindName = (object: ManifestObject): string => ('actualKind' in object ? object.actualKind : object.kind);
 
 /** The objects that hold policies. */
 export const POLICY_KINDS = [
@@ -272,6 +283,7 @@ export const POLICY_KINDS = [
   'ClusterNetworkPolicy',
   'AdminNetworkPolicy',
   'BaselineAdminNetworkPolicy',
+  'CalicoPolicy',
 ] as const;
 export type PolicySource = Extract<ManifestObject, { readonly kind: (typeof POLICY_KINDS)[number] }>;
 

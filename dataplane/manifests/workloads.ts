@@ -24,6 +24,7 @@ export function readWorkload(kind: WorkloadKind) {
       template: {
         at: template.at,
         labels,
+        annotations: template.within('metadata').within('annotations').asStrings(),
         spec: readPodSpec(template),
       },
     };

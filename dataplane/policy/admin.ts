@@ -50,13 +50,17 @@ export function fromAdminPolicy(source: AdminPolicy, cluster: Cluster): Policy {
     subject: podsOf(source.subject),
     isolates: [],
     rules: DIRECTIONS.flatMap((direction) =>
-      (source[direction]?.rules ?? []).map(({ at, action, peers, ports }, index) => ({
-        origin: { kind, namespace: '', name, direction, rule: `${direction}[${index}]`, at },
-        ...ACTIONS[action],
-        peers: peers.flatMap((peer) => peersOf(peer, direction)),
-        ports: ports && ports.flatMap(portsOf),
-        authentication: null,
-      })),
+      (source[direction]?.rules ?? []).map((rule, index) => {
+        const { at, action, peers, ports } = rule;
+        for (const one of rule.unevaluated) unevaluated.push({ ...one, direction });
+        return {
+          origin: { kind, namespace: '', name, direction, rule: `${direction}[${index}]`, at },
+          ...ACTIONS[action],
+          peers: peers.flatMap((peer) => peersOf(peer, direction)),
+          ports: ports && ports.flatMap(portsOf),
+          authentication: null,
+        };
+      }),
     ),
     unevaluated,
   };

@@ -216,7 +216,7 @@ function prefixPeers(at: Place, blocks: readonly Located<string>[], except: read
 }
 
 /** The pods that a Service selects; the addresses that Endpoints list for one without a selector. */
-function servicePeers({ source, namespace, ports }: ClusterService, at: Place): Peer[] {
+export function servicePeers({ source, namespace, ports }: ClusterService, at: Place): Peer[] {
   if (source.selector) {
     const requirements = [
       requirement(`k8s:${DERIVED.namespace}`, 'In', namespace),

@@ -5,6 +5,7 @@ import { Numbers } from '../hash.js';
 import type { PolicySource } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
 import { fromAdminPolicy } from './admin.js';
+import { fromCalicoPolicy } from './calico.js';
 import { fromCiliumPolicy } from './cilium.js';
 import { fqdnName } from './fqdn.js';
 import {
@@ -17,6 +18,7 @@ import {
 } from './identities.js';
 import { EVERYTHING, MapState, type Grant, type PolicymapEntry } from './mapstate.js';
 import { fromNetworkPolicy, protocolOf } from './networkpolicy.js';
+import { isRepresentative } from './representatives.js';
 import {
   prefixesOf,
   type Direction,
@@ -28,7 +30,7 @@ import {
   type TrafficPrefix,
 } from './rules.js';
 import { selects } from './selectors.js';
-import { areOrdered, levelsOf } from './tiers.js';
+import { areOrdered, stacksOf } from './tiers.js';
 import { TierState, type TieredPolicymap } from './tierstate.js';
 
 /** The policies of all languages, in the order of their manifests; those about nodes hold only where these have a firewall. */
@@ -48,6 +50,8 @@ function fromSource(source: PolicySource, cluster: Cluster): Policy[] {
     case 'AdminNetworkPolicy':
     case 'BaselineAdminNetworkPolicy':
       return [fromAdminPolicy(source, cluster)];
+    case 'CalicoPolicy':
+      return fromCalicoPolicy(source, cluster);
   }
 }
 
@@ -92,6 +96,19 @@ class Peers {
     return numbers;
   }
 
+  /** Whether the pods of an identity are among a peer. */
+  has(peer: Peer, { number }: PodIdentity): boolean {
+    const numbers = this.of(peer);
+    return numbers.includes(number) || numbers.includes(0);
+  }
+
+  private meet({ all, none }: Peer & { readonly kind: 'where' }): number[] {
+    const among = (peers: readonly Peer[]): Set<number> => new Set(peers.flatMap((peer) => this.of(peer)));
+    const groups = all.map(among);
+    const without = among(none);
+    return this.everyone.filter((number) => groups.every((group) => group.has(number)) && !without.has(number));
+  }
+
   /** 0 is anyone. */
   private select(peer: Peer): number[] {
     const { identities, settings } = this;
@@ -106,12 +123,14 @@ class Peers {
         return identities.fqdns
           .filter(({ fqdn }) => fqdnName(fqdn) === fqdnName(peer.fqdn))
           .map(({ number }) => number);
+      case 'where':
+        return this.meet(peer);
     }
   }
 }
 
 /** What compiling asks of the peers of rules. */
-type PeerNumbers = Pick<Peers, 'of' | 'byNumber' | 'everyone'>;
+type PeerNumbers = Pick<Peers, 'of' | 'has' | 'byNumber' | 'everyone'>;
 
 /** Compiles again what pods have, as it would be had they other policies: what an edit to a rule changes. */
 export class Recompiler {
@@ -138,10 +157,12 @@ export class Recompiler {
     const pod = this.peers.byNumber.get(peer);
     const only: PeerNumbers = {
       of: (asked) => this.peers.of(asked).filter((number) => number === 0 || number === peer),
+      has: (asked, identity) => this.peers.has(asked, identity),
       byNumber: new Map(pod ? [[peer, pod]] : []),
       everyone: this.peers.everyone.filter((number) => number === peer),
     };
-    return compileGroup(0, applied, of, only, this.localhost);
+    const compiled = compileGroup(0, applied, of, only, this.localhost);
+    return { ...compiled, entries: compiled.entries.filter(({ identity }) => identity === 0 || identity === peer) };
   }
 }
 
@@ -158,8 +179,10 @@ export class PolicyCompiler {
     const peers = new Peers(identities, settings);
     const ofPods = all.filter(({ aboutNodes }) => !aboutNodes);
     const groups = grouped(identities.pods, (identity) => {
-      const applied = ofPods.filter(({ subject }) => selects(subject, identity));
-      return { key: groupKey(applied, identity), applied };
+      const applied = isRepresentative(identity.example)
+        ? []
+        : ofPods.filter(({ subject }) => selects(subject, identity));
+      return { key: groupKey(applied, identity, peers), applied };
     });
     const ofHosts = all.filter(({ aboutNodes }) => aboutNodes);
     const hosts = grouped(settings.hostFirewall ? nodes : [], ({ labels }) => {
@@ -205,11 +228,12 @@ function grouped<Member>(
   return groups;
 }
 
-/** Pods share a policy when the same policies apply and the ports these ask for by name are the same. */
-function groupKey(applied: readonly Policy[], identity: PodIdentity): string {
+/** Pods share a policy when the same policies and rules apply and the ports these ask for by name are the same. */
+function groupKey(applied: readonly Policy[], identity: PodIdentity, peers: Peers): string {
   const ports: string[] = [];
   for (const { rules } of applied) {
-    for (const { origin, ports: asked } of rules) {
+    for (const { origin, own, ports: asked } of rules) {
+      if (own) ports.push(peers.has(own, identity) ? '+' : '-');
       if (origin.direction === 'egress') continue;
       for (const { port, protocol } of asked ?? []) {
         if (typeof port !== 'string') continue;
@@ -233,15 +257,18 @@ function compileGroup(
     egress: applied.filter(({ isolates }) => isolates.includes('egress')),
   };
   const base = { id, applied, isolatedBy, boundaries };
+  const applies = ({ own }: Rule): boolean => own === undefined || (example !== null && peers.has(own, example));
   if (areOrdered(applied)) {
-    const state = new TierState([levelsOf(applied)], peers.everyone, localhost);
+    const state = new TierState(stacksOf(applied), peers.everyone, localhost);
     for (const policy of applied)
-      policy.rules.forEach((rule, nth) => {
+      for (const rule of policy.rules.filter(applies)) {
+        // Rules that are written as one stand in one place.
+        const nth = policy.rules.findIndex(({ origin }) => origin === rule.origin);
         const action = rule.pass ? 'pass' : rule.deny ? 'deny' : 'allow';
         addRule(rule, boundaries, example, peers, (identity, traffic, grant) =>
           state.add(rule.origin.direction, identity, { traffic, policy, nth, action, grant }),
         );
-      });
+      }
     return { ...base, ...state.list() };
   }
   const state = new MapState();

@@ -18,8 +18,8 @@ import { compare, spread } from '../hash.js';
 import type { FqdnSelector } from '../manifests/cilium.js';
 import type { Settings } from '../settings.js';
 import { fqdnName } from './fqdn.js';
-import type { Peer, Policy } from './rules.js';
-import { DERIVED, labelsOf, selects, type EndpointSelector, type Labelled } from './selectors.js';
+import { partsOf, type Peer, type Policy } from './rules.js';
+import { DERIVED, keysAskedFor, labelsOf, selects, type EndpointSelector, type Labelled } from './selectors.js';
 
 /** Numbers of label identities: those that Cilium leaves to users of one cluster. */
 const FIRST = 256;
@@ -81,7 +81,9 @@ function worldOf(families: readonly Family[]): Identities['world'] {
 }
 
 const peersOf = (policies: readonly Policy[]): Peer[] =>
-  policies.flatMap(({ rules }) => rules.flatMap(({ peers }) => peers ?? []));
+  policies.flatMap(({ rules }) =>
+    rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])].flatMap(partsOf)),
+  );
 
 /** Every prefix of the cluster's families that a policy names, `cidr` or `except`, once; those alone that `asked` says. */
 function prefixesOf(
@@ -110,10 +112,10 @@ export const matchesPods = ({ pods }: Peer & { readonly kind: 'prefix' }, { ipBl
   pods === 'always' || (pods && ipBlockMatchesPods);
 
 /** The label keys that policies ask pods for. */
-function keysAskedFor(policies: readonly Policy[]): Set<string> {
+function keysOfPolicies(policies: readonly Policy[]): Set<string> {
   const selectors: EndpointSelector[] = policies.map(({ subject }) => subject);
   for (const peer of peersOf(policies)) if (peer.kind === 'endpoints') selectors.push(peer.selector);
-  return new Set(selectors.flatMap(({ requirements }) => requirements.map(({ key }) => key)));
+  return new Set(selectors.flatMap(keysAskedFor));
 }
 
 /**
@@ -145,7 +147,7 @@ const portsOf = (pod: ClusterPod): string =>
 
 export function buildIdentities(cluster: Cluster, policies: readonly Policy[], settings: Settings): Identities {
   const prefixes = prefixesOf(policies, cluster.families);
-  const asked = keysAskedFor(policies);
+  const asked = keysOfPolicies(policies);
   const ofPods = prefixesOf(policies, cluster.families, (peer) => matchesPods(peer, settings));
   const groups = new Map<string, Map<string, ClusterPod[]>>();
   for (const pod of cluster.pods) {

@@ -67,6 +67,8 @@ export interface Rule {
   readonly deny: boolean;
   /** Whether it leaves what it matches to the next tier, and so neither lets nor denies it. */
   readonly pass?: true;
+  /** Which of the pods that the policy is about the rule is about; without, all of them. */
+  readonly own?: Peer;
   /** null for anyone. */
   readonly peers: readonly Peer[] | null;
   /** null for any traffic. */
@@ -86,7 +88,18 @@ export type Peer =
       /** Whether it may match pods: where the setting says so, or always. */
       readonly pods: boolean | 'always';
     }
-  | { readonly kind: 'fqdn'; readonly at: Place; readonly fqdn: FqdnSelector };
+  | { readonly kind: 'fqdn'; readonly at: Place; readonly fqdn: FqdnSelector }
+  | {
+      /** Those that one peer of each of these groups is, and that no peer of `none` is. */
+      readonly kind: 'where';
+      readonly at: Place;
+      readonly all: readonly (readonly Peer[])[];
+      readonly none: readonly Peer[];
+    };
+
+/** A peer, and those that it is put together of. */
+export const partsOf = (peer: Peer): Peer[] =>
+  peer.kind === 'where' ? [peer, ...[...peer.all.flat(), ...peer.none].flatMap(partsOf)] : [peer];
 
 /** Ports of one protocol: a number, a range, or those of a name; and what the proxy lets of them. */
 export interface PortMatch {

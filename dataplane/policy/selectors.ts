@@ -1,6 +1,8 @@
 /** Selectors of endpoints by the labels of their identities. Cilium `pkg/policy/api/selector.go`, `pkg/labels`. */
 import type { Cluster, ClusterPod } from '../cluster/cluster.js';
 import type { LabelSelector } from '../manifests/objects.js';
+import type { Place } from '../manifests/place.js';
+import { holds as isMatched, keysOf, type Expression } from '../manifests/selector-expressions.js';
 
 /** Labels that Cilium gives pods besides their own. `pkg/k8s/apis/cilium.io/const.go`. */
 export const DERIVED = {
@@ -32,6 +34,9 @@ interface Requirement {
 /** All requirements must hold. */
 export interface EndpointSelector {
   readonly requirements: readonly Requirement[];
+  /** What must hold besides, and where it stands. */
+  readonly expression?: Expression;
+  readonly at?: Place;
   /** As the manifest has it; null where it has none, but a word or a Service's name. */
   readonly written: LabelSelector | null;
 }
@@ -63,8 +68,18 @@ function holds({ source, key, operator, values }: Requirement, subject: Labelled
   }
 }
 
-export const selects = ({ requirements }: EndpointSelector, subject: Labelled): boolean =>
-  requirements.every((one) => holds(one, subject));
+export const selects = ({ requirements, expression }: EndpointSelector, subject: Labelled): boolean =>
+  requirements.every((one) => holds(one, subject)) &&
+  (expression === undefined || isMatched(expression, subject.labels, !subject.labels.has(DERIVED.namespace)));
+
+/** Where a selector stands in its manifest; null for one that is a word there, or a Service's name. */
+export const placeOf = ({ written, at }: EndpointSelector): Place | null => written?.at ?? at ?? null;
+
+/** The keys of the labels that a selector asks for. */
+export const keysAskedFor = ({ requirements, expression }: EndpointSelector): string[] => [
+  ...requirements.map(({ key }) => key),
+  ...(expression ? keysOf(expression) : []),
+];
 
 /** The labels of a pod's identity: its own, and what Cilium adds. */
 export function labelsOf(cluster: Cluster, pod: Pick<ClusterPod, 'namespace' | 'labels' | 'spec'>): Labelled {

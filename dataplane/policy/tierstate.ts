@@ -135,7 +135,8 @@ export class TierState {
       else ofPolicy.set(claim.policy, [claim]);
     }
     const decisions = this.stacks.map((stack) => {
-      const decision = decideIn(stack, ofPolicy, direction);
+      if (isHost && stack.passesHost) return LET;
+      const decision = decideIn(stack.levels, ofPolicy, direction);
       return isHost && decision.effect === 'refuse' ? LET : decision;
     });
     const [first = LET, ...others] = decisions;
@@ -160,8 +161,12 @@ const LET: Decision = { effect: 'allow', grants: [], authType: 0 };
  * 2. where none does, and a policy of the tier isolates: refused
  * 3. after the last tier: let
  */
-function decideIn(stack: Stack, claims: ReadonlyMap<Policy, readonly Claim[]>, direction: Direction): Decision {
-  for (const level of stack) {
+function decideIn(
+  levels: readonly Level[],
+  claims: ReadonlyMap<Policy, readonly Claim[]>,
+  direction: Direction,
+): Decision {
+  for (const level of levels) {
     const said = firstOf(level, claims);
     if (said === null) {
       const by = isolatingIn(level, direction);

@@ -95,6 +95,9 @@ test('networks are pods and nodes too; of some nodes the answer is not known', (
 test('names are accepted where all else is denied', () => {
   const rules = [to('Accept', '{domainNames: ["*.example.org"]}'), to('Deny', '{networks: [0.0.0.0/0]}')].join();
   const lab = new Lab(PODS + policy('out', `tier: Admin, priority: 5, ${about('a')}, egress: [${rules}]`));
+  assert.equal(ask(lab, 'default/a', 'dns:www.example.org'), 'ALLOWED null {out egress[0] allows}');
+  assert.equal(ask(lab, 'default/a', 'dns:a.b.example.org'), 'ALLOWED null {out egress[0] allows}');
+  assert.equal(ask(lab, 'default/a', 'dns:example.org'), 'DENIED 181 {out egress[1] denies}');
   assert.equal(ask(lab, 'default/a', 'ip:8.8.8.8'), 'DENIED 181 {out egress[1] denies}');
   assert.equal(ask(lab, 'default/a', 'default/b'), 'DENIED 181 {out egress[1] denies}');
 });

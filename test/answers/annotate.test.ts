@@ -220,3 +220,45 @@ test('a hint behind each host that a value names says whether it is reached, and
   session.setFile('p.yaml', POLICY.replace('app: web', 'app: wob'));
   assert.deepEqual(hints(), ['4 → DENIED']);
 });
+
+test('hovering a rule: who passes today, who is refused all the same and by what line, and the ports that nobody has', () => {
+  const policy = (name: string, spec: string): string =>
+    `apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: ${name}}\nspec: {${spec}}\n`;
+  const session = sessionOf({
+    'pods.yaml': ['web', 'job', 'api'].map((name, i) => pod(name, `10.1.0.${i + 5}`, 'n1')).join(''),
+    'api.yaml': policy(
+      'api',
+      'podSelector: {matchLabels: {app: api}}, ingress: [{from: [{podSelector: {}}], ports: [{port: 8080}, {port: 9090}]}]',
+    ),
+    'job.yaml': policy('job', 'podSelector: {matchLabels: {app: job}}, policyTypes: [Egress]'),
+  });
+  const lines = hoverAt(session, 'api.yaml', 'from: [')!;
+  assert.match(lines[0]!, /^(ALLOWED|DENIED) default\/\w+\[Pod\] → default\/api\[Pod\]:8080 TCP/);
+  assert.deepEqual(lines.slice(lines.indexOf('ingress[0] lets in TCP 8080, TCP 9090 from 3 pods')), [
+    'ingress[0] lets in TCP 8080, TCP 9090 from 3 pods',
+    'passing today: default/web[Pod]',
+    'refused today: default/job[Pod] at egress, isolated by default/job (job.yaml:3)',
+    'nobody listens on TCP 9090',
+    'for: default/api[Pod]',
+  ]);
+  // Out of the pods it is the peers that listen, or not.
+  session.setFile(
+    'api.yaml',
+    policy('api', 'podSelector: {matchLabels: {app: web}}, egress: [{to: [{podSelector: {}}], ports: [{port: api}]}]'),
+  );
+  assert.ok(hoverAt(session, 'api.yaml', 'to: [')!.includes('nobody listens on TCP api'));
+});
+
+test('a rule of a hover links to the line that decides', () => {
+  const session = sessionOf(FILES);
+  const policy = FILES['p.yaml'];
+  const before = policy.slice(0, policy.indexOf('from')).split('\n');
+  const card = session.hover('p.yaml', { line: before.length, column: before.at(-1)!.length + 1 })!;
+  const links = card.lines.flatMap((line) =>
+    line.flatMap(({ action }) => (action?.kind === 'reveal' ? action.location : [])),
+  );
+  assert.deepEqual(
+    links.map(({ file, range }) => `${file}:${range.start.line}`),
+    ['p.yaml:10'],
+  );
+});

@@ -532,6 +532,16 @@ test('HS3008: a plug-in that enforces no policy', () => {
   const isolated = WEB + '---\n' + policy('podSelector: {matchLabels: {app: web}}');
   for (const cni of ['flannel-vxlan', 'flannel-host-gw', 'bridge'] as const)
     assert.deepEqual(lines(isolated, { cni }), ['HS3008 10:18 p'], cni);
+  assert.deepEqual(lines(isolated, { cni: 'bridge', unenforcedPolicies: 'hold' }), []);
   for (const cni of ['cilium-vxlan', 'cilium-native', 'calico-bgp'] as const)
     assert.deepEqual(lines(isolated, { cni }), []);
+  const calico = WEB + '---\napiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: {}\n';
+  for (const cni of ['cilium-native', 'flannel-vxlan'] as const)
+    assert.deepEqual(lines(calico, { cni }), ['HS3008 9:18 p'], cni);
+  // Where no plug-in was chosen, the manifests show which it is.
+  for (const cni of ['calico-bgp', 'cilium-vxlan'] as const) assert.deepEqual(lines(calico, { cni }), [], cni);
+  const cilium = calico.replace('projectcalico.org/v3', 'cilium.io/v2').replace('NetworkPolicy', 'CiliumNetworkPolicy');
+  const both = cilium.replace('spec: {}', 'spec: {endpointSelector: {}, ingress: [{}]}') + calico.slice(WEB.length);
+  assert.deepEqual(lines(both, { cni: 'calico-bgp' }), ['HS3008 9:18 p']);
+  assert.deepEqual(lines(both, { cni: 'cilium-vxlan' }), ['HS3008 14:18 p']);
 });

@@ -2,12 +2,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { diff, without } from '../../dataplane/answers/diff.js';
+import { diff, isDifferent, type Change } from '../../dataplane/answers/diff.js';
+import { editsOf } from '../../dataplane/answers/diff-edits.js';
+import { without } from '../../dataplane/answers/diff-flows.js';
+import { query } from '../../dataplane/answers/query.js';
 import { diffText } from '../../dataplane/format/diff.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
 import { Engine, type State } from '../../dataplane/state.js';
 import { modules } from '../datapath.js';
 import { pod } from '../lab.js';
+import { clusters, toManifests } from '../model/generate.js';
 
 const PODS = pod('web', '10.1.0.5', 'n1') + pod('api', '10.1.0.6', 'n1');
 
@@ -28,9 +32,7 @@ function state(...documents: string[]): State {
 }
 
 function told(before: State, after: State): string {
-  const found = diff(before, after);
-  if ('error' in found) throw new Error(found.error);
-  return diffText(found);
+  return diffText(diff(before, after, modules.trace));
 }
 
 const WEB = '{podSelector: {matchLabels: {app: web}}}';
@@ -38,7 +40,10 @@ const WEB = '{podSelector: {matchLabels: {app: web}}}';
 test('a label changed: the flow that is lost, and who isolates', () => {
   assert.equal(
     told(state(PODS, policy(WEB)), state(PODS, policy(WEB.replace('web', 'wob')))),
-    'LOST    default/web[Pod] → default/api[Pod]  TCP 8080-8090\n        by NetworkPolicy default/api isolates  m.yaml:16:18\n',
+    `m.yaml:20  NetworkPolicy default/api ingress[0] changed
+  LOST    default/web[Pod] → default/api[Pod]  TCP 8080-8090
+          by NetworkPolicy default/api isolates  m.yaml:16:18
+`,
   );
 });
 
@@ -48,7 +53,10 @@ test('a prefix more: only its addresses are gained', () => {
       state(PODS, policy(WEB)),
       state(PODS, policy(`${WEB}, {ipBlock: {cidr: 198.51.100.0/24, except: [198.51.100.128/25]}}`)),
     ),
-    'GAINED  ip:198.51.100.0-198.51.100.127 → default/api[Pod]  TCP 8080-8090\n        by NetworkPolicy default/api ingress[0] allows  m.yaml:20:7\n',
+    `m.yaml:20  NetworkPolicy default/api ingress[0] changed
+  GAINED  ip:198.51.100.0-198.51.100.127 → default/api[Pod]  TCP 8080-8090
+          by NetworkPolicy default/api ingress[0] allows  m.yaml:20:7
+`,
   );
 });
 
@@ -56,6 +64,196 @@ test('a policy of prefixes only redraws the ranges: nothing is gained or lost', 
   const all = '{ipBlock: {cidr: 0.0.0.0/0}}';
   const halves = '{ipBlock: {cidr: 0.0.0.0/1}}, {ipBlock: {cidr: 128.0.0.0/1}}';
   assert.equal(told(state(PODS, policy(all)), state(PODS, policy(halves))), 'No flow is gained or lost.\n');
+});
+
+/** Who is let in on which ports: a rule a line. */
+const rules = (name: string, ...lines: string[]): string => `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: ${name}}
+spec:
+  podSelector: {matchLabels: {app: api}}
+  policyTypes: [Ingress]
+  ingress:
+${lines.map((line) => `    - ${line}\n`).join('')}`;
+
+const from = (app: string, port: number): string =>
+  `{from: [{podSelector: {matchLabels: {app: ${app}}}}], ports: [{port: ${port}}]}`;
+
+/** Without who decides: whose edit it is. */
+const causes = (before: State, after: State): string =>
+  told(before, after)
+    .split('\n')
+    .filter((line) => !line.includes(' by '))
+    .join('\n');
+
+test('each flow stands under the line that brought it, also where lines beside one another changed', () => {
+  assert.equal(
+    causes(
+      state(PODS, rules('api', from('web', 80), from('web', 81), from('web', 82))),
+      state(PODS, rules('api', from('web', 8080), from('web', 8181), from('web', 82), from('web', 83))),
+    ),
+    `m.yaml:21  NetworkPolicy default/api ingress[0] changed
+  LOST    default/web[Pod] → default/api[Pod]  TCP 80
+  GAINED  default/web[Pod] → default/api[Pod]  TCP 8080
+m.yaml:22  NetworkPolicy default/api ingress[1] changed
+  LOST    default/web[Pod] → default/api[Pod]  TCP 81
+  GAINED  default/web[Pod] → default/api[Pod]  TCP 8181
+m.yaml:24  NetworkPolicy default/api ingress[3] added
+  GAINED  default/web[Pod] → default/api[Pod]  TCP 83
+`,
+  );
+});
+
+test('what is gone stands where it stood', () => {
+  assert.equal(
+    causes(
+      state(PODS, rules('api', from('web', 80), from('web', 81)), rules('more', from('web', 90))),
+      state(PODS, rules('api', from('web', 80))),
+    ),
+    `m.yaml:22  NetworkPolicy default/api ingress[1] removed
+  LOST    default/web[Pod] → default/api[Pod]  TCP 81
+m.yaml:24  NetworkPolicy default/more removed
+  LOST    default/web[Pod] → default/api[Pod]  TCP 90
+`,
+  );
+});
+
+test('two edits of which either would do, and two of which only both do', () => {
+  assert.equal(
+    causes(state(PODS, rules('api')), state(PODS, rules('api', from('web', 80)), rules('more', from('web', 80)))),
+    `m.yaml:21  NetworkPolicy default/api ingress[0] added
+or m.yaml:23  NetworkPolicy default/more added
+  GAINED  default/web[Pod] → default/api[Pod]  TCP 80
+`,
+  );
+  const to = (app: string): string => `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Egress]
+  egress:
+    - {to: [{podSelector: {matchLabels: {app: ${app}}}}]}
+`;
+  assert.equal(
+    causes(
+      state(PODS, to('wob'), rules('api', from('wob', 80))),
+      state(PODS, to('api'), rules('api', from('web', 80))),
+    ),
+    `m.yaml:21  NetworkPolicy default/web egress[0] changed
+and m.yaml:30  NetworkPolicy default/api ingress[0] changed
+  GAINED  default/web[Pod] → default/api[Pod]  TCP 80
+`,
+  );
+});
+
+test('lines that cannot be read without one another are one edit', () => {
+  const before = rules('api', from('web', 80)).replace('podSelector: {matchLabels: {app: api}}', 'podSelector: {}');
+  const flow = before.replace('spec:', 'spec: {').replaceAll(/: (\[Ingress\]|\{\})$/gm, ': $1,');
+  const after = flow.replace(/ingress:[^]*/, 'ingress: []\n  }\n');
+  const { edits } = diff(state(PODS, before), state(PODS, after), modules.trace);
+  assert.deepEqual(
+    edits.map(({ line, change }) => `${line} ${change}`),
+    ['17 changed'],
+  );
+});
+
+test('a document that only moved to another file is no edit', () => {
+  const [one, other] = [rules('api', from('web', 80)), rules('more', from('web', 81))];
+  const engine = new Engine(modules.trace, DEFAULT_SETTINGS);
+  engine.manifests.set('a.yaml', `${PODS}---\n${one}`);
+  engine.manifests.set('b.yaml', other.replace('81', '82'));
+  assert.equal(
+    causes(state(PODS, other, one), engine.current),
+    `b.yaml:8  NetworkPolicy default/more ingress[0] changed
+  LOST    default/web[Pod] → default/api[Pod]  TCP 81
+  GAINED  default/web[Pod] → default/api[Pod]  TCP 82
+`,
+  );
+});
+
+test('a setting is an edit', () => {
+  const [text] = [[PODS, rules('api', '{from: [{ipBlock: {cidr: 10.1.0.0/16}}], ports: [{port: 80}]}')].join('---\n')];
+  const engine = new Engine(modules.trace, { ...DEFAULT_SETTINGS, ipBlockMatchesPods: true });
+  engine.manifests.set('m.yaml', text);
+  assert.equal(
+    causes(state(text), engine.current),
+    `.hopscope.yaml  Setting ipBlockMatchesPods changed
+  GAINED  default/web[Pod] → default/api[Pod]  TCP 80
+`,
+  );
+});
+
+const requests = (...methods: string[]): string => `apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: api}
+spec:
+  endpointSelector: {matchLabels: {app: api}}
+  ingress:
+    - fromEndpoints: [{matchLabels: {app: web}}]
+      toPorts: [{ports: [{port: "80", protocol: TCP}]${methods.length > 0 ? `, rules: {http: [${methods.map((method) => `{method: ${method}}`).join(', ')}]}` : ''}}]
+`;
+
+test('of what a proxy lets, only what is new is gained; all of it where the proxy is gone', () => {
+  const flows = (before: string, after: string): string[] =>
+    causes(state(PODS, before), state(PODS, after)).trimEnd().split('\n').slice(1);
+  const by = 'default/web[Pod] → default/api[Pod]  TCP 80';
+  assert.deepEqual(flows(requests('GET'), requests('GET', 'PUT')), [`  GAINED  ${by} (HTTP PUT *)`]);
+  assert.deepEqual(flows(requests('GET', 'PUT'), requests('PUT')), [`  LOST    ${by} (HTTP GET *)`]);
+  assert.deepEqual(flows(requests('GET'), requests()), [`  GAINED  ${by}`]);
+});
+
+test('what can no longer be told is neither gained nor lost, and something all the same', () => {
+  const found = diff(state(PODS), state(PODS, 'kind: NetworkPolicy\nmetadata: [\n'), modules.trace);
+  assert.deepEqual([found.gained, found.lost], [[], []]);
+  assert.deepEqual(found.newlyUnknown, ['default/api[Pod]', 'default/web[Pod]']);
+  assert.ok(isDifferent(found));
+});
+
+const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 5);
+
+test(`of random edits, each change is one that packets show, and each edit does what it is said to (HOPSCOPE_SEED=${SEED})`, () => {
+  let checked = 0;
+  const engine = new Engine(modules.trace, DEFAULT_SETTINGS);
+  const trial = (files: ReadonlyMap<string, string>): State => {
+    for (const [file, content] of files) engine.manifests.set(file, content);
+    return engine.current;
+  };
+  const two = fc.tuple(clusters, clusters, fc.nat({ max: 3 }));
+  fc.assert(
+    fc.property(two, ([one, other, kept]) => {
+      const policies = [...one.policies.slice(0, kept), ...other.policies.slice(kept)];
+      const [before, after] = [one, { ...one, policies }].map((cluster) => state(toManifests(cluster)));
+      const found = diff(before!, after!, modules.trace);
+      const { edits, filesWith } = editsOf(before!, after!);
+      assert.deepEqual(found.edits, found.gained.length + found.lost.length > 0 ? edits : []);
+      const lets = (state: State, { from: source, to, ports }: Change): boolean => {
+        const [{ protocol, ranges }] = ports as readonly [Change['ports'][number]];
+        const question = { from: source, to, protocol, port: ranges[0]![0], sourcePort: null, node: null, http: null };
+        const answered = query(state, question);
+        return !('error' in answered) && answered.answer.verdict === 'ALLOWED';
+      };
+      for (const [kind, changes] of [
+        ['gained', found.gained],
+        ['lost', found.lost],
+      ] as const) {
+        for (const change of changes.filter(({ ports }) => ports.length > 0).slice(0, 3)) {
+          const was = kind === 'lost';
+          assert.deepEqual([lets(before!, change), lets(after!, change)], [was, !was]);
+          assert.ok(change.edits.length > 0);
+          for (const number of change.edits) {
+            const edit = edits[number]!;
+            const alone = lets(trial(filesWith(new Set([edit]))), change) !== was;
+            const without = lets(trial(filesWith(new Set(edits.filter((one) => one !== edit)))), change) === was;
+            assert.ok(change.together ? without || !alone : alone || without, JSON.stringify([edit, change]));
+            checked++;
+          }
+        }
+      }
+    }),
+    { numRuns: 20, seed: SEED },
+  );
+  assert.ok(checked > 40, `${checked} edits`);
 });
 
 test('ports of one list that are not in another, as with sets', () => {

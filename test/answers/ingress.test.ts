@@ -215,6 +215,13 @@ test('where the manifests hold the controller it sends, and policies about it ho
   assert.equal(`${telling!.namespace}/${telling!.name}`, 'ingress-nginx/shut');
 });
 
+test('a sidecar that takes mutual TLS alone ends the connection of a controller that has none', () => {
+  const strict = `apiVersion: v1\nkind: Namespace\nmetadata: {name: ingress-nginx}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: default, labels: {istio-injection: enabled}}\n---\napiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict}\nspec: {mtls: {mode: STRICT}}\n---\n`;
+  const rules = ingress('i', `rules: [${rule('h', path('/', 'Prefix', 'a'))}]`);
+  assert.equal(told(ask(stateOf(CONTROLLER + strict + rules), 'h/')), '502 a');
+  assert.equal(told(ask(stateOf(strict + rules), 'h/')), 'UNKNOWN', 'an assumed controller may have one');
+});
+
 test('a client that may not send gets to no controller', () => {
   const shut = `apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: silent}\nspec: {podSelector: {matchLabels: {app: b}}, policyTypes: [Egress]}\n---\n`;
   const state = stateOf(shut + ingress('i', `rules: [${rule('h', path('/', 'Prefix', 'a'))}]`));

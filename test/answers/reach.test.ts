@@ -7,8 +7,8 @@ import { query } from '../../dataplane/answers/query.js';
 import { rangeOf } from '../../dataplane/answers/ranges.js';
 import type { Range } from '../../dataplane/answers/reach-open.js';
 import { reach, type Connection, type Reach } from '../../dataplane/answers/reach.js';
-import { reachCsv, reachDot, reachJson, reachMarkdown, reachTable } from '../../dataplane/format/reach.js';
-import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
+import { portsText, reachCsv, reachDot, reachJson, reachMarkdown, reachTable } from '../../dataplane/format/reach.js';
+import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
 import { Engine, type State } from '../../dataplane/state.js';
 import { modules } from '../datapath.js';
 import { pod, service } from '../lab.js';
@@ -132,10 +132,11 @@ test(`reach says what query says, at every boundary of random clusters (HOPSCOPE
     }),
     { numRuns: 100, seed: SEED },
   );
-  console.log(JSON.stringify(Object.fromEntries(verdicts)));
   const enough = { ALLOWED: 2000, DENIED: 2000, CONDITIONAL: 20 };
   for (const [verdict, least] of Object.entries(enough)) assert.ok((verdicts.get(verdict) ?? 0) >= least, verdict);
 });
+
+const written = (pieces: Iterable<string>): string => [...pieces].join('');
 
 const POLICY = `apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -165,6 +166,23 @@ test('a reference to addresses narrows the ranges to them', () => {
   const from = (ref: string): string[] => reached(API, ref, 'default/api').connections.map((one) => one.from);
   assert.deepEqual(from('ip:10.0.255.0-10.2.0.3'), ['ip:10.0.255.0-10.0.255.255', 'ip:10.2.0.0-10.2.0.3']);
   assert.deepEqual(from('ip:10.1.0.1'), []);
+});
+
+test('ranges are cut as well where settings make a difference: no masquerade, and what kube-proxy refuses', () => {
+  const outside = (settings: Partial<Settings>): string[] => {
+    const engine = new Engine(modules.trace, { ...DEFAULT_SETTINGS, ...settings });
+    engine.manifests.set('m.yaml', pod('web', '10.244.0.1', 'n1'));
+    return reached(engine.current, 'default/web').connections.map((one) => `${one.to} ${portsText(one)}`);
+  };
+  assert.deepEqual(outside({ 'ipMasqAgent.nonMasqueradeCIDRs': ['172.16.0.0/12'] }), [
+    'ip:0.0.0.0-172.15.255.255 all ports; ICMP 0,3,8,11-12',
+    'ip:172.16.0.0-172.31.255.255 all',
+    'ip:172.32.0.0-255.255.255.255 all ports; ICMP 0,3,8,11-12',
+  ]);
+  assert.deepEqual(
+    outside({ engine: 'kube-proxy-nftables' }).map((line) => line.split(' ')[0]),
+    ['ip:0.0.0.0-10.95.255.255', 'ip:10.112.0.0-255.255.255.255'],
+  );
 });
 
 const WEB = `apiVersion: cilium.io/v2
@@ -200,8 +218,11 @@ test('what a proxy lets stands behind its ports, and messages of ICMP beside the
     },
   ]);
   assert.match(reachTable(found), /TCP 80 \(HTTP \* \/health \| GET \/public\); ICMP 8$/m);
-  assert.match(reachCsv(found), /,layer7\r\n.*,TCP,80,80,HTTP \* \/health \| GET \/public\r\n.*,ICMP,8,8,\r\n/);
-  assert.deepEqual(JSON.parse(reachJson(found)), found);
+  assert.match(
+    written(reachCsv(found)),
+    /,layer7\r\n.*,TCP,80,80,HTTP \* \/health \| GET \/public\r\n.*,ICMP,8,8,\r\n/,
+  );
+  assert.deepEqual(JSON.parse(written(reachJson(found))), found);
 });
 
 test('a Service is reached on the ports it leads to, and no other', () => {
@@ -227,7 +248,7 @@ test('a policy that cannot be read leaves its namespace unknown, neither listed 
 test('every format holds every connection, and nothing of a manifest becomes markup', () => {
   const found = reached(API, null, 'default/api');
   assert.match(reachTable(found), /ip:10\.0\.0\.0-10\.0\.255\.255\s+default\/api\[Pod\]\s+TCP 80-90/);
-  assert.match(reachCsv(found), /ip:10\.2\.0\.0-10\.255\.255\.255,default\/api\[Pod\],TCP,80,90\r\n/);
+  assert.match(written(reachCsv(found)), /ip:10\.2\.0\.0-10\.255\.255\.255,default\/api\[Pod\],TCP,80,90\r\n/);
   assert.match(reachDot(found), /"ip:10\.0\.0\.0-10\.0\.255\.255" -> "default\/api\[Pod\]" \[label="TCP 80-90"\];/);
   assert.doesNotMatch(
     reachMarkdown({ ...found, connections: [{ ...found.connections[0]!, from: '[x](http://y) <img> |' }] }),

@@ -80,6 +80,13 @@ test('HS3011: nothing is refused where no policy isolates', () => {
   assert.match(lines([...PODS, cilium('open', open)])[0]!, /is redundant: nothing isolates these pods, such as/);
 });
 
+test('HS3011: the own node is let in anyway; where it need not be, the rule matters', () => {
+  const node =
+    'endpointSelector: {matchLabels: {app: db}}\ningress:\n- fromEntities: [host]\n- fromEndpoints: [{matchLabels: {app: web}}]';
+  assert.match(lines([...PODS, cilium('node', node)]).join('\n'), /^HS3011 13: .* pods let their own node in anyway/);
+  assert.deepEqual(lines([...PODS, cilium('node', node)], { allowLocalhost: 'policy' }), []);
+});
+
 test('a rule that alone isolates the pods is not redundant, however much others let', () => {
   const egress = (types: string): string => `${DB}\n${types}\negress:\n- {}`;
   // Without its only rule the policy is about ingress alone, so that everything gets out: as before.

@@ -84,6 +84,18 @@ const CASES: readonly (readonly [what: string, state: State, to: string, depends
     /Namespace could not be read/,
   ],
   [
+    'a set of addresses of another namespace that could not be read',
+    state({}, PODS, 'kind: NetworkSet\nmetadata:\n  namespace: other\nspec: [\n'),
+    'default/b',
+    /NetworkSet could not be read/,
+  ],
+  [
+    'a tier that could not be read',
+    state({}, PODS, 'apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: t}\nspec: {order: first}\n'),
+    'default/b',
+    /Tier could not be read/,
+  ],
+  [
     'two pods with one address',
     state({}, PODS, pod('twin', '10.1.0.6', 'n1')),
     'default/b',

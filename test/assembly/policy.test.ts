@@ -1,13 +1,23 @@
 /** Policies beyond allow and deny: audit mode, authentication, the node's own firewall, and what always passes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AuthType, ConfigFlag, CtDirection, DropReason, IpProto, MapId, Program } from '../../assembly/abi.js';
-import { AuthInfo, AuthKey, PolicyEntry, PolicyKey, RuntimeConfig } from '../../pkg/structs.js';
+import {
+  AuthType,
+  ConfigFlag,
+  CtDirection,
+  DropReason,
+  IpProto,
+  MapId,
+  Program,
+  ReservedIdentity,
+} from '../../assembly/abi.js';
+import { AuthInfo, AuthKey, CtEntry, PolicyEntry, PolicyKey, RuntimeConfig } from '../../pkg/structs.js';
 import { parseAddress } from '../../dataplane/addresses.js';
 import { mapsOf } from '../../dataplane/loader/families.js';
-import { encode } from '../../dataplane/wasm.js';
+import type { Settings } from '../../dataplane/settings.js';
+import { decode, encode } from '../../dataplane/wasm.js';
 import { DUAL, FAMILIES } from '../dual.js';
-import { Lab } from '../lab.js';
+import { flowOf, Lab } from '../lab.js';
 import { packet } from '../packet.js';
 
 const ISOLATED = `${DUAL}
@@ -85,6 +95,31 @@ for (const { family, ip, client, near, far, nearService, n1, n2, outside } of FA
     assert.equal(ask(), 0);
   });
 
+  test(`${family}: in audit mode nobody is asked whether he has authenticated, and a proxy decides all the same`, () => {
+    const lab = new Lab(DUAL, { policyAuditMode: true });
+    lab.policy('client', OUT, { authType: TYPE, proxyPort: 10000, proxyPortPriority: 26 });
+    const out = lab.send('client', ip(client, near).tcp(40000, 8080).bytes());
+    const audited = DropReason.POLICY_AUTH_REQUIRED | (CtDirection.EGRESS << 8);
+    assert.deepEqual([out.verdict, out.program, out.audited], [0, Program.PROXY, audited]);
+  });
+
+  test(`${family}: who comes from nowhere that is known has not authenticated`, () => {
+    const lab = new Lab(DUAL);
+    const { current } = lab.state.loader;
+    const { map, IpcacheKey } = mapsOf(parseAddress(outside)!);
+    const key = {
+      localSecLabel: lab.identity('near'),
+      remoteSecLabel: ReservedIdentity.WORLD,
+      node: 1,
+      authType: TYPE,
+    };
+    current.update(MapId.AUTH, encode(AuthKey, key), encode(AuthInfo, { expiration: 100n }));
+    lab.policy('near', WEB, { authType: TYPE });
+    current.delete(map(MapId.IPCACHE4), encode(IpcacheKey, { address: six ? 0n : 0, prefixLength: 0 }));
+    const out = lab.arrive('n1', ip(outside, near).tcp(40000, 8080).bytes());
+    assert.deepEqual([out.sourceIdentity, out.verdict], [ReservedIdentity.WORLD, -DropReason.POLICY_AUTH_REQUIRED]);
+  });
+
   test(`${family}: an ingress entry asks the one who comes to authenticate`, () => {
     const lab = new Lab(DUAL);
     lab.policy('near', WEB, { authType: TYPE });
@@ -93,8 +128,9 @@ for (const { family, ip, client, near, far, nearService, n1, n2, outside } of FA
   });
 
   /** A policy of node n1 alone, that lets what the entries say. */
-  const guarded = (...entries: Partial<PolicyKey>[]): Lab => {
-    const lab = new Lab(DUAL, { hostFirewall: true });
+  const guarded = (...entries: Partial<PolicyKey>[]): Lab => guardedIn({}, ...entries);
+  const guardedIn = (settings: Partial<Settings>, ...entries: Partial<PolicyKey>[]): Lab => {
+    const lab = new Lab(DUAL, { hostFirewall: true, ...settings });
     const { policies, cluster, loader } = lab.state;
     const { id, entries: own } = policies.ofNode.get(cluster.nodes[0]!)!;
     for (const { egress } of own)
@@ -136,6 +172,55 @@ for (const { family, ip, client, near, far, nearService, n1, n2, outside } of FA
     assert.equal(lab.arrive('n1', ip(outside, n1).tcp(50000, 22).bytes()).verdict, 0);
     assert.equal(lab.host('n1', ip(n1, outside).tcp(22, 50000, 0x12).bytes()).verdict, 0);
     assert.equal(lab.arrive('n1', ip(outside, n1).tcp(443, 40000, 0x12).bytes()).verdict, 0);
+  });
+
+  test(`${family}: what a node's firewall knows of a connection is nothing that its pods' policies know`, () => {
+    const lab = guarded(SSH, { egress: 1 });
+    const { id } = lab.state.policies.ofNode.get(lab.state.cluster.nodes[0]!)!;
+    const proxied = { ...SSH, protocol: IpProto.UDP, dport: 8080, policyId: id };
+    lab.state.loader.current.update(
+      MapId.POLICY,
+      encode(PolicyKey, proxied),
+      encode(PolicyEntry, { proxyPort: 10000 }),
+    );
+    // Of the way out of the pod nothing is remembered; of that into the node it is, with the proxy's mark.
+    assert.equal(lab.arrive('n1', ip(client, n1).udp(40000, 8080).bytes()).program, Program.HOST);
+    assert.equal(lab.host('n1', ip(n1, client).udp(8080, 40000).bytes()).program, Program.DELIVERED);
+    const quoted = ip(client, n1).udp(40000, 8080).payload(1).bytes().subarray(14);
+    const [type, code] = six ? [1, 4] : [3, 3];
+    const error = lab.host(
+      'n1',
+      ip(outside, client)
+        .icmp(type, code)
+        .payload(...quoted)
+        .bytes(),
+    );
+    assert.deepEqual([error.verdict, error.program], [0, Program.DELIVERED]);
+  });
+
+  test(`${family}: nor is what opens a connection anew a Service's reply for being one to a node's firewall`, () => {
+    const lab = guarded({ egress: 1 }, { egress: 0 });
+    const ask = (flags: number, ttl = 64): number =>
+      lab.arrive('n1', ip(outside, n1, { ttl }).tcp(40000, 30020, flags).bytes()).verdict;
+    assert.equal(ask(2), 0);
+    // It is closed for the node's device, and the pod never hears of that.
+    assert.equal(ask(4, 1), -DropReason.TTL_EXCEEDED);
+    const out = lab.host('n1', ip(near, outside).tcp(8080, 40000).bytes());
+    assert.ok(flowOf(out.frame).startsWith(`${near}:8080 `), flowOf(out.frame));
+  });
+
+  test(`${family}: a node's firewall asks once about a packet, by whatever way it leaves`, () => {
+    for (const cni of ['cilium-vxlan', 'cilium-native'] as const) {
+      const lab = guardedIn({ cni }, { egress: 1 });
+      const { CtTuple, map } = mapsOf(parseAddress(n1)!);
+      for (const to of [near, far, outside]) {
+        lab.host('n1', ip(n1, to).tcp(40000, 8080).bytes());
+        const ends = { saddr: parseAddress(n1)!, daddr: parseAddress(to)!, sport: 40000, dport: 8080 };
+        const key = encode(CtTuple, { ...ends, nexthdr: IpProto.TCP, flags: CtDirection.EGRESS, node: 1 });
+        const entry = lab.state.loader.current.lookup(map(MapId.CT4), key, CtEntry.size)!;
+        assert.equal(decode(CtEntry, entry).packets, 1n, `${cni}, to ${to}`);
+      }
+    }
   });
 
   test(`${family}: a node's firewall does not ask about its pods' packets`, () => {

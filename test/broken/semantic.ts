@@ -2,15 +2,9 @@
  * Builds that do something wrong with packets, each one fragment of a source and what stands in its place: no access to memory
  * is amiss in them, and only the reference can tell. `npm run differential:broken` runs them all.
  */
+import { MODES } from './modes.js';
 import type { Broken } from './table.js';
-
-const wrong = (name: string, file: string, from: string, to: string): Broken => ({
-  name,
-  build: 'fast',
-  file,
-  from,
-  to,
-});
+import { wrong } from './wrong.js';
 
 const READING: readonly Broken[] = [
   wrong('five IPv6 extension headers are read', 'wire/ipv6.ts', 'MAX_EXTENSIONS: u32 = 4', 'MAX_EXTENSIONS: u32 = 5'),
@@ -186,12 +180,7 @@ const NAT: readonly Broken[] = [
     'if (mappings<A>().lookup(incoming) === null) return port;',
     'return port;',
   ),
-  wrong(
-    'replies go in the name of the node',
-    'lib/masquerade.ts',
-    'if (ctx.ctStatus == CtStatus.REPLY) return false;',
-    '',
-  ),
+  wrong('replies go in the name of the node', 'lib/masquerade.ts', 'if (ctx.ctStatus == CtStatus.REPLY || (', 'if (('),
   wrong(
     'an error about what went out quotes the node',
     'lib/nat.ts',
@@ -219,7 +208,7 @@ const POLICY: readonly Broken[] = [
   wrong(
     '"fragmentation needed" is like any other',
     'lib/policy.ts',
-    'if (isFragNeeded<A>(ctx)) return decided<A>(ctx, direction, match, 0);',
+    'if (isFragNeeded<A>(ctx)) return decided<A>(ctx, direction, match, 0, 0);',
     '',
   ),
   wrong('nobody is asked for a pod that sends', 'lxc.ts', 'if (!back && !looped) {', 'if (false) {'),
@@ -270,4 +259,5 @@ export const SEMANTIC: readonly Broken[] = [
   ...NAT,
   ...POLICY,
   ...TUNNEL,
+  ...MODES,
 ];

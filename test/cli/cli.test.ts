@@ -37,10 +37,9 @@ write(
   'app/nested/svc.json',
   '{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "b"}, "spec": {"selector": {"app": "b"}, "ports": [{"port": 80, "targetPort": 8080}]}}',
 );
-write(
-  'app/np.yml',
-  'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: only-a}\nspec:\n  podSelector: {matchLabels: {app: b}}\n  ingress:\n    - from: [{podSelector: {matchLabels: {app: a}}}]\n      ports: [{port: 8080}]\n',
-);
+const POLICY =
+  'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: only-a}\nspec:\n  podSelector: {matchLabels: {app: b}}\n  ingress:\n    - from: [{podSelector: {matchLabels: {app: a}}}]\n      ports: [{port: 8080}]\n';
+write('app/np.yml', POLICY);
 
 mkdirSync(join(root, 'empty'));
 
@@ -138,6 +137,53 @@ test('reach lists the connections and no other, and reads standard input', () =>
       'from,to,protocol,first,last\r\ndefault/a[Pod],default/b[Pod],TCP,1,65535\r\ndefault/a[Pod],ip:0.0.0.0-255.255.255.255,TCP,1,65535\r\n',
     ],
   );
+});
+
+test('diff of a revision and the working tree: the flow lost under the line that was edited, and status 1', () => {
+  const git = (...args: string[]): void => {
+    const { status, stderr } = spawnSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@t', ...args], { cwd: root });
+    assert.equal(status, 0, String(stderr));
+  };
+  write('kept/np.yml', `${POD('a')}\n---\n${POD('b')}\n---\n${POLICY}`);
+  git('init', '-q');
+  git('add', 'kept');
+  git('commit', '-q', '-m', 'kept');
+  assert.deepEqual(hopscope(['diff', 'git:HEAD', 'kept']).stdout, 'No flow is gained or lost.\n');
+  write('kept/np.yml', `${POD('a')}\n---\n${POD('b')}\n---\n${POLICY.replace('8080', '8081')}`);
+  const { status, stdout } = hopscope(['diff', 'git:HEAD', 'kept']);
+  assert.deepEqual(
+    [status, stdout.split('\n').filter((line) => !line.includes(' by '))],
+    [
+      1,
+      [
+        'kept/np.yml:12  NetworkPolicy default/only-a ingress[0] changed',
+        '  LOST    default/a[Pod] → default/b[Pod]  TCP 8080',
+        '  GAINED  default/a[Pod] → default/b[Pod]  TCP 8081',
+        '',
+      ],
+    ],
+  );
+  const [gained] = (
+    JSON.parse(hopscope(['diff', 'git:HEAD', 'kept', '--format', 'json']).stdout) as { gained: object[] }
+  ).gained;
+  assert.deepEqual(Object.keys(gained!), ['from', 'to', 'ports', 'deciders', 'edits', 'together']);
+});
+
+test('reach --exposure adds what pods that are not there yet may, and each format has it', () => {
+  const exposed = (format: string): string => hopscope(['reach', 'app', '--exposure', '--format', format]).stdout;
+  const { exposure } = JSON.parse(exposed('json')) as { exposure: { from: string; to: string }[] };
+  assert.deepEqual(
+    exposure.map(({ from, to }) => `${from} → ${to}`),
+    [
+      'pods:*/* → default/a[Pod]',
+      'pods:default/{app=a} → default/b[Pod]',
+      'default/a[Pod] → pods:*/*',
+      'default/b[Pod] → pods:*/*',
+    ],
+  );
+  assert.match(exposed('table'), /^pods:default\/\{app=a\} +default\/b\[Pod\] +TCP 8080$/m);
+  assert.match(exposed('csv'), /^pods:default\/\{app=a\},default\/b\[Pod\],TCP,8080,8080\r$/m);
+  assert.match(exposed('dot'), /"pods:default\/\{app=a\}" \[shape=box, style=dotted\];/);
 });
 
 test('trace as JSON: forward and reply, each hop with its look-ups', () => {
@@ -316,7 +362,7 @@ test('every command explains itself with an example, and each of its options', (
     const { stdout } = hopscope([command, '--help']);
     assert.match(stdout, /usage: hopscope[\s\S]*example: [\s\S]*options:\n( {2}--[\w-]+ \S+ +\S.*\n)+/);
   }
-  assert.match(hopscope(['--help']).stdout, /1 check and diff found something/);
+  assert.match(hopscope(['--help']).stdout, /1 check, diff and search found something/);
 });
 
 test('help lists what settings may be and how ends are written', () => {
@@ -340,4 +386,34 @@ test('help lists what settings may be and how ends are written', () => {
 test('bench tells a log of each profile once', () => {
   const { stderr, status } = hopscope(['bench', '--profile', 'established-1k', '--rounds', '2']);
   assert.deepEqual([status, stderr], [0, 'established-1k: preparing\n']);
+});
+
+test('search finds a packet that fares as asked, and says so by its exit status', () => {
+  const found = hopscope(['search', 'app', '--to', 'labels:app=b', '--limit', '9', '--format', 'json']);
+  assert.equal(found.status, 1);
+  const { schema, witnesses } = JSON.parse(found.stdout) as {
+    schema: string;
+    witnesses: { from: string; port: number }[];
+  };
+  assert.equal(schema, 'hopscope.search/1');
+  assert.deepEqual(
+    witnesses.map(({ from, port }) => `${from} ${port}`),
+    ['default/a[Pod] 8080'],
+  );
+  const none = hopscope(['search', 'app', '--from', 'world', '--to', 'labels:app=b']);
+  assert.equal(none.status, 0);
+  assert.equal(none.stdout, 'No packet from world to labels:app=b, TCP, UDP or SCTP, whatever its port, is ALLOWED.\n');
+  assert.equal(hopscope(['search', 'app', '--to', 'labels:app=nobody']).status, 2);
+});
+
+test('generate writes manifests that can be read again, from what is announced or recorded', () => {
+  const { status, stdout } = hopscope(['generate', 'app']);
+  assert.equal(status, 0);
+  assert.match(stdout, /^apiVersion: networking\.k8s\.io\/v1\nkind: NetworkPolicy\n/);
+  const both = hopscope(['check', 'app', '-', '--format', 'json', '--fail-on', 'error'], stdout);
+  assert.equal(both.status, 0, both.stdout);
+  const recorded = hopscope(['generate', 'app', '--flows', '-'], 'not a flow\n');
+  assert.equal(recorded.status, 0);
+  assert.equal(recorded.stderr, 'left out: 1 line that is no flow\n');
+  assert.equal(hopscope(['generate', 'app', '--flows', 'nowhere.jsonl']).status, 2);
 });

@@ -2,6 +2,7 @@
 import { addressAt, putAddress, type Address, type Version } from '../reference/bytes.js';
 import { ALGORITHM, BACKEND, IDENTITY, PROTOCOL, SERVICE_FLAG, SERVICE_FLAG2 } from '../reference/numbers.js';
 import type {
+  AuthRow,
   BackendRow,
   Config,
   EndpointConfig,
@@ -38,7 +39,6 @@ export interface Frontend {
   readonly address: Address;
   readonly port: number;
   readonly protocol: number;
-  readonly isNodePort: boolean;
 }
 
 export interface Cluster {
@@ -95,6 +95,13 @@ const WORLD: readonly Addresses[] = [
   { 4: address('192.0.2.77'), 6: address('2a00::77') },
 ];
 
+/** A node that has gone, and a pod of its: what is sent there leaves the cluster as it is on the wire. */
+const GONE_POOLS = [
+  { address: address('10.9.0.0'), length: 16 },
+  { address: address('fd00:9::'), length: 32 },
+].map((prefix) => ({ ...prefix, identity: 1000, tunnelEndpoint: address('192.168.0.9') }));
+export const GONE: Addresses = { 4: address('10.9.0.7'), 6: address('fd00:9::7') };
+
 const mac = (role: number, number: number): Uint8Array => Uint8Array.of(2, role, 0, 0, 0, number);
 
 /** One backend address of a kind for both families. */
@@ -141,6 +148,7 @@ export function drawCluster(random: Random): Cluster {
   for (const { addresses } of nodes)
     for (const own of Object.values(addresses))
       ipcache.push({ address: own, length: own.length * 8, identity: IDENTITY.remoteNode, tunnelEndpoint: null });
+  if (random.chance(60)) ipcache.push(...GONE_POOLS);
   const services = new Services(random, nodes, pods);
   const peers = [...identities, ...cidrs, IDENTITY.host, IDENTITY.world, IDENTITY.remoteNode, 0, 0, 0];
   return {
@@ -171,10 +179,16 @@ export function drawCluster(random: Random): Cluster {
         Object.values(addresses).map((own) => ({ address: own, node })),
       ),
       endpointConfigs: configs,
-      nodeConfigs: nodes.map(({ node, addresses }) => ({ node, mac: mac(1, node), addresses })),
-      policies: identities.flatMap((_, i) =>
+      nodeConfigs: nodes.map(({ node, addresses }) => ({
+        node,
+        policy: random.chance(75) ? identities.length + 1 : 0,
+        mac: mac(1, node),
+        addresses,
+      })),
+      policies: [...identities, IDENTITY.host].flatMap((_, i) =>
         [true, false].flatMap((egress) => drawPolicy(random, i + 1, egress, peers)),
       ),
+      authenticated: drawAuthenticated(random, nodes.length, [...identities, IDENTITY.host], peers),
       config: { ...drawConfig(random), ...drawModes(random) },
     },
     maglev: services.maglev,
@@ -196,15 +210,18 @@ function drawPod(random: Random, node: number, i: number): Pod {
 }
 
 /** What may change while packets are on their way. */
-const drawConfig = (random: Random): Pick<Config, 'trackFragments' | 'masquerade' | 'rejectNoBackend' | 'mtu'> => ({
+type Changing = 'trackFragments' | 'masquerade' | 'rejectNoBackend' | 'mtu' | 'audit';
+
+const drawConfig = (random: Random): Pick<Config, Changing> => ({
   trackFragments: random.chance(90),
   masquerade: random.chance(90),
   rejectNoBackend: random.chance(80),
   mtu: random.pick([1500, 1500, 1500, 1400, 1300, 0]),
+  audit: random.chance(15),
 });
 
 /** How packets get from node to node, and out. */
-function drawModes(random: Random): Pick<Config, 'isNative' | 'tunnel' | 'dsr' | 'nativeCidrs' | 'nonMasqueradeCidrs'> {
+function drawModes(random: Random): Pick<Config, Exclude<keyof Config, Changing>> {
   const isNative = random.chance(35);
   const cidrs = (all: readonly (readonly [string, number])[], most: number): Prefix[] =>
     random.some(all, most).map(([text, length]) => ({ address: address(text), length }));
@@ -213,6 +230,9 @@ function drawModes(random: Random): Pick<Config, 'isNative' | 'tunnel' | 'dsr' |
   const other = random.chance(30) ? cidrs(CLUSTER_PREFIXES, 1) : [];
   return {
     isNative,
+    hostFirewall: random.chance(40),
+    socketLb: random.pick(['off', 'off', 'off', 'all', 'all', 'node']),
+    serviceMasquerade: random.chance(75) ? null : random.pick(['external', 'nonLocal', 'all']),
     ...drawTunnel(random, isNative),
     nativeCidrs: [...native, ...other.filter(({ address: own }) => own.length !== native[0]?.address.length)],
     nonMasqueradeCidrs: random.chance(30) ? cidrs([...WORLD_PREFIXES, ...CLUSTER_PREFIXES], 3) : null,
@@ -225,7 +245,7 @@ function drawTunnel(random: Random, isNative: boolean): Pick<Config, 'tunnel' | 
   if (random.chance(45)) return { tunnel, dsr: null };
   const mode = random.pick(['all', 'all', 'tcp', 'annotated'] as const);
   const dispatch = isNative
-    ? random.pick(['option', 'ipip', 'geneve'] as const)
+    ? random.pick(['option', 'ipip', 'ipip', 'geneve'] as const)
     : tunnel === 'vxlan'
       ? 'option'
       : 'geneve';
@@ -251,11 +271,26 @@ function drawIpcache(random: Random): IpcacheRow[] {
 
 const PORTS = [...Object.values(POD_PORTS), ...Object.values(SERVICE_PORTS), ...OTHER_PORTS];
 
+const NO_AUTH = { type: 0, isExplicit: false } as const;
+/** Cilium has one that is done, and one that always fails; the numbers alone count. */
+const AUTH_TYPES = [1, 2];
+
 /** What a policy says in one direction: everything, or what its rows do. */
 function drawPolicy(random: Random, policy: number, egress: boolean, peers: readonly number[]): PolicyRow[] {
   const rows = new Map<string, PolicyRow>();
   const add = (row: PolicyRow): void => void rows.set([row.identity, row.protocol, row.port, row.length].join(), row);
-  const all = { policy, egress, identity: 0, protocol: 0, port: 0, length: 0, deny: false, priority: 0 };
+  const all = {
+    policy,
+    egress,
+    identity: 0,
+    protocol: 0,
+    port: 0,
+    length: 0,
+    deny: false,
+    priority: 0,
+    proxyPort: 0,
+    auth: NO_AUTH,
+  };
   const open = random.chance(55);
   if (open) add(all);
   for (let i = random.between(open ? 0 : 2, open ? 4 : 12); i > 0; i--) {
@@ -263,6 +298,7 @@ function drawPolicy(random: Random, policy: number, egress: boolean, peers: read
     const free = length <= 8 ? 16 : 24 - length;
     const isIcmp = random.chance(15);
     const port = isIcmp ? random.pick([0, 3, 8, 1, 2, 128, 129]) : random.pick(PORTS);
+    const isProxied = random.chance(20);
     add({
       ...all,
       identity: random.pick(peers),
@@ -270,11 +306,40 @@ function drawPolicy(random: Random, policy: number, egress: boolean, peers: read
       port: (port >>> free) << free,
       length,
       deny: random.chance(open ? 60 : 15),
-      priority: random.chance(10) ? random.below(3) : 0,
+      priority: isProxied ? random.between(1, 3) : random.chance(10) ? random.below(3) : 0,
+      proxyPort: isProxied ? 10000 + random.below(4) : 0,
+      auth: random.chance(12) ? { type: random.pick(AUTH_TYPES), isExplicit: random.chance(40) } : NO_AUTH,
     });
   }
   return [...rows.values()];
 }
+
+/** Who has authenticated to whom, and until when. */
+function drawAuthenticated(
+  random: Random,
+  nodes: number,
+  locals: readonly number[],
+  peers: readonly number[],
+): AuthRow[] {
+  const rows = new Map<string, AuthRow>();
+  for (let i = 60; i > 0; i--) {
+    const node = random.between(1, nodes);
+    const other = random.between(1, nodes);
+    const remoteNode = other === node ? 0 : other;
+    const who = {
+      node,
+      local: random.pick(locals),
+      remote: random.pick(peers),
+      remoteNode,
+      type: random.pick(AUTH_TYPES),
+    };
+    rows.set(Object.values(who).join(), { ...who, expiration: random.pick([1, 500, 3000, 1e6]) });
+  }
+  return [...rows.values()];
+}
+
+/** Cilium `SVC_FLAG_*`, by what a frontend is. */
+const KINDS = { ClusterIP: 0, ExternalIP: 1, NodePort: 2, HostPort: 8, LoadBalancer: 32 } as const;
 
 /** Rows of Services, and all that belongs to them. */
 class Services {
@@ -315,17 +380,26 @@ class Services {
       isDirect: random.chance(40),
     };
     const external = random.chance(60);
+    const isHostPort = random.chance(30);
+    // A port that is the backends' own goes through IP in IP too.
+    const isSame = random.chance(50);
     for (const version of FAMILIES.filter(() => random.chance(85)))
       for (const protocol of random.some(PROTOCOLS, 3)) {
         const own = address(version === 4 ? `10.96.0.${number}` : `fd00:96::${number}`);
-        const port = SERVICE_PORTS[protocol]!;
+        const port = (isSame ? POD_PORTS : SERVICE_PORTS)[protocol]!;
         this.listen(own, port, protocol, version, hosts, traits, 'ClusterIP');
         if (!external) continue;
         const balancer = address(version === 4 ? `198.51.100.${number}` : `2001:db8:ffff::${number}`);
         this.listen(balancer, port, protocol, version, hosts, traits, 'LoadBalancer');
-        for (const { addresses } of this.nodes)
-          if (addresses[version])
-            this.listen(addresses[version], 30000 + number, protocol, version, hosts, traits, 'NodePort');
+        // Sockets find what no node's address has at the address of nobody.
+        const at = this.nodes.flatMap(({ addresses }) => (random.chance(75) ? (addresses[version] ?? []) : []));
+        for (const one of ['\0'.repeat(own.length), ...at])
+          this.listen(one, 30000 + number, protocol, version, hosts, traits, 'NodePort');
+        if (isHostPort)
+          for (const one of ['\0'.repeat(own.length), ...at.slice(0, 1)])
+            this.listen(one, 7100 + number, protocol, version, hosts, traits, 'HostPort');
+        const taken = random.chance(50) ? address(version === 4 ? '203.0.113.200' : '2001:db8:2::1') : null;
+        if (taken) this.listen(taken, 8000 + number, protocol, version, hosts, traits, 'ExternalIP');
       }
   }
 
@@ -334,8 +408,10 @@ class Services {
     const { random, pods, nodes } = this;
     const hosts: Host[] = random.some(pods, 4).map(({ addresses }) => ({ addresses, port: POD_PORTS }));
     const same = { [PROTOCOL.tcp]: 7000, [PROTOCOL.udp]: 7000, [PROTOCOL.sctp]: 7000 };
-    if (random.chance(15)) hosts.push({ addresses: random.pick(nodes).addresses, port: same });
-    if (random.chance(10)) hosts.push({ addresses: random.pick(WORLD), port: same });
+    const port = random.chance(50) ? same : POD_PORTS;
+    if (random.chance(20)) hosts.push({ addresses: random.pick(nodes).addresses, port });
+    if (random.chance(20)) hosts.push({ addresses: random.pick(WORLD), port });
+    if (random.chance(20)) hosts.push({ addresses: GONE, port: POD_PORTS });
     return random.chance(8) ? [] : hosts;
   }
 
@@ -355,14 +431,14 @@ class Services {
       isDenying: boolean;
       isDirect: boolean;
     },
-    type: 'ClusterIP' | 'LoadBalancer' | 'NodePort',
+    type: keyof typeof KINDS,
   ): void {
     const { algorithm, affinityTimeout, affinity, isExternalLocal, isInternalLocal, ranges, isDenying, isDirect } =
       traits;
     const inside = type === 'ClusterIP';
     const isLocal = inside ? isInternalLocal : isExternalLocal;
     const ranged = type === 'LoadBalancer' && ranges !== null;
-    const kind = { ClusterIP: 0, LoadBalancer: 32, NodePort: 2 }[type];
+    const kind = KINDS[type];
     const flags =
       kind |
       affinity |
@@ -374,7 +450,7 @@ class Services {
       (ranged && isDenying ? SERVICE_FLAG2.sourceRangeDeny : 0) |
       (isDirect && !inside ? SERVICE_FLAG2.dsr : 0);
     const shape = { address: own, port, protocol, algorithm, affinityTimeout, flags, flags2 };
-    this.listening.push({ address: own, port, protocol, isNodePort: type === 'NodePort' });
+    this.listening.push({ address: own, port, protocol });
     const ids = hosts.flatMap(({ addresses, port: ports }) => {
       const backend = addresses[version];
       return backend ? [this.backend(backend, ports[protocol]!)] : [];
@@ -397,7 +473,8 @@ class Services {
       if (here.length > 0 && algorithm === ALGORITHM.maglev && this.random.chance(95))
         this.maglev.push({ revNatIndex, version, backends: here });
     }
-    if (type === 'NodePort' || this.services.some((row) => row.address === own && row.port === 0)) return;
+    if (type !== 'ClusterIP' && type !== 'LoadBalancer') return;
+    if (this.services.some((row) => row.address === own && row.port === 0)) return;
     const nothing = {
       port: 0,
       protocol: 0,

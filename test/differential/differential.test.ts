@@ -6,7 +6,9 @@ import { apply, compile } from '../broken/compile.js';
 import { SEMANTIC } from '../broken/semantic.js';
 import { modules } from '../datapath.js';
 import { PROGRAM } from '../reference/numbers.js';
+import { drawCluster } from './cluster.js';
 import { EPOCH, explain, runEpoch } from './epoch.js';
+import { Random } from './random.js';
 import { Subject } from './subject.js';
 
 const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 1);
@@ -24,9 +26,34 @@ test(`${EPOCHS * EPOCH} packets: the same verdict, bytes, end and connections on
     assert.equal(found, null, `npm run differential -- --seed ${SEED} --epoch ${epoch}\n${found?.text}`);
   }
   const reasons = [...ends.keys()].filter((end) => end < 0);
-  assert.ok(reasons.length >= 22, `dropped for ${reasons.length} reasons: ${reasons.join(' ')}`);
+  assert.ok(reasons.length >= 30, `dropped for ${reasons.length} reasons: ${reasons.join(' ')}`);
+  assert.ok((ends.get(PROGRAM.proxy) ?? 0) > (EPOCHS * EPOCH) / 500, `${ends.get(PROGRAM.proxy)} ended at a proxy`);
   for (const end of [PROGRAM.delivered, PROGRAM.host, PROGRAM.world])
     assert.ok((ends.get(end) ?? 0) > (EPOCHS * EPOCH) / 20, `${ends.get(end)} ended at ${end}`);
+});
+
+test('the clusters are in every mode', () => {
+  const configs = Array.from({ length: 200 }, (_, epoch) => drawCluster(new Random(SEED, epoch)).tables.config);
+  const seen = (show: (config: (typeof configs)[number]) => unknown): string =>
+    [...new Set(configs.map((config) => String(show(config))))].sort().join(' ');
+  assert.equal(
+    seen(({ isNative, tunnel }) => (isNative ? 'native' : tunnel)),
+    'geneve native vxlan',
+  );
+  assert.equal(seen(({ dsr }) => dsr && `${dsr.mode}-${dsr.dispatch}`).split(' ').length, 1 + 3 * 3);
+  assert.equal(
+    seen(({ socketLb }) => socketLb),
+    'all node off',
+  );
+  assert.equal(
+    seen(({ serviceMasquerade }) => serviceMasquerade),
+    'all external nonLocal null',
+  );
+  assert.equal(seen(({ audit, hostFirewall }) => `${audit}-${hostFirewall}`).split(' ').length, 4);
+  assert.equal(
+    seen(({ nonMasqueradeCidrs }) => nonMasqueradeCidrs === null),
+    'false true',
+  );
 });
 
 test('the same packets come from the same seed', () => {
@@ -72,7 +99,7 @@ test('the reference shares nothing with what it is held against', () => {
     const source = readFileSync(`test/reference/${file}`, 'utf8');
     const imports = [...source.matchAll(/from '([^']+)'/g)].map(([, path]) => path!);
     assert.deepEqual(
-      imports.filter((path) => !/^\.\/\w+\.js$/.test(path)),
+      imports.filter((path) => !/^\.\/[\w-]+\.js$/.test(path)),
       [],
       file,
     );

@@ -38,6 +38,8 @@ const FIELDS = [
   'backendId',
   'revNatIndex',
   'answered',
+  'mark',
+  'audited',
 ] as const satisfies readonly (keyof Outcome)[];
 
 const hexOf = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -72,8 +74,8 @@ export function runEpoch(subject: Subject, { seed, epoch, packets, exact, onEnd 
   let reference = new Reference(subject.load(cluster));
   const traffic = new Traffic(cluster, random);
   const differs = (packet: number, arrival: Arrival, text: string): Difference => {
-    const { program, node, endpoint, frame } = arrival;
-    const sent = `packet ${packet} of epoch ${epoch}, at second ${reference.state.clock}: program ${program}, node ${node}, endpoint ${endpoint}`;
+    const { program, node, endpoint, mark, frame } = arrival;
+    const sent = `packet ${packet} of epoch ${epoch}, at second ${reference.state.clock}: program ${program}, node ${node}, endpoint ${endpoint}, mark ${mark}`;
     return { epoch, packet, text: `${sent}\n    in        ${hexOf(frame)}\n${text}` };
   };
   for (let block = 0; block * BLOCK < packets; block++) {

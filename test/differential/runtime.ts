@@ -17,7 +17,19 @@ const maskOf = ({ address, length }: Prefix): bigint => {
 };
 
 function flagsOf(config: Config): number {
-  const { trackFragments, masquerade, rejectNoBackend, isNative, dsr, nativeCidrs, nonMasqueradeCidrs } = config;
+  const {
+    trackFragments,
+    masquerade,
+    rejectNoBackend,
+    isNative,
+    audit,
+    hostFirewall,
+    socketLb,
+    serviceMasquerade,
+    dsr,
+    nativeCidrs,
+    nonMasqueradeCidrs,
+  } = config;
   const families = nativeCidrs.map(({ address }) => versionOf(address));
   const set: readonly (readonly [boolean, ConfigFlag])[] = [
     [true, ConfigFlag.ALLOW_ICMP_FRAG_NEEDED],
@@ -25,6 +37,13 @@ function flagsOf(config: Config): number {
     [masquerade, ConfigFlag.MASQUERADE],
     [rejectNoBackend, ConfigFlag.REJECT_NO_BACKEND],
     [isNative, ConfigFlag.NATIVE_ROUTING],
+    [audit, ConfigFlag.POLICY_AUDIT],
+    [hostFirewall, ConfigFlag.HOST_FIREWALL],
+    [socketLb !== 'off', ConfigFlag.SOCKET_LB],
+    [socketLb === 'node', ConfigFlag.SOCKET_LB_HOST_ONLY],
+    [serviceMasquerade !== null, ConfigFlag.SERVICE_MASQUERADE],
+    [serviceMasquerade === 'all', ConfigFlag.MASQUERADE_ALL],
+    [serviceMasquerade === 'nonLocal', ConfigFlag.MASQUERADE_NON_LOCAL],
     [dsr !== null, ConfigFlag.DSR],
     [families.includes(4), ConfigFlag.NATIVE_CIDR4],
     [families.includes(6), ConfigFlag.NATIVE_CIDR6],

@@ -12,6 +12,10 @@ import {
   LbAffinityValue,
   NatEntry4,
   NatEntry6,
+  ReverseSkEntry4,
+  ReverseSkEntry6,
+  ReverseSkKey4,
+  ReverseSkKey6,
 } from '../../pkg/structs.js';
 import type { StructType } from '../../dataplane/wasm.js';
 import { addressAt, type Address, type Version } from '../reference/bytes.js';
@@ -117,9 +121,29 @@ function putFragment({ bytes, view }: Subject, at: number, key: Key): void {
 const CLIENT_KEYS = { 4: LbAffinityKey4, 6: LbAffinityKey6 } as const;
 const CLIENT_AT = { 4: offsetOf(LbAffinityKey4, 'address'), 6: offsetOf(LbAffinityKey6, 'address') } as const;
 
+/** A network namespace's number takes the place of the address, its lowest byte first. */
 function putClient({ bytes, view }: Subject, at: number, key: Key): void {
-  new CLIENT_KEYS[key.version](view, at).revNatIndex = key.number(0);
-  putText(bytes, at + CLIENT_AT[key.version], key.address(0));
+  const struct = new CLIENT_KEYS[key.version](view, at);
+  const netns = key.number(1);
+  struct.revNatIndex = key.number(0);
+  struct.netnsCookie = netns === 0 ? 0 : 1;
+  if (netns === 0) putText(bytes, at + CLIENT_AT[key.version], key.address(0));
+  else view.setUint32(at + CLIENT_AT[key.version], netns, true);
+}
+
+const SOCKET_KEYS = { 4: ReverseSkKey4, 6: ReverseSkKey6 } as const;
+const SOCKET_AT = { 4: offsetOf(ReverseSkKey4, 'address'), 6: offsetOf(ReverseSkKey6, 'address') } as const;
+const SOCKET_ENTRIES = { 4: ReverseSkEntry4, 6: ReverseSkEntry6 } as const;
+const ASKED_AT = { 4: offsetOf(ReverseSkEntry4, 'address'), 6: offsetOf(ReverseSkEntry6, 'address') } as const;
+
+/** The kernel's number of a socket is made of its network namespace, its protocol, and its port as that lies in a header. */
+function putSocket({ bytes, view }: Subject, at: number, key: Key): void {
+  const struct = new SOCKET_KEYS[key.version](view, at);
+  const port = key.number(2);
+  const own = ((port & 255) << 8) | (port >>> 8);
+  struct.cookie = (BigInt(key.number(0)) << 32n) | BigInt(key.number(1) * 0x10000 + own);
+  struct.port = key.number(3);
+  putText(bytes, at + SOCKET_AT[key.version], key.address(0));
 }
 
 const NAT_ENTRIES = { 4: NatEntry4, 6: NatEntry6 } as const;
@@ -168,7 +192,7 @@ const CLIENTS: Filled = {
   name: 'affinity',
   maps: { 4: MapId.LB4_AFFINITY, 6: MapId.LB6_AFFINITY },
   sizes: { 4: LbAffinityKey4.size, 6: LbAffinityKey6.size },
-  numbers: 1,
+  numbers: 2,
   put: putClient,
   read: ({ view }, at) => {
     const { backendId, lastUsed } = new LbAffinityValue(view, at);
@@ -192,7 +216,21 @@ const FRAGMENTS: Filled = {
   expected: (value) => value as Fields,
 };
 
-const ALL: readonly Filled[] = [CONNECTIONS, MAPPINGS, CLIENTS, FRAGMENTS];
+const SOCKETS: Filled = {
+  name: 'reverse-sk',
+  maps: { 4: MapId.LB4_REVERSE_SK, 6: MapId.LB6_REVERSE_SK },
+  sizes: { 4: ReverseSkKey4.size, 6: ReverseSkKey6.size },
+  numbers: 4,
+  put: putSocket,
+  read: ({ view, bytes }, at, version) => {
+    const { port, revNatIndex } = new SOCKET_ENTRIES[version](view, at);
+    return { address: addressAt(bytes, at + ASKED_AT[version], version), port, revNatIndex };
+  },
+  of: ({ sockets }) => sockets,
+  expected: (value) => value as Fields,
+};
+
+const ALL: readonly Filled[] = [CONNECTIONS, MAPPINGS, CLIENTS, FRAGMENTS, SOCKETS];
 
 const hexOf = (text: string): string =>
   Array.from(text, (unit) => unit.charCodeAt(0).toString(16).padStart(2, '0')).join('');

@@ -1,8 +1,10 @@
 /** The WebAssembly that is held against the reference: loaded with the same rows, asked for the same packets. */
-import { MapId, PACKET_HEADROOM, PACKET_ROOM } from '../../assembly/abi.js';
+import { AuthType, MapId, PACKET_HEADROOM, PACKET_ROOM } from '../../assembly/abi.js';
 import { MAPS, type FamilyMaps } from '../../dataplane/loader/families.js';
 import { Datapath, encode, type Bytes, type Sizes } from '../../dataplane/wasm.js';
 import {
+  AuthInfo,
+  AuthKey,
   EndpointConfig,
   EndpointInfo,
   IpMasq,
@@ -29,13 +31,13 @@ import type { Cluster } from './cluster.js';
 import { runtimeOf } from './runtime.js';
 
 /** More than one epoch fills: nothing is ever evicted. */
-const FLOWS = { conntrack: 1 << 17, snat: 1 << 16, affinity: 1 << 14, fragments: 1 << 14 };
+const FLOWS = { conntrack: 1 << 17, snat: 1 << 16, affinity: 1 << 14, fragments: 1 << 14, reverseSk: 1 << 14 };
 const LOADED = {
-  services: 1024,
+  services: 1 << 14,
   backends: 256,
-  reverseNat: 256,
-  maglev: 128,
-  sourceRange: 256,
+  reverseNat: 2048,
+  maglev: 2048,
+  sourceRange: 2048,
   ipcache: 64,
   lxc: 64,
   nodes: 16,
@@ -51,10 +53,10 @@ const both = <Name extends string>(sizes: Record<Name, number>): Record<`${Name}
 const SIZES: Sizes = {
   ...both(FLOWS),
   ...both(LOADED),
-  ...both({ ipmasq: 16, reverseSk: 0 }),
-  auth: 0,
+  ...both({ ipmasq: 16 }),
+  auth: 512,
   throttle: 0,
-  affinityMatch: 1024,
+  affinityMatch: 1 << 14,
   policy: 512,
   endpointConfig: 64,
   nodeConfig: 8,
@@ -149,12 +151,21 @@ function entriesOf(tables: Omit<Tables, 'maglev'>): Entry[] {
     const value = { ...macs, ...addressesOf(addresses), secId: identity, policyId: policy, node };
     add(MapId.ENDPOINT_CONFIG, index(id), encode(EndpointConfig, value));
   }
-  for (const { node, mac, addresses } of tables.nodeConfigs)
-    add(MapId.NODE_CONFIG, index(node), encode(NodeConfig, { mac: macOf(mac), ...addressesOf(addresses) }));
-  for (const { policy, egress, identity, protocol, port, length, deny, priority } of tables.policies) {
+  for (const { node, policy, mac, addresses } of tables.nodeConfigs) {
+    const value = { mac: macOf(mac), ...addressesOf(addresses), policyId: policy };
+    add(MapId.NODE_CONFIG, index(node), encode(NodeConfig, value));
+  }
+  for (const { policy, egress, identity, protocol, port, length, deny, priority, proxyPort, auth } of tables.policies) {
     const place = { prefixLength: length, policyId: policy, secLabel: identity, egress: egress ? 1 : 0 };
     const key = encode(PolicyKey, { ...place, protocol, dport: port });
-    add(MapId.POLICY, key, encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPortPriority: priority }));
+    const authType = auth.type | (auth.isExplicit ? AuthType.EXPLICIT : 0);
+    const entry = { deny: deny ? 1 : 0, proxyPort, proxyPortPriority: priority, authType };
+    add(MapId.POLICY, key, encode(PolicyEntry, entry));
+  }
+  for (const { node, local, remote, remoteNode, type, expiration } of tables.authenticated) {
+    const who = { localSecLabel: local, remoteSecLabel: remote, remoteNodeId: remoteNode };
+    const value = encode(AuthInfo, { expiration: BigInt(expiration) });
+    add(MapId.AUTH, encode(AuthKey, { ...who, node, authType: type }), value);
   }
   for (const { address, length } of tables.config.nonMasqueradeCidrs ?? []) {
     const { map, IpMasqKey } = family(versionOf(address));
@@ -215,7 +226,7 @@ export class Subject {
   run(arrivals: readonly Arrival[]): Outcome[] {
     const { wasm } = this.datapath;
     const { record, bytes } = this;
-    for (const [i, { frame, program, node, endpoint }] of arrivals.entries()) {
+    for (const [i, { frame, program, node, endpoint, mark }] of arrivals.entries()) {
       const data = wasm.frames() + i * PACKET_ROOM + PACKET_HEADROOM;
       bytes.set(frame, data);
       record.at = wasm.packets() + i * Packet.size;
@@ -224,6 +235,7 @@ export class Subject {
       record.node = node;
       record.program = program;
       record.endpoint = endpoint;
+      record.mark = mark;
       record.verdict = 0;
     }
     wasm.process(arrivals.length);
@@ -240,6 +252,8 @@ export class Subject {
         backendId: record.backendId,
         revNatIndex: record.revNatIndex,
         answered: record.answered,
+        mark: record.mark,
+        audited: record.audited,
         frame: bytes.subarray(data, data + length),
       };
     });

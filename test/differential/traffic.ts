@@ -3,11 +3,13 @@
  * and source NAT; echoes, errors, pieces; three in ten with something wrong.
  */
 import { LOOPBACK, putWord, word, type Address, type Version } from '../reference/bytes.js';
-import { ICMP, ICMPV6, PROGRAM, PROTOCOL, TCP_FLAG } from '../reference/numbers.js';
+import { ICMP, ICMPV6, MARK, PROGRAM, PROTOCOL, TCP_FLAG } from '../reference/numbers.js';
 import { isEcho, type Packet } from '../reference/packet.js';
 import { read } from '../reference/read.js';
 import type { Arrival, Outcome } from '../reference/reference.js';
 import {
+  address,
+  GONE,
   neighbour,
   OTHER_PORTS,
   POD_PORTS,
@@ -36,6 +38,8 @@ import { MAX_FRAME } from './subject.js';
 
 /** Of a hundred packets, those with something wrong. */
 const MUTATED = 30;
+/** Whoever asks, as his own loopback. */
+const ITSELF: Addresses = { 4: address('127.0.0.1'), 6: address('::1') };
 /** Flows kept to go on with. */
 const KEPT = 96;
 
@@ -85,7 +89,7 @@ export class Traffic {
     this.cluster = cluster;
     this.listening = { 4: of(4), 6: of(16) };
     this.senders = [...world, ...world, ...nodeAddresses];
-    this.hosts = [...podAddresses, ...world, ...nodeAddresses];
+    this.hosts = [...podAddresses, ...world, ...nodeAddresses, GONE, ITSELF];
   }
 
   next(): Arrival {
@@ -98,13 +102,28 @@ export class Traffic {
     return { ...arrival, frame: mutated };
   }
 
-  /** Remembers what became of a packet, so that somebody may answer it. */
-  learn(sent: Arrival, { verdict, program, node, endpoint, frame }: Outcome): void {
+  /** Remembers what became of a packet, so that somebody may answer it; what came to a proxy is sent on. */
+  learn(sent: Arrival, outcome: Outcome): void {
+    const { verdict, program, node, endpoint, frame, sourceIdentity, destinationIdentity } = outcome;
     if (verdict !== 0 || program < PROGRAM.delivered) return;
+    if (program === PROGRAM.proxy) {
+      const magic = this.random.pick([MARK.proxyIngress, MARK.proxyEgress]);
+      const onward = { ...this.proxy(node, magic, sourceIdentity), frame };
+      return this.keep({ sent: onward, frame, at: this.proxy(node, magic, destinationIdentity) });
+    }
     const from = { [PROGRAM.delivered]: PROGRAM.fromContainer, [PROGRAM.host]: PROGRAM.fromHost }[program];
-    const one = { sent, frame, at: { program: from ?? PROGRAM.fromNetdev, node, endpoint } };
+    this.keep({ sent, frame, at: { program: from ?? PROGRAM.fromNetdev, node, endpoint, mark: 0 } });
+  }
+
+  private keep(one: Unread): void {
     if (this.kept.length < KEPT) this.kept.push(one);
     else this.kept[this.oldest++ % KEPT] = one;
+  }
+
+  /** A place at which a proxy speaks for somebody. */
+  private proxy(node: number, magic: number, identity: number): Place {
+    const mark = (((identity & 0xffff) << 16) | magic | ((identity >>> 16) & 0xff)) >>> 0;
+    return { program: PROGRAM.fromProxy, node, endpoint: 0, mark };
   }
 
   private structured(): Arrival {
@@ -131,14 +150,22 @@ export class Traffic {
     const node = random.pick(cluster.nodes);
     if (draw < 60) {
       const pod = random.pick(cluster.pods);
-      const place = { program: PROGRAM.fromContainer, node: pod.node, endpoint: pod.endpoint };
-      return [place, pod.addresses[version] ?? random.pick(cluster.world)[version]!];
+      const place = { program: PROGRAM.fromContainer, node: pod.node, endpoint: pod.endpoint, mark: 0 };
+      return [this.socket(place), pod.addresses[version] ?? random.pick(cluster.world)[version]!];
     }
     if (draw < 90) {
-      const place = { program: PROGRAM.fromNetdev, node: node.node, endpoint: 0 };
+      const place = { program: PROGRAM.fromNetdev, node: node.node, endpoint: 0, mark: 0 };
       return [place, random.pick(this.senders)[version] ?? LOOPBACK[version]];
     }
-    return [{ program: PROGRAM.fromHost, node: node.node, endpoint: 0 }, node.addresses[version] ?? LOOPBACK[version]];
+    const place = { program: PROGRAM.fromHost, node: node.node, endpoint: 0, mark: 0 };
+    return [this.socket(place), node.addresses[version] ?? LOOPBACK[version]];
+  }
+
+  /** Where sockets have programs, a packet starts as one that is connected, half the time. */
+  private socket(place: Place): Place {
+    const { random, cluster } = this;
+    if (cluster.tables.config.socketLb === 'off' || random.chance(50)) return place;
+    return { ...place, program: PROGRAM.sockConnect };
   }
 
   /** Whom they are for: address, port, protocol. */
@@ -159,7 +186,9 @@ export class Traffic {
       }
     }
     const own = random.pick(this.hosts)[version] ?? LOOPBACK[version];
+    const shared = random.pick(this.cluster.frontends).port;
     const port = random.pick([
+      shared,
       POD_PORTS[protocol]!,
       POD_PORTS[protocol]!,
       7000,
@@ -290,7 +319,7 @@ export class Traffic {
     const from = random.chance(70) ? destination : (random.pick(cluster.world)[version] ?? destination);
     const place = random.chance(85)
       ? at
-      : { program: PROGRAM.fromNetdev, node: random.pick(cluster.nodes).node, endpoint: 0 };
+      : { program: PROGRAM.fromNetdev, node: random.pick(cluster.nodes).node, endpoint: 0, mark: 0 };
     return { ...place, frame: frame(from, source, message, this.around(version)) };
   }
 
@@ -302,6 +331,7 @@ export class Traffic {
       program: PROGRAM.fromNetdev,
       node: random.chance(90) ? to.node : random.pick(cluster.nodes).node,
       endpoint: 0,
+      mark: 0,
     };
     if (random.chance(25)) return { ...random.pick(this.kept).at, frame: sent.frame };
     const inner = random.chance(60) ? seen.frame.subarray(0, seen.end) : this.opening().frame;

@@ -35,6 +35,14 @@ const PUBLISHED: readonly (readonly [kind: AdminPolicy['kind'], spec: string])[]
   ],
   ['ClusterNetworkPolicy', CLUSTER],
   [
+    'ClusterNetworkPolicy',
+    `${CLUSTER}, egress: [{action: Accept, to: [{nodes: {}}], ports: [{portNumber: {protocol: TCP, port: 80}}, {portRange: {start: 1, end: 2}}]}]`,
+  ],
+  [
+    'AdminNetworkPolicy',
+    'priority: 10, subject: {namespaces: {matchLabels: {a: b}}}, ingress: [{action: Deny, from: [{namespaces: {namespaceSelector: {}}}]}, {action: Deny, from: [{pods: {namespaces: {namespaceSelector: {}}, podSelector: {}}}]}]',
+  ],
+  [
     'AdminNetworkPolicy',
     'priority: 0, subject: {pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: a}}}}, ingress: [{action: Allow, from: [{namespaces: {matchLabels: {conformance-house: gryffindor}}}], ports: [{portNumber: {protocol: TCP, port: 80}}, {namedPort: web}, {portRange: {start: 1, end: 2}}]}], egress: [{action: Pass, to: [{pods: {namespaceSelector: {}, podSelector: {}}}]}, {action: Allow, to: [{domainNames: ["*.kubernetes.io"]}]}]',
   ],
@@ -71,7 +79,7 @@ test('whatever is refused leaves the whole policy unread, at its place', () => {
     ['ClusterNetworkPolicy', ingress('action: Deny'), 'HS1009'],
     ['ClusterNetworkPolicy', ingress('action: Deny, from: []'), 'HS1010 []'],
     ['ClusterNetworkPolicy', ingress('action: Deny, from: [{networks: [10.0.0.0/8]}]'), 'HS1010'],
-    ['ClusterNetworkPolicy', ingress('action: Deny, from: [{namespaces: {}}], ports: []'), 'HS1010 ports'],
+    ['ClusterNetworkPolicy', ingress('action: Deny, from: [{namespaces: {}}], ports: []'), 'HS1010 []'],
     ['ClusterNetworkPolicy', egress('action: Deny, to: [{networks: [10.0.0.0]}]'), 'HS1010 10.0.0.0'],
     ['ClusterNetworkPolicy', egress('action: Deny, to: [{domainNames: [a.b]}]'), 'HS1010 a.b'],
     ['ClusterNetworkPolicy', egress('action: Accept, to: [{domainNames: ["a.*.b"]}]'), 'HS1010 "a.*.b"'],
@@ -87,6 +95,7 @@ test('whatever is refused leaves the whole policy unread, at its place', () => {
     ['AdminNetworkPolicy', 'priority: 1, subject: {pods: {podSelector: {}}}', 'HS1009'],
     ['BaselineAdminNetworkPolicy', `${SUBJECT}, ingress: [{action: Pass, from: [{namespaces: {}}]}]`, 'HS1010 Pass'],
     ['BaselineAdminNetworkPolicy', `priority: 1, ${SUBJECT}`, 'HS1010 priority'],
+    ['BaselineAdminNetworkPolicy', 'subject: {namespaces: {sameLabels: [a]}}', 'HS1010 [a]'],
   ];
   for (const [kind, spec, problem] of table) {
     const { policy, problems, unread } = read(kind, spec);
@@ -99,4 +108,12 @@ test('whatever is refused leaves the whole policy unread, at its place', () => {
 test('a baseline of another name than default is refused', () => {
   const text = `apiVersion: policy.networking.k8s.io/v1alpha1\nkind: BaselineAdminNetworkPolicy\nmetadata: {name: x}\nspec: {${SUBJECT}}`;
   assert.deepEqual(load(text).problems.map(line).map(unplaced), ['HS1010 x']);
+});
+
+test('namespaces by what they share with the subject’s are said not to be evaluated', () => {
+  const same =
+    'priority: 5, subject: {namespaces: {}}, ingress: [{action: Pass, from: [{namespaces: {sameLabels: [tenant]}}]}]';
+  const { policy, problems } = read('AdminNetworkPolicy', same);
+  assert.ok(policy);
+  assert.deepEqual(problems.map(unplaced), ['HS1012 [tenant]']);
 });

@@ -17,17 +17,18 @@ test('a kind is known by its exact apiVersion', () => {
   assert.deepEqual(object('apps/v1', 'Deployment'), ['Deployment default/x']);
   assert.deepEqual(object('batch/v1beta1', 'Job'), []);
   assert.deepEqual(object('v1', 'Node'), ['Node /x']);
-  assert.deepEqual(object('security.istio.io/v1', 'AuthorizationPolicy'), ['UnevaluatedPolicy default/x']);
+  assert.deepEqual(object('security.istio.io/v1', 'AuthorizationPolicy'), [], 'refused: it has no template');
+  assert.deepEqual(object('security.istio.io/v1alpha1', 'AuthorizationPolicy'), []);
   assert.deepEqual(object('cilium.io/v2', 'CiliumClusterwideNetworkPolicy'), [], 'refused: it has no rule');
-  assert.deepEqual(object('projectcalico.org/v3', 'NetworkPolicy'), ['UnevaluatedPolicy default/x']);
+  assert.deepEqual(object('projectcalico.org/v3', 'HostEndpoint'), ['UnevaluatedPolicy /x']);
   assert.deepEqual(object('projectcalico.org/v3', 'StagedNetworkPolicy'), []);
   assert.deepEqual(object('extensions/v1beta1', 'NetworkPolicy'), []);
   for (const kind of ['__proto__', 'constructor', 'toString']) assert.deepEqual(object('v1', kind), []);
 });
 
 test('an unevaluated policy says so at its kind', () => {
-  assert.deepEqual(problemsOf('apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: x}'), [
-    'HS1012 2:7 AuthorizationPolicy',
+  assert.deepEqual(problemsOf('apiVersion: cilium.io/v2alpha1\nkind: CiliumNetworkPolicy\nmetadata: {name: x}'), [
+    'HS1012 2:7 CiliumNetworkPolicy',
   ]);
 });
 

@@ -20,8 +20,8 @@ export interface Told {
   readonly verdict: string;
   readonly direction: string | null;
   readonly reason: number | null;
-  /** 'namespace/name', with the rule behind where one decides; none where the verdict is UNKNOWN. */
-  readonly deciders: readonly string[];
+  /** 'namespace/name', with the rule behind where one decides; null where they do not matter. */
+  readonly deciders: readonly string[] | null;
 }
 
 export interface Language<Cluster> {
@@ -47,7 +47,9 @@ const refOf = (end: End): string =>
 const engine = new Engine(modules.trace, DEFAULT_SETTINGS);
 
 const text = ({ verdict, direction, reason, deciders }: Told): string =>
-  verdict === 'UNKNOWN' ? verdict : `${verdict} ${direction} ${reason} {${[...new Set(deciders)].sort().join(', ')}}`;
+  verdict === 'UNKNOWN'
+    ? verdict
+    : `${verdict} ${direction} ${reason} {${[...new Set(deciders ?? [])].sort().join(', ')}}`;
 
 /** Deciders that the model names: what isolates where nothing allows, else the rules that deny or allow. */
 const EFFECTS: Readonly<Record<number, string>> = { 133: 'isolates', 181: 'denies' };
@@ -73,7 +75,7 @@ export function differences<Cluster>(
     const named = deciders
       .filter((decider) => decider.effect === effect)
       .map(({ namespace, name, rule }) => `${namespace}/${name}${rule === null ? '' : ` ${rule}`}`);
-    const got = text({ verdict, direction, reason: reason?.code ?? null, deciders: named });
+    const got = text({ verdict, direction, reason: reason?.code ?? null, deciders: expected.deciders && named });
     return got === text(expected) ? [] : [`${name}: expected ${text(expected)}, got ${got} ${depends.join('; ')}`];
   });
 }

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { MapId } from '../../assembly/abi.js';
 import { formatAddress } from '../../dataplane/addresses.js';
 import { Effects, type Effect } from '../../dataplane/answers/effects.js';
 import { podAt, nodeAt, type Outcome } from '../../dataplane/answers/probe.js';
@@ -13,6 +14,7 @@ import { PROTOCOL_NAMES } from '../../dataplane/packet.js';
 import type { Policy, RuleOrigin } from '../../dataplane/policy/rules.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
 import { Engine, type State } from '../../dataplane/state.js';
+import { PolicyKey } from '../../pkg/structs.js';
 import { modules } from '../datapath.js';
 import type { End } from './cilium.js';
 import * as cilium from './generate-cilium.js';
@@ -120,6 +122,16 @@ function wrong(
     : `${named} is said to matter, and does not: ${JSON.stringify(asked)}`;
 }
 
+/** Whether the policymap holds what it is meant to hold, and no more. */
+function isAsLoaded({ desired, loader }: State): boolean {
+  const wanted = desired.entries.filter(({ map }) => map === MapId.POLICY);
+  const { current } = loader;
+  return (
+    current.keys(MapId.POLICY, PolicyKey.size).length === wanted.length &&
+    wanted.every(({ key, value }) => current.lookup(MapId.POLICY, key, value.length) === value)
+  );
+}
+
 interface Drawn {
   readonly manifests: string;
   readonly questions: readonly Asked[];
@@ -150,6 +162,7 @@ test(`a rule is said not to matter where no answer changes without it, over ${RU
       const found = wrong(state, manifests, verdicts, origin, effects.of(policy, origin));
       if (found) throw new Error(`${found}\n${manifests}`);
     }
+    assert.ok(isAsLoaded(state), `the policymap is another afterwards\n${manifests}`);
   });
   fc.assert(property, {
     numRuns: RUNS,

@@ -92,6 +92,7 @@ function goesBack(journey: Journey, entry: Connection): void {
 /** The connection of a packet from (OUT) or to (IN) an endpoint. A reply counts before one that goes the same way. */
 export function lookup(journey: Journey, packet: Packet, direction: typeof OUT | typeof IN): Status {
   journey.back = null;
+  journey.ongoing = null;
   journey.status = packet.quote
     ? related(journey, packet, packet.quote.flow, direction)
     : known(journey, packet, direction);
@@ -107,7 +108,21 @@ function known(journey: Journey, packet: Packet, direction: typeof OUT | typeof 
     goesBack(journey, opened);
     return 'reply';
   }
-  return follow(journey, packet, connectionKey(node, version, flow, direction), direction) ? 'established' : 'new';
+  journey.ongoing = follow(journey, packet, connectionKey(node, version, flow, direction), direction) ?? null;
+  return journey.ongoing ? 'established' : 'new';
+}
+
+/**
+ * A Service's flow from outside to a backend, under the backend's address (`CT_ENTRY_NODEPORT`): what is there for another Service,
+ * or without one, does not count.
+ */
+export function lookupNodePort(journey: Journey, packet: Packet, revNatIndex: number): Status {
+  const key = connectionKey(journey.node, packet.version, packet.flow, OUT);
+  const entry = journey.state.connections.get(key);
+  const isIts = entry && (entry.flags & CT_FLAG.nodePort) !== 0 && entry.revNatIndex === revNatIndex;
+  journey.back = null;
+  journey.status = isIts && follow(journey, packet, key, OUT) ? 'established' : 'new';
+  return journey.status;
 }
 
 /** An error for the sender of what it quotes belongs to that connection: the quote passed here the other way, opening it or in reply. */
@@ -120,7 +135,10 @@ function related(journey: Journey, { version, flow }: Packet, quoted: Flow, dire
     goesBack(journey, opened);
     return 'related';
   }
-  return connections.get(connectionKey(journey.node, version, turned(quoted), direction)) ? 'related' : 'new';
+  if (!connections.get(connectionKey(journey.node, version, turned(quoted), direction))) return 'new';
+  // It is about a reply, which no Service turned on this side.
+  journey.revNatIndex = 0;
+  return 'related';
 }
 
 /** A Service's flow, under the frontend that the client asked; of this Service, and none that a SYN opens anew. */

@@ -9,7 +9,7 @@ import * as tunnel from './tunnel.js';
 
 /** To an endpoint of this node, whose policy is next, or to the node itself. */
 export function toLocal(journey: Journey, packet: Packet, row: EndpointRow): number {
-  if (row.isHost) return PROGRAM.host;
+  if (row.isHost) return toHost(journey);
   if (packet.ttl <= 1) return -DROP.ttlExceeded;
   const routed = withOneHopLess(packet);
   journey.packet = routed;
@@ -18,6 +18,18 @@ export function toLocal(journey: Journey, packet: Packet, row: EndpointRow): num
   journey.packet = { ...routed, hop: { destination: config.mac, source: config.nodeMac } };
   journey.endpoint = row.endpoint;
   return PROGRAM.lxcPolicy;
+}
+
+/** To the node's own processes, past its firewall. */
+export function toHost(journey: Journey): number {
+  journey.endpoint = 0;
+  return journey.tables.config.hostFirewall ? PROGRAM.toHost : toProcess(journey);
+}
+
+/** To the processes of the endpoint, or of the node; where their sockets have programs, past those. */
+export function toProcess({ tables, endpoint }: Journey): number {
+  if (tables.config.socketLb !== 'off') return PROGRAM.sockRecvmsg;
+  return endpoint === 0 ? PROGRAM.host : PROGRAM.delivered;
 }
 
 /** To where no endpoint of this node is: through the tunnel, or over the network as it is, to the node at `end`; else to the stack. */

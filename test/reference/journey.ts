@@ -18,6 +18,13 @@ export interface LastBackend {
   readonly lastUsed: number;
 }
 
+/** What a socket was connected to before a backend took its place. */
+export interface AskedBySocket {
+  readonly address: Address;
+  readonly port: number;
+  readonly revNatIndex: number;
+}
+
 export interface Ports {
   readonly sourcePort: number;
   readonly destinationPort: number;
@@ -58,6 +65,7 @@ export class State {
   readonly mappings = new Memory<Mapping>();
   readonly clients = new Memory<LastBackend>();
   readonly fragments = new Memory<Ports>();
+  readonly sockets = new Memory<AskedBySocket>();
 }
 
 /** Why a connection is known, and what a packet that goes back along it must know. */
@@ -71,17 +79,25 @@ export class Journey {
   /** The backend that was picked last, and the Service of the last translation, done or to be undone. */
   backendId = 0;
   revNatIndex = 0;
+  /** Likewise of its socket; null where that had no part in it. */
+  socket: { readonly backendId: number; readonly revNatIndex: number } | null = null;
   /** How the last look-up of the connection on this node ended, and the entry along which the packet goes back. */
   status: Status = 'new';
   back: Connection | null = null;
+  /** The entry with which it goes on, as this packet left it. */
+  ongoing: Connection | null = null;
   /** A SYN opens the Service's flow anew. */
   reopened = false;
   /** A Service gave the packet to the pod that sent it. */
   looped = false;
+  /** Its source was decided on already (`ctx_snat_done`). */
+  isSourceDone = false;
   /** The end of the tunnel in which the packet is. */
   tunnelTo: Address | null = null;
   /** What the header of the tunnel told along with it. */
   told: readonly Told[] = [];
+  /** The reason in spite of which it passed a policy, and above it the direction. */
+  audited = 0;
   /** The reason that an ICMP error told the sender, and the program that did. */
   answered = 0;
   answeredBy = 0;
@@ -94,6 +110,8 @@ export class Journey {
     public program: number,
     public node: number,
     public endpoint: number,
+    /** What the stack knows of it: of what a proxy sends, and of what goes to one. */
+    public mark: number,
   ) {}
 
   /** The frame as it is now. */
@@ -110,6 +128,8 @@ export class Journey {
     this.status = 'new';
     this.back = null;
     this.looped = false;
+    this.isSourceDone = false;
+    this.mark = 0;
     this.tunnelTo = null;
     this.told = [];
   }

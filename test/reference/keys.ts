@@ -13,6 +13,16 @@ export const connectionKey = (node: number, version: Version, flow: Flow, side: 
 export const fragmentKey = (node: number, version: Version, flow: Flow, id: number): string =>
   String.fromCharCode(node, version) + units(flow.protocol) + units(id) + flow.source + flow.destination;
 
-/** Of a client that keeps to its backend. */
-export const clientKey = (version: Version, client: string, revNatIndex: number): string =>
-  String.fromCharCode(0, version) + units(revNatIndex) + client;
+/** Of a client that keeps to its backend: an address, or with another number than 0 a network namespace. */
+export const clientKey = (version: Version, client: string, netns: number, revNatIndex: number): string =>
+  String.fromCharCode(0, version) + units(revNatIndex) + units(netns) + (netns === 0 ? client : '');
+
+/** Of a socket, by its network namespace, protocol and port, and whom it speaks to. */
+export const socketKey = (
+  version: Version,
+  netns: number,
+  protocol: number,
+  port: number,
+  peer: { readonly address: string; readonly port: number },
+): string =>
+  String.fromCharCode(0, version) + units(netns) + units(protocol) + units(port) + units(peer.port) + peer.address;

@@ -9,13 +9,20 @@ export const PROGRAM = {
   fromOverlay: 5,
   fromHost: 6,
   wire: 7,
+  sockConnect: 16,
+  fromProxy: 17,
+  toHost: 18,
+  sockRecvmsg: 19,
   delivered: 32,
   host: 33,
   world: 34,
+  proxy: 35,
 } as const;
 
 /** Cilium `pkg/monitor/api/drop.go`. */
 export const DROP = {
+  sockNoSlot: 5,
+  sockNoBackend: 6,
   invalidSource: 132,
   policyDenied: 133,
   invalid: 134,
@@ -41,10 +48,13 @@ export const DROP = {
   isClusterIp: 174,
   firstFragmentNotFound: 175,
   notInSourceRange: 177,
+  proxyUnknownProtocol: 180,
   policyDeny: 181,
   vlanFiltered: 182,
+  authRequired: 189,
   dsrUnsupported: 193,
   ttlExceeded: 196,
+  noNodeId: 197,
   endpointNotReady: 203,
 } as const;
 
@@ -60,13 +70,30 @@ export const IN = 1;
 export const SERVICE = 4;
 
 /** Bit field of Cilium's `struct ct_entry`. */
-export const CT_FLAG = { rxClosing: 1, txClosing: 2, loopback: 8, seenNonSyn: 16, nodePort: 32, dsr: 128 } as const;
+export const CT_FLAG = {
+  rxClosing: 1,
+  txClosing: 2,
+  loopback: 8,
+  seenNonSyn: 16,
+  nodePort: 32,
+  proxyRedirect: 64,
+  dsr: 128,
+} as const;
 
 /** Seconds. Cilium `CT_CONNECTION_LIFETIME_TCP`, `..._NONTCP`, `CT_SYN_TIMEOUT`, `CT_CLOSE_TIMEOUT`, as the agent sets them. */
 export const LIFETIME = { tcp: 8000, nonTcp: 60, syn: 60, close: 10 } as const;
 
 /** Cilium `SVC_FLAG_*`, both bytes. */
-export const SERVICE_FLAG = { extLocalScope: 4, affinity: 16, routable: 64, sourceRange: 128 } as const;
+export const SERVICE_FLAG = {
+  externalIp: 1,
+  nodePort: 2,
+  extLocalScope: 4,
+  hostPort: 8,
+  affinity: 16,
+  loadBalancer: 32,
+  routable: 64,
+  sourceRange: 128,
+} as const;
 export const SERVICE_FLAG2 = { intLocalScope: 16, sourceRangeDeny: 64, dsr: 128 } as const;
 
 /** Cilium `LB_SELECTION_*`. */
@@ -74,6 +101,9 @@ export const ALGORITHM = { random: 1, maglev: 2 } as const;
 
 /** Cilium `BE_STATE_*`. */
 export const BACKEND = { active: 0, terminating: 1, quarantined: 2, maintenance: 3 } as const;
+
+/** Cilium `MARK_MAGIC_*`: `magic` are the bits that tell which. */
+export const MARK = { magic: 0xf00, toProxy: 0x200, proxyIngress: 0xa00, proxyEgress: 0xb00 } as const;
 
 /** Cilium `pkg/identity/numericidentity.go`. */
 export const IDENTITY = { host: 1, world: 2, remoteNode: 6, kubeApiserver: 7 } as const;
@@ -99,6 +129,9 @@ export const TUNNEL_OVERHEAD = 50;
 /** Ports from which Linux picks the tunnel's source: the first, and how many. */
 export const TUNNEL_PORT_FIRST = 32768;
 export const TUNNEL_PORTS = 16384;
+
+/** Cilium `NODEPORT_PORT_MIN`, `NODEPORT_PORT_MAX`. */
+export const NODE_PORTS = { first: 30000, last: 32767 } as const;
 
 /** Cilium `NODEPORT_PORT_MIN_NAT`, `NODEPORT_PORT_MAX_NAT`, `SNAT_COLLISION_RETRIES`. */
 export const NAT_PORT_FIRST = 32768;

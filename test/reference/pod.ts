@@ -3,24 +3,18 @@ import { LOOPBACK } from './bytes.js';
 import * as conntrack from './conntrack.js';
 import * as delivery from './delivery.js';
 import * as dsr from './dsr.js';
-import { reassembled } from './fragments.js';
 import type { Journey } from './journey.js';
-import { CT_FLAG, DROP, ICMPV6, IDENTITY, IN, OUT, PROGRAM, PROTOCOL } from './numbers.js';
+import { CT_FLAG, DROP, ICMPV6, IDENTITY, IN, MARK, OUT, PROGRAM, PROTOCOL } from './numbers.js';
 import type { Packet } from './packet.js';
-import { decide } from './policy.js';
-import { read } from './read.js';
+import * as nat from './nat.js';
+import * as masquerade from './masquerade.js';
+import { decide, PASSED, refused, type Decision } from './policy.js';
+import * as proxy from './proxy.js';
+import { receive } from './receive.js';
+import { replied } from './routes.js';
 import * as services from './services.js';
 import type { EndpointConfig } from './tables.js';
 import { isTunnel } from './tunnel.js';
-
-/** What the packet in the frame is; its reason when it is none. */
-export function receive(journey: Journey): Packet | number {
-  const packet = read(journey.frame);
-  if (typeof packet === 'number') return packet;
-  const whole = reassembled(journey, packet);
-  if (typeof whole !== 'number') journey.packet = whole;
-  return whole;
-}
 
 /** What a pod sends (`cil_from_container`). */
 export function fromContainer(journey: Journey): number {
@@ -33,16 +27,23 @@ export function fromContainer(journey: Journey): number {
   if (typeof sent === 'number') return -sent;
   if (sent.flow.source !== config.addresses[sent.version]) return -DROP.invalidSource;
   if (sent.flow.protocol === PROTOCOL.icmpv6 && sent.icmpType === ICMPV6.neighborSolicitation)
-    return tables.endpointAt(sent.flow.destination, journey.node)?.isHost ? PROGRAM.host : -DROP.unknownTarget;
+    return solicited(journey, sent);
 
-  const result = toBackend(journey, sent);
-  if (result !== 0) return result;
+  const asked = services.lookup(journey, sent, false);
+  const isAsking = asked !== undefined && !services.lendError(journey, sent);
+  const lent = isAsking ? services.lend(journey, sent, asked, PROGRAM.delivered) : 0;
+  if (lent !== 0) return lent;
+  const isNodes = isAsking && masquerade.isServices(journey, journey.packet!, asked.service, 'pod');
   const { looped, revNatIndex, backendId } = journey;
   const status = conntrack.lookup(journey, journey.packet!, OUT);
   const isBack = status === 'reply' || status === 'related';
   if (isBack) {
+    if (journey.back && (journey.back.flags & CT_FLAG.proxyRedirect) !== 0) return proxy.redirect(journey, 0);
     if (journey.packet!.flow.destination === LOOPBACK[sent.version]) return toItself(journey, config);
     const { back } = journey;
+    // What came in the node's name goes back to whom it was for.
+    if (tables.config.serviceMasquerade !== null && nat.reverse(journey, journey.packet!))
+      return replied(journey, journey.packet!);
     // The client outside knows only the Service, and this is the last program that does.
     if (back && (back.flags & CT_FLAG.nodePort) !== 0) {
       if (status === 'reply') conntrack.countNodePort(journey, journey.packet!);
@@ -53,28 +54,43 @@ export function fromContainer(journey: Journey): number {
   const remote = tables.remoteAt(packet.flow.destination);
   const isOwnNode = remote?.identity === IDENTITY.remoteNode && tables.nodeAt(packet.flow.destination) === journey.node;
   journey.destinationIdentity = isOwnNode ? IDENTITY.host : (remote?.identity ?? IDENTITY.world);
-  if (!isBack && !looped) {
-    const reason = egress(journey, packet, config);
-    if (reason !== 0) return -reason;
-  }
-  if (status === 'new')
-    conntrack.create(journey, packet, OUT, { revNatIndex, backendId, flags: looped ? CT_FLAG.loopback : 0 });
-  const local = tables.endpointAt(packet.flow.destination, journey.node);
-  if (local) return delivery.toLocal(journey, packet, local);
-  return delivery.onward(journey, packet, remote?.tunnelEndpoint ?? null);
+  const { reason, proxyPort } = isBack || looped ? PASSED : egress(journey, packet, config);
+  if (reason !== 0) return -reason;
+  const proxied = proxyPort === 0 ? 0 : CT_FLAG.proxyRedirect;
+  const { ongoing } = journey;
+  // As another's, or without the mark that it should have: `ct_recreate4`.
+  const isStale =
+    ongoing && (ongoing.revNatIndex !== revNatIndex || (ongoing.flags & CT_FLAG.proxyRedirect) !== proxied);
+  if (status === 'new' || isStale)
+    conntrack.create(journey, packet, OUT, {
+      revNatIndex,
+      backendId,
+      flags: proxied | (looped ? CT_FLAG.loopback : 0),
+    });
+  if (proxyPort !== 0) return proxy.redirect(journey, proxyPort);
+  const masqueraded = isNodes ? masquerade.asNodes(journey, packet) : 0;
+  return masqueraded < 0 ? masqueraded : deliver(journey, journey.packet!);
 }
 
-function toBackend(journey: Journey, packet: Packet): number {
-  const asked = services.lookup(journey, packet, false);
-  if (!asked || services.lendError(journey, packet)) return 0;
-  return services.lend(journey, packet, asked, PROGRAM.delivered);
+function deliver(journey: Journey, packet: Packet): number {
+  const { tables, node } = journey;
+  const local = tables.endpointAt(packet.flow.destination, node);
+  if (local) return delivery.toLocal(journey, packet, local);
+  return delivery.onward(journey, packet, tables.remoteAt(packet.flow.destination)?.tunnelEndpoint ?? null);
+}
+
+/** Only the node is on the link. */
+function solicited(journey: Journey, { flow }: Packet): number {
+  const asked = journey.tables.endpointAt(flow.destination, journey.node);
+  return asked?.isHost ? delivery.toHost(journey) : -DROP.unknownTarget;
 }
 
 /** To a node, a pod may not speak as nodes do among themselves. */
-function egress({ tables, destinationIdentity }: Journey, packet: Packet, { policy }: EndpointConfig): number {
-  const isToNode = destinationIdentity === IDENTITY.host || destinationIdentity === IDENTITY.remoteNode;
-  if (isTunnel(tables.config, packet) && isToNode) return DROP.encapsulationProhibited;
-  return decide(tables, packet, policy, destinationIdentity, true);
+function egress(journey: Journey, packet: Packet, { policy, identity: local }: EndpointConfig): Decision {
+  const { tables, destinationIdentity: peer } = journey;
+  const isToNode = peer === IDENTITY.host || peer === IDENTITY.remoteNode;
+  if (isTunnel(tables.config, packet) && isToNode) return refused(DROP.encapsulationProhibited);
+  return decide(journey, packet, { policy, isEgress: true, local, peer });
 }
 
 /** The pod answers itself, and its own link is where the Service's address comes back. */
@@ -93,18 +109,23 @@ export function ingressPolicy(journey: Journey): number {
   journey.destinationIdentity = identity;
   const status = conntrack.lookup(journey, packet, IN);
   if (status === 'reply' || status === 'related') {
+    const isProxied = journey.back && (journey.back.flags & CT_FLAG.proxyRedirect) !== 0;
+    if (isProxied && !proxy.isFrom(journey, MARK.proxyEgress)) return proxy.redirect(journey, 0);
     if (journey.back && journey.back.revNatIndex !== 0) services.reverse(journey, packet, journey.back);
-    return PROGRAM.delivered;
+    return delivery.toProcess(journey);
   }
-  const reason = looped ? 0 : decide(tables, packet, policy, sourceIdentity, false);
+  // What the proxy of the ingress sends has been decided on.
+  const isDecided = looped || proxy.isFrom(journey, MARK.proxyIngress);
+  const question = { policy, isEgress: false, local: identity, peer: sourceIdentity };
+  const { reason, proxyPort } = isDecided ? PASSED : decide(journey, packet, question);
   if (reason !== 0) return -reason;
   if (status === 'new') {
     const opened = conntrack.peek(journey, packet.version, packet.flow, OUT);
     const marks = opened ? opened.flags & (CT_FLAG.nodePort | CT_FLAG.dsr) : 0;
     conntrack.create(journey, packet, IN, {
-      flags: marks | (looped ? CT_FLAG.loopback : 0),
+      flags: marks | (looped ? CT_FLAG.loopback : 0) | (proxyPort === 0 ? 0 : CT_FLAG.proxyRedirect),
       revNatIndex: (marks & CT_FLAG.nodePort) === 0 ? 0 : opened!.revNatIndex,
     });
   }
-  return PROGRAM.delivered;
+  return proxyPort === 0 ? delivery.toProcess(journey) : proxy.redirect(journey, proxyPort);
 }

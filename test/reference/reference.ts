@@ -5,7 +5,9 @@
 import * as device from './device.js';
 import { Journey, State } from './journey.js';
 import { DROP, MAX_PROGRAMS, PROGRAM } from './numbers.js';
+import * as overlay from './overlay.js';
 import * as pod from './pod.js';
+import * as sockets from './socket.js';
 import { Loaded, type Tables } from './tables.js';
 
 export interface Arrival {
@@ -14,6 +16,8 @@ export interface Arrival {
   readonly node: number;
   /** The pod that sends it; 0 for a packet from elsewhere. */
   readonly endpoint: number;
+  /** Of what a proxy sends. */
+  readonly mark: number;
 }
 
 /** What became of a packet, as the datapath's record tells it. */
@@ -30,6 +34,10 @@ export interface Outcome {
   readonly revNatIndex: number;
   /** Where the error ended that told the sender, which then is the frame. */
   readonly answered: number;
+  /** Of what goes to a proxy. */
+  readonly mark: number;
+  /** The reason in spite of which it passed a policy, and above it the direction; 0 for none. */
+  readonly audited: number;
   readonly frame: Uint8Array;
 }
 
@@ -38,9 +46,13 @@ const PROGRAMS: Readonly<Record<number, (journey: Journey) => number>> = {
   [PROGRAM.lxcPolicy]: pod.ingressPolicy,
   [PROGRAM.fromNetdev]: device.fromNetdev,
   [PROGRAM.toNetdev]: device.toNetdev,
-  [PROGRAM.fromOverlay]: device.fromOverlay,
+  [PROGRAM.fromOverlay]: overlay.fromOverlay,
   [PROGRAM.fromHost]: device.fromHost,
   [PROGRAM.wire]: device.wire,
+  [PROGRAM.fromProxy]: device.fromProxy,
+  [PROGRAM.toHost]: device.toHost,
+  [PROGRAM.sockConnect]: sockets.connect,
+  [PROGRAM.sockRecvmsg]: sockets.receive,
 };
 
 export class Reference {
@@ -53,8 +65,8 @@ export class Reference {
     this.tables = new Loaded(tables);
   }
 
-  run({ frame, program, node, endpoint }: Arrival): Outcome {
-    const journey = new Journey(this.tables, this.state, frame, program, node, endpoint);
+  run({ frame, program, node, endpoint, mark }: Arrival): Outcome {
+    const journey = new Journey(this.tables, this.state, frame, program, node, endpoint, mark);
     let next = program;
     for (let passed = 0; next > 0 && next < PROGRAM.delivered && passed < MAX_PROGRAMS; passed++) {
       journey.program = next;
@@ -66,18 +78,20 @@ export class Reference {
 
 /** A packet whose sender was told counts as dropped, unless the error was dropped itself. */
 function outcomeOf(journey: Journey, end: number): Outcome {
-  const { answered, answeredBy, sourceIdentity, destinationIdentity, backendId, revNatIndex } = journey;
+  const { answered, answeredBy, sourceIdentity, destinationIdentity, backendId, revNatIndex, socket } = journey;
   const isTold = end > 0 && answered !== 0;
   return {
     verdict: end < 0 ? end : answered === 0 ? 0 : -answered,
     program: end < 0 ? journey.program : isTold ? answeredBy : end,
     node: journey.node,
-    endpoint: end === PROGRAM.delivered ? journey.endpoint : 0,
+    endpoint: end === PROGRAM.delivered || end === PROGRAM.proxy ? journey.endpoint : 0,
     sourceIdentity,
     destinationIdentity,
-    backendId,
-    revNatIndex,
+    backendId: socket?.backendId || backendId,
+    revNatIndex: socket?.revNatIndex || revNatIndex,
     answered: isTold ? end : 0,
+    mark: end === PROGRAM.proxy ? journey.mark : 0,
+    audited: journey.audited,
     frame: journey.bytes,
   };
 }

@@ -51,19 +51,29 @@ export interface Asked {
 }
 
 /** By address, port and protocol; else by address alone, which serves nobody, and is all that ICMP can ask. */
-export function lookup({ tables, node }: Journey, packet: Packet, fromOutside: boolean): Asked | undefined {
+export function lookup(journey: Journey, packet: Packet, fromOutside: boolean): Asked | undefined {
+  const { tables } = journey;
   const { destination, destinationPort, protocol } = packet.flow;
   const service = isIcmp(packet) ? undefined : find(tables, destination, destinationPort, protocol, 0, EVERYBODY);
-  if (!service) {
-    const any = find(tables, destination, 0, 0, 0, EVERYBODY);
-    return any && { service: any, scope: EVERYBODY };
-  }
+  if (service) return scoped(journey, service, fromOutside);
+  const any = find(tables, destination, 0, 0, 0, EVERYBODY);
+  return any && { service: any, scope: EVERYBODY };
+}
+
+/** The frontend with exactly that address and port, as clients within the cluster find it. */
+export function lookupAt(journey: Journey, { flow }: Packet, address: Address, port: number): Asked | undefined {
+  const service = find(journey.tables, address, port, flow.protocol, 0, EVERYBODY);
+  return service && scoped(journey, service, false);
+}
+
+/** Where a Service keeps clients of this kind to their node, this node's. */
+function scoped({ tables, node }: Journey, service: ServiceRow, fromOutside: boolean): Asked | undefined {
   const isLocal = fromOutside
     ? (service.flags & SERVICE_FLAG.extLocalScope) !== 0
     : (service.flags2 & SERVICE_FLAG2.intLocalScope) !== 0;
   if (!isLocal) return { service, scope: EVERYBODY };
   const scope = { scope: fromOutside ? 0 : 1, node };
-  const here = find(tables, destination, destinationPort, protocol, 0, scope);
+  const here = find(tables, service.address, service.port, service.protocol, 0, scope);
   return here && { service: here, scope };
 }
 
@@ -85,10 +95,9 @@ export function lend(journey: Journey, packet: Packet, asked: Asked, home: numbe
     icmp.portUnreachable(journey, packet);
     return home;
   }
-  if (isSticky(asked.service)) remember(journey, packet, asked.service, journey.backendId);
+  remember(journey, packet, asked.service, 0);
   const { version, flow } = packet;
-  // Only a pod's own link brings a reply back to it (`USE_LOOPBACK_LB`), and the node's own stack does.
-  journey.looped = flow.source === backend.address && journey.program !== PROGRAM.fromNetdev;
+  journey.looped = flow.source === backend.address && mayLoop(journey);
   journey.packet = withFlow(packet, {
     source: journey.looped ? LOOPBACK[version] : flow.source,
     destination: backend.address,
@@ -96,6 +105,10 @@ export function lend(journey: Journey, packet: Packet, asked: Asked, home: numbe
   });
   return 0;
 }
+
+/** Only a pod's own link brings a reply back to it (`USE_LOOPBACK_LB`), and the node's own stack; kube-proxy masquerades it instead. */
+const mayLoop = ({ program, tables }: Journey): boolean =>
+  program !== PROGRAM.fromNetdev && tables.config.serviceMasquerade === null;
 
 const isSticky = ({ flags }: ServiceRow): boolean => (flags & SERVICE_FLAG.affinity) !== 0;
 
@@ -108,20 +121,24 @@ function kept(journey: Journey, packet: Packet, service: ServiceRow): BackendRow
   return backend;
 }
 
-/** A backend for a new flow: the one that the client had last, where the Service keeps clients to one, else one that is picked. */
-function fresh(journey: Journey, packet: Packet, { service, scope }: Asked): BackendRow | undefined {
-  const { tables } = journey;
-  if (service.count === 0) return undefined;
-  const last = isSticky(service) ? recall(journey, packet, service) : undefined;
-  const id = last?.id ?? select(journey, packet, service, scope);
-  journey.backendId = id;
-  const backend = last ?? tables.backend(id, packet.version);
-  if (backend) conntrack.lend(journey, packet, service.revNatIndex, id);
+/** A backend for a new flow, which is remembered. */
+function fresh(journey: Journey, packet: Packet, asked: Asked): BackendRow | undefined {
+  if (asked.service.count === 0) return undefined;
+  const backend = pick(journey, packet, asked, 0);
+  if (backend) conntrack.lend(journey, packet, asked.service.revNatIndex, backend.id);
   return backend;
 }
 
-function select({ tables }: Journey, packet: Packet, service: ServiceRow, scope: Scope): number {
-  const { source, sourcePort, destination, destinationPort, protocol } = packet.flow;
+/** The one that the client had last, where the Service keeps clients to one, else one that is picked; and notes which that is. */
+export function pick(journey: Journey, packet: Packet, asked: Asked, netns: number): BackendRow | undefined {
+  const { service } = asked;
+  const last = isSticky(service) ? recall(journey, packet, service, netns) : undefined;
+  journey.backendId = last?.id ?? select(journey, packet, asked);
+  return last ?? journey.tables.backend(journey.backendId, packet.version);
+}
+
+function select({ tables }: Journey, packet: Packet, { service, scope }: Asked): number {
+  const { source, sourcePort, destinationPort, protocol } = packet.flow;
   const sticky = isSticky(service);
   if (service.algorithm === ALGORITHM.maglev) {
     const table = tables.maglevTable(service.revNatIndex, packet.version);
@@ -130,7 +147,7 @@ function select({ tables }: Journey, packet: Packet, service: ServiceRow, scope:
   }
   const ports = sticky ? 0 : portsWord(sourcePort, destinationPort);
   const slot = 1 + (draw(folded(source), ports ^ (protocol << 8)) % service.count);
-  return find(tables, destination, destinationPort, protocol, slot, scope)?.backendId ?? 0;
+  return find(tables, service.address, destinationPort, protocol, slot, scope)?.backendId ?? 0;
 }
 
 /** Gives the packet to the backend with that address, which another node picked. Whether the Service has it. */
@@ -149,18 +166,26 @@ export function lendTo(journey: Journey, packet: Packet, { service, scope }: Ask
   return false;
 }
 
-/** Sticky for the range [last used, last used + timeout). */
-function recall({ tables, state }: Journey, { version, flow }: Packet, service: ServiceRow): BackendRow | undefined {
+/** Sticky for the range [last used, last used + timeout); clients are known by their network namespace, or with 0 by their address. */
+function recall(
+  { tables, state }: Journey,
+  { version, flow }: Packet,
+  service: ServiceRow,
+  netns: number,
+): BackendRow | undefined {
   const { revNatIndex } = service;
-  const last = state.clients.get(clientKey(version, flow.source, revNatIndex));
+  const last = state.clients.get(clientKey(version, flow.source, netns, revNatIndex));
   if (!last || last.lastUsed + service.affinityTimeout <= state.clock) return undefined;
   if (!tables.isAffinityMatch(last.backendId, revNatIndex)) return undefined;
   const backend = tables.backend(last.backendId, version);
   return backend?.state === BACKEND.active ? backend : undefined;
 }
 
-function remember({ state }: Journey, { version, flow }: Packet, { revNatIndex }: ServiceRow, backendId: number): void {
-  state.clients.set(clientKey(version, flow.source, revNatIndex), { backendId, lastUsed: state.clock });
+/** The backend that was picked last is the client's, where the Service keeps clients to one. */
+export function remember(journey: Journey, { version, flow }: Packet, service: ServiceRow, netns: number): void {
+  const { state, backendId } = journey;
+  if (!isSticky(service)) return;
+  state.clients.set(clientKey(version, flow.source, netns, service.revNatIndex), { backendId, lastUsed: state.clock });
 }
 
 /** An error about a Service's reply, which its client knows by the Service's address, goes to the backend that sent it. */

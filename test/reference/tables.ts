@@ -78,6 +78,8 @@ export interface EndpointConfig {
 
 export interface NodeConfig {
   readonly node: number;
+  /** Of the node itself, where it has a firewall; 0 for none. */
+  readonly policy: number;
   readonly mac: Uint8Array;
   readonly addresses: Readonly<Partial<Record<Version, Address>>>;
 }
@@ -92,7 +94,23 @@ export interface PolicyRow {
   /** Bits of protocol (8) and port (16) that count. */
   readonly length: number;
   readonly deny: boolean;
+  /** Of proxies' ports, the higher goes first. */
   readonly priority: number;
+  /** 0 for no proxy. */
+  readonly proxyPort: number;
+  /** How both ends must have authenticated, 0 for not at all; `isExplicit` where no other row has a say in that. */
+  readonly auth: { readonly type: number; readonly isExplicit: boolean };
+}
+
+export interface AuthRow {
+  /** Whose knowledge it is. */
+  readonly node: number;
+  readonly local: number;
+  readonly remote: number;
+  /** 0 for the same. */
+  readonly remoteNode: number;
+  readonly type: number;
+  readonly expiration: number;
 }
 
 export interface Prefix {
@@ -117,6 +135,13 @@ export interface Config {
   readonly isNative: boolean;
   /** What the tunnel device speaks; null where there is none. */
   readonly tunnel: keyof typeof TUNNEL_PORT | null;
+  /** Policies are only tried out. */
+  readonly audit: boolean;
+  readonly hostFirewall: boolean;
+  /** Whose sockets translate Services where they are connected. */
+  readonly socketLb: 'off' | 'node' | 'all';
+  /** As kube-proxy masquerades, and whom beside for a ClusterIP; null where it does not. */
+  readonly serviceMasquerade: 'external' | 'nonLocal' | 'all' | null;
   /** Direct server return; null where there is none. */
   readonly dsr: Dsr | null;
   /** What the network knows the way to, one prefix of a family at most: to there pods keep their addresses. */
@@ -139,6 +164,7 @@ export interface Tables {
   readonly endpointConfigs: readonly EndpointConfig[];
   readonly nodeConfigs: readonly NodeConfig[];
   readonly policies: readonly PolicyRow[];
+  readonly authenticated: readonly AuthRow[];
   readonly config: Config;
 }
 
@@ -233,6 +259,17 @@ export class Loaded {
 
   node(node: number): NodeConfig {
     return this.rows.nodeConfigs.find((row) => row.node === node)!;
+  }
+
+  authenticatedAs(node: number, local: number, remote: number, remoteNode: number, type: number): AuthRow | undefined {
+    return this.rows.authenticated.find(
+      (row) =>
+        row.node === node &&
+        row.local === local &&
+        row.remote === remote &&
+        row.remoteNode === remoteNode &&
+        row.type === type,
+    );
   }
 
   backend(id: number, version: Version): BackendRow | undefined {

@@ -154,6 +154,18 @@ test('a hover may run our commands and no others, and has no HTML and no icons',
   for (const command of commands) assert.match(command, /^command:hopscope\.\w+\?[\w%.~-]*$/);
 });
 
+test('a hover on a rule says whom it lets in, and leads to the line that decides', async () => {
+  const policy = await open('policies/cart.yaml');
+  const { value } = await hoverOn(policy, 'from:');
+  assert.match(value, /passing today\\: `shop\/\w+\[Deployment\]`/);
+  const [, encoded] = /\]\(command:hopscope\.reveal\?([^)]*)\)/.exec(value)!;
+  const [set, location] = JSON.parse(decodeURIComponent(encoded!)) as [unknown, { range: { start: { line: number } } }];
+  await vscode.commands.executeCommand('hopscope.reveal', set, location);
+  const editor = vscode.window.activeTextEditor!;
+  assert.match(editor.document.uri.path, /\/policies\/\w+\.yaml$/);
+  assert.equal(editor.selection.active.line, location.range.start.line - 1);
+});
+
 test('a changed label in a policy turns hover, lens and diagnostics, while it is typed', async () => {
   const policy = await open('policies/cart.yaml');
   const frontend = await open('frontend.yaml');
@@ -295,6 +307,37 @@ test('text of a manifest, or a name of a file, is shown and does nothing', async
   assert.equal(inCode('`'), '`` ` ``');
   assert.equal(inLabel('$(trash)'), '\\$(trash)');
   assert.ok(inMarkdown('x'.repeat(10_000)).length < 300);
+});
+
+test('a search finds a packet and traces it, or says that there is none', async () => {
+  const [, encoded] = /\]\(command:hopscope\.trace\?([^)]*)\)/.exec(
+    (await hoverOn(await open('cart.yaml'), 'cart', 'kind: Service')).value,
+  )!;
+  const [set] = JSON.parse(decodeURIComponent(encoded!)) as [unknown];
+  const search = (
+    from: string,
+    to: string,
+  ): Thenable<{ witnesses: { from: string; port: number }[]; error?: string }> =>
+    vscode.commands.executeCommand('hopscope.search', set, {
+      from,
+      to,
+      protocol: null,
+      port: null,
+      verdict: 'ALLOWED',
+      limit: 1,
+    });
+  const { witnesses } = await search('labels:app=checkout', 'labels:app=cart');
+  assert.deepEqual(
+    witnesses.map(({ from, port }) => `${from} ${port}`),
+    ['shop/checkout[Deployment] 7070'],
+  );
+  await until('a tab with the trace', () =>
+    vscode.window.tabGroups.all
+      .flatMap(({ tabs }) => tabs)
+      .find(({ label }) => label.includes('shop/checkout[Deployment]')),
+  );
+  assert.deepEqual((await search('world', 'labels:app=orders-db')).witnesses, []);
+  assert.equal((await search('world', 'labels:app=nobody')).error, 'no pod matches labels:app=nobody');
 });
 
 test('a trace opens as a page, and only for a request that is one', async () => {

@@ -5,7 +5,8 @@ import type { ClusterPod } from '../../cluster/cluster.js';
 import { compare } from '../../hash.js';
 import type { Place } from '../../manifests/place.js';
 import type { CompiledPolicy } from '../../policy/compile.js';
-import type { Peer, Policy, PortMatch, Rule } from '../../policy/rules.js';
+import { matchesPods } from '../../policy/identities.js';
+import { partsOf, type Peer, type Policy, type PortMatch, type Rule } from '../../policy/rules.js';
 import { CLUSTER_NAME, DERIVED, selects, type Labelled } from '../../policy/selectors.js';
 import { problem, type Problem } from '../../problems.js';
 import { prefixesIn } from '../../settings.js';
@@ -105,7 +106,7 @@ function namesOwnResolver(state: State, { peers, ports }: Rule): boolean {
   if (!ports?.some(isDnsPort)) return false;
   const { podCIDR, serviceCIDR } = state.settings;
   const cluster = [...prefixesIn(podCIDR), ...prefixesIn(serviceCIDR)];
-  return (peers ?? []).some((peer) => {
+  return (peers ?? []).flatMap(partsOf).some((peer) => {
     if (peer.kind === 'endpoints') return peer.selector.requirements.some(({ source }) => source === 'reserved');
     return peer.kind === 'prefix' && !cluster.some((range) => covers(peer.cidr, range) || covers(range, peer.cidr));
   });
@@ -115,12 +116,14 @@ function namesOwnResolver(state: State, { peers, ports }: Rule): boolean {
 function allowsUnseenDns(state: State, { peers, ports }: Rule): boolean {
   if (ports && !ports.some(isDnsPort)) return false;
   if (peers === null) return true;
-  return peers.some((peer) => {
-    if (peer.kind === 'prefix') return peer.pods && state.settings.ipBlockMatchesPods && coversPods(state, peer);
+  const mayBe = (peer: Peer): boolean => {
+    if (peer.kind === 'prefix') return matchesPods(peer, state.settings) && coversPods(state, peer);
     if (peer.kind === 'endpoints')
       return selects(peer.selector, unseenDns(state)) || (ports !== null && podsAmong(state, peer).length === 0);
+    if (peer.kind === 'where') return peer.all.every((group) => group.some(mayBe)) && !peer.none.some(mayBe);
     return peer.kind === 'anyone';
-  });
+  };
+  return peers.some(mayBe);
 }
 
 /** The pods of the cluster DNS as they would be, did the manifests hold them. */

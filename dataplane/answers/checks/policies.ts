@@ -1,12 +1,12 @@
 /** HS3001, HS3002, HS3008: whether a policy and its peers are about any pod, and whether anything enforces it. */
 import { matches, matchesAll } from '../../cluster/selectors.js';
-import { enforcesPolicy } from '../../loader/modes.js';
 import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer } from '../../manifests/objects.js';
 import type { Located } from '../../manifests/place.js';
 import { nearest } from '../../nearest.js';
 import { problem, type Problem } from '../../problems.js';
 import type { State } from '../../state.js';
 import { list, named } from '../../words.js';
+import { unenforced } from '../enforced.js';
 import {
   asksForAbsence,
   meansDns,
@@ -22,13 +22,15 @@ import { selectorText, slipHint, tellingPlace, workloadsOf, type Shape, type Sha
 import { mayHideNamespaces } from './unread.js';
 
 export function checkPolicies(state: State, shapes: Shapes): Problem[] {
-  return networkPolicies(state).flatMap((policy) => [
-    ...checkSelected(policy, shapes),
-    ...checkEnforced(policy, state),
-    ...rulesOf(policy).flatMap(({ rule }) =>
-      (rule.peers ?? []).flatMap((peer) => checkPeer(state, policy, peer, shapes)),
-    ),
-  ]);
+  return [
+    ...checkEnforced(state),
+    ...networkPolicies(state).flatMap((policy) => [
+      ...checkSelected(policy, shapes),
+      ...rulesOf(policy).flatMap(({ rule }) =>
+        (rule.peers ?? []).flatMap((peer) => checkPeer(state, policy, peer, shapes)),
+      ),
+    ]),
+  ];
 }
 
 /** Where the manifests hold no pod of the namespace, they are not all there is, unless such pods stand in another. */
@@ -53,11 +55,15 @@ function checkSelected(policy: NetworkPolicy, shapes: Shapes): Problem[] {
   return [problem('HS3001', at, message, hint)];
 }
 
-/** A plug-in that only connects pods leaves policies to a program beside it, of which no manifest needs to tell. */
-function checkEnforced({ metadata }: NetworkPolicy, { settings }: State): Problem[] {
-  if (enforcesPolicy(settings.cni)) return [];
-  const message = `Policy ${named(metadata.name.value)} has no effect by itself: ${named(settings.cni)} enforces none. Verdicts take it that another program does.`;
-  return [problem('HS3008', metadata.name.at, message)];
+/** A plug-in leaves the policies of others to a program beside it, if there is one. */
+function checkEnforced(state: State): Problem[] {
+  return state.cluster.policies.flatMap((source) => {
+    const why = unenforced(state, source);
+    if (why === null) return [];
+    const { name } = source.metadata;
+    const message = `Policy ${named(name.value)} has no effect by itself: ${why}.`;
+    return [problem('HS3008', name.at, message)];
+  });
 }
 
 /** The equalities of a selector; nothing where it has other terms, which a slip would not explain. */

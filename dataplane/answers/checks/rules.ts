@@ -63,28 +63,41 @@ const rankOf = ({ probe }: Outcome): number => SENDERS.indexOf(probe.sender.kind
 /**
  * Of a rule that lets, the first that holds:
  *
- * 1. some of what it is for passes, and does so without it: redundant
- * 2. rules that deny refuse some of it, and it makes nothing pass: shadowed
- * 3. all of it is refused at the other end
+ * 1. some of what it is for passes, and does so by others: redundant
+ * 2. rules that deny refuse some of it: shadowed
+ * 3. the other end refuses some of it
+ * 4. all that it is for is the pods' own node, which they always let in: redundant
  */
 function idleRule(state: State, origin: RuleOrigin, outcomes: readonly Outcome[]): Problem {
-  const passed = outcomes.filter(({ allowed }) => allowed);
+  const { direction } = origin;
+  const name = nameOf(origin);
+  const passed = outcomes.filter((outcome) => outcome.allowed && isLetByOthers(state, origin, outcome));
   if (passed[0]) {
     const allowing = others(state, origin, passed, 'allows');
     const why = allowing.length > 0 ? `${say(allowing, 'let')} what it lets` : 'nothing isolates these pods';
-    const message = `${nameOf(origin)} is redundant: ${why}, such as ${example(state, passed[0])}.`;
-    return idle('HS3011', origin, message, allowing, 'This lets it too.');
+    const message = `${name} is redundant: ${why}, such as ${example(state, passed[0])}.`;
+    return idle('HS3011', origin, message, becauseOf(allowing, 'This lets it too.'));
   }
-  const denied = outcomes.filter(({ direction }) => direction === origin.direction);
+  const denied = outcomes.filter((outcome) => outcome.direction === direction);
   if (denied[0]) {
     const denying = others(state, origin, denied, 'denies');
-    const message = `${nameOf(origin)} lets nothing: ${say(denying, 'refuse')} what it lets, such as ${example(state, denied[0])}.`;
-    return idle('HS3010', origin, message, denying, 'This refuses it.');
+    const message = `${name} lets nothing: ${say(denying, 'refuse')} what it lets, such as ${example(state, denied[0])}.`;
+    return idle('HS3010', origin, message, becauseOf(denying, 'This refuses it.'));
   }
-  const refusing = [...new Map(outcomes.flatMap((outcome) => refusingAt(state, outcome))).values()];
-  const may = origin.direction === 'ingress' ? 'nobody may send what it lets in' : 'nobody takes in what it lets out';
-  const message = `${nameOf(origin)} lets nothing: ${may}, such as ${example(state, outcomes[0]!)}.`;
-  return { ...idle('HS3012', origin, message, [], ''), related: refusing.slice(0, MOST_RELATED) };
+  const elsewhere = outcomes.filter(({ allowed }) => !allowed);
+  if (elsewhere[0]) {
+    const who = direction === 'ingress' ? 'nobody may send what it lets in' : 'nobody takes in what it lets out';
+    const message = `${name} lets nothing: ${who}, such as ${example(state, elsewhere[0])}.`;
+    return idle('HS3012', origin, message, refusals(state, elsewhere));
+  }
+  const message = `${name} is redundant: pods let their own node in anyway, such as ${example(state, outcomes[0]!)}.`;
+  return idle('HS3011', origin, message, []);
+}
+
+/** Whether a packet passes by another rule, or because nothing isolates its end: not merely as one of the pods' own node. */
+function isLetByOthers(state: State, origin: RuleOrigin, outcome: Outcome): boolean {
+  const isolating = policyAt(state, outcome, origin.direction)?.isolatedBy[origin.direction] ?? [];
+  return isolating.length === 0 || others(state, origin, [outcome], 'allows').length > 0;
 }
 
 /** What a rule denies is denied by others too, or let by none. */
@@ -92,7 +105,7 @@ function idleDenial(state: State, origin: RuleOrigin, outcomes: readonly Outcome
   const denying = others(state, origin, outcomes, 'denies');
   const why = denying.length > 0 ? `${say(denying, 'refuse')} what it refuses` : 'no rule lets what it refuses';
   const message = `${nameOf(origin)} is redundant: ${why}, such as ${example(state, outcomes[0]!)}.`;
-  return idle('HS3011', origin, message, denying, 'This refuses it too.');
+  return idle('HS3011', origin, message, becauseOf(denying, 'This refuses it too.'));
 }
 
 const nameOf = ({ namespace, name, rule }: RuleOrigin): string =>
@@ -124,12 +137,11 @@ const idle = (
   code: 'HS3010' | 'HS3011' | 'HS3012',
   origin: RuleOrigin,
   message: string,
-  because: readonly RuleOrigin[],
-  what: string,
-): Problem =>
-  problem(code, firstLineOf(origin.at), message, {
-    related: because.slice(0, MOST_RELATED).map((rule) => ({ at: firstLineOf(rule.at), message: what })),
-  });
+  related: Problem['related'],
+): Problem => problem(code, firstLineOf(origin.at), message, { related: related.slice(0, MOST_RELATED) });
+
+const becauseOf = (rules: readonly RuleOrigin[], message: string): Problem['related'] =>
+  rules.map(({ at }) => ({ at: firstLineOf(at), message }));
 
 /** The other rules that say something of these packets. */
 function others(
@@ -145,18 +157,19 @@ function others(
   return [...new Set(found.map((grant) => grant.origin))].filter((other) => other !== origin);
 }
 
-/** What refuses a packet where it was refused: rules that deny it, else the policies that isolate. */
-function refusingAt(state: State, outcome: Outcome): [unknown, Problem['related'][number]][] {
-  const { direction, reason } = outcome;
-  if (!direction) return [];
-  const policy = policyAt(state, outcome, direction);
-  if (reason?.code === (DropReason.POLICY_DENY as number))
-    return grantsFor(state, policy, outcome, direction, 'denies').map(({ origin }) => [
-      origin,
-      { at: firstLineOf(origin.at), message: 'This refuses it.' },
-    ]);
-  return (policy?.isolatedBy[direction] ?? []).map(({ source }) => [
-    source,
-    { at: source.metadata.name.at, message: `This isolates the other end at ${direction}.` },
-  ]);
+/** What refuses packets where they are refused: rules that deny, else the policies that isolate; each once. */
+function refusals(state: State, outcomes: readonly Outcome[]): Problem['related'] {
+  const denying = new Set<RuleOrigin>();
+  const isolating = new Map<Place, string>();
+  for (const outcome of outcomes) {
+    const { direction, reason } = outcome;
+    if (!direction) continue;
+    const policy = policyAt(state, outcome, direction);
+    if (reason?.code === (DropReason.POLICY_DENY as number))
+      for (const { origin } of grantsFor(state, policy, outcome, direction, 'denies')) denying.add(origin);
+    else
+      for (const { source } of policy?.isolatedBy[direction] ?? [])
+        isolating.set(source.metadata.name.at, `This isolates the other end at ${direction}.`);
+  }
+  return [...becauseOf([...denying], 'This refuses it.'), ...[...isolating].map(([at, message]) => ({ at, message }))];
 }

@@ -169,7 +169,7 @@ function answerOf(
       [decider('denies')],
       [route.backend.at],
     );
-  const joined = join(client.answer, upstream.answer, decider('allows'), backendName(route));
+  const joined = join(client.answer, upstream, decider('allows'), backendName(route));
   const text = `sends ${requestText(request)} on to Service ${service.namespace}/${service.name}:${port.source.port.value}, as ${route.rule} of ${nameOf(route.ingress)} says`;
   const assumes = [...joined.assumes, ...taken];
   return {
@@ -242,10 +242,10 @@ function toService(service: ClusterService, port: ClusterServicePort, controller
 const WORST: readonly Verdict[] = ['DENIED', 'UNKNOWN', 'CONDITIONAL', 'ALLOWED'];
 
 /** The answer for both connections: what the second says, as far as the first gets there. */
-function join(client: Answer, upstream: Answer, decider: Decider, backend: string): Answer {
+function join(client: Answer, { answer: upstream, outcomes }: Answered, decider: Decider, backend: string): Answer {
   const verdict = WORST.find((one) => one === upstream.verdict || one === client.verdict)!;
   const status =
-    verdict === 'ALLOWED' ? 200 : verdict === 'DENIED' ? (upstream.http?.status ?? statusOf(upstream)) : null;
+    verdict === 'ALLOWED' ? 200 : verdict === 'DENIED' ? (upstream.http?.status ?? statusOf(upstream, outcomes)) : null;
   return {
     ...upstream,
     verdict,
@@ -262,8 +262,11 @@ const WITHOUT_ENDPOINT = new Set<number>([
   DropReason.LB_NO_BACKEND_SLOT,
 ]);
 
-/** What the client is told of a connection that fails: 503 at once where nobody is there, 504 after a while of silence. */
-const statusOf = ({ reason }: Answer): number => (reason && WITHOUT_ENDPOINT.has(reason.code) ? 503 : 504);
+/** What the client is told of a connection that fails: 503 where nobody is there, 502 where it ends at once, 504 after a while of silence. */
+function statusOf({ reason }: Answer, outcomes: readonly Outcome[]): number {
+  if (reason && WITHOUT_ENDPOINT.has(reason.code)) return 503;
+  return outcomes.some(({ refusedBy }) => refusedBy?.mesh) ? 502 : 504;
+}
 
 /** One answer of several ways, of which nobody tells which is taken. */
 function agreed(answers: readonly Answered[]): Answered {
