@@ -76,8 +76,6 @@ export function masquerade<A>(ctx: Context<A>, address: A): i32 {
     if (port == 0) return -DropReason.NAT_NO_MAPPING;
     const incoming = incomingTuple<A>();
     remember<A>(incoming, ctx.saddr, ctx.sport);
-    // In a full table the way out shall not take the place of the way back.
-    mappings<A>().touch(incoming);
     entry = remember<A>(outgoing, address, port);
     if (entry === null) return -DropReason.NAT_NO_MAPPING;
   } else if (ctx.assured && !mappings<A>().isAssured(entry)) assure<A>(ctx, address, entry);

@@ -658,14 +658,8 @@ const MODES: readonly Broken[] = [
   broken(
     'every destination of a node is an endpoint',
     'netdev.ts',
-    'if (info !== null) return !endpoint.isHost(info);',
-    'return !endpoint.isHost(info);',
-  ),
-  broken(
-    'every destination of a node is in the cluster',
-    'netdev.ts',
-    'return remote !== null && remote.tunnelEndpoint != 0;',
-    'return remote.tunnelEndpoint != 0;',
+    'info !== null ? !endpoint.isHost(info) : delivery.isTunnelled(ipcache.lookup<A>(ctx.daddr))',
+    '!endpoint.isHost(info)',
   ),
   broken(
     'everybody has authenticated once',

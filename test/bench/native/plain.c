@@ -67,7 +67,7 @@ struct context {
     u8 *data, *end, *ip, *l4, *ip_end;
     u32 node, program, endpoint, ports, protocol, tcp_flags, source_identity, destination_identity, ct_status, rev_nat_index, backend_id;
     bool loopback, node_port;
-    struct ct_entry *service;
+    struct ct_entry *service, *connection;
     bool assured, dsr, masquerade, snat_done, proxied;
     u32 scope, outer_saddr, outer_daddr, outer_sport, answered, answered_by, mark, audited, delay;
     u64 time;
@@ -420,6 +420,7 @@ INLINE struct ct_entry *ct_find_reverse(const struct context *ctx, u32 direction
     return ct_find(&tuple);
 }
 static u32 ct_lookup(struct context *ctx, u32 direction) {
+    ctx->connection = NULL;
     u32 status = CT_REPLY;
     struct ct_entry *e = counted(ctx, ct_find_reverse(ctx, direction == EGRESS ? INGRESS : EGRESS), direction);
     if (!e) {
@@ -434,12 +435,19 @@ static u32 ct_lookup(struct context *ctx, u32 direction) {
         ctx->node_port = e->flags & NODE_PORT;
         ctx->dsr = e->flags & DSR_INTERNAL;
         ctx->proxied = e->flags & PROXY_REDIRECT;
-    } else if (e->replied && is_alive(e)) {
-        ctx->assured = true;
-        lru_assure(&connections, e, true, CT);
-        if (direction == EGRESS && ctx->service && is_alive(ctx->service)) lru_assure(&connections, ctx->service, true, CT);
+    } else {
+        ctx->connection = e;
+        if (e->replied && is_alive(e)) {
+            ctx->assured = true;
+            lru_assure(&connections, e, true, CT);
+            if (direction == EGRESS && ctx->service && is_alive(ctx->service)) lru_assure(&connections, ctx->service, true, CT);
+        }
     }
     return ctx->ct_status = status;
+}
+static bool is_stale(const struct context *ctx, u32 rev_nat_index, bool proxied) {
+    const struct ct_entry *e = ctx->connection;
+    return e && (e->rev_nat_index != rev_nat_index || !(e->flags & PROXY_REDIRECT) == proxied);
 }
 static struct ct_entry *ct_lookup_service(struct context *ctx, u32 rev_nat_index) {
     struct ct_entry *e = ct_find_forward(ctx, SERVICE);
@@ -728,7 +736,7 @@ static i32 from_container(struct context *ctx) {
         if ((result = allow_egress(ctx, own)) < 0) return result;
         proxy_port = result;
     }
-    if (status == CT_NEW) {
+    if (status == CT_NEW || (status != CT_REPLY && is_stale(ctx, rev_nat_index, proxy_port))) {
         u32 flags = (looped ? LB_LOOPBACK : 0) | (proxy_port ? PROXY_REDIRECT : 0);
         if ((result = ct_create(ctx, EGRESS, rev_nat_index, ctx->backend_id, flags)) < 0) return result;
     }
@@ -771,7 +779,7 @@ static i32 from_netdev(struct context *ctx) {
 }
 static i32 to_netdev(struct context *ctx) {
     if (has(WIREGUARD) || has(BANDWIDTH_MANAGER)) beyond("encryption, or a pace");
-    if (!ctx->outer_daddr && (has(HOST_FIREWALL) || has(MASQUERADE) || ctx->source_identity == ID_HOST)) beyond("source NAT");
+    if (!ctx->outer_daddr && (has(HOST_FIREWALL) || has(MASQUERADE) || !ctx->endpoint)) beyond("source NAT");
     return WIRE;
 }
 static i32 wire(struct context *ctx) {
