@@ -1,7 +1,7 @@
 /** Rewriting addresses and ports in place, with the checksums that cover them. Cilium `bpf/lib/l4.h`, `csum.h`, `nat.h`. */
 import { IpProto } from '../abi';
 import * as checksum from '../wire/checksum';
-import { Icmp, isEchoReply } from '../wire/icmp';
+import { Icmp, isEcho, isEchoReply } from '../wire/icmp';
 import { Ipv4 } from '../wire/ipv4';
 import { Ipv6 } from '../wire/ipv6';
 import { Ports, Tcp, Udp } from '../wire/l4';
@@ -33,11 +33,13 @@ function difference<A>(before: A, after: A): u64 {
  */
 function transport<A>(l4: usize, protocol: u32, addresses: u64, before: u32, after: u32): void {
   if (protocol == icmpOf<A>()) {
-    // ICMP has no pseudo header; ICMPv6 has (RFC 4443 section 2.3).
-    const changes = checksum.difference(before, after) + (isVector<A>() ? addresses : 0);
-    adjust(l4 + offsetof<Icmp>('checksum'), changes, false);
-    if (before == after) return;
     const message = changetype<Icmp>(l4);
+    // Only of an echo is the id a port.
+    const ported = isEcho<A>(message.type) || isEchoReply<A>(message.type);
+    // ICMP has no pseudo header; ICMPv6 has (RFC 4443 section 2.3).
+    const changes = (ported ? checksum.difference(before, after) : 0) + (isVector<A>() ? addresses : 0);
+    adjust(l4 + offsetof<Icmp>('checksum'), changes, false);
+    if (before == after || !ported) return;
     message.id = <u16>(isEchoReply<A>(message.type) ? after >>> 16 : after);
     return;
   }
