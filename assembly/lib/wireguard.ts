@@ -42,7 +42,7 @@ function isEncrypted(identity: u32): bool {
  * 2. else what a pod, or a proxy for a pod, sends to where the ipcache has a key
  */
 export function isWanted<A>(ctx: Context<A>): bool {
-  if (ctx.outerDaddr != 0 && !has(ConfigFlag.NATIVE_ROUTING)) return true;
+  if (ctx.outerDaddr != 0) return true;
   if ((ctx.mark & Mark.MAGIC) != Mark.PROXY_INGRESS && !isEncrypted(ctx.sourceIdentity)) return false;
   const remote = ipcache.lookup<A>(ctx.daddr);
   return remote !== null && remote.key != 0;

@@ -252,6 +252,55 @@ const SOCKETS: readonly Broken[] = [
   ),
 ];
 
+const ENCRYPTION: readonly Broken[] = [
+  wrong('what is in a tunnel leaves readable', 'lib/wireguard.ts', 'if (ctx.outerDaddr != 0) return true;', ''),
+  wrong(
+    "nodes' own packets are encrypted",
+    'lib/wireguard.ts',
+    '    case ReservedIdentity.HOST:\n    case ReservedIdentity.WORLD:',
+    '    case ReservedIdentity.WORLD:',
+  ),
+  wrong('pods without a key are encrypted for', 'lib/wireguard.ts', 'remote.key != 0', 'remote.tunnelEndpoint != 0'),
+  wrong(
+    'strict mode holds the nodes too',
+    'lib/wireguard.ts',
+    'if (endpoint.nodeOf<A>(ctx.saddr) == ctx.node) return true;',
+    '',
+  ),
+  wrong(
+    'messages tell no receiver',
+    'lib/wireguard.ts',
+    'message.receiver = endpoint.nodeOf<u32>(ctx.outerDaddr);',
+    'message.receiver = 0;',
+  ),
+  wrong('whoever knows the port is a peer', 'lib/wireguard.ts', ' || endpoint.nodeOf<u32>(ctx.saddr) == 0', ''),
+  wrong(
+    'any port of the device will do',
+    'lib/wireguard.ts',
+    'ctx.ports == ((port << 16) | port)',
+    'ctx.dport == port',
+  ),
+  wrong(
+    'what was encrypted is known as its node',
+    'wireguard.ts',
+    'if (result == 0) ctx.sourceIdentity = ipcache.identityOf(ipcache.lookup<A>(ctx.saddr));',
+    '',
+  ),
+  wrong('packets do not wait for one another', 'lib/edt.ts', 'info.tLast +', '0 +'),
+  wrong(
+    'what waits too long waits',
+    'lib/edt.ts',
+    'if (departure - now >= info.tHorizonDrop) return -DropReason.EDT_HORIZON;',
+    '',
+  ),
+  wrong(
+    'pods have no pace',
+    'lxc.ts',
+    '  const info = endpoint.lookup<A>(ctx.daddr, ctx.node);\n  if (info !== null) return endpoint.isHost(info) ? delivery.toStack<A>(ctx, true) : delivery.toEndpoint<A>(ctx, info);\n  ctx.aggregate = ctx.endpoint;',
+    '  const info = endpoint.lookup<A>(ctx.daddr, ctx.node);\n  if (info !== null) return endpoint.isHost(info) ? delivery.toStack<A>(ctx, true) : delivery.toEndpoint<A>(ctx, info);',
+  ),
+];
+
 export const MODES: readonly Broken[] = [
   ...ROUTING,
   ...DSR,
@@ -260,4 +309,5 @@ export const MODES: readonly Broken[] = [
   ...DECISIONS,
   ...KUBE_PROXY,
   ...SOCKETS,
+  ...ENCRYPTION,
 ];

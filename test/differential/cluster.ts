@@ -99,8 +99,12 @@ const WORLD: readonly Addresses[] = [
 const GONE_POOLS = [
   { address: address('10.9.0.0'), length: 16 },
   { address: address('fd00:9::'), length: 32 },
-].map((prefix) => ({ ...prefix, identity: 1000, tunnelEndpoint: address('192.168.0.9') }));
+].map((prefix) => ({ ...prefix, identity: 1000, tunnelEndpoint: address('192.168.0.9'), hasKey: true }));
 export const GONE: Addresses = { 4: address('10.9.0.7'), 6: address('fd00:9::7') };
+
+/** Where nothing leaves a node unencrypted: from pods to pods, or from anywhere to anywhere. */
+const STRICT_PODS: Prefix = { address: address('10.0.0.0'), length: 8 };
+const STRICT_ALL: Prefix = { address: address('0.0.0.0'), length: 0 };
 
 const mac = (role: number, number: number): Uint8Array => Uint8Array.of(2, role, 0, 0, 0, number);
 
@@ -144,10 +148,17 @@ export function drawCluster(random: Random): Cluster {
         length: own.length * 8,
         identity: configs[i]!.identity,
         tunnelEndpoint: nodes[node - 1]!.addresses[4],
+        hasKey: random.chance(85),
       });
   for (const { addresses } of nodes)
     for (const own of Object.values(addresses))
-      ipcache.push({ address: own, length: own.length * 8, identity: IDENTITY.remoteNode, tunnelEndpoint: null });
+      ipcache.push({
+        address: own,
+        length: own.length * 8,
+        identity: IDENTITY.remoteNode,
+        tunnelEndpoint: null,
+        hasKey: false,
+      });
   if (random.chance(60)) ipcache.push(...GONE_POOLS);
   const services = new Services(random, nodes, pods);
   const peers = [...identities, ...cidrs, IDENTITY.host, IDENTITY.world, IDENTITY.remoteNode, 0, 0, 0];
@@ -188,6 +199,7 @@ export function drawCluster(random: Random): Cluster {
       policies: [...identities, IDENTITY.host].flatMap((_, i) =>
         [true, false].flatMap((egress) => drawPolicy(random, i + 1, egress, peers)),
       ),
+      paces: random.some(pods, 4).map(({ endpoint }) => ({ endpoint, rate: random.pick([0, 125, 2000, 50_000]) })),
       authenticated: drawAuthenticated(random, nodes.length, [...identities, IDENTITY.host], peers),
       config: { ...drawConfig(random), ...drawModes(random) },
     },
@@ -231,6 +243,9 @@ function drawModes(random: Random): Pick<Config, Exclude<keyof Config, Changing>
   return {
     isNative,
     hostFirewall: random.chance(40),
+    wireguard: random.chance(30),
+    strictCidr: random.chance(30) ? random.pick([STRICT_PODS, STRICT_ALL]) : null,
+    paced: random.chance(30),
     socketLb: random.pick(['off', 'off', 'off', 'all', 'all', 'node']),
     serviceMasquerade: random.chance(75) ? null : random.pick(['external', 'nonLocal', 'all']),
     ...drawTunnel(random, isNative),
@@ -259,12 +274,14 @@ function drawIpcache(random: Random): IpcacheRow[] {
     length: 0,
     identity: random.chance(80) ? (family === 4 ? 9 : 10) : IDENTITY.world,
     tunnelEndpoint: null,
+    hasKey: false,
   }));
   const prefixes = random.some(WORLD_PREFIXES, 5).map(([text, length], i) => ({
     address: address(text),
     length,
     identity: 0x1000001 + i,
     tunnelEndpoint: null,
+    hasKey: false,
   }));
   return [...worlds, ...prefixes];
 }

@@ -40,6 +40,7 @@ const FIELDS = [
   'answered',
   'mark',
   'audited',
+  'delay',
 ] as const satisfies readonly (keyof Outcome)[];
 
 const hexOf = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');

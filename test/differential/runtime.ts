@@ -29,6 +29,9 @@ function flagsOf(config: Config): number {
     dsr,
     nativeCidrs,
     nonMasqueradeCidrs,
+    wireguard,
+    strictCidr,
+    paced,
   } = config;
   const families = nativeCidrs.map(({ address }) => versionOf(address));
   const set: readonly (readonly [boolean, ConfigFlag])[] = [
@@ -48,12 +51,15 @@ function flagsOf(config: Config): number {
     [families.includes(4), ConfigFlag.NATIVE_CIDR4],
     [families.includes(6), ConfigFlag.NATIVE_CIDR6],
     [nonMasqueradeCidrs !== null, ConfigFlag.IP_MASQ_AGENT],
+    [wireguard, ConfigFlag.WIREGUARD],
+    [strictCidr !== null, ConfigFlag.ENCRYPTION_STRICT],
+    [paced, ConfigFlag.BANDWIDTH_MANAGER],
   ];
   return set.reduce((flags, [isSet, flag]) => (isSet ? flags | flag : flags), 0);
 }
 
 export function runtimeOf(config: Config): Partial<RuntimeConfig> {
-  const { mtu, tunnel, dsr, nativeCidrs } = config;
+  const { mtu, tunnel, dsr, nativeCidrs, strictCidr } = config;
   const native4 = nativeCidrs.find(({ address }) => versionOf(address) === 4);
   const native6 = nativeCidrs.find(({ address }) => versionOf(address) === 6);
   return {
@@ -62,6 +68,9 @@ export function runtimeOf(config: Config): Partial<RuntimeConfig> {
     tunnel: tunnel === null ? TunnelProtocol.NONE : TUNNELS[tunnel],
     ...(dsr === null ? {} : { nodePortMode: MODES[dsr.mode], dsrDispatch: DISPATCHES[dsr.dispatch] }),
     ...(native4 ? { nativeCidr4: Number(valueOf(native4.address)), nativeMask4: Number(maskOf(native4)) } : {}),
+    ...(strictCidr
+      ? { strictCidr4: Number(valueOf(strictCidr.address)), strictMask4: Number(maskOf(strictCidr)) }
+      : {}),
     ...(native6 ? { nativeCidr6: BigInt(valueOf(native6.address)), nativeMask6: maskOf(native6) } : {}),
   };
 }

@@ -5,6 +5,8 @@ import { Datapath, encode, type Bytes, type Sizes } from '../../dataplane/wasm.j
 import {
   AuthInfo,
   AuthKey,
+  EdtId,
+  EdtInfo,
   EndpointConfig,
   EndpointInfo,
   IpMasq,
@@ -25,6 +27,7 @@ import {
   RuntimeConfig,
 } from '../../pkg/structs.js';
 import { versionOf, type Address, type Version } from '../reference/bytes.js';
+import { PACE_HORIZON } from '../reference/numbers.js';
 import type { Arrival, Outcome } from '../reference/reference.js';
 import type { MaglevRow, Tables } from '../reference/tables.js';
 import type { Cluster } from './cluster.js';
@@ -55,7 +58,7 @@ const SIZES: Sizes = {
   ...both(LOADED),
   ...both({ ipmasq: 16 }),
   auth: 512,
-  throttle: 0,
+  throttle: 64,
   affinityMatch: 1 << 14,
   policy: 512,
   endpointConfig: 64,
@@ -131,10 +134,14 @@ function entriesOf(tables: Omit<Tables, 'maglev'>): Entry[] {
   }
   for (const match of tables.affinityMatches)
     add(MapId.AFFINITY_MATCH, encode(LbAffinityMatch, match), encode(LbAffinityMatched, { present: 1 }));
-  for (const { address, length, identity, tunnelEndpoint } of tables.ipcache) {
+  for (const { address, length, identity, tunnelEndpoint, hasKey } of tables.ipcache) {
     const { map, IpcacheKey } = family(versionOf(address));
     const end = tunnelEndpoint === null ? 0 : (valueOf(tunnelEndpoint) as number);
-    const value = encode(RemoteEndpointInfo, { secIdentity: identity, tunnelEndpoint: end });
+    const value = encode(RemoteEndpointInfo, {
+      secIdentity: identity,
+      tunnelEndpoint: end,
+      key: hasKey ? 255 : 0,
+    });
     add(map(MapId.IPCACHE4), encode(IpcacheKey, { prefixLength: length, address: valueOf(address) }), value);
   }
   for (const { address, node, endpoint, identity, isHost } of tables.endpoints) {
@@ -166,6 +173,10 @@ function entriesOf(tables: Omit<Tables, 'maglev'>): Entry[] {
     const who = { localSecLabel: local, remoteSecLabel: remote, remoteNodeId: remoteNode };
     const value = encode(AuthInfo, { expiration: BigInt(expiration) });
     add(MapId.AUTH, encode(AuthKey, { ...who, node, authType: type }), value);
+  }
+  for (const { endpoint, rate } of tables.paces) {
+    const value = encode(EdtInfo, { bps: BigInt(rate), tHorizonDrop: PACE_HORIZON });
+    add(MapId.THROTTLE, encode(EdtId, { id: BigInt(endpoint) }), value);
   }
   for (const { address, length } of tables.config.nonMasqueradeCidrs ?? []) {
     const { map, IpMasqKey } = family(versionOf(address));
@@ -220,6 +231,9 @@ export class Subject {
 
   forget(): void {
     this.datapath.flushConnections();
+    // When pods sent last stands in the same entries as their pace.
+    for (const [name, { map, key }] of this.loaded)
+      if (map === MapId.THROTTLE && this.datapath.delete(map, key) === 0) this.loaded.delete(name);
   }
 
   /** Runs packets, in order, and looks at each in turn before the next batch. */
@@ -237,6 +251,7 @@ export class Subject {
       record.endpoint = endpoint;
       record.mark = mark;
       record.verdict = 0;
+      record.time = 0n;
     }
     wasm.process(arrivals.length);
     return arrivals.map((_, i) => {
@@ -254,6 +269,7 @@ export class Subject {
         answered: record.answered,
         mark: record.mark,
         audited: record.audited,
+        delay: record.delay,
         frame: bytes.subarray(data, data + length),
       };
     });

@@ -15,6 +15,8 @@ import { receive } from './receive.js';
 import { replied, route } from './routes.js';
 import * as services from './services.js';
 import * as tunnel from './tunnel.js';
+import * as pace from './pace.js';
+import * as wireguard from './wireguard.js';
 
 /** What comes from outside the node (`cil_from_netdev`). */
 export function fromNetdev(journey: Journey): number {
@@ -26,6 +28,8 @@ export function fromNetdev(journey: Journey): number {
   journey.sourceIdentity = tables.remoteAt(packet.flow.source)?.identity ?? IDENTITY.world;
   if (packet.version === 4 && tunnel.isTunnel(tables.config, packet) && tables.nodeAt(packet.flow.destination) === node)
     return PROGRAM.fromOverlay;
+  if (packet.version === 4 && wireguard.isMessage(journey, packet) && tables.nodeAt(packet.flow.destination) === node)
+    return PROGRAM.fromWireguard;
   const asked = services.lookup(journey, packet, true);
   if (asked && !services.lendError(journey, packet)) return nodeport.asked(journey, packet, asked);
   // Geneve's own header tells, so that here there is nothing.
@@ -73,18 +77,23 @@ export function fromProxy(journey: Journey): number {
   return route(journey, packet);
 }
 
-/** What leaves the node (`cil_to_netdev`), but for the tunnel: replies are a Service's, and pods' own goes in the node's name. */
+/** What leaves the node (`cil_to_netdev`): past its firewall, encrypted or under the right name, and in its time. */
 export function toNetdev(journey: Journey): number {
-  if (journey.tunnelTo !== null || !journey.packet) return PROGRAM.wire;
-  if (journey.tables.config.hostFirewall && journey.sourceIdentity === IDENTITY.host) {
-    const next = firewall.egress(journey, journey.packet);
+  const isPlain = journey.tunnelTo === null;
+  if (isPlain && journey.tables.config.hostFirewall && journey.sourceIdentity === IDENTITY.host) {
+    const next = firewall.egress(journey, journey.packet!);
     if (next !== 0) return next;
   }
-  if (journey.isSourceDone) return PROGRAM.wire;
+  const next = wireguard.guard(journey) || (isPlain ? renamed(journey, journey.packet!) : 0) || pace.depart(journey);
+  return next === 0 ? PROGRAM.wire : next;
+}
+
+/** Outside of a tunnel replies are a Service's, and pods' own goes in the node's name. */
+function renamed(journey: Journey, packet: Packet): number {
+  if (journey.isSourceDone) return 0;
   // A pod's own link does so itself.
-  if (journey.endpoint === 0) answer(journey, journey.packet);
-  const result = journey.tables.config.masquerade ? masquerade.leave(journey, journey.packet) : 0;
-  return result < 0 ? result : PROGRAM.wire;
+  if (journey.endpoint === 0) answer(journey, packet);
+  return journey.tables.config.masquerade ? Math.min(masquerade.leave(journey, journey.packet!), 0) : 0;
 }
 
 /** A backend of a client outside, which knows only the Service (`nodeport_rev_dnat_fwd_ipv4`). */

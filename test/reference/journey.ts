@@ -66,6 +66,8 @@ export class State {
   readonly clients = new Memory<LastBackend>();
   readonly fragments = new Memory<Ports>();
   readonly sockets = new Memory<AskedBySocket>();
+  /** When the last packet of a pod leaves, in nanoseconds. */
+  readonly departures = new Map<number, bigint>();
 }
 
 /** Why a connection is known, and what a packet that goes back along it must know. */
@@ -94,6 +96,12 @@ export class Journey {
   isSourceDone = false;
   /** The end of the tunnel in which the packet is. */
   tunnelTo: Address | null = null;
+  /** It is in a message of WireGuard's. */
+  isEncrypted = false;
+  /** The pod at whose pace it leaves the node; 0 for none. */
+  paced = 0;
+  /** Microseconds that it waited for that. */
+  delay = 0;
   /** What the header of the tunnel told along with it. */
   told: readonly Told[] = [];
   /** The reason in spite of which it passed a policy, and above it the direction. */
@@ -132,5 +140,7 @@ export class Journey {
     this.mark = 0;
     this.tunnelTo = null;
     this.told = [];
+    this.isEncrypted = false;
+    this.paced = 0;
   }
 }

@@ -13,6 +13,8 @@ export const PROGRAM = {
   fromProxy: 17,
   toHost: 18,
   sockRecvmsg: 19,
+  toWireguard: 20,
+  fromWireguard: 21,
   delivered: 32,
   host: 33,
   world: 34,
@@ -39,6 +41,7 @@ export const DROP = {
   fragmentsNotSupported: 157,
   noService: 158,
   noTunnelEndpoint: 160,
+  departsTooLate: 162,
   unsupportedL2: 166,
   noMapping: 167,
   natUnsupportedProtocol: 168,
@@ -53,6 +56,7 @@ export const DROP = {
   vlanFiltered: 182,
   authRequired: 189,
   dsrUnsupported: 193,
+  unencrypted: 195,
   ttlExceeded: 196,
   noNodeId: 197,
   endpointNotReady: 203,
@@ -105,8 +109,17 @@ export const BACKEND = { active: 0, terminating: 1, quarantined: 2, maintenance:
 /** Cilium `MARK_MAGIC_*`: `magic` are the bits that tell which. */
 export const MARK = { magic: 0xf00, toProxy: 0x200, proxyIngress: 0xa00, proxyEgress: 0xb00 } as const;
 
-/** Cilium `pkg/identity/numericidentity.go`. */
-export const IDENTITY = { host: 1, world: 2, remoteNode: 6, kubeApiserver: 7 } as const;
+/** Cilium `pkg/identity/numericidentity.go`: from `firstCidr` on, those of prefixes. */
+export const IDENTITY = {
+  unknown: 0,
+  host: 1,
+  world: 2,
+  remoteNode: 6,
+  kubeApiserver: 7,
+  worldIpv4: 9,
+  worldIpv6: 10,
+  firstCidr: 1 << 24,
+} as const;
 
 /** Types and codes of ICMP (RFC 792) and ICMPv6 (RFC 4443, RFC 4861). */
 export const ICMP = { echoReply: 0, unreachable: 3, echo: 8, timeExceeded: 11, parameterProblem: 12 } as const;
@@ -129,6 +142,12 @@ export const TUNNEL_OVERHEAD = 50;
 /** Ports from which Linux picks the tunnel's source: the first, and how many. */
 export const TUNNEL_PORT_FIRST = 32768;
 export const TUNNEL_PORTS = 16384;
+
+/** Cilium `pkg/wireguard/types`, `ListenPort`. */
+export const WIREGUARD_PORT = 51871;
+
+/** A packet that would wait two seconds to leave goes nowhere. Cilium `DefaultDropHorizon`. */
+export const PACE_HORIZON = 2_000_000_000n;
 
 /** Cilium `NODEPORT_PORT_MIN`, `NODEPORT_PORT_MAX`. */
 export const NODE_PORTS = { first: 30000, last: 32767 } as const;

@@ -76,6 +76,7 @@ function deliver(journey: Journey, packet: Packet): number {
   const { tables, node } = journey;
   const local = tables.endpointAt(packet.flow.destination, node);
   if (local) return delivery.toLocal(journey, packet, local);
+  journey.paced = journey.endpoint;
   return delivery.onward(journey, packet, tables.remoteAt(packet.flow.destination)?.tunnelEndpoint ?? null);
 }
 

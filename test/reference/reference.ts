@@ -9,6 +9,7 @@ import * as overlay from './overlay.js';
 import * as pod from './pod.js';
 import * as sockets from './socket.js';
 import { Loaded, type Tables } from './tables.js';
+import * as wireguard from './wireguard.js';
 
 export interface Arrival {
   readonly frame: Uint8Array;
@@ -38,6 +39,8 @@ export interface Outcome {
   readonly mark: number;
   /** The reason in spite of which it passed a policy, and above it the direction; 0 for none. */
   readonly audited: number;
+  /** Microseconds that it waited for its time to leave a node. */
+  readonly delay: number;
   readonly frame: Uint8Array;
 }
 
@@ -53,6 +56,8 @@ const PROGRAMS: Readonly<Record<number, (journey: Journey) => number>> = {
   [PROGRAM.toHost]: device.toHost,
   [PROGRAM.sockConnect]: sockets.connect,
   [PROGRAM.sockRecvmsg]: sockets.receive,
+  [PROGRAM.toWireguard]: wireguard.toWireguard,
+  [PROGRAM.fromWireguard]: wireguard.fromWireguard,
 };
 
 export class Reference {
@@ -92,6 +97,7 @@ function outcomeOf(journey: Journey, end: number): Outcome {
     answered: isTold ? end : 0,
     mark: end === PROGRAM.proxy ? journey.mark : 0,
     audited: journey.audited,
+    delay: journey.delay,
     frame: journey.bytes,
   };
 }

@@ -54,6 +54,8 @@ export interface IpcacheRow {
   readonly identity: number;
   /** IPv4; null for none. */
   readonly tunnelEndpoint: Address | null;
+  /** What goes there is encrypted. */
+  readonly hasKey: boolean;
 }
 
 export interface EndpointRow {
@@ -138,6 +140,12 @@ export interface Config {
   /** Policies are only tried out. */
   readonly audit: boolean;
   readonly hostFirewall: boolean;
+  /** What leaves a node for another is encrypted. */
+  readonly wireguard: boolean;
+  /** From there to there, of IPv4, nothing leaves a node unless it is; null for no such prefix. */
+  readonly strictCidr: Prefix | null;
+  /** Pods send out of their node at their pace. */
+  readonly paced: boolean;
   /** Whose sockets translate Services where they are connected. */
   readonly socketLb: 'off' | 'node' | 'all';
   /** As kube-proxy masquerades, and whom beside for a ClusterIP; null where it does not. */
@@ -165,6 +173,8 @@ export interface Tables {
   readonly nodeConfigs: readonly NodeConfig[];
   readonly policies: readonly PolicyRow[];
   readonly authenticated: readonly AuthRow[];
+  /** Bytes a second that a pod may send; 0 for any number. */
+  readonly paces: readonly { readonly endpoint: number; readonly rate: number }[];
   readonly config: Config;
 }
 
@@ -223,6 +233,11 @@ export class Loaded {
 
   policyOf(policy: number, egress: boolean): readonly PolicyRow[] {
     return this.policies.get(policy * 2 + (egress ? 1 : 0)) ?? NONE;
+  }
+
+  /** Bytes a second of a pod; 0 for any number. */
+  rateOf(endpoint: number): number {
+    return this.rows.paces.find((row) => row.endpoint === endpoint)?.rate ?? 0;
   }
 
   /** What is known of an address. */
