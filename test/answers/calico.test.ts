@@ -158,7 +158,7 @@ test('the editor and check know them', () => {
   // What is passed on, profiles let.
   assert.deepEqual(
     check(lab.state, []).map(({ code, message }) => `${code} ${message.split(':')[0]!}`),
-    ['?'],
+    ['HS3011 `default/p ingress[0]` is redundant'],
   );
   assert.deepEqual(
     annotate(lab.state, 'lab.yaml').inlays.map(({ text: inlay }) => inlay),
