@@ -34,7 +34,8 @@ export interface Settings {
   masqueradeAll: boolean;
   localDetector: boolean;
   serviceTopology: boolean;
-  ipBlockMatchesPods: boolean;
+  /** `cni`: as the plug-in does. */
+  ipBlockMatchesPods: boolean | 'cni';
   hostNetworkPods: 'node' | 'pod';
   'loadBalancer.algorithm': 'maglev' | 'random';
   'loadBalancer.mode': 'snat' | 'dsr' | 'hybrid';
@@ -212,9 +213,11 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
     ...flag,
   },
   ipBlockMatchesPods: {
-    default: false,
-    description: 'Whether a NetworkPolicy’s `ipBlock` matches the addresses of pods too: not in Cilium, but in Calico.',
-    ...flag,
+    default: 'cni',
+    description:
+      'Whether a NetworkPolicy’s `ipBlock` matches the addresses of pods too. Unless set, as the network plug-in does: not Cilium, but Calico.',
+    ...oneOf<Settings['ipBlockMatchesPods']>('cni', true, false),
+    schema: { type: ['boolean', 'string'], enum: ['cni', true, false] },
   },
   hostNetworkPods: {
     default: 'node',
@@ -338,6 +341,10 @@ export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
 
 /** Whether kube-proxy translates Services, by whatever means. */
 export const isKubeProxy = ({ engine }: Settings): boolean => engine !== 'cilium';
+
+/** Whether `ipBlock` matches pods. */
+export const ipBlocksMatchPods = ({ ipBlockMatchesPods, cni }: Settings): boolean =>
+  ipBlockMatchesPods === 'cni' ? cni.startsWith('calico') : ipBlockMatchesPods;
 
 /** Whether Services are translated on sockets: of Cilium's own alone. */
 export const hasSocketLB = (settings: Settings): boolean => settings.socketLB !== false && !isKubeProxy(settings);

@@ -23,8 +23,7 @@ interface Delivery {
   readonly differs: readonly string[];
 }
 
-const CALICO_POLICY =
-  'masquerade, the reasons for refusals and (unless ipBlockMatchesPods) what ipBlocks are about are Cilium’s';
+const CALICO_POLICY = 'masquerade and the reasons for refusals are Cilium’s';
 
 const DELIVERIES: Readonly<Record<Cni, Delivery>> = {
   'cilium-vxlan': { tunnel: TunnelProtocol.VXLAN, mtu: MTU, differs: [] },

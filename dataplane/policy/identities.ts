@@ -16,7 +16,7 @@ import {
 import type { Cluster, ClusterPod } from '../cluster/cluster.js';
 import { compare, spread } from '../hash.js';
 import type { FqdnSelector } from '../manifests/cilium.js';
-import type { Settings } from '../settings.js';
+import { ipBlocksMatchPods, type Settings } from '../settings.js';
 import { fqdnName } from './fqdn.js';
 import { partsOf, type Peer, type Policy } from './rules.js';
 import { DERIVED, keysAskedFor, labelsOf, selects, type EndpointSelector, type Labelled } from './selectors.js';
@@ -108,8 +108,8 @@ function fqdnsOf(policies: readonly Policy[]): Map<string, FqdnSelector> {
 }
 
 /** Whether the addresses of pods are among those of a prefix. */
-export const matchesPods = ({ pods }: Peer & { readonly kind: 'prefix' }, { ipBlockMatchesPods }: Settings): boolean =>
-  pods === 'always' || (pods && ipBlockMatchesPods);
+export const matchesPods = ({ pods }: Peer & { readonly kind: 'prefix' }, settings: Settings): boolean =>
+  pods === 'always' || (pods && ipBlocksMatchPods(settings));
 
 /** The label keys that policies ask pods for. */
 function keysOfPolicies(policies: readonly Policy[]): Set<string> {

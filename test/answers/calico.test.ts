@@ -5,6 +5,7 @@ import { annotate } from '../../dataplane/answers/annotate.js';
 import { check } from '../../dataplane/answers/check.js';
 import { hover } from '../../dataplane/answers/hover.js';
 import { query, type Answer } from '../../dataplane/answers/query.js';
+import type { Settings } from '../../dataplane/settings.js';
 import { Lab, pod, service, TWO_NODES } from '../lab.js';
 
 const PODS = TWO_NODES + pod('a', '10.1.0.5', 'n1') + pod('b', '10.1.0.6', 'n1') + pod('c', '10.2.0.7', 'n2');
@@ -148,6 +149,17 @@ test('several languages at once: administrators’ tiers among those of Calico, 
   const both = new Lab(PODS + own + cilium);
   assert.equal(told(ask(both, 'default/c', 'default/b')), 'DENIED 181 {NetworkPolicy default/own ingress[0] denies}');
   assert.equal(told(ask(both, 'default/a', 'default/b')), 'DENIED 133 {NetworkPolicy default/own isolates}');
+});
+
+test('an ipBlock is about pods too where the plug-in is Calico, unless a setting says otherwise', () => {
+  const block =
+    'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: np}\nspec: {podSelector: {matchLabels: {app: b}}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8}}]}]}\n---\n';
+  const verdict = (settings: Partial<Settings>): string =>
+    ask(new Lab(PODS + block, settings), 'default/a', 'default/b').verdict;
+  assert.equal(verdict({ cni: 'calico-bgp' }), 'ALLOWED');
+  assert.equal(verdict({ cni: 'calico-bgp', ipBlockMatchesPods: false }), 'DENIED');
+  assert.equal(verdict({ cni: 'cilium-native' }), 'DENIED');
+  assert.equal(verdict({ cni: 'cilium-native', ipBlockMatchesPods: true }), 'ALLOWED');
 });
 
 test('the editor and check know them', () => {

@@ -9,7 +9,7 @@ import { matchesPods } from '../../policy/identities.js';
 import { partsOf, type Peer, type Policy, type PortMatch, type Rule } from '../../policy/rules.js';
 import { CLUSTER_NAME, DERIVED, selects, type Labelled } from '../../policy/selectors.js';
 import { problem, type Problem } from '../../problems.js';
-import { prefixesIn } from '../../settings.js';
+import { ipBlocksMatchPods, prefixesIn } from '../../settings.js';
 import type { State } from '../../state.js';
 import { list, named } from '../../words.js';
 import { askAt, clusterDns, DNS, DNS_PORT, type ClusterDns } from '../dns.js';
@@ -173,7 +173,7 @@ function describe(
 
 /** Who allows every address may think to have allowed pods. */
 function blockHint(state: State, policy: Policy): string {
-  if (state.settings.ipBlockMatchesPods || policy.source.kind !== 'NetworkPolicy') return '';
+  if (ipBlocksMatchPods(state.settings) || policy.source.kind !== 'NetworkPolicy') return '';
   const peers = egressRules([policy]).flatMap((rule) => rule.peers ?? []);
   const wide = peers.some((peer) => peer.kind === 'prefix' && coversPods(state, peer));
   return wide ? ' An `ipBlock` is for addresses outside the cluster; it does not match pods.' : '';

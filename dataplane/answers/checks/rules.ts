@@ -5,6 +5,7 @@ import { firstLineOf, type Place } from '../../manifests/place.js';
 import { trafficName } from '../../packet.js';
 import type { Policy, RuleOrigin } from '../../policy/rules.js';
 import { problem, type Problem } from '../../problems.js';
+import { ipBlocksMatchPods } from '../../settings.js';
 import type { State } from '../../state.js';
 import { list, named } from '../../words.js';
 import { grantsFor, policyAt } from '../decide.js';
@@ -37,7 +38,7 @@ function checkAddresses(state: State, { rules }: Policy): Problem[] {
       if (peer.kind !== 'prefix' || peer.cidr.length < BITS[familyOf(peer.cidr.address)]) return [];
       const { address } = peer.cidr;
       const pod = podAt(state, address);
-      if (!isInside(state, address) || (pod && peer.pods && state.settings.ipBlockMatchesPods)) return [];
+      if (!isInside(state, address) || (pod && peer.pods && ipBlocksMatchPods(state.settings))) return [];
       const whose = pod
         ? `that of pod ${named(`${pod.namespace}/${pod.name}`)}, which policies know by its labels and never by its address`
         : nodeAt(state, address)
