@@ -94,7 +94,7 @@ test('a bad value is reported where it stands and keeps its default; the others 
 test('messages name what is allowed, or what was probably meant', () => {
   const table: [string, string, string[]][] = [
     ['loadBalancer.mode: x', '`loadBalancer.mode` must be `snat`, `dsr` or `hybrid`, not `x`.', []],
-    ['ipBlockMatchesPods: 1', '`ipBlockMatchesPods` must be `true` or `false`, not `1`.', []],
+    ['ipBlockMatchesPods: 1', '`ipBlockMatchesPods` must be `cni`, `true` or `false`, not `1`.', []],
     [
       'nativeRoutingCIDR: x',
       '`nativeRoutingCIDR` must be a prefix such as `10.0.0.0/8`, or one of each family, not `x`.',
