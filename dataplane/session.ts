@@ -19,7 +19,7 @@ import type { Position } from './manifests/place.js';
 import type { Problem, ProblemReport } from './problems.js';
 import { report } from './problems.js';
 import { readSettingsFile } from './settings-file.js';
-import { DEFAULT_SETTINGS, SETTINGS_FILE, withSetting, type Settings } from './settings.js';
+import { DEFAULT_SETTINGS, SETTINGS_FILE, withSetting, type Given, type Settings } from './settings.js';
 import { Engine, type State } from './state.js';
 import { count } from './words.js';
 
@@ -58,7 +58,7 @@ export class Session {
     const read =
       file === undefined ? { settings: DEFAULT_SETTINGS, problems: [] } : readSettingsFile(file, this.files.get(file)!);
     this.settingsProblems = read.problems;
-    let settings: Settings = read.settings;
+    let settings: Given = read.settings;
     for (const [key, value] of Object.entries(this.overrides)) settings = withSetting(settings, key, value) ?? settings;
     this.engine.set(settings);
   }

@@ -1,4 +1,5 @@
 /** `.hopscope.yaml`: the settings that come with the manifests, their keys dotted (`maglev.tableSize: 251`) or nested. */
+import { resolved } from './cluster/shown.js';
 import { decode } from './manifests/decode.js';
 import { refusedModes } from './loader/modes.js';
 import { lineStartsOf, type Place, type SourceText } from './manifests/place.js';
@@ -6,14 +7,11 @@ import { parse } from './manifests/syntax.js';
 import { Unreadable, type Entry, type Mapping, type Tree } from './manifests/tree.js';
 import { nearest } from './nearest.js';
 import { problem, type Problem } from './problems.js';
-import { DEFAULT_SETTINGS, SETTINGS, isSetting, withSetting, type Settings } from './settings.js';
+import { DEFAULT_SETTINGS, SETTINGS, isSetting, withSetting, type Given } from './settings.js';
 import { list, named } from './words.js';
 
 /** Never throws: what cannot be read is reported and keeps its default. */
-export function readSettingsFile(
-  file: string,
-  content: string | Uint8Array,
-): { settings: Settings; problems: Problem[] } {
+export function readSettingsFile(file: string, content: string | Uint8Array): { settings: Given; problems: Problem[] } {
   const { text, refusal } = decode(content);
   const source: SourceText = { file, text, offset: 0, line: 0, lineStarts: lineStartsOf(text) };
   const reader = new SettingsReader();
@@ -38,7 +36,7 @@ const KEYS = Object.keys(SETTINGS);
 const GROUPS = [...new Set(KEYS.filter((key) => key.includes('.')).map((key) => key.slice(0, key.indexOf('.'))))];
 
 class SettingsReader {
-  settings: Settings = DEFAULT_SETTINGS;
+  settings: Given = DEFAULT_SETTINGS;
   readonly problems: Problem[] = [];
   /** Where each key was first written, dotted or nested. */
   private readonly written = new Map<string, Place>();
@@ -54,7 +52,7 @@ class SettingsReader {
   compare(): void {
     const at = this.written.get('loadBalancer.mode');
     const cni = this.written.get('cni');
-    const refused = at && cni ? refusedModes(this.settings) : null;
+    const refused = at && cni ? refusedModes(resolved(this.settings, [])) : null;
     if (!at || !cni || !refused) return;
     const related = [{ at: cni, message: 'The network plug-in.' }];
     this.problems.push(problem('HS4003', at, `${refused.why}. Answers take it that ${refused.instead}.`, { related }));
@@ -82,7 +80,7 @@ class SettingsReader {
     }
   }
 
-  private readValue(key: keyof Settings, { keyAt, value }: Entry): void {
+  private readValue(key: keyof Given, { keyAt, value }: Entry): void {
     const earlier = this.written.get(key);
     if (earlier) {
       const related = [{ at: earlier, message: 'The earlier one, which has no effect.' }];
@@ -116,7 +114,7 @@ function plain(tree: Tree): unknown {
 }
 
 /** What a setting takes, from its schema. */
-export function allowed(key: keyof Settings): string {
+export function allowed(key: keyof Given): string {
   const { schema, default: unlessSet } = SETTINGS[key];
   const words: unknown = schema['enum'];
   if (Array.isArray(words))

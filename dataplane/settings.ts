@@ -60,11 +60,16 @@ export interface Settings {
   clusterDomain: string;
 }
 
+/** Settings as they are given: `auto` is what the manifests show (`cluster/shown.ts`). */
+export type Given = {
+  [Key in keyof Settings]: Key extends 'engine' | 'cni' ? Settings[Key] | 'auto' : Settings[Key];
+};
+
 interface Setting<Key extends keyof Settings> {
-  readonly default: Settings[Key];
+  readonly default: Given[Key];
   readonly description: string;
   /** The value that an untrusted one (a text of `--set`, a node of YAML, a VS Code setting) stands for; null when it is none. */
-  readonly read: (value: unknown) => Settings[Key] | null;
+  readonly read: (value: unknown) => Given[Key] | null;
   readonly schema: Readonly<Record<string, unknown>>;
 }
 
@@ -144,16 +149,16 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 
 export const SETTINGS: { readonly [Key in keyof Settings]: Setting<Key> } = {
   engine: {
-    default: 'cilium',
+    default: 'auto',
     description:
-      'What translates Services. With kube-proxy, its rules about masquerade, endpoints and refused addresses hold.',
-    ...oneOf('cilium', 'kube-proxy-iptables', 'kube-proxy-nftables', 'kube-proxy-ipvs'),
+      'What translates Services. With kube-proxy, its rules about masquerade, endpoints and refused addresses hold. Unless set, what the manifests show, else Cilium.',
+    ...oneOf('auto', 'cilium', 'kube-proxy-iptables', 'kube-proxy-nftables', 'kube-proxy-ipvs'),
   },
   cni: {
-    default: 'cilium-vxlan',
+    default: 'auto',
     description:
-      'The network plug-in: whether packets between nodes take a tunnel, and which. Where it is not Cilium, the answer says what is Cilium’s all the same.',
-    ...oneOf(...CNIS),
+      'The network plug-in: whether packets between nodes take a tunnel, and which. Where it is not Cilium, the answer says what is Cilium’s all the same. Unless set, what the manifests show, else `cilium-vxlan`.',
+    ...oneOf('auto', ...CNIS),
   },
   podCIDR: {
     default: '10.244.0.0/16',
@@ -351,12 +356,12 @@ export const hasSocketLB = (settings: Settings): boolean => settings.socketLB !=
 
 export const DEFAULT_SETTINGS = Object.fromEntries(
   Object.entries(SETTINGS).map(([key, setting]) => [key, setting.default]),
-) as unknown as Settings;
+) as unknown as Given;
 
 export const isSetting = (key: string): key is keyof Settings => Object.hasOwn(SETTINGS, key);
 
 /** `settings` with one more value; null when `key` is no setting or `value` none of its values. */
-export function withSetting(settings: Settings, key: string, value: unknown): Settings | null {
+export function withSetting(settings: Given, key: string, value: unknown): Given | null {
   if (!isSetting(key)) return null;
   const read = SETTINGS[key].read(value);
   return read === null ? null : { ...settings, [key]: read };

@@ -1,13 +1,14 @@
 /** Everything that is known at one moment: what was read, the cluster it makes, and the dataplane loaded with it. */
 import { buildCluster } from './cluster/build.js';
 import type { Cluster, ClusterPod } from './cluster/cluster.js';
+import { resolved } from './cluster/shown.js';
 import { Desirer, type Desired } from './loader/entries.js';
 import { Loader, type LoadReport } from './loader/load.js';
 import { Manifests } from './manifests/manifests.js';
 import { PolicyCompiler, policiesOf, type CompiledPolicies, type CompiledPolicy } from './policy/compile.js';
 import { isAnyEnforced } from './policy/enforced.js';
 import { buildIdentities, type Identities, type PodIdentity } from './policy/identities.js';
-import type { Settings } from './settings.js';
+import type { Given, Settings } from './settings.js';
 
 export interface State {
   readonly generation: number;
@@ -34,21 +35,22 @@ export class Engine {
   /** `module` is the tracing build of the datapath. */
   constructor(
     module: WebAssembly.Module,
-    private settings: Settings,
+    private given: Given,
   ) {
     this.loader = new Loader(module);
   }
 
-  set(settings: Settings): void {
-    if (JSON.stringify(settings) === JSON.stringify(this.settings)) return;
-    this.settings = settings;
+  set(given: Given): void {
+    if (JSON.stringify(given) === JSON.stringify(this.given)) return;
+    this.given = given;
     this.state = null;
   }
 
   /** The state of the manifests as they are now; made anew only after a change. */
   get current(): State {
-    const { manifests, settings, loader } = this;
+    const { manifests, given, loader } = this;
     if (this.state?.generation === manifests.generation) return this.state;
+    const settings = resolved(given, manifests.objects);
     const cluster = buildCluster(manifests.objects, settings);
     const all = policiesOf(cluster, settings);
     const identities = buildIdentities(cluster, all, settings);

@@ -20,7 +20,7 @@ test('keys are dotted or nested, and values as YAML has them', () => {
   const table: [string, object][] = [
     ['', {}],
     ['# nothing set\n', {}],
-    ['---\nengine: cilium\n', {}],
+    ['---\nengine: cilium\n', { engine: 'cilium' }],
     ['maglev.tableSize: 251', { 'maglev.tableSize': 251 }],
     ['maglev: {tableSize: 251}', { 'maglev.tableSize': 251 }],
     ['maglev:\n  tableSize: "251"\n', { 'maglev.tableSize': 251 }],
@@ -69,8 +69,12 @@ test('a bad value is reported where it stands and keeps its default; the others 
     ['engin: cilium', {}, ['HS4002 1:1 engin']],
     ['maglev: {tablesize: 251, x: 1}', {}, ['HS4002 1:10 tablesize', 'HS4002 1:26 x']],
     ['__proto__: {a: b}\nconstructor: 1', {}, ['HS4002 1:1 __proto__', 'HS4002 2:1 constructor']],
-    ['cni: bridge\ncni: cilium-vxlan', {}, ['HS1007 2:1 cni']],
-    ['cni: cilium-vxlan\nloadBalancer:\n  mode: dsr\n', { 'loadBalancer.mode': 'dsr' }, ['HS4003 3:3 mode']],
+    ['cni: bridge\ncni: cilium-vxlan', { cni: 'cilium-vxlan' }, ['HS1007 2:1 cni']],
+    [
+      'cni: cilium-vxlan\nloadBalancer:\n  mode: dsr\n',
+      { cni: 'cilium-vxlan', 'loadBalancer.mode': 'dsr' },
+      ['HS4003 3:3 mode'],
+    ],
     [
       'loadBalancer: {mode: hybrid}\ncni: cilium-geneve',
       { cni: 'cilium-geneve', 'loadBalancer.mode': 'hybrid' },

@@ -4,7 +4,6 @@ import { locate } from '../manifests/place.js';
 import { enforces, isAnyEnforced, languageOf } from '../policy/enforced.js';
 import { DIRECTIONS, type Policy } from '../policy/rules.js';
 import { selects } from '../policy/selectors.js';
-import { DEFAULT_SETTINGS } from '../settings.js';
 import { identityOf, type State } from '../state.js';
 import { named } from '../words.js';
 import { policyAt } from './decide.js';
@@ -19,7 +18,7 @@ export function unenforced({ settings, cluster }: State, source: PolicySource): 
     if (isAnyEnforced(cluster, settings) || unenforcedPolicies === 'hold') return null;
     return `${named(cni)} enforces no policies, and no manifest shows who else does`;
   }
-  const isDefault = cni === DEFAULT_SETTINGS.cni && !cluster.policies.some((other) => languageOf(other) === 'Cilium');
+  const isDefault = cni === 'cilium-vxlan' && !cluster.policies.some((other) => languageOf(other) === 'Cilium');
   return isDefault
     ? null
     : `${named(cni)} enforces no policies of ${language}. Verdicts take it that ${language} is there too`;

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { query } from '../../dataplane/answers/query.js';
-import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
+import { DEFAULT_SETTINGS, type Given, type Settings } from '../../dataplane/settings.js';
 import { Engine, type State } from '../../dataplane/state.js';
 import { modules } from '../datapath.js';
 
-const SETTINGS: Settings = {
+const SETTINGS: Given = {
   ...DEFAULT_SETTINGS,
   engine: 'kube-proxy-nftables',
   podCIDR: '10.0.0.0/8',

@@ -367,9 +367,12 @@ test('every command explains itself with an example, and each of its options', (
 
 test('help lists what settings may be and how ends are written', () => {
   const { stdout } = hopscope(['trace', '--help']);
-  assert.match(stdout, /^ {2}engine +cilium \(default\), kube-proxy-iptables, kube-proxy-nftables, kube-proxy-ipvs$/m);
+  assert.match(
+    stdout,
+    /^ {2}engine +auto \(default\), cilium, kube-proxy-iptables, kube-proxy-nftables, kube-proxy-ipvs$/m,
+  );
   assert.match(stdout, /^ {2}nodes +.*--set nodes=n1=10\.0\.0\.1,n2=10\.0\.0\.2$/m);
-  assert.match(stdout, /^ {2}ipBlockMatchesPods +false \(default\), true$/m);
+  assert.match(stdout, /^ {2}ipBlockMatchesPods +cni \(default\), true, false$/m);
   for (const form of [
     'ns/name',
     'ns/name[Kind]',

@@ -5,13 +5,14 @@ import { contains, formatAddress, formatPrefix, parsePrefix } from '../../datapl
 import { buildCluster } from '../../dataplane/cluster/build.js';
 import type { Cluster } from '../../dataplane/cluster/cluster.js';
 import { Manifests } from '../../dataplane/manifests/manifests.js';
+import { resolved } from '../../dataplane/cluster/shown.js';
 import { DEFAULT_SETTINGS, withSetting } from '../../dataplane/settings.js';
 
 function clusterOf(yaml: string, settings: Readonly<Record<string, unknown>> = {}): Cluster {
   const manifests = new Manifests();
   manifests.set('m.yaml', yaml);
   const all = Object.entries(settings).reduce((so, [key, value]) => withSetting(so, key, value)!, DEFAULT_SETTINGS);
-  return buildCluster(manifests.objects, all);
+  return buildCluster(manifests.objects, resolved(all, manifests.objects));
 }
 
 const pod = (name: string, status = ''): string =>
@@ -164,7 +165,7 @@ test('EndpointSlices of each addressType; names are no endpoints, and an address
     manifests.problems.map(({ code, message }) => `${code} ${message}`),
     ['HS1010 "10.1.0.6" is not an IPv6 address.'],
   );
-  const { backends } = buildCluster(manifests.objects, DEFAULT_SETTINGS).services[0]!.ports[0]!;
+  const { backends } = buildCluster(manifests.objects, resolved(DEFAULT_SETTINGS, [])).services[0]!.ports[0]!;
   assert.deepEqual(
     backends.map(({ address }) => formatAddress(address)),
     ['10.1.0.5', 'fd01::5'],

@@ -10,7 +10,7 @@ import { query } from '../../dataplane/answers/query.js';
 import { rangeOf } from '../../dataplane/answers/ranges.js';
 import { reach } from '../../dataplane/answers/reach.js';
 import type { Direction } from '../../dataplane/policy/rules.js';
-import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
+import { DEFAULT_SETTINGS, type Given, type Settings } from '../../dataplane/settings.js';
 import { Engine, type State } from '../../dataplane/state.js';
 import { modules } from '../datapath.js';
 
@@ -356,7 +356,7 @@ interface ProxyCase {
 }
 
 /** The node of kube-proxy's tests, the ranges they write about, and the engine that their expectations are of. */
-const TEST_NODE: Settings = {
+const TEST_NODE: Given = {
   ...DEFAULT_SETTINGS,
   engine: 'kube-proxy-nftables',
   podCIDR: '10.0.0.0/8',

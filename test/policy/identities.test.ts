@@ -6,6 +6,7 @@ import { buildCluster } from '../../dataplane/cluster/build.js';
 import { Manifests } from '../../dataplane/manifests/manifests.js';
 import { policiesOf, PolicyCompiler } from '../../dataplane/policy/compile.js';
 import { buildIdentities } from '../../dataplane/policy/identities.js';
+import { resolved } from '../../dataplane/cluster/shown.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
 
 /** What a policy that lets a pod out to these blocks selects: the world by its number, prefixes by their text. */
@@ -15,7 +16,7 @@ function selected(blocks: string, podCIDR: string): string[] {
     'm.yaml',
     `apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c}]}\n---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: {podSelector: {}, policyTypes: [Egress], egress: [{to: [${blocks}]}]}\n`,
   );
-  const settings = { ...DEFAULT_SETTINGS, podCIDR };
+  const settings = resolved({ ...DEFAULT_SETTINGS, podCIDR }, []);
   const cluster = buildCluster(manifests.objects, settings);
   const policies = policiesOf(cluster, settings);
   const identities = buildIdentities(cluster, policies, settings);
