@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decide, type AdminPolicy, type Cluster, type Rule } from './admin.js';
-import { clusters, probesOf, toManifests } from './generate-admin.js';
+import { clusters, toManifests } from './generate-admin.js';
 import { findsOut, hold, RUNS, SEED, type Language } from './hold.js';
+import { probesOf } from './probes.js';
 
 const LANGUAGE: Language<Cluster> = { name: 'admin model', clusters, probesOf, toManifests, decide };
 

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decide, type CalicoPolicy, type Cluster, type Entity, type Rule } from './calico.js';
-import { clusters, probesOf, toManifests } from './generate-calico.js';
+import { clusters, toManifests } from './generate-calico.js';
 import { findsOut, hold, RUNS, SEED, type Language } from './hold.js';
+import { probesOf } from './probes.js';
 
 const LANGUAGE: Language<Cluster> = { name: 'calico model', clusters, probesOf, toManifests, decide };
 

@@ -3,18 +3,16 @@ import fc from 'fast-check';
 import type {
   AdminPolicy,
   Cluster,
-  End,
   NamespacedPods,
   Node,
   Numbers,
   Peer,
   PortMatch,
-  Probe,
   ProtocolMatch,
   Rule,
 } from './admin.js';
 import { clusters as kubernetesClusters } from './generate.js';
-import { idOf, type LabelSelector, type Protocol } from './networkpolicy.js';
+import { type LabelSelector, type Protocol } from './networkpolicy.js';
 
 const pick = <T>(values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values);
 
@@ -228,40 +226,3 @@ export const toManifests = ({ namespaces, nodes, pods, policies, admin }: Cluste
   [...namespaces, ...nodes, ...pods, ...policies, ...admin]
     .map((object) => `${JSON.stringify(object, null, 1)}\n`)
     .join('---\n');
-
-/** Where an answer about the world may change. */
-const OUTSIDE = [
-  '203.0.112.255',
-  '203.0.113.0',
-  '203.0.113.63',
-  '203.0.113.64',
-  '203.0.113.128',
-  '198.51.100.7',
-  '8.8.8.8',
-];
-
-/** `limit` of all probes worth asking, evenly spread. */
-export function probesOf(cluster: Cluster, limit: number, offset = 0): Probe[] {
-  const pods = cluster.pods.map((pod): End => ({ pod: idOf(pod) }));
-  const others: End[] = [
-    ...cluster.nodes.map(({ metadata }) => ({ node: metadata.name })),
-    ...OUTSIDE.map((ip) => ({ ip })),
-  ];
-  const pairs = pods.flatMap((one) => [
-    ...pods.filter((other) => other !== one).map((other) => [one, other] as const),
-    ...others.flatMap((other) => [[one, other] as const, [other, one] as const]),
-  ]);
-  const ports = [53, 79, 80, 81, 82, 443, 8079, 8080, 65535];
-  const total = pairs.length * PROTOCOLS.length * ports.length;
-  return Array.from({ length: Math.min(total, limit) }, (_, nth) => {
-    const index = (Math.floor((nth * total) / Math.min(total, limit)) + offset) % total;
-    const [from, to] = pairs[index % pairs.length]!;
-    const rest = Math.floor(index / pairs.length);
-    return {
-      from,
-      to,
-      protocol: PROTOCOLS[rest % PROTOCOLS.length]!,
-      port: ports[Math.floor(rest / PROTOCOLS.length)]!,
-    };
-  });
-}

@@ -4,18 +4,15 @@ import {
   textOf,
   type CalicoPolicy,
   type Cluster,
-  type End,
   type Entity,
   type Expression,
   type NetworkSet,
   type Node,
   type Port,
-  type Probe,
   type Rule,
   type Tier,
 } from './calico.js';
 import { clusters as kubernetesClusters } from './generate.js';
-import { idOf, type Protocol } from './networkpolicy.js';
 
 const pick = <T>(values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values);
 
@@ -23,7 +20,6 @@ const pick = <T>(values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...va
 const optional = <T>(fields: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<Partial<T>> =>
   fc.record<T, never>(fields, { requiredKeys: [], noNullPrototype: true }).map((chosen) => chosen as Partial<T>);
 
-const PROTOCOLS: readonly Protocol[] = ['TCP', 'UDP', 'SCTP'];
 const PORTS = [80, 81, 443, 8080, 53];
 const NAMESPACES = ['shop', 'bank', 'default'];
 const VERSIONS = ['projectcalico.org/v3', 'crd.projectcalico.org/v1'];
@@ -304,41 +300,3 @@ export const toManifests = ({
   [...namespaces, ...nodes, ...pods, ...policies, ...ranked, ...held, ...calico]
     .map((object) => JSON.stringify(object, (_, value: unknown) => (isExpression(value) ? textOf(value) : value), 1))
     .join('\n---\n');
-
-/** Where an answer about the world may change. */
-const OUTSIDE = [
-  '203.0.112.255',
-  '203.0.113.0',
-  '203.0.113.63',
-  '203.0.113.64',
-  '203.0.113.128',
-  '198.51.100.7',
-  '8.8.8.8',
-];
-
-/** `limit` of all probes worth asking, evenly spread. */
-export function probesOf(cluster: Cluster, limit: number, offset = 0): Probe[] {
-  const pods = cluster.pods.map((pod): End => ({ pod: idOf(pod) }));
-  const others: End[] = [
-    ...cluster.nodes.map(({ metadata }) => ({ node: metadata.name })),
-    ...OUTSIDE.map((ip) => ({ ip })),
-  ];
-  const pairs = pods.flatMap((one) => [
-    ...pods.filter((other) => other !== one).map((other) => [one, other] as const),
-    ...others.flatMap((other) => [[one, other] as const, [other, one] as const]),
-  ]);
-  const numbers = [53, 79, 80, 81, 82, 443, 8079, 8080, 65535];
-  const total = pairs.length * PROTOCOLS.length * numbers.length;
-  const count = Math.min(total, limit);
-  return Array.from({ length: count }, (_, nth) => {
-    const index = (Math.floor((nth * total) / count) + offset) % total;
-    const [from, to] = pairs[index % pairs.length]!;
-    const rest = Math.floor(index / pairs.length);
-    return {
-      from,
-      to,
-      protocol: PROTOCOLS[rest % PROTOCOLS.length]!,
-      port: numbers[Math.floor(rest / PROTOCOLS.length)]!,
-    };
-  });
-}
