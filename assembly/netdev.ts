@@ -159,10 +159,10 @@ export function toHost<A>(ctx: Context<A>): i32 {
  * What leaves a node (`cil_to_netdev`):
  *
  * 1. the node's own passes its firewall, outside of a tunnel; what goes to a pod of this node or by the tunnel has done so before
- * 2. what is to be encrypted goes to WireGuard's device, and comes back
- * 3. outside of a tunnel, what the node, or a proxy, answers as a Service's backend gets the Service's address back as its source
- * 4. a pod's own packet to where pods' addresses mean nothing goes in the node's name
- * 5. a pod's packets leave at its pace
+ * 2. a pod's packets leave at its pace
+ * 3. what is to be encrypted goes to WireGuard's device, and comes back
+ * 4. outside of a tunnel, what the node, or a proxy, answers as a Service's backend gets the Service's address back as its source
+ * 5. a pod's own packet to where pods' addresses mean nothing goes in the node's name
  */
 export function toNetdev<A>(ctx: Context<A>): i32 {
   let kept: u32 = KeptSource.NOT;
@@ -172,6 +172,8 @@ export function toNetdev<A>(ctx: Context<A>): i32 {
       if (next != 0) return next;
     }
   }
+  const late = edt.schedule<A>(ctx);
+  if (late < 0) return late;
   if (config.has(ConfigFlag.WIREGUARD) && !ctx.encrypted) {
     if (wireguard.isWanted<A>(ctx)) return Program.TO_WIREGUARD;
     if (!wireguard.mayLeavePlain<A>(ctx)) return -DropReason.UNENCRYPTED_TRAFFIC;
@@ -182,10 +184,6 @@ export function toNetdev<A>(ctx: Context<A>): i32 {
     const result = masquerade.leave<A>(ctx);
     if (result < 0) return result;
     kept = masquerade.kept;
-  }
-  if (config.has(ConfigFlag.BANDWIDTH_MANAGER)) {
-    const result = edt.schedule<A>(ctx);
-    if (result < 0) return result;
   }
   trace.step<A>(ctx, Step.ROUTE, TracePoint.TO_NETWORK, kept);
   return Program.WIRE;
@@ -222,6 +220,8 @@ export function wire<A>(ctx: Context<A>): i32 {
   ctx.dsr = false;
   ctx.loopback = false;
   ctx.snatDone = false;
+  ctx.service = 0;
+  ctx.assured = false;
   ctx.proxied = false;
   ctx.encrypted = false;
   ctx.aggregate = 0;

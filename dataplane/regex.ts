@@ -32,18 +32,20 @@ const MAX_STATES = 20_000;
 const MAX_REPEAT = 1000;
 const MAX_DEPTH = 100;
 
-const CLASSES: Readonly<Record<string, string>> = {
-  alnum: 'A-Za-z0-9',
-  alpha: 'A-Za-z',
-  digit: '0-9',
-  lower: 'a-z',
-  upper: 'A-Z',
-  punct: '!-/:-@[-`{-~',
-  space: '\\t-\\r ',
-  blank: '\\t ',
-  word: 'A-Za-z0-9_',
-  xdigit: '0-9A-Fa-f',
-};
+const CLASSES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    alnum: 'A-Za-z0-9',
+    alpha: 'A-Za-z',
+    digit: '0-9',
+    lower: 'a-z',
+    upper: 'A-Z',
+    punct: '!-/:-@[-`{-~',
+    space: '\\t-\\r ',
+    blank: '\\t ',
+    word: 'A-Za-z0-9_',
+    xdigit: '0-9A-Fa-f',
+  }),
+);
 
 const ESCAPED_CLASSES: Readonly<Record<string, string>> = { d: '0-9', w: 'A-Za-z0-9_', s: '\\t\\n\\f\\r ' };
 const ESCAPED_CHARACTERS: Readonly<Record<string, string>> = { t: '\t', n: '\n', r: '\r', f: '\f', v: '\v', a: '\x07' };
@@ -238,7 +240,7 @@ class Parser {
       if (this.next === undefined) throw new Unsupported();
       const posix = /^\[:(\^?)(\w+):\]/.exec(this.pattern.slice(this.position));
       if (posix) {
-        const members = CLASSES[posix[2]!];
+        const members = CLASSES.get(posix[2]!);
         if (members === undefined) throw new Unsupported();
         this.position += posix[0].length;
         tests.push(inSet(members, posix[1] === '^'));

@@ -1,5 +1,6 @@
 /** Commands by their declared ids. Arguments come from links and other extensions as well, so each command checks its own. */
 import * as vscode from 'vscode';
+import { inMessage } from './literal.js';
 import type { CommandId } from './meta.js';
 
 /** Registers a command whose faults are shown and written down. */
@@ -13,7 +14,9 @@ export function registerCommand(
       return await run(...args);
     } catch (error) {
       output.error(`${id}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
-      void vscode.window.showErrorMessage(`Hopscope: ${error instanceof Error ? error.message : String(error)}`);
+      void vscode.window.showErrorMessage(
+        `Hopscope: ${inMessage(error instanceof Error ? error.message : String(error))}`,
+      );
       return undefined;
     }
   });

@@ -33,5 +33,9 @@ export function inCode(text: string): string {
   return /^[` ]|[` ]$/.test(shown) || shown === '' ? `${fence} ${shown} ${fence}` : `${fence}${shown}${fence}`;
 }
 
+/** For a message, in which VS Code makes links of `[label](target)`. */
+export const inMessage = (text: string, maxLength = MAX_LENGTH): string =>
+  visible(text, maxLength).replace(/\]\(/g, '] (');
+
 /** For a label in which VS Code reads `$(name)` as an icon: lenses, pick lists, the status bar. */
 export const inLabel = (text: string): string => visible(text).replace(/\$\(/g, '\\$(');

@@ -3,7 +3,7 @@ import * as vscode from 'vscode';
 import type { SearchOptions } from '../dataplane/answers/search.js';
 import { searchText } from '../dataplane/format/search.js';
 import { registerCommand } from './commands.js';
-import { visible } from './literal.js';
+import { inMessage } from './literal.js';
 import { pickSet } from './pick.js';
 import { readSearch } from './protocol.js';
 import type { Workspace } from './workspace.js';
@@ -15,11 +15,12 @@ export function registerSearch(workspace: Workspace, output: vscode.LogOutputCha
     const options = set && (readSearch(asked) ?? (await askFor()));
     if (!options) return null;
     const { result } = await workspace.askSet(set, 'search', options);
-    if ('error' in result) void vscode.window.showWarningMessage(`Hopscope: ${visible(result.error)}`);
+    if ('error' in result) void vscode.window.showWarningMessage(`Hopscope: ${inMessage(result.error)}`);
     else {
       const [found] = result.witnesses;
       // Nothing waits for the answer of a message, nor for the page.
-      if (!found) void vscode.window.showInformationMessage(`Hopscope: ${visible(searchText(result).trimEnd(), 1000)}`);
+      if (!found)
+        void vscode.window.showInformationMessage(`Hopscope: ${inMessage(searchText(result).trimEnd(), 1000)}`);
       else {
         const { from, to, protocol, port } = found;
         void vscode.commands.executeCommand('hopscope.trace', set.id, { from, to, protocol, port });

@@ -6,6 +6,7 @@ import { Ethernet } from '../wire/ethernet';
 import { Ipv4 } from '../wire/ipv4';
 import { Ipv6 } from '../wire/ipv6';
 import { config, has } from './config';
+import * as edt from './edt';
 import * as encap from './encap';
 import * as endpoint from './endpoint';
 import { EndpointInfo } from './endpoint';
@@ -72,12 +73,14 @@ export function onward<A>(ctx: Context<A>, remote: RemoteEndpointInfo): i32 {
   return has(ConfigFlag.NATIVE_ROUTING) ? toNode<A>(ctx, remote) : toOverlay<A>(ctx, remote);
 }
 
-/** Sends the packet through the tunnel to the node of its destination; the wire is next. */
+/** Sends the packet through the tunnel to the node of its destination, at its pod's pace (`cil_to_overlay`); the wire is next. */
 function toOverlay<A>(ctx: Context<A>, info: RemoteEndpointInfo): i32 {
   const mtu = config.mtu - TUNNEL_OVERHEAD;
   if (isTooBig<A>(ctx, mtu)) return fragmentationNeeded<A>(ctx, mtu);
   const result = decrementTtl<A>(ctx);
   if (result < 0) return result;
+  const late = edt.schedule<A>(ctx);
+  if (late < 0) return late;
   const vni = encap.wrap<A>(ctx, info.tunnelEndpoint, ctx.sourceIdentity, 0);
   trace.step<A>(ctx, Step.ENCAP, TracePoint.TO_OVERLAY, vni);
   return Program.TO_NETDEV;

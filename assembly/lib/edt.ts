@@ -2,8 +2,9 @@
  * The bandwidth manager: what pods send out of their node leaves at the pace of their annotation `kubernetes.io/egress-bandwidth`.
  * Cilium `bpf/lib/edt.h`, map cilium_throttle.
  */
-import { CtDirection, DropReason, MapId, Step } from '../abi';
+import { ConfigFlag, CtDirection, DropReason, MapId, Step } from '../abi';
 import { HashMap } from '../maps/hash';
+import { has } from './config';
 import * as ct from './conntrack';
 import { Context } from './packet';
 import * as trace from './trace';
@@ -35,11 +36,13 @@ const NANOSECONDS: u64 = 1_000_000_000;
 
 /**
  * Gives the packet in hand, about to leave the node, its time to leave (`edt_sched_departure`): after all that its pod has sent
- * before it, each for as long as its bytes take. 0, or negated EDT_HORIZON for one that would wait too long.
+ * before it, each for as long as its bytes take. In a tunnel that is before its headers are on, which know no pod; once is enough.
+ * 0, or negated EDT_HORIZON for one that would wait too long.
  */
 export function schedule<A>(ctx: Context<A>): i32 {
-  if (ctx.aggregate == 0) return 0;
+  if (ctx.aggregate == 0 || !has(ConfigFlag.BANDWIDTH_MANAGER)) return 0;
   scratch.id = ctx.aggregate;
+  ctx.aggregate = 0;
   scratch.direction = CtDirection.EGRESS;
   const info = throttles.lookup(scratch);
   trace.lookup<EdtId, EdtInfo>(MapId.THROTTLE, scratch, info);

@@ -21,25 +21,27 @@ export interface Announced {
 }
 
 /** Ports that a URL's scheme stands for. IANA service names. */
-const SCHEME_PORTS: Readonly<Record<string, number>> = {
-  http: 80,
-  https: 443,
-  ws: 80,
-  wss: 443,
-  postgres: 5432,
-  postgresql: 5432,
-  mysql: 3306,
-  redis: 6379,
-  rediss: 6379,
-  amqp: 5672,
-  amqps: 5671,
-  mongodb: 27017,
-  nats: 4222,
-  ldap: 389,
-  ldaps: 636,
-  kafka: 9092,
-  memcached: 11211,
-};
+const SCHEME_PORTS: ReadonlyMap<string, number> = new Map(
+  Object.entries({
+    http: 80,
+    https: 443,
+    ws: 80,
+    wss: 443,
+    postgres: 5432,
+    postgresql: 5432,
+    mysql: 3306,
+    redis: 6379,
+    rediss: 6379,
+    amqp: 5672,
+    amqps: 5671,
+    mongodb: 27017,
+    nats: 4222,
+    ldap: 389,
+    ldaps: 636,
+    kafka: 9092,
+    memcached: 11211,
+  }),
+);
 
 /** A host with what stands before it, and its port. Each part has an end of its own, so matching is linear. */
 const HOST =
@@ -68,7 +70,7 @@ export function hostsIn({ value, at }: Located<string>, name: string): Host[] {
       digits !== undefined ||
       host.includes('.') ||
       (whole === text.trim() && HOST_VARIABLE.test(name));
-    const port = digits === undefined ? (SCHEME_PORTS[scheme?.toLowerCase() ?? ''] ?? null) : Number(digits);
+    const port = digits === undefined ? (SCHEME_PORTS.get(scheme?.toLowerCase() ?? '') ?? null) : Number(digits);
     if (!telling || (port !== null && port > 65535)) continue;
     const start = base + match.index + whole.lastIndexOf(host);
     hosts.push({

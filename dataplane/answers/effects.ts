@@ -39,7 +39,9 @@ export class Effects {
       for (const policy of compiled.applied) {
         const groups = this.subjects.get(policy) ?? new Map<CompiledPolicy, PodIdentity[]>();
         this.subjects.set(policy, groups);
-        groups.set(compiled, [...(groups.get(compiled) ?? []), identity]);
+        const members = groups.get(compiled);
+        if (members) members.push(identity);
+        else groups.set(compiled, [identity]);
       }
     }
   }
@@ -322,7 +324,9 @@ function changed<Result>({ loader }: State, changes: Changes, answer: () => Resu
   // What goes makes room for what comes.
   const inOrder = [...changes].sort(([, a], [, b]) => Number(a.after !== null) - Number(b.after !== null));
   const fits = inOrder.map(([key, { after }]) => put(key, after)).every((done) => done);
-  const result = fits ? answer() : null;
-  for (const [key, { before }] of inOrder.reverse()) put(key, before);
-  return result;
+  try {
+    return fits ? answer() : null;
+  } finally {
+    for (const [key, { before }] of inOrder.reverse()) put(key, before);
+  }
 }

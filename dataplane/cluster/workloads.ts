@@ -115,7 +115,10 @@ function ownerOf(pod: Pod, declared: ReadonlyMap<string, Workload>): { kind: str
 const hasEnded = ({ phase }: Pod): boolean => phase === 'Succeeded' || phase === 'Failed';
 
 /** Kinds that make others under names of their own, with a suffix. */
-const MAKERS: Readonly<Record<string, WorkloadKind>> = { ReplicaSet: 'Deployment', Job: 'CronJob' };
+const MAKERS: ReadonlyMap<string, WorkloadKind> = new Map([
+  ['ReplicaSet', 'Deployment'],
+  ['Job', 'CronJob'],
+]);
 
 /** The declared workload that an owner which is not declared would be of: `cart` of ReplicaSet `cart-7d9f8`. */
 function makerOf(
@@ -123,7 +126,7 @@ function makerOf(
   namespace: string,
   declared: ReadonlyMap<string, Workload>,
 ): { readonly kind: string; readonly name: string; readonly controller: boolean } | undefined {
-  const kind = MAKERS[owner.kind];
+  const kind = MAKERS.get(owner.kind);
   const name = owner.name.slice(0, Math.max(0, owner.name.lastIndexOf('-')));
   return kind && declared.has(keyOf(kind, namespace, name)) ? { kind, name, controller: true } : undefined;
 }

@@ -35,15 +35,15 @@ export const fromCalicoPolicy = (source: CalicoPolicy, cluster: Cluster): Policy
   source.aboutHosts ? [] : [new CalicoReader(source, cluster).policy()];
 
 /** Labels that Calico gives pods, and those of their namespace, by our names for them. */
-const OWN_KEYS: Readonly<Record<string, string>> = {
-  'projectcalico.org/namespace': DERIVED.namespace,
-  'projectcalico.org/serviceaccount': DERIVED.serviceAccount,
-};
+const OWN_KEYS: ReadonlyMap<string, string> = new Map([
+  ['projectcalico.org/namespace', DERIVED.namespace],
+  ['projectcalico.org/serviceaccount', DERIVED.serviceAccount],
+]);
 const NAMESPACE_PREFIX = 'pcns.';
 const NAME_KEY = 'projectcalico.org/name';
 
 const ownKey = (key: string): string =>
-  key.startsWith(NAMESPACE_PREFIX) ? namespaceKey(key.slice(NAMESPACE_PREFIX.length)) : (OWN_KEYS[key] ?? key);
+  key.startsWith(NAMESPACE_PREFIX) ? namespaceKey(key.slice(NAMESPACE_PREFIX.length)) : (OWN_KEYS.get(key) ?? key);
 const namespaceKey = (key: string): string => (key === NAME_KEY ? DERIVED.namespace : DERIVED.namespaceLabels + key);
 /** Labels of which the manifests that are read do not tell: those of service accounts, and of what is no Kubernetes. */
 const isUnknownKey = (key: string): boolean => key.startsWith('pcsa.') || key === 'projectcalico.org/orchestrator';

@@ -104,11 +104,14 @@ function matchesPath(value: string, path: string): boolean {
   if (!/\{\*{1,2}\}/.test(value)) return matchesText(value, path);
   const parts = value
     .split(/(\{\*{1,2}\})/)
-    .map((part) => TEMPLATES[part] ?? part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+    .map((part) => TEMPLATES.get(part) ?? part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
   return compileRegex(parts.join(''))?.matches(path) ?? false;
 }
 
-const TEMPLATES: Readonly<Record<string, string>> = { '{*}': '[^/]+', '{**}': '.*' };
+const TEMPLATES: ReadonlyMap<string, string> = new Map([
+  ['{*}', '[^/]+'],
+  ['{**}', '.*'],
+]);
 
 const isWithin = (values: readonly string[], address: Address): boolean =>
   values.some((value) => {

@@ -5,6 +5,7 @@ import type { Journey } from './journey.js';
 import { DROP, IDENTITY, PROGRAM, TUNNEL_OVERHEAD } from './numbers.js';
 import { lengthOf, withOneHopLess, type Packet } from './packet.js';
 import type { EndpointRow } from './tables.js';
+import * as pace from './pace.js';
 import * as tunnel from './tunnel.js';
 
 /** To an endpoint of this node, whose policy is next, or to the node itself. */
@@ -43,6 +44,8 @@ function toOverlay(journey: Journey, packet: Packet, end: Address): number {
   if (isTooBig(packet, mtu, TUNNEL_OVERHEAD)) return tellTooBig(journey, packet, mtu - TUNNEL_OVERHEAD);
   if (packet.ttl <= 1) return -DROP.ttlExceeded;
   journey.packet = withOneHopLess(packet);
+  const late = pace.depart(journey);
+  if (late !== 0) return late;
   tunnel.enter(journey, journey.packet, end);
   return PROGRAM.toNetdev;
 }

@@ -84,7 +84,7 @@ export function toNetdev(journey: Journey): number {
     const next = firewall.egress(journey, journey.packet!);
     if (next !== 0) return next;
   }
-  const next = wireguard.guard(journey) || (isPlain ? renamed(journey, journey.packet!) : 0) || pace.depart(journey);
+  const next = pace.depart(journey) || wireguard.guard(journey) || (isPlain ? renamed(journey, journey.packet!) : 0);
   return next === 0 ? PROGRAM.wire : next;
 }
 

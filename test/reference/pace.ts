@@ -7,6 +7,7 @@ const SECOND = 1_000_000_000n;
 /** When what is about to leave does: after all that its pod sent before. 0, or negated for one that would wait too long. */
 export function depart(journey: Journey): number {
   const { tables, state, paced } = journey;
+  journey.paced = 0;
   const rate = paced === 0 || !tables.config.paced ? 0 : tables.rateOf(paced);
   if (rate === 0) return 0;
   const now = BigInt(state.clock) * SECOND;
