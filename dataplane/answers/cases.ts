@@ -297,7 +297,8 @@ export function settle(state: State, cases: readonly Probe[], fixed: boolean, pr
     outcomes.push(outcome);
     const { probe, frontend, backend } = outcome;
     if (fixed || !frontend || !backend) continue;
-    const byNode = probe.sender.kind === 'host' || (probe.sender.kind === 'pod' && probe.sender.pod.hostNetwork);
+    // To those that are on another node, whoever is no pod comes under another name.
+    const byNode = probe.sender.kind !== 'pod' || probe.sender.pod.hostNetwork;
     const kinds = new Map(frontend.backends.map((one) => [backendClass(state, one.backend, byNode), one.backend]));
     kinds.delete(backendClass(state, backend, byNode));
     const tries = frontend.service?.source.affinitySeconds == null ? SOURCE_PORTS : 0;

@@ -95,9 +95,11 @@ function unclear(state: State, outcome: Outcome): string[] {
 }
 
 /** What a Service asks for that is not done. */
-function unreadFields({ settings }: State, { frontend, probe }: Outcome): string[] {
-  if (!frontend?.service) return [];
-  const { source, namespace, name } = frontend.service;
+function unreadFields({ settings, cluster }: State, { frontend, probe }: Outcome): string[] {
+  const { destination } = probe.tuple;
+  const service = frontend?.service ?? cluster.services.find(({ clusterIPs }) => clusterIPs.includes(destination));
+  if (!service) return [];
+  const { source, namespace, name } = service;
   const lines = source.unknown
     .filter(({ value }) => !isKubeProxy(settings) || !value.startsWith('service.cilium.io/'))
     .map(({ value, at }) => {
@@ -105,7 +107,7 @@ function unreadFields({ settings }: State, { frontend, probe }: Outcome): string
       return `${file}:${range.start.line}: ${value} of Service ${namespace}/${name} is not evaluated`;
     });
   const denies = source.cilium.sourceRangesPolicy === 'deny' && !isKubeProxy(settings);
-  if (denies && frontend.type === 'LoadBalancer' && probe.sender.kind === 'external')
+  if (denies && frontend?.type === 'LoadBalancer' && probe.sender.kind === 'external')
     for (const { value, at } of source.loadBalancerSourceRanges.filter(({ value }) => !parsePrefix(value.trim()))) {
       const { file, range } = locate(at);
       lines.push(`${file}:${range.start.line}: whom ${value} of Service ${namespace}/${name} refuses: it is no prefix`);

@@ -1,4 +1,5 @@
 /** One question about one flow, answered by as many packets as it stands for. */
+import { DropReason } from '../../assembly/abi.js';
 import { FAMILIES, familyOf, formatAddress, type Family } from '../addresses.js';
 import type { ClusterNode, ClusterPod } from '../cluster/cluster.js';
 import { isIcmp } from '../packet.js';
@@ -229,6 +230,14 @@ function withRequest(answer: Answer, http: HttpRequest | null, outcomes: readonl
 /** Hints given, at most. */
 const MAX_HINTS = 4;
 
+/** A Service for clients outside gets the address or the node port at which they find it once it is applied, unless the manifests say. */
+function unallotted(to: Target, outcomes: readonly Outcome[]): string[] {
+  if (to.kind !== 'service' || !['NodePort', 'LoadBalancer'].includes(to.service.source.type)) return [];
+  if (!outcomes.some(({ reason }) => reason?.code === DropReason.IS_CLUSTER_IP)) return [];
+  const { namespace, name } = to.service;
+  return [`where clients outside find Service ${namespace}/${name}: the manifests tell no node port nor address of it`];
+}
+
 /** One answer of many outcomes: theirs where they agree, CONDITIONAL where they do not, UNKNOWN where something needed is missing. */
 function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer {
   const allowed = outcomes.filter((outcome) => outcome.allowed);
@@ -236,7 +245,7 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
   const telling = denied[0] ?? allowed[0]!;
   const untold = [...new Set(outcomes.flatMap(untoldOf))];
   const mixed = allowed.length > 0 && (denied.length > 0 || untold.length > 0);
-  const missing = missingFor(state, outcomes);
+  const missing = [...missingFor(state, outcomes), ...unallotted(to, outcomes)];
   const verdict: Verdict =
     missing.length > 0 ? 'UNKNOWN' : mixed ? 'CONDITIONAL' : denied.length > 0 ? 'DENIED' : 'ALLOWED';
   const deciders =

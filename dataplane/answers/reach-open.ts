@@ -159,7 +159,8 @@ function asksOf(outcomes: readonly Outcome[]): Omit<Layer7, 'ranges'>[] {
   const asks = outcomes.flatMap(({ redirects }) =>
     redirects
       .filter(({ fate }) => fate === 'untold')
-      .map(({ direction, grants }) => {
+      .map(({ direction, grants, mesh }) => {
+        if (mesh) return { direction, kind: 'http' as const, anyOf: mesh.depends };
         const rules = grants.flatMap(({ l7 }) => l7 ?? []);
         const anyOf = rules.flatMap((l7) => (l7.kind === 'http' ? l7.rules.map(httpText) : l7.rules.map(nameText)));
         return { direction, kind: rules[0]!.kind, anyOf: [...new Set(anyOf)].sort(compare) };

@@ -3,6 +3,7 @@ import { familyOf } from '../addresses.js';
 import { addressIn, type ClusterPod } from '../cluster/cluster.js';
 import type { Protocol } from '../manifests/objects.js';
 import type { CompiledPolicy } from '../policy/compile.js';
+import { meshPorts } from '../policy/mesh.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { policyOf, type State } from '../state.js';
 import { probeOf } from './carriers.js';
@@ -110,7 +111,12 @@ class Searcher {
       const candidates = outcomes
         ? outcomes.filter(([, outcome]) => this.mayBe(outcome)).map(([candidate]) => candidate)
         : this.candidates(from, end);
-      const depends = outcomes?.[0] ? missingFor(this.state, [outcomes[0][1]]) : [];
+      const depends = outcomes
+        ? missingFor(
+            this.state,
+            outcomes.map(([, outcome]) => outcome),
+          )
+        : [];
       if (depends.length > 0) this.unknown.push({ from: from.ref, to: end.ref, depends });
       else this.ask(from, end, candidates, null);
     }
@@ -185,18 +191,25 @@ class Searcher {
       .flatMap(({ ports }) => ports)
       .map(({ protocol, containerPort }) => ({ protocol, port: containerPort.value }));
     const policies = [...from.pods.slice(0, 1), ...to.pods.slice(0, 1)].map((pod) => policyOf(this.state, pod));
+    const single = to.pods[0] ? meshPorts(this.state.cluster, to.pods[0]) : [];
     const starts = protocols.flatMap((protocol) =>
-      startsOf(policies, protocol).map((port): Candidate => ({ protocol, port })),
+      startsOf(policies, single, protocol).map((port): Candidate => ({ protocol, port })),
     );
     const all = [...declared.filter(({ protocol }) => protocols.includes(protocol)), ...starts];
     return [...new Map(all.map((one) => [`${one.protocol} ${one.port}`, one])).values()];
   }
 }
 
-function startsOf(policies: readonly (CompiledPolicy | null)[], protocol: Protocol): number[] {
+/** `single`: the ports that the mesh knows. */
+function startsOf(
+  policies: readonly (CompiledPolicy | null)[],
+  single: readonly number[],
+  protocol: Protocol,
+): number[] {
   const ranges = policies.flatMap((policy) => policy?.boundaries ?? []);
   const own = ranges.filter((range) => range.protocol === PROTOCOL_NUMBERS[protocol]);
-  const starts = new Set([1, ...own.flatMap(({ first, last }) => [first, last + 1])]);
+  const ofMesh = protocol === 'TCP' ? single.flatMap((port) => [port, port + 1]) : [];
+  const starts = new Set([1, ...ofMesh, ...own.flatMap(({ first, last }) => [first, last + 1])]);
   return [...starts].filter((port) => port >= 1 && port <= LAST_PORT).sort((a, b) => a - b);
 }
 

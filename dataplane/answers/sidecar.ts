@@ -23,7 +23,9 @@ export function takenOf(state: State, client: ClusterPod | null, out: PacketOut)
     return null;
   const tuple = tupleOf(out.frame);
   if (tuple?.protocol !== (IpProto.TCP as number) || client === pod) return null;
-  if (proxyOf(state.cluster, pod) === 'none' || !isTaken(pod, tuple.destinationPort)) return null;
+  const proxy = proxyOf(state.cluster, pod);
+  // ztunnel takes every port.
+  if (proxy === 'none' || (proxy !== 'ztunnel' && !isTaken(pod, tuple.destinationPort))) return null;
   return {
     direction: 'ingress',
     pod,

@@ -115,13 +115,34 @@ const UNEVALUATED: readonly (readonly [string, string, boolean])[] = [
   ...CALICO_VERSIONS.map((version) => [version, 'HostEndpoint', false] as const),
 ];
 
+/** Of groups that hold what decides about traffic, the kinds that do not: any other that is not read may. */
+const HARMLESS: ReadonlyMap<string, RegExp> = new Map([
+  ['networking.k8s.io', /^(IPAddress|ServiceCIDR)$/],
+  [
+    'cilium.io',
+    /^Cilium(Node|NodeConfig|Identity|Endpoint|EndpointSlice|ExternalWorkload|LoadBalancerIPPool|PodIPPool|L2AnnouncementPolicy|GatewayClassConfig|BGP\w*)$/,
+  ],
+]);
+
 /** Who reads an object; null for kinds that are left alone. A kind of the same name in another group is such. */
 export function kindOf(apiVersion: string, kind: string): Kind | null {
   const known = KINDS.find((one) => one.kind === kind && one.apiVersion === apiVersion);
   if (known) return known;
   const group = apiVersion.slice(0, apiVersion.indexOf('/'));
   const other = UNEVALUATED.find(([of, name]) => name === kind && (of === group || of === apiVersion));
-  return other ? { apiVersion, kind, namespaced: other[2], isPolicy: true, read: readUnevaluated(kind) } : null;
+  // What is misspelt, or being typed, is told as such.
+  const isMeant =
+    KINDS.some((one) => one.kind.toLowerCase() === kind.toLowerCase()) || isBeginningOfKind(apiVersion, kind);
+  const isUnknown = !isMeant && HARMLESS.get(group)?.test(kind) === false;
+  return other || isUnknown
+    ? {
+        apiVersion,
+        kind,
+        namespaced: other?.[2] ?? !/Cluster|Class/.test(kind),
+        isPolicy: true,
+        read: readUnevaluated(kind),
+      }
+    : null;
 }
 
 /** Whether these could be the first letters of a kind that is read: then it is probably being typed. */

@@ -52,12 +52,16 @@ export function readService(object: Fields, header: Header): Service | undefined
   const headless = assigned.some(isNone) || header.metadata.labels.has(HEADLESS_LABEL);
   const selector = readLabels(spec, 'selector');
   const ports = spec.each('ports');
+  const read = ports.map((port) => ({ port: readServicePort(port), at: port.at }));
   const unknown = [
     ...object.unknown('apiVersion', 'kind', 'metadata', 'spec', 'status'),
     ...spec.unknown(...SPEC),
     ...ports.flatMap((port) => port.unknown('name', 'protocol', 'appProtocol', 'port', 'targetPort', 'nodePort')),
     ...unknownAnnotations(object),
+    ...read.flatMap(({ port, at }, i) => (port ? [] : [{ value: `ports[${i}]`, at }])),
   ];
+  if (ports.length === 0 && !headless && spec.text('type') !== 'ExternalName')
+    unknown.push({ value: 'a Service without ports', at: header.metadata.name.at });
   spec.integer('healthCheckNodePort', 0, 65535);
   if (!selector) return undefined;
   return {
@@ -69,7 +73,7 @@ export function readService(object: Fields, header: Header): Service | undefined
     headless,
     ipFamilies: readFamilies(spec),
     ipFamilyPolicy: spec.oneOf('ipFamilyPolicy', FAMILY_POLICIES)?.value ?? null,
-    ports: ports.flatMap((port) => readServicePort(port) ?? []),
+    ports: read.flatMap(({ port }) => port ?? []),
     externalName: spec.string('externalName') ?? null,
     externalIPs: spec.strings('externalIPs').filter((ip) => checked(spec, ip, isAddress, 'an IP address')),
     loadBalancerIP: readAddress(spec, 'loadBalancerIP') ?? null,

@@ -86,11 +86,15 @@ function attributeIs(attribute: string, values: readonly string[], connection: M
     case 'request.method':
       return request ? text(request.method) : 'untold';
     case 'request.path':
-      return request ? text(request.path.replace(/[?#].*$/s, ''), matchesPath) : 'untold';
+      if (!request) return 'untold';
+      return NORMALIZED.test(request.path) ? 'unread' : text(request.path.replace(/[?#].*$/s, ''), matchesPath);
     default:
       return 'unread';
   }
 }
+
+/** Parts of a path that the mesh may have written otherwise before it is compared, by its `pathNormalization`. */
+const NORMALIZED = /^[^?#]*(\/\.\.?([/?#]|$)|\\|%)/;
 
 /** `*` for any that is there, `a*` for a prefix, `*z` for a suffix, else the whole. */
 function matchesText(value: string, text: string): boolean {

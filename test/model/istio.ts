@@ -284,7 +284,8 @@ const UNKNOWN: Expectation = { verdict: 'UNKNOWN', status: null, deciders: null 
 const PASSES: Expectation = { verdict: 'ALLOWED', status: 200, deciders: [] };
 
 function inWorld(cluster: Cluster, { from, to, port, http }: Probe, proxy: Proxy, clientProxy: Proxy): Expectation {
-  if (proxy === 'nothing') return PASSES;
+  // Ports are kept from sidecars alone.
+  if (proxy === 'nothing' || (proxy === 'sidecar' && excluded(to, port))) return PASSES;
   const { modes, by } = modesOf(cluster, to, port);
   if (new Set(modes).size > 1) return UNKNOWN;
   const canSecure = clientProxy !== 'nothing';
@@ -340,9 +341,9 @@ function inWorld(cluster: Cluster, { from, to, port, http }: Probe, proxy: Proxy
 
 /** All that may be must agree. */
 export function decide(cluster: Cluster, probe: Probe): Expectation {
-  const { from, to, port, http } = probe;
+  const { from, to, http } = probe;
   const answered = (expected: Expectation): Expectation => (http === null ? { ...expected, status: null } : expected);
-  if (excluded(to, port) || cluster.authorization.length + cluster.peers.length === 0) return answered(PASSES);
+  if (cluster.authorization.length + cluster.peers.length === 0) return answered(PASSES);
   const clients: Proxy[] = typeof from === 'string' ? ['nothing'] : proxies(cluster, from);
   const worlds = proxies(cluster, to).flatMap((proxy) =>
     clients.map((client) => inWorld(cluster, probe, proxy, client)),

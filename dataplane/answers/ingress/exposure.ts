@@ -6,7 +6,7 @@ import type { Answered } from '../query.js';
 import type { Target } from '../refs.js';
 import { unknown } from '../unknown.js';
 import { allRoutes, type Route } from './route.js';
-import { assumedIn, backendOf, routeDecider, type Send } from './through.js';
+import { agreed, assumedIn, backendOf, routeDecider, unreadIngresses, type Send } from './through.js';
 
 /** A port of a Service that an Ingress leads to. */
 export interface Exposure {
@@ -35,8 +35,9 @@ export function fromIngress(
   const leading = exposures(state).filter(
     (exposure) => (ingress === null || exposure.route.ingress === ingress) && leadsTo(exposure, to, port),
   );
-  const [first] = leading;
-  if (!first) {
+  const unread = ingress === null ? unreadIngresses(state) : [];
+  if (unread.length > 0) return { answer: unknown(unread), outcomes: [] };
+  if (leading.length === 0) {
     const answer = {
       ...unknown([]),
       verdict: 'DENIED' as const,
@@ -44,18 +45,28 @@ export function fromIngress(
     };
     return { answer, outcomes: [] };
   }
-  const pods = controllersOf(state.cluster, classOf(state.cluster, first.route.ingress));
-  const answered = send({ kind: 'pods', label, pods }, to, port);
-  const { answer } = answered;
-  const rules = answer.verdict === 'ALLOWED' ? leading.map(({ route }) => routeDecider(route, 'allows')) : [];
-  return {
-    ...answered,
-    answer: {
-      ...answer,
-      deciders: [...rules, ...answer.deciders],
-      assumes: [...answer.assumes, ...assumedIn(state, pods, first.route)],
-    },
-  };
+  // Each class has its own controllers.
+  const classes = new Map<string | null, Route[]>();
+  for (const { route } of leading) {
+    const name = classOf(state.cluster, route.ingress);
+    classes.set(name, [...(classes.get(name) ?? []), route]);
+  }
+  return agreed(
+    [...classes].map(([name, routes]): Answered => {
+      const pods = controllersOf(state.cluster, name);
+      const answered = send({ kind: 'pods', label, pods }, to, port);
+      const { answer } = answered;
+      const rules = answer.verdict === 'ALLOWED' ? routes.map((route) => routeDecider(route, 'allows')) : [];
+      return {
+        ...answered,
+        answer: {
+          ...answer,
+          deciders: [...rules, ...answer.deciders],
+          assumes: [...answer.assumes, ...assumedIn(state, pods, routes[0]!)],
+        },
+      };
+    }),
+  );
 }
 
 function leadsTo({ service, port }: Exposure, to: Target, number: number): boolean {

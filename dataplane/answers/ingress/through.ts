@@ -189,11 +189,18 @@ function frontOf(state: State, controller: Target, pods: readonly ClusterPod[], 
   const service = state.cluster.services.find(
     ({ source, selected }) =>
       source.type !== 'ClusterIP' &&
+      isAllotted(source) &&
       selected.some((pod) => pods.includes(pod)) &&
       source.ports.some((one) => one.port.value === port),
   );
   return service ? { kind: 'service', label: controller.label, service, viaName: null } : controller;
 }
+
+/** Whether the manifests tell where clients outside find a Service. */
+const isAllotted = ({ ports, ingressIPs, externalIPs, loadBalancerIP }: ClusterService['source']): boolean =>
+  ports.some(({ nodePort }) => nodePort !== null && nodePort.value > 0) ||
+  ingressIPs.length + externalIPs.length > 0 ||
+  loadBalancerIP !== null;
 
 /** The port that a route leads to; what is wrong, where there is none. */
 export function backendOf(
@@ -270,7 +277,8 @@ function statusOf({ reason }: Answer, outcomes: readonly Outcome[]): number {
 }
 
 /** One answer of several ways, of which nobody tells which is taken. */
-function agreed(answers: readonly Answered[]): Answered {
+/** One answer of several ways, of which nobody tells which is taken. */
+export function agreed(answers: readonly Answered[]): Answered {
   const [first, ...others] = answers;
   if (others.length === 0) return first!;
   const textOf = ({ answer: { verdict, http, service } }: Answered): string =>
