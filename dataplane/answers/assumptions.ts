@@ -133,7 +133,7 @@ function topologyAssumed({ settings }: State, outcomes: readonly Outcome[]): str
 
 /** Policies of the mesh that have no say, since nothing of it is before the pod; and how pods of the mesh speak to each other. */
 function meshAssumed({ cluster }: State, outcomes: readonly Outcome[]): string[] {
-  return outcomes.flatMap(({ receiver, redirects, frontend, tuple }) => {
+  return outcomes.flatMap(({ receiver, redirects, tuple }) => {
     if (!receiver || tuple.protocol !== PROTOCOL_NUMBERS.TCP) return [];
     const text = `pod ${receiver.namespace}/${receiver.name}`;
     const policies = proxyOf(cluster, receiver) === 'none' ? authorizationOf(cluster, receiver) : [];
@@ -141,10 +141,9 @@ function meshAssumed({ cluster }: State, outcomes: readonly Outcome[]): string[]
       ({ metadata: { name } }) =>
         `${lineOf(name.at)}: AuthorizationPolicy ${name.value} has no say: ${text} has no sidecar`,
     );
-    const isDirect =
-      frontend === null && redirects.some(({ client, mesh }) => mesh && client && proxyOf(cluster, client) !== 'none');
-    return isDirect
-      ? [...idle, `sidecars secure the connection to ${text} as one to its Service: by mutual TLS`]
+    const isSecured = redirects.some(({ client, mesh }) => mesh && client && proxyOf(cluster, client) === 'sidecar');
+    return isSecured
+      ? [...idle, `the connection to ${text} is secured by mutual TLS, between sidecars: no DestinationRule is read`]
       : idle;
   });
 }

@@ -22,15 +22,19 @@ export type Effect =
   /** Nothing is said: whom it is about, or what else decides there, is not in the manifests, or not all of it is read. */
   | { readonly kind: 'unknown' };
 
-/** Pairs of identities that are looked at for all rules together, at most: beyond, nothing is said of the rest. */
-const MOST_PAIRS = 10_000;
+/**
+ * What is done for all rules together, at most: beyond, nothing is said of the rest. A pair of identities takes as long as the pods
+ * have entries in the policymap, and much longer where policies are in an order.
+ */
+const MOST_WORK = 400_000;
+const ORDERED = 8;
 
 export class Effects {
   private readonly carriers: Carriers;
   private readonly recompiler: Recompiler;
   /** The pods that each policy applies to: what they have, and their identities. */
   private readonly subjects = new Map<Policy, Map<CompiledPolicy, PodIdentity[]>>();
-  private pairs = 0;
+  private work = 0;
 
   constructor(private readonly state: State) {
     this.carriers = new Carriers(state);
@@ -59,6 +63,7 @@ export class Effects {
     // Most rules matter to the first that they name.
     const [first] = trials;
     for (const pair of first?.pairs(first.named).slice(0, FIRST_PAIRS) ?? []) {
+      if (!this.affords(first!, 1)) return { kind: 'unknown' };
       const effect = first!.towards(pair);
       if (effect.kind === 'matters') return effect;
     }
@@ -66,8 +71,7 @@ export class Effects {
     let isSure = true;
     for (const trial of trials) {
       const pairs = trial.affected();
-      this.pairs += pairs.length;
-      if (this.pairs > MOST_PAIRS) return { kind: 'unknown' };
+      if (!this.affords(trial, pairs.length)) return { kind: 'unknown' };
       for (const pair of pairs) {
         const effect = trial.towards(pair);
         if (effect.kind === 'matters') return effect;
@@ -78,6 +82,11 @@ export class Effects {
     return isSure && missingFor(this.state, oneOfEach(outcomes)).length === 0
       ? { kind: 'idle', outcomes }
       : { kind: 'unknown' };
+  }
+
+  private affords(trial: Trial, pairs: number): boolean {
+    this.work += pairs * trial.cost;
+    return this.work <= MOST_WORK;
   }
 }
 
@@ -129,6 +138,12 @@ class Trial {
     this.without = compiled.applied.map((one) => (one === policy ? rest : one));
     this.opens =
       compiled.isolatedBy[direction].length > 0 && !this.without.some(({ isolates }) => isolates.includes(direction));
+  }
+
+  /** Of one pair. */
+  get cost(): number {
+    const { entries, refusals } = this.compiled;
+    return (entries.length + 1) * (refusals === null ? 1 : ORDERED);
   }
 
   /** Whoever asks differs at the other end alone, where there is one. */

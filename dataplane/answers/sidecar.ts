@@ -6,7 +6,16 @@ import { lineOf, type Place } from '../manifests/place.js';
 import { tupleOf } from '../packet.js';
 import type { HttpRequest } from '../policy/http.js';
 import { any, clausesOf, isOfRequest, ruleHolds, type MeshConnection, type Truth } from '../policy/istio.js';
-import { authorizationOf, hasMesh, hasWaypoint, isTaken, mtlsOf, proxyOf, type MeshProxy } from '../policy/mesh.js';
+import {
+  authorizationOf,
+  hasMesh,
+  hasWaypoint,
+  isTaken,
+  mtlsOf,
+  outboundOf,
+  proxyOf,
+  type MeshProxy,
+} from '../policy/mesh.js';
 import type { State } from '../state.js';
 import type { PacketOut } from '../wasm.js';
 import type { Decider } from './decide.js';
@@ -66,8 +75,11 @@ export function meshRuling(state: State, redirect: Redirect, request: HttpReques
   const client = redirect.client ?? null;
   const [own, other] = [proxyOf(state.cluster, pod), client ? proxyOf(state.cluster, client) : 'none'];
   const possible = (proxy: MeshProxy): MeshProxy[] => (proxy === 'undeclared' ? ['sidecar', 'none'] : [proxy]);
+  // Ports are kept from the sidecar of whoever asks as they were asked for: a Service's, which is not told here.
+  const passing = client && other === 'sidecar' ? outboundOf(client) : null;
+  const theirs = passing === null ? possible(other) : possible('undeclared');
   const judgements = possible(own).flatMap((proxy) =>
-    possible(other).map((from) => (proxy === 'none' ? LET : judge(state, redirect, proxy, from !== 'none', request))),
+    theirs.map((from) => (proxy === 'none' ? LET : judge(state, redirect, proxy, from !== 'none', request))),
   );
   const [first] = judgements;
   const isOne = judgements.every(({ fate }) => fate === first!.fate);
@@ -77,6 +89,8 @@ export function meshRuling(state: State, redirect: Redirect, request: HttpReques
     ({ namespace, name }) =>
       `whether pod ${namespace}/${name} has a sidecar: namespace ${namespace} has no Namespace object`,
   );
+  if (passing !== null)
+    depends.push(`whether the sidecar of pod ${client!.namespace}/${client!.name} takes what it sends: ${passing}`);
   return rulingOf({ ...first!, fate: 'unread', by: [], depends, text: 'whether there is a sidecar is not known' });
 }
 

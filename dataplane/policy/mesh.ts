@@ -159,6 +159,10 @@ export function isTaken({ annotations }: ClusterPod, port: number): boolean {
   return !annotations.has(INCLUDED) || listed(INCLUDED).some((text) => text === '*' || text === `${port}`);
 }
 
+/** An annotation that keeps something that a pod sends from its sidecar; null for none. */
+export const outboundOf = ({ annotations }: ClusterPod): string | null =>
+  [...annotations.keys()].find((key) => /^traffic\.sidecar\.istio\.io\/(ex|in)cludeOutbound/.test(key)) ?? null;
+
 /** Ports at which the mesh may say of a pod what it does not say of the next. */
 export function meshPorts(cluster: Cluster, pod: ClusterPod): number[] {
   if (!hasMesh(cluster)) return [];

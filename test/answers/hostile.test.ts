@@ -104,6 +104,18 @@ test('reach and search know the ports of a mesh, and what its policies ask of re
   assert.equal(refused.witnesses[0]?.port, 9000);
 });
 
+test('what a client keeps from its sidecar may come unsecured', () => {
+  const strict = POLICY(
+    'security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\nspec: {mtls: {mode: STRICT}}',
+  );
+  const keeps = PODS.replace(
+    'labels: {app: a}',
+    "labels: {app: a}, annotations: {traffic.sidecar.istio.io/excludeOutboundPorts: '80'}",
+  );
+  assert.equal(ask(new Lab(MESH + PODS + strict), 'default/a', 'default/b').verdict, 'ALLOWED');
+  assert.equal(ask(new Lab(MESH + keeps + strict), 'default/a', 'default/b').verdict, 'UNKNOWN');
+});
+
 test('a path that a mesh may write otherwise before it looks at it is not compared as it is', () => {
   const deny = POLICY(
     'security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\nspec: {selector: {matchLabels: {app: b}}, action: DENY, rules: [{to: [{operation: {paths: ["/admin*"]}}]}]}',
