@@ -67,7 +67,7 @@ interface Stretch {
 }
 
 /** Where ports, or types, stop being alike: for the policies of both ends, for the datapath, and for the single ports that the mesh knows. */
-function stretches(
+export function stretches(
   policies: readonly (CompiledPolicy | null)[],
   single: readonly number[],
   protocol: number,

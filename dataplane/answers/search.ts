@@ -2,7 +2,6 @@
 import { familyOf } from '../addresses.js';
 import { addressIn, type ClusterPod } from '../cluster/cluster.js';
 import type { Protocol } from '../manifests/objects.js';
-import type { CompiledPolicy } from '../policy/compile.js';
 import { meshPorts } from '../policy/mesh.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { policyOf, type State } from '../state.js';
@@ -11,6 +10,7 @@ import { deciding, UNTOLD } from './layer7.js';
 import { missingFor } from './missing.js';
 import { run, type Outcome, type Probe } from './probe.js';
 import { query, type Answer } from './query.js';
+import { stretches } from './reach-open.js';
 import { endsOf, entrances, type End } from './sides.js';
 
 export interface SearchOptions {
@@ -79,7 +79,6 @@ export function search(state: State, options: SearchOptions): Search | { readonl
 }
 
 const PROTOCOLS = Object.keys(PROTOCOL_NUMBERS) as Protocol[];
-const LAST_PORT = 65535;
 
 /** A packet that may be one. */
 interface Candidate {
@@ -193,24 +192,14 @@ class Searcher {
     const policies = [...from.pods.slice(0, 1), ...to.pods.slice(0, 1)].map((pod) => policyOf(this.state, pod));
     const single = to.pods[0] ? meshPorts(this.state.cluster, to.pods[0]) : [];
     const starts = protocols.flatMap((protocol) =>
-      startsOf(policies, single, protocol).map((port): Candidate => ({ protocol, port })),
+      stretches(policies, single, PROTOCOL_NUMBERS[protocol]).map(({ first }): Candidate => ({
+        protocol,
+        port: first,
+      })),
     );
     const all = [...declared.filter(({ protocol }) => protocols.includes(protocol)), ...starts];
     return [...new Map(all.map((one) => [`${one.protocol} ${one.port}`, one])).values()];
   }
-}
-
-/** `single`: the ports that the mesh knows. */
-function startsOf(
-  policies: readonly (CompiledPolicy | null)[],
-  single: readonly number[],
-  protocol: Protocol,
-): number[] {
-  const ranges = policies.flatMap((policy) => policy?.boundaries ?? []);
-  const own = ranges.filter((range) => range.protocol === PROTOCOL_NUMBERS[protocol]);
-  const ofMesh = protocol === 'TCP' ? single.flatMap((port) => [port, port + 1]) : [];
-  const starts = new Set([1, ...ofMesh, ...own.flatMap(({ first, last }) => [first, last + 1])]);
-  return [...starts].filter((port) => port >= 1 && port <= LAST_PORT).sort((a, b) => a - b);
 }
 
 /** One packet for each family that both ends have; none where only a question can tell what is sent, or where. */

@@ -17,6 +17,7 @@ import {
   type Pod,
   type Protocol,
 } from './networkpolicy.js';
+import type { End, Probe } from './probes.js';
 
 export interface NamespacedPods {
   namespaces?: LabelSelector;
@@ -79,15 +80,6 @@ export interface Node {
 export interface Cluster extends KubernetesCluster {
   nodes: Node[];
   admin: AdminPolicy[];
-}
-
-export type End = { pod: string } | { ip: string } | { node: string };
-
-export interface Probe {
-  from: End;
-  to: End;
-  protocol: Protocol;
-  port: number;
 }
 
 export interface Expectation {

@@ -13,8 +13,8 @@ import {
   type Cluster as KubernetesCluster,
   type Labels,
   type Pod,
-  type Protocol,
 } from './networkpolicy.js';
+import type { End, Probe } from './probes.js';
 
 /** A selector before it is written down; `textOf` writes it. */
 export type Expression =
@@ -110,15 +110,6 @@ export interface Cluster extends KubernetesCluster {
   tiers: Tier[];
   sets: NetworkSet[];
   calico: CalicoPolicy[];
-}
-
-export type End = { pod: string } | { ip: string } | { node: string };
-
-export interface Probe {
-  from: End;
-  to: End;
-  protocol: Protocol;
-  port: number;
 }
 
 export interface Expectation {

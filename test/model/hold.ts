@@ -5,15 +5,7 @@ import { query } from '../../dataplane/answers/query.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
 import { Engine } from '../../dataplane/state.js';
 import { modules } from '../datapath.js';
-
-type End = { pod: string } | { ip: string } | { node: string };
-
-interface Probe {
-  readonly from: End;
-  readonly to: End;
-  readonly protocol: string;
-  readonly port: number;
-}
+import type { End, Probe } from './probes.js';
 
 /** What both say of a packet. */
 export interface Told {

@@ -1,8 +1,14 @@
 /** Questions of models whose clusters have nodes too: every pair of ends, each protocol, and the ports at which answers change. */
-import type { Probe } from './admin.js';
 import { idOf, type Pod, type Protocol } from './networkpolicy.js';
 
-type End = Probe['from'];
+export type End = { pod: string } | { ip: string } | { node: string };
+
+export interface Probe {
+  from: End;
+  to: End;
+  protocol: Protocol;
+  port: number;
+}
 
 const PROTOCOLS: readonly Protocol[] = ['TCP', 'UDP', 'SCTP'];
 const PORTS = [53, 79, 80, 81, 82, 443, 8079, 8080, 65535];
