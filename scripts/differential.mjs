@@ -11,16 +11,21 @@
  * show in a packet. WORDS pick broken builds by their name.
  */
 import { once } from 'node:events';
-import { mkdirSync, readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import { build } from 'esbuild';
 import { buildDatapath } from './build.mjs';
+import { bundle, load, whole } from './harness.mjs';
 
 const BUNDLE = 'dist/differential/differential.mjs';
+const EXPORTS = `
+  export { EPOCH, explain, runEpoch } from './test/differential/epoch.js';
+  export { Subject } from './test/differential/subject.js';
+  export { BROKEN } from './test/broken/table.js';
+  export { SEMANTIC } from './test/broken/semantic.js';
+  export { apply, compile } from './test/broken/compile.js';
+  export { DropReason, Program } from './assembly/abi.js';`;
 const FAST = 'pkg/dataplane.wasm';
 /** Packets after which a broken build counts as not caught, of either kind, and the time after which it is ended. */
 const BROKEN_PACKETS = 2_000_000;
@@ -46,41 +51,12 @@ else {
   const [what, ...words] = positionals;
   const [seed, workers] = [whole(values.seed), whole(values.workers)];
   await buildDatapath();
-  await bundle();
-  const harness = await import(pathToFileURL(resolve(BUNDLE)).href);
+  await bundle(EXPORTS, BUNDLE);
+  const harness = await load(BUNDLE);
   if (what !== 'run' && what !== 'broken') throw new Error('differential.mjs run, or differential.mjs broken');
   if (what === 'broken') process.exitCode = await broken(harness, seed, workers, words.join(' '));
   else if (values.epoch) process.exitCode = show(harness, seed, whole(values.epoch));
   else process.exitCode = await run(harness, seed, workers, whole(values.packets), whole(values.minutes ?? '100000'));
-}
-
-async function bundle() {
-  mkdirSync('dist/differential', { recursive: true });
-  await build({
-    stdin: {
-      contents: `
-        export { EPOCH, explain, runEpoch } from './test/differential/epoch.js';
-        export { Subject } from './test/differential/subject.js';
-        export { BROKEN } from './test/broken/table.js';
-        export { SEMANTIC } from './test/broken/semantic.js';
-        export { apply, compile } from './test/broken/compile.js';
-        export { DropReason, Program } from './assembly/abi.js';`,
-      resolveDir: process.cwd(),
-      loader: 'ts',
-    },
-    outfile: BUNDLE,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    packages: 'external',
-    logLevel: 'warning',
-  });
-}
-
-/** Nothing less than a number, or no packet would run and none would differ. */
-function whole(text) {
-  if (!/^\d+$/.test(text)) throw new Error(`${text} is no number`);
-  return Number(text);
 }
 
 function thousands(number) {
@@ -179,7 +155,7 @@ async function runBroken(all, seed, lanes, packets) {
 
 /** A worker: runs an epoch, or compiles a broken build and runs it until it differs. */
 async function serve() {
-  const harness = await import(pathToFileURL(resolve(BUNDLE)).href);
+  const harness = await load(BUNDLE);
   let subject = null;
   parentPort.on('message', async ({ epoch, name, seed, packets: most }) => {
     if (name !== undefined) return parentPort.postMessage(await catchBroken(harness, name, seed, most));

@@ -8,16 +8,21 @@
  * The build that records gets one packet for fifty of the other's. WORDS pick broken builds by their name.
  */
 import { once } from 'node:events';
-import { mkdirSync, readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import { build } from 'esbuild';
 import { buildDatapath } from './build.mjs';
+import { bundle, load, whole } from './harness.mjs';
 
 const BUNDLE = 'dist/fuzz/memory.mjs';
+const EXPORTS = `
+  export { clusters } from './test/memory/cluster.js';
+  export { EPOCH, fuzz } from './test/memory/fuzz.js';
+  export { instrument } from './test/memory/instrument.js';
+  export { BROKEN } from './test/broken/table.js';
+  export { compile } from './test/broken/compile.js';
+  export { BATCH_SIZE, DropReason, Program } from './assembly/abi.js';`;
 /** Packets after which a broken build counts as not caught, and the time after which it is ended. */
 const BROKEN_PACKETS = 2_000_000;
 const BROKEN_MS = 120_000;
@@ -40,48 +45,17 @@ else {
   const [what, ...words] = positionals;
   const seed = whole(values.seed);
   await buildDatapath();
-  await bundle();
-  const harness = await import(pathToFileURL(resolve(BUNDLE)).href);
+  await bundle(EXPORTS, BUNDLE);
+  const harness = await load(BUNDLE);
   if (what !== 'memory' && what !== 'broken') throw new Error('fuzz.mjs memory, or fuzz.mjs broken');
   if (what === 'broken') process.exitCode = await broken(harness, seed, words.join(' '));
   else if (values.packet) process.exitCode = showPacket(harness, seed, values.build ?? 'fast', whole(values.packet));
   else process.exitCode = memory(harness, seed, whole(values.packets));
 }
 
-async function bundle() {
-  mkdirSync('dist/fuzz', { recursive: true });
-  await build({
-    stdin: {
-      contents: `
-        export { clusters } from './test/memory/cluster.js';
-        export { EPOCH, fuzz } from './test/memory/fuzz.js';
-        export { instrument } from './test/memory/instrument.js';
-        export { BROKEN } from './test/broken/table.js';
-        export { compile } from './test/broken/compile.js';
-        export { BATCH_SIZE, DropReason, Program } from './assembly/abi.js';`,
-      resolveDir: process.cwd(),
-      loader: 'ts',
-    },
-    outfile: BUNDLE,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    packages: 'external',
-    loader: { '.yaml': 'text' },
-    define: { HOPSCOPE_VERSION: JSON.stringify('test') },
-    logLevel: 'warning',
-  });
-}
-
 /** A build as `npm run build` makes it, instrumented. */
 function shipped({ instrument }, build) {
   return instrument(readFileSync(build === 'trace' ? 'pkg/dataplane.trace.wasm' : 'pkg/dataplane.wasm'), true);
-}
-
-/** Nothing less than a number, or no packet would run and none would be found guilty. */
-function whole(text) {
-  if (!/^\d+$/.test(text)) throw new Error(`${text} is no number`);
-  return Number(text);
 }
 
 function thousands(number) {
@@ -177,7 +151,7 @@ async function broken({ BROKEN }, seed, words) {
 
 /** A worker: compiles a broken build, and runs it until it is caught. */
 async function serve() {
-  const { BROKEN, clusters, compile, fuzz, instrument } = await import(pathToFileURL(resolve(BUNDLE)).href);
+  const { BROKEN, clusters, compile, fuzz, instrument } = await load(BUNDLE);
   const all = clusters();
   parentPort.on('message', async ({ name, seed }) => {
     const broken = BROKEN.find((candidate) => candidate.name === name);

@@ -8,14 +8,14 @@
  * flood: new flows of one packet each; they may evict no entry of an established one.
  * churn: backends come, drain and go; no established flow may move while its backend is there.
  */
-import { mkdirSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { build } from 'esbuild';
 import { buildDatapath } from './build.mjs';
+import { bundle, load, whole } from './harness.mjs';
 
 const BUNDLE = 'dist/soak/soak.mjs';
+const EXPORTS = `
+  export * as flood from './test/soak/flood.js';
+  export * as churn from './test/soak/churn.js';`;
 
 const { values } = parseArgs({
   options: {
@@ -31,35 +31,9 @@ if (!['flood', 'churn'].includes(values.what)) throw new Error('--what flood, or
 if (!['4', '6'].includes(values.family)) throw new Error('--family 4, or --family 6');
 const run = { seed: whole(values.seed), family: `IPv${values.family}`, flows: whole(values.flows) };
 await buildDatapath();
-await bundle();
-const soak = await import(pathToFileURL(resolve(BUNDLE)).href);
+await bundle(EXPORTS, BUNDLE);
+const soak = await load(BUNDLE);
 process.exitCode = values.what === 'flood' ? flood(whole(values.new)) : churn(whole(values.changes));
-
-async function bundle() {
-  mkdirSync('dist/soak', { recursive: true });
-  await build({
-    stdin: {
-      contents: `
-        export * as flood from './test/soak/flood.js';
-        export * as churn from './test/soak/churn.js';`,
-      resolveDir: process.cwd(),
-      loader: 'ts',
-    },
-    outfile: BUNDLE,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    packages: 'external',
-    loader: { '.yaml': 'text' },
-    define: { HOPSCOPE_VERSION: JSON.stringify('soak') },
-    logLevel: 'warning',
-  });
-}
-
-function whole(text) {
-  if (!/^\d+$/.test(text)) throw new Error(`${text} is no number`);
-  return Number(text);
-}
 
 function thousands(number) {
   return Math.round(number).toLocaleString('en');
