@@ -6,7 +6,7 @@ import { CONTROLLER_NAMESPACE } from '../cluster/ingress.js';
 import { compare } from '../hash.js';
 import { modeAssumptions } from '../loader/modes.js';
 import { kindName } from '../manifests/objects.js';
-import { lineOf, locate, type Place } from '../manifests/place.js';
+import { lineOf, type Place } from '../manifests/place.js';
 import { authorizationOf, proxyOf } from '../policy/mesh.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { isKubeProxy } from '../settings.js';
@@ -38,9 +38,8 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
       `pods are spread over the nodes ${state.cluster.nodes.length <= 4 ? state.cluster.nodes.map(({ name }) => name).join(', ') : `(${state.cluster.nodes.length})`}`,
     );
   for (const object of state.manifests.stale) {
-    const { file, range } = locate(object.at);
     lines.push(
-      `${file}:${range.start.line}: last good state of ${object.kind} ${object.metadata.name.value}, since the document cannot be read now`,
+      `${lineOf(object.at)}: last good state of ${object.kind} ${object.metadata.name.value}, since the document cannot be read now`,
     );
   }
   const unlisted = outcomes.flatMap(({ probe, backend }) => [
@@ -86,8 +85,7 @@ function firewallAssumed({ cluster, settings }: State, outcomes: readonly Outcom
   if (!atNode) return [];
   return cluster.policies.flatMap((source) => {
     const say = (at: Place, what: string): string => {
-      const { file, range } = locate(at);
-      return `${file}:${range.start.line}: ${kindName(source)} ${source.metadata.name.value} is ${what}`;
+      return `${lineOf(at)}: ${kindName(source)} ${source.metadata.name.value} is ${what}`;
     };
     if (source.kind === 'CalicoPolicy')
       return source.actualKind === 'GlobalNetworkPolicy'

@@ -1,6 +1,6 @@
 /** Policies that the network plug-in does not enforce: whether they hold all the same, and how that is said. */
 import { kindName, type PolicySource } from '../manifests/objects.js';
-import { locate } from '../manifests/place.js';
+import { lineOf } from '../manifests/place.js';
 import { enforces, isAnyEnforced, languageOf } from '../policy/enforced.js';
 import { DIRECTIONS, type Policy } from '../policy/rules.js';
 import { selects } from '../policy/selectors.js';
@@ -52,7 +52,6 @@ function withoutEffect(state: State, outcomes: readonly Outcome[]): string[] {
       return identity !== null && selects(policy.subject, identity);
     });
   return state.policies.all.filter(about).map(({ source }) => {
-    const { file, range } = locate(source.metadata.name.at);
-    return `${file}:${range.start.line}: ${kindName(source)} ${source.metadata.name.value} has no effect: cni ${state.settings.cni} enforces no policies`;
+    return `${lineOf(source.metadata.name.at)}: ${kindName(source)} ${source.metadata.name.value} has no effect: cni ${state.settings.cni} enforces no policies`;
   });
 }

@@ -4,7 +4,7 @@ import { familyOf, formatAddress, UNSPECIFIED } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { Frontend } from '../loader/entries.js';
-import { locate } from '../manifests/place.js';
+import { lineOf } from '../manifests/place.js';
 import { isIcmp, PROTOCOL_NAMES, trafficName, type Tuple } from '../packet.js';
 import type { PolicymapEntry } from '../policy/mapstate.js';
 import type { RuleOrigin } from '../policy/rules.js';
@@ -141,8 +141,7 @@ const FULL_LENGTH = 24;
 const PROTOCOL_LENGTH = 8;
 
 function ruleText({ namespace, name, rule, at }: RuleOrigin): string {
-  const { file, range } = locate(at);
-  return `${namespace && `${namespace}/`}${name} ${rule} (${file}:${range.start.line})`;
+  return `${namespace && `${namespace}/`}${name} ${rule} (${lineOf(at)})`;
 }
 
 /** `TCP 80, TCP 8080-8090`: prefixes that touch are one range again. */

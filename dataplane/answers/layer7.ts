@@ -1,6 +1,6 @@
 /** What the proxies say of a request, once the policies have handed them its connection. Cilium: Envoy for HTTP, the agent for DNS. */
 import { ReservedIdentity } from '../../assembly/abi.js';
-import { locate } from '../manifests/place.js';
+import { lineOf } from '../manifests/place.js';
 import { matchesEveryName, matchesName } from '../policy/fqdn.js';
 import { letsEveryRequest, letsRequest, type HttpRequest } from '../policy/http.js';
 import type { CompiledPolicy } from '../policy/compile.js';
@@ -103,7 +103,6 @@ export const unreadOf = ({ redirects }: Outcome): string[] =>
   redirects.filter(({ fate }) => fate === 'unread').flatMap(({ mesh }) => mesh?.depends ?? []);
 
 function dependency({ origin: { namespace, name, rule, at }, l7 }: Grant): string {
-  const { file, range } = locate(at);
   const what = l7?.kind === 'dns' ? 'the name that is asked for' : 'the HTTP request';
-  return `${what}: ${namespace && `${namespace}/`}${name} ${rule} (${file}:${range.start.line}) lets some`;
+  return `${what}: ${namespace && `${namespace}/`}${name} ${rule} (${lineOf(at)}) lets some`;
 }

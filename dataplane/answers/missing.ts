@@ -8,7 +8,7 @@ import { isExternal } from '../loader/scopes.js';
 import type { Unevaluated } from '../manifests/cilium.js';
 import { ROOT_NAMESPACE } from '../manifests/istio.js';
 import { kindName, type UnreadDocument } from '../manifests/objects.js';
-import { locate } from '../manifests/place.js';
+import { lineOf } from '../manifests/place.js';
 import type { CompiledPolicy } from '../policy/compile.js';
 import { isAnyEnforced } from '../policy/enforced.js';
 import { matchesPods } from '../policy/identities.js';
@@ -103,14 +103,12 @@ function unreadFields({ settings, cluster }: State, { frontend, probe }: Outcome
   const lines = source.unknown
     .filter(({ value }) => !isKubeProxy(settings) || !value.startsWith('service.cilium.io/'))
     .map(({ value, at }) => {
-      const { file, range } = locate(at);
-      return `${file}:${range.start.line}: ${value} of Service ${namespace}/${name} is not evaluated`;
+      return `${lineOf(at)}: ${value} of Service ${namespace}/${name} is not evaluated`;
     });
   const denies = source.cilium.sourceRangesPolicy === 'deny' && !isKubeProxy(settings);
   if (denies && frontend?.type === 'LoadBalancer' && probe.sender.kind === 'external')
     for (const { value, at } of source.loadBalancerSourceRanges.filter(({ value }) => !parsePrefix(value.trim()))) {
-      const { file, range } = locate(at);
-      lines.push(`${file}:${range.start.line}: whom ${value} of Service ${namespace}/${name} refuses: it is no prefix`);
+      lines.push(`${lineOf(at)}: whom ${value} of Service ${namespace}/${name} refuses: it is no prefix`);
     }
   return lines;
 }
@@ -172,10 +170,7 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
   ];
   for (const document of state.manifests.unread) {
     if (document.kind !== 'Namespace' || !asksForNamespaceLabels(state, pods)) continue;
-    const { file, range } = locate(document.at);
-    missing.push(
-      `${file}:${range.start.line}: Namespace could not be read, and a policy asks for labels of namespaces`,
-    );
+    missing.push(`${lineOf(document.at)}: Namespace could not be read, and a policy asks for labels of namespaces`);
   }
   if (state.settings.undeclaredNamespaces === 'unknown') {
     for (const name of [...namespaces].sort(compare)) {
@@ -223,22 +218,19 @@ export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): s
       !/Cluster|Global|Admin|NetworkSet/.test(document.kind ?? '')
     )
       continue;
-    const { file, range } = locate(document.at);
     const why = document.reason === 'template' ? 'a Helm template, not analysed' : 'could not be read';
-    lines.push(`${file}:${range.start.line}: ${document.kind ?? 'a document'} ${why}`);
+    lines.push(`${lineOf(document.at)}: ${document.kind ?? 'a document'} ${why}`);
   }
   for (const object of state.cluster.objects) {
     if (object.kind !== 'UnevaluatedPolicy') continue;
     if (object.metadata.namespace !== '' && !namespaces.has(object.metadata.namespace)) continue;
-    const { file, range } = locate(object.kindAt);
-    lines.push(`${file}:${range.start.line}: ${object.actualKind} ${object.metadata.name.value} is not evaluated yet`);
+    lines.push(`${lineOf(object.kindAt)}: ${object.actualKind} ${object.metadata.name.value} is not evaluated yet`);
   }
   return lines;
 }
 
 const unevaluatedLine = ({ source }: Policy, { at, what }: Unevaluated): string => {
-  const { file, range } = locate(at);
-  return `${file}:${range.start.line}: ${what} in ${kindName(source)} ${source.metadata.name.value} is not evaluated yet`;
+  return `${lineOf(at)}: ${what} in ${kindName(source)} ${source.metadata.name.value} is not evaluated yet`;
 };
 
 const NODES = new Set<number>([ReservedIdentity.HOST, ReservedIdentity.REMOTE_NODE]);
@@ -262,8 +254,7 @@ export function enforcedOrNot(state: State, pod: ClusterPod): string[] {
 function ties(grants: readonly Grant[]): string[] {
   const tied = new Set(grants.flatMap(({ tied, origin }) => (tied ? [origin] : [])));
   return [...tied].map(({ kind, name, rule, at }) => {
-    const { file, range } = locate(at);
-    return `${file}:${range.start.line}: whether ${rule} of ${kind} ${name} comes first: another policy has the same priority and says otherwise`;
+    return `${lineOf(at)}: whether ${rule} of ${kind} ${name} comes first: another policy has the same priority and says otherwise`;
   });
 }
 
