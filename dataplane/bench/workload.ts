@@ -131,6 +131,7 @@ export function workloadOf(traffic: Traffic): Workload {
     reverseNat4: services,
     maglev4: services,
     conntrack4: connections,
+    flows4: flows,
     ipcache4: CLIENTS + backends + 4,
     policy: 2 * peers + 2,
     lxc4: CLIENTS + backends + 2,
