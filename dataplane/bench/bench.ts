@@ -1,6 +1,6 @@
 /** The benchmark: profiles measured in turns, in Node and in a browser's worker alike. */
 import { BATCH_SIZE } from '../../assembly/abi.js';
-import { Lane, PACKETS_PER_ROUND, PACKETS_PER_SAMPLE, verify } from './lane.js';
+import { Lane, PACKETS_PER_ROUND, PACKETS_PER_SAMPLE, Stopwatch, verify } from './lane.js';
 import { EDIT_PROFILE, PROFILES, type Profile } from './profiles.js';
 import { EDITS_PER_ROUND, Shop } from './shop.js';
 
@@ -106,11 +106,11 @@ export async function bench(modules: BenchModules, options: BenchOptions): Promi
     if (running) measured.push({ subject: makers[i]!(), rounds: [], samples: [] });
   }
   for (let round = 0; round < rounds && running; round++) {
-    for (const { subject, rounds: means, samples } of measured) {
+    for (const { subject, rounds: medians, samples } of measured) {
       running &&= await step(`${subject.name}: round ${round + 1} of ${rounds}`);
       if (!running) break;
       const taken = subject.round();
-      means.push(taken.reduce((sum, sample) => sum + sample, 0) / taken.length);
+      medians.push(median(taken));
       samples.push(...taken);
     }
   }
@@ -134,8 +134,9 @@ function makerOf(name: string, modules: BenchModules): () => Subject {
 /** A verified dataplane of the fast build. The tracing build, another compilation of the same source, says what is right. */
 function packetSubject(profile: Profile, modules: BenchModules): Subject {
   const lane = Lane.open(modules.fast, profile);
-  const { digest } = verify(profile, lane, Lane.open(modules.trace, profile));
-  lane.warmUp(WARM_UP_CALLS);
+  const { digest } = verify(profile, lane, Lane.open(modules.trace, profile, 'plain'));
+  const watch = new Stopwatch(lane);
+  watch.warmUp(WARM_UP_CALLS);
   return {
     name: profile.name,
     unit: 'packet',
@@ -144,7 +145,7 @@ function packetSubject(profile: Profile, modules: BenchModules): Subject {
     batch: BATCH_SIZE,
     digest,
     memoryBytes: () => lane.memoryBytes,
-    round: () => lane.round(),
+    round: () => watch.round(),
   };
 }
 
@@ -188,6 +189,13 @@ function resultOf(subject: Subject, rounds: readonly number[], samples: readonly
     digest: subject.digest,
   };
 }
+
+/** Whatever disturbs some of the samples does not show in it. */
+const median = (values: readonly number[]): number =>
+  quantile(
+    [...values].sort((a, b) => a - b),
+    0.5,
+  );
 
 const tenths = (value: number): number => Math.round(value * 10) / 10;
 

@@ -1,5 +1,5 @@
 /** The profiles of the benchmark: each one name for what is held, what is sent and what must come out. */
-import type { Traffic } from './workload.js';
+import type { Traffic } from './traffic.js';
 
 export interface Profile {
   readonly name: string;
@@ -8,13 +8,17 @@ export interface Profile {
 }
 
 const TABLE: Traffic = {
+  family: 'IPv4',
+  clients: 'pods',
+  mode: 'snat',
   services: 1000,
   flows: 1000,
   peers: 100,
   local: true,
-  allowed: true,
+  stop: null,
   frameLength: 64,
   opening: false,
+  survivor: 0,
   connections: 4096,
   maglevTableSize: 1021,
 };
@@ -26,6 +30,9 @@ const established = (flows: number, traffic: Partial<Traffic> = {}): Traffic => 
   connections: 3 * flows,
   ...traffic,
 });
+
+/** From a client outside to a node port whose backend is on the other node. */
+const outside = (mode: Traffic['mode']): Traffic => established(1000, { clients: 'world', local: false, mode });
 
 const profile = (name: string, description: string, traffic: Traffic): Profile => ({ name, description, traffic });
 
@@ -39,24 +46,42 @@ export const PROFILES: readonly Profile[] = [
   profile('established-100k', 'the same with 100,000 flows', established(100_000)),
   profile('established-1m', 'the same with a million flows', established(1_000_000)),
   profile(
-    'overlay-1k',
-    '1,000 established flows through the VXLAN tunnel to the other node',
-    established(1000, { local: false }),
-  ),
-  profile(
     'new-flows',
     'every packet opens a flow, and evicts the oldest from a conntrack table of a million entries',
     // Each flow takes three entries, so when a template comes round again all of its flow has long been evicted.
     { ...TABLE, flows: 1 << 19, connections: 1 << 20, opening: true, maglevTableSize: 16381 },
   ),
-  profile('drops', '100,000 flows that the sender’s policy does not allow', established(100_000, { allowed: false })),
-  profile('services-10', '1,000 established flows to 10 Services', established(1000, { services: 10 })),
-  profile('services-10k', '100,000 established flows to 10,000 Services', established(100_000, { services: 10_000 })),
+  profile(
+    'flood',
+    'likewise in a table of half a million, but every 256th packet is of one of 1,024 established flows, and none of those may go',
+    { ...TABLE, flows: 1 << 18, connections: 1 << 19, opening: true, survivor: 256 },
+  ),
+  profile('drops', '100,000 flows that the sender’s policy does not allow', established(100_000, { stop: 'policy' })),
+  profile('services-10', '100,000 established flows to 10 Services', established(100_000, { services: 10 })),
+  profile('services-1k', 'the same to 1,000 Services', established(100_000)),
+  profile('services-10k', 'the same to 10,000 Services', established(100_000, { services: 10_000 })),
   profile('policy-10', '1,000 established flows under policies with 10 entries', established(1000, { peers: 10 })),
   profile('policy-100', 'the same with 100 entries', established(1000, { peers: 100 })),
   profile('policy-1000', 'the same with 1,000 entries', established(1000, { peers: 1000 })),
+  profile('ipv6-1k', '1,000 established flows over IPv6', established(1000, { family: 'IPv6', frameLength: 74 })),
+  profile('ipv6-100k', 'the same with 100,000 flows', established(100_000, { family: 'IPv6', frameLength: 74 })),
+  profile(
+    'overlay-1k',
+    '1,000 established flows through the VXLAN tunnel to the other node',
+    established(1000, { local: false }),
+  ),
+  profile('snat-1k', '1,000 clients’ flows to node ports, in the node’s name to a backend of another', outside('snat')),
+  profile('dsr-1k', 'the same by direct server return', outside('dsr')),
   profile('size-64', '1,000 established flows of 64-byte frames', established(1000)),
   profile('size-1500', 'the same with frames of 1,500 bytes', established(1000, { frameLength: 1500 })),
+  profile(
+    'stop-receive',
+    'the same, but each packet is refused when it is received',
+    established(1000, { stop: 'receive' }),
+  ),
+  profile('stop-parse', 'the same, but refused once it is parsed', established(1000, { stop: 'parse' })),
+  profile('stop-service', 'the same, but its Service has no backend', established(1000, { stop: 'service' })),
+  profile('stop-policy', 'the same, but the sender’s policy does not allow it', established(1000, { stop: 'policy' })),
 ];
 
 /** What the control plane does with an edit; see `shop.ts`. */

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MapId } from '../../assembly/abi.js';
+import { MapId, Program } from '../../assembly/abi.js';
+import { formatAddress } from '../../dataplane/addresses.js';
 import { bench, quantile, type BenchReport, type Machine } from '../../dataplane/bench/bench.js';
-import { Lane, verify, WrongAnswer } from '../../dataplane/bench/lane.js';
+import { Lane, Stopwatch, verify, WrongAnswer } from '../../dataplane/bench/lane.js';
 import { PROFILES, type Profile } from '../../dataplane/bench/profiles.js';
 import { benchJson } from '../../dataplane/format/bench-json.js';
 import { benchMarkdown } from '../../dataplane/format/bench-md.js';
 import { benchTable } from '../../dataplane/format/bench-table.js';
+import { tupleOf } from '../../dataplane/packet.js';
 import { decode, encode, type Datapath } from '../../dataplane/wasm.js';
 import {
   CtEntry,
@@ -16,6 +18,7 @@ import {
   CtTuple4,
   LbBackendKey,
   LbKey4,
+  Packet,
 } from '../../pkg/structs.js';
 import { modules } from '../datapath.js';
 
@@ -38,7 +41,7 @@ const open = (profile: Profile): Lane => Lane.open(modules.fast, profile);
 for (const profile of PROFILES.map(small)) {
   test(`${profile.name} gives what it says, in both builds of the dataplane alike`, () => {
     const { forwarded, digest } = verify(profile, open(profile), Lane.open(modules.trace, profile));
-    assert.equal(forwarded, profile.traffic.allowed ? FLOWS : 0);
+    assert.equal(forwarded, profile.traffic.stop === null ? FLOWS : 0);
     assert.match(digest, /^[0-9a-f]{8}$/);
   });
 }
@@ -60,8 +63,33 @@ test('established flows are all in conntrack, three entries each, and stay there
 test('every packet of new-flows opens a connection, however often its template has come round', () => {
   const lane = open(named('new-flows'));
   lane.openFlows();
-  lane.warmUp(20);
+  new Stopwatch(lane).warmUp(20);
   assert.deepEqual(packetsOfConnections(lane), Array<bigint>(2 * FLOWS).fill(1n));
+});
+
+/** Where the first flow's packet ends, and whose name it has then. */
+function arrival(name: string): { program: number; node: number; source: string } {
+  const lane = open(named(name));
+  lane.openFlows();
+  lane.pass();
+  const { wasm } = lane.datapath;
+  const { program, node, data, length } = new Packet(new DataView(wasm.memory.buffer), wasm.packets());
+  const { source } = tupleOf(new Uint8Array(wasm.memory.buffer, data, length))!;
+  return { program, node, source: formatAddress(source) };
+}
+
+test('the world’s clients reach pods of the other node: in the first one’s name, or with direct server return in their own', () => {
+  // The first packet of the last batch is that of flow 256, of client 6.
+  assert.deepEqual(arrival('snat-1k'), { program: Program.DELIVERED, node: 2, source: '10.0.0.1' });
+  assert.deepEqual(arrival('dsr-1k'), { program: Program.DELIVERED, node: 2, source: '203.0.113.7' });
+});
+
+test('flows of a flood that do not survive show', () => {
+  const lane = open(named('flood'));
+  lane.openFlows();
+  lane.checkSurvivors(0);
+  lane.datapath.flushConnections();
+  assert.throws(() => lane.checkSurvivors(0), /flood: flow 0 did not survive/);
 });
 
 /** A lane whose first backend, endpoint 251, has a hardware address with the bits of `change` turned. */
