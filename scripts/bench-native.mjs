@@ -122,7 +122,7 @@ function median(values) {
 /** The benchmark's own code, so that both sides get what it makes. */
 async function benchModule() {
   const outfile = join(temporary, 'bench.mjs');
-  const contents = `export * from './dataplane/bench/lane.js'; export { PROFILES } from './dataplane/bench/profiles.js'; export { MapId } from './assembly/abi.js'; export { encode, decode } from './dataplane/wasm.js'; export { MaglevKey, MaglevTable } from './pkg/structs.js';`;
+  const contents = `export * from './dataplane/bench/lane.js'; export { PROFILES } from './dataplane/bench/profiles.js';`;
   await build({
     stdin: { contents, resolveDir: process.cwd(), loader: 'ts' },
     bundle: true,
@@ -188,13 +188,8 @@ function writeWorkload(bench, lane, path) {
   );
   write(words(workload.maglev.length));
   for (const { revNatIndex } of workload.maglev) {
-    const found = datapath.lookup(
-      bench.MapId.LB4_MAGLEV,
-      bench.encode(bench.MaglevKey, { revNatIndex }),
-      bench.MaglevTable.size,
-    );
-    const { table, size } = bench.decode(bench.MaglevTable, found);
-    write(words(revNatIndex, size), Buffer.from(datapath.words(table, size).buffer));
+    const table = lane.maglevTable(revNatIndex);
+    write(words(revNatIndex, table.length), Buffer.from(table.buffer));
   }
   write(words(workload.templates, workload.stride), Buffer.from(workload.order.buffer));
   write(Buffer.from(wasm.memory.buffer, wasm.templates(), workload.templates * workload.stride));

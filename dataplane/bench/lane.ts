@@ -1,11 +1,12 @@
 /** One profile's dataplane with its packets, and the clock beside it. */
 import { BATCH_SIZE, CtDirection, IpProto, MapId, PACKET_HEADROOM, PACKET_ROOM, Program } from '../../assembly/abi.js';
-import { CtEntry, Packet } from '../../pkg/structs.js';
+import { CtEntry, MaglevKey, MaglevTable, Packet } from '../../pkg/structs.js';
 import { MAPS } from '../loader/families.js';
 import { frameOf, reversed, tupleOf } from '../packet.js';
 import { decode, encode, type Datapath } from '../wasm.js';
 import { PATHS, type Path } from './paths.js';
 import type { Profile } from './profiles.js';
+import { WrongAnswer } from './subject.js';
 import { openWith } from './templates.js';
 import { survives } from './traffic.js';
 import { load, workloadOf, type Workload } from './workload.js';
@@ -14,8 +15,9 @@ import { load, workloadOf, type Workload } from './workload.js';
 export const CALLS = 16;
 /** Samples of one round. */
 export const SAMPLES = 32;
-/** FNV-1a's start. */
-const FNV_OFFSET = 0x811c9dc5;
+/** FNV-1a's start and factor. */
+export const FNV_OFFSET = 0x811c9dc5;
+export const FNV_PRIME = 0x01000193;
 
 export const PACKETS_PER_SAMPLE = CALLS * BATCH_SIZE;
 export const PACKETS_PER_ROUND = SAMPLES * PACKETS_PER_SAMPLE;
@@ -216,6 +218,14 @@ export class Lane implements Runner {
     }
   }
 
+  /** The Maglev table of a Service: ids of backends. */
+  maglevTable(revNatIndex: number): Uint32Array {
+    const map = MAPS[this.profile.traffic.family].map(MapId.LB4_MAGLEV);
+    const found = this.datapath.lookup(map, encode(MaglevKey, { revNatIndex }), MaglevTable.size)!;
+    const { table, size } = decode(MaglevTable, found);
+    return this.datapath.words(table, size);
+  }
+
   get memoryBytes(): number {
     return this.datapath.wasm.memoryUsed();
   }
@@ -223,13 +233,9 @@ export class Lane implements Runner {
 
 export const hexOf = (hash: number): string => (hash >>> 0).toString(16).padStart(8, '0');
 
-/** What a profile must give: all of its packets forwarded, or none. */
-export class WrongAnswer extends Error {}
-
 /**
  * Opens the flows of `lane`, and holds passes of it against the profile and against a dataplane of its own, which goes packet by
- * packet. Throws WrongAnswer when the number of packets forwarded is not what the profile says, or a verdict or a byte differs:
- * a wrong answer cannot win a benchmark.
+ * packet. Throws WrongAnswer when the number of packets forwarded is not what the profile says, or a verdict or a byte differs.
  */
 export function verify(profile: Profile, lane: Lane, reference: Lane): Pass {
   for (const each of [lane, reference]) each.openFlows();

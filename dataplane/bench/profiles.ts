@@ -1,9 +1,16 @@
 /** The profiles of the benchmark: each one name for what is held, what is sent and what must come out. */
 import type { Traffic } from './traffic.js';
 
-export interface Profile {
+/** What is counted, and what nanoseconds are given per. */
+export type Unit = 'packet' | 'build' | 'edit';
+
+export interface Listed {
   readonly name: string;
   readonly description: string;
+  readonly unit: Unit;
+}
+
+export interface Profile extends Listed {
   readonly traffic: Traffic;
 }
 
@@ -34,7 +41,12 @@ const established = (flows: number, traffic: Partial<Traffic> = {}): Traffic => 
 /** From a client outside to a node port whose backend is on the other node. */
 const outside = (mode: Traffic['mode']): Traffic => established(1000, { clients: 'world', local: false, mode });
 
-const profile = (name: string, description: string, traffic: Traffic): Profile => ({ name, description, traffic });
+const profile = (name: string, description: string, traffic: Traffic): Profile => ({
+  name,
+  description,
+  unit: 'packet',
+  traffic,
+});
 
 /** What the dataplane does with packets. */
 export const PROFILES: readonly Profile[] = [
@@ -84,10 +96,79 @@ export const PROFILES: readonly Profile[] = [
   profile('stop-policy', 'the same, but the sender’s policy does not allow it', established(1000, { stop: 'policy' })),
 ];
 
+/** Whose measure is taken against JavaScript and against the floor too, beside the plain path. */
+export const COMPARED: ReadonlySet<string> = new Set([
+  'established-1k',
+  'established-100k',
+  'established-1m',
+  'new-flows',
+  'drops',
+]);
+
+export interface MaglevProfile extends Listed {
+  /** Entries of the table. */
+  readonly size: number;
+  readonly backends: number;
+}
+
+const MAGLEV_SIZES = [251, 1021, 16381, 65537];
+const MAGLEV_BACKENDS = [3, 100, 1000];
+
+/** How long a Service's table takes to build. */
+export const MAGLEV_PROFILES: readonly MaglevProfile[] = MAGLEV_SIZES.flatMap((size) =>
+  MAGLEV_BACKENDS.filter((backends) => backends <= size).map((backends) => ({
+    name: `maglev-${size}-${backends}`,
+    description: `a Maglev table of ${size} entries, built from ${backends} backends`,
+    unit: 'build',
+    size,
+    backends,
+  })),
+);
+
 /** What the control plane does with an edit; see `shop.ts`. */
-export const EDIT_PROFILE = {
+export const EDIT_PROFILE: Listed = {
   name: 'edit-shop',
   description: 'one edit to a policy of the example shop, until a question about it is answered',
-} as const;
+  unit: 'edit',
+};
 
-export const PROFILE_NAMES: readonly string[] = [...PROFILES.map(({ name }) => name), EDIT_PROFILE.name];
+/** All that can be measured. */
+export const ALL_PROFILES: readonly Listed[] = [...PROFILES, ...MAGLEV_PROFILES, EDIT_PROFILE];
+
+export const PROFILE_NAMES: readonly string[] = ALL_PROFILES.map(({ name }) => name);
+
+/** How time grows with one number, all else the same. */
+export interface Growth {
+  readonly title: string;
+  readonly points: readonly { readonly label: string; readonly profile: string }[];
+}
+
+const growth = (title: string, ...points: readonly (readonly [label: string, profile: string])[]): Growth => ({
+  title,
+  points: points.map(([label, profile]) => ({ label, profile })),
+});
+
+export const GROWTHS: readonly Growth[] = [
+  growth('Flows', ['1,000', 'established-1k'], ['100,000', 'established-100k'], ['1,000,000', 'established-1m']),
+  growth('Services', ['10', 'services-10'], ['1,000', 'services-1k'], ['10,000', 'services-10k']),
+  growth('Policy entries', ['10', 'policy-10'], ['100', 'policy-100'], ['1,000', 'policy-1000']),
+  growth('Bytes of a frame', ['64', 'size-64'], ['1,500', 'size-1500']),
+  growth('Flows, IPv6', ['1,000', 'ipv6-1k'], ['100,000', 'ipv6-100k']),
+  ...MAGLEV_BACKENDS.map((backends) =>
+    growth(
+      `Entries of a Maglev table of ${backends} backends`,
+      ...MAGLEV_PROFILES.filter((profile) => profile.backends === backends).map(
+        ({ size, name }) => [`${size}`, name] as const,
+      ),
+    ),
+  ),
+];
+
+/** Where packets end, from the first on; what each way is longer than the one before is a stage's cost. */
+export const STAGES: readonly { readonly stage: string; readonly profile: string }[] = [
+  { stage: 'receive and record', profile: 'stop-receive' },
+  { stage: 'parse', profile: 'stop-parse' },
+  { stage: 'Service', profile: 'stop-service' },
+  { stage: 'backend, conntrack, identity, egress policy', profile: 'stop-policy' },
+  { stage: 'delivery, conntrack, ingress policy', profile: 'size-64' },
+];

@@ -19,8 +19,8 @@ export interface Workload {
   readonly order: Uint32Array;
 }
 
-/** No map has room for anything. */
-const NONE = Object.fromEntries(Capacities.fields.map((field) => [field, 0])) as Sizes;
+/** Room for nothing. */
+export const NOTHING = Object.fromEntries(Capacities.fields.map((field) => [field, 0])) as Sizes;
 /** Arrays have a place for the number 0, which is nobody's. */
 const ARRAYS: ReadonlySet<MapId> = new Set([MapId.ENDPOINT_CONFIG, MapId.NODE_CONFIG]);
 
@@ -29,7 +29,7 @@ export function workloadOf(traffic: Traffic): Workload {
   const { map } = MAPS[family];
   const entries = entriesOf(traffic);
   const sizes: Sizes = {
-    ...NONE,
+    ...NOTHING,
     metrics: 512,
     events: 16,
     maglevTableSize,

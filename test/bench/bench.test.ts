@@ -3,11 +3,15 @@ import { test } from 'node:test';
 import { MapId, Program } from '../../assembly/abi.js';
 import { formatAddress } from '../../dataplane/addresses.js';
 import { bench, quantile, type BenchReport, type Machine } from '../../dataplane/bench/bench.js';
-import { Lane, Stopwatch, verify, WrongAnswer } from '../../dataplane/bench/lane.js';
+import { Floor } from '../../dataplane/bench/floor.js';
+import { JavaScriptLane, isInJavaScript } from '../../dataplane/bench/javascript/lane.js';
+import { Lane, Stopwatch, verify } from '../../dataplane/bench/lane.js';
 import { PROFILES, type Profile } from '../../dataplane/bench/profiles.js';
+import { WrongAnswer } from '../../dataplane/bench/subject.js';
 import { benchJson } from '../../dataplane/format/bench-json.js';
 import { benchMarkdown } from '../../dataplane/format/bench-md.js';
-import { benchTable } from '../../dataplane/format/bench-table.js';
+import { growthPlots, stagePlot } from '../../dataplane/format/bench-plots.js';
+import { benchBars, benchTable } from '../../dataplane/format/bench-table.js';
 import { tupleOf } from '../../dataplane/packet.js';
 import { decode, encode, type Datapath } from '../../dataplane/wasm.js';
 import {
@@ -26,11 +30,10 @@ const FLOWS = 300;
 const machine: Machine = { cpu: 'abacus', cores: 1, node: 'v20.0.0', wasm: '-O3' };
 
 /** A profile with few flows and Services, so that it takes no time. */
-function small({ name, description, traffic }: Profile): Profile {
+function small({ traffic, ...listed }: Profile): Profile {
   const connections = traffic.opening ? 2 * FLOWS : 3 * FLOWS;
   return {
-    name,
-    description,
+    ...listed,
     traffic: { ...traffic, services: Math.min(traffic.services, 20), flows: FLOWS, connections, maglevTableSize: 251 },
   };
 }
@@ -45,6 +48,23 @@ for (const profile of PROFILES.map(small)) {
     assert.match(digest, /^[0-9a-f]{8}$/);
   });
 }
+
+for (const profile of PROFILES.map(small).filter(({ traffic }) => isInJavaScript(traffic))) {
+  test(`${profile.name} gives the same in JavaScript`, () => {
+    const lane = open(profile);
+    const javaScript = new JavaScriptLane(profile, lane);
+    for (const each of [lane, javaScript]) each.openFlows();
+    assert.deepEqual(javaScript.pass(), lane.pass());
+    assert.equal(javaScript.replay(FLOWS - 1, 2), profile.traffic.stop === null ? 2 : 0);
+  });
+}
+
+test('the floor receives each packet, and counts it in the line of its flow', () => {
+  const floor = Floor.open(modules.fast, named('established-1k'));
+  floor.replay(0, FLOWS);
+  floor.replay(FLOWS - 1, 2);
+  assert.deepEqual([...floor.touched].sort(), [...Array<number>(FLOWS - 2).fill(1), 2, 2]);
+});
 
 /** How many packets each connection in the table has seen. */
 function packetsOfConnections({ datapath }: Lane): bigint[] {
@@ -167,6 +187,15 @@ test('a report has the median of the rounds and the tail of the samples', async 
   }
 });
 
+test('the others that take the same packets are in the report, and Maglev tables too', async () => {
+  const { results } = await bench(modules, { profiles: ['established-1k', 'maglev-251-3'], rounds: 1, machine });
+  assert.deepEqual(
+    results.map(({ unit, baselines }) => [unit, ...baselines.map(({ name }) => name)]),
+    [['packet', 'plain', 'JavaScript', 'floor'], ['build']],
+  );
+  for (const { ratio } of results[0]!.baselines) assert.ok(ratio > 0);
+});
+
 test('cancelled, it tells what there is', async () => {
   const signal = { aborted: false };
   const onProgress = (_done: number, _total: number, what: string): void => {
@@ -216,6 +245,10 @@ const REPORT: BenchReport = {
       mpps: 5.519,
       memoryMiB: 5.4,
       digest: 'bca9ebe3',
+      baselines: [
+        { name: 'plain', nsPerPacket: { median: 543.6, p99: 1300 }, ratio: 3 },
+        { name: 'floor', nsPerPacket: { median: 18.1, p99: 20 }, ratio: 0.1 },
+      ],
     },
   ],
 };
@@ -223,14 +256,45 @@ const REPORT: BenchReport = {
 test('the table', () => {
   assert.equal(
     benchTable(REPORT),
-    `PROFILE         MEDIAN    P99     ROUNDS                    RATE       MEMORY
-established-1k  181.2 ns  1.3 µs  1 (181.2 ns to 181.2 ns)  5.52 Mpps  5.4 MiB
+    `PROFILE         MEDIAN    P99     ROUNDS                    RATE       MEMORY   OTHERS
+established-1k  181.2 ns  1.3 µs  1 (181.2 ns to 181.2 ns)  5.52 Mpps  5.4 MiB  plain × 3.00, floor × 0.10
 
 abacus, 1 cores; Node v20.0.0; wasm -O3
-One core, packets already in memory, no network card. Time is per packet (edit-shop: per edit): median over rounds, 99th percentile over samples.
+Packets already in memory, no network card. Time is per packet (maglev: per table; edit: per edit): median over rounds, 99th percentile over samples.
+Others take the same packets in turns with it, in so many times its time: plain goes packet by packet, JavaScript is the same pipeline in that, the floor touches the same memory and does nothing else.
 Cancelled: not all rounds were run.
 `,
   );
+});
+
+/** A report of profiles that took so many nanoseconds. */
+const reportOf = (medians: Readonly<Record<string, number>>): BenchReport => ({
+  ...REPORT,
+  results: Object.entries(medians).map(([profile, median]) => ({
+    ...REPORT.results[0]!,
+    profile,
+    nsPerPacket: { median, p99: median },
+  })),
+});
+
+test('growth is drawn where two sizes of a row were measured', () => {
+  const report = reportOf({ 'established-1k': 20, 'established-1m': 40, 'services-10': 30 });
+  assert.deepEqual(growthPlots(report).map(benchBars), [
+    [
+      'Flows',
+      '1,000      20.0 ns  ████████████████████',
+      '1,000,000  40.0 ns  ████████████████████████████████████████',
+    ],
+  ]);
+});
+
+test('a stage costs what its way takes longer than that which ends before', () => {
+  const ways = { 'stop-receive': 4, 'stop-parse': 8, 'stop-service': 10, 'stop-policy': 40, 'size-64': 60 };
+  assert.deepEqual(
+    stagePlot(reportOf(ways)).flatMap(({ bars }) => bars.map(({ ns }) => ns)),
+    [4, 4, 2, 30, 20],
+  );
+  assert.deepEqual(stagePlot(reportOf({ 'stop-receive': 4 })), []);
 });
 
 test('JSON is the report', () => {
