@@ -36,18 +36,40 @@ export interface Runner {
   readonly templates: number;
 }
 
+/** Where in the templates those are who share a dataplane: none sends again what another has just sent. */
+export class Cursor {
+  next = 0;
+  taken = 0;
+
+  constructor(readonly templates: number) {}
+
+  /** The first of the templates of a burst. */
+  advance(): number {
+    const first = this.next;
+    this.taken += BATCH_SIZE;
+    this.next = (first + BATCH_SIZE) % this.templates;
+    return first;
+  }
+
+  /** How often every template was taken. */
+  get turns(): number {
+    return Math.floor(this.taken / this.templates);
+  }
+}
+
 /** The packets of `runner`, timed. */
 export class Stopwatch {
-  private next = 0;
   private forwarded = 0;
   private taken = 0;
 
-  constructor(private readonly runner: Runner) {}
+  constructor(
+    private readonly runner: Runner,
+    private readonly cursor = new Cursor(runner.templates),
+  ) {}
 
   private burst(): void {
-    this.forwarded += this.runner.replay(this.next, BATCH_SIZE);
+    this.forwarded += this.runner.replay(this.cursor.advance(), BATCH_SIZE);
     this.taken += BATCH_SIZE;
-    this.next = (this.next + BATCH_SIZE) % this.runner.templates;
   }
 
   /** Many small calls: only a function that is entered again gets the optimised code. */
@@ -64,11 +86,6 @@ export class Stopwatch {
       samples.push(((performance.now() - start) * 1e6) / PACKETS_PER_SAMPLE);
     }
     return samples;
-  }
-
-  /** How often every template was taken. */
-  get turns(): number {
-    return Math.floor(this.taken / this.runner.templates);
   }
 
   /** Throws WrongAnswer unless all packets so far were forwarded, or none. */

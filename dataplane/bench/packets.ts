@@ -2,7 +2,7 @@
 import { BATCH_SIZE } from '../../assembly/abi.js';
 import { Floor } from './floor.js';
 import { isInJavaScript, JavaScriptLane } from './javascript/lane.js';
-import { Lane, PACKETS_PER_ROUND, PACKETS_PER_SAMPLE, Stopwatch, verify } from './lane.js';
+import { Cursor, Lane, PACKETS_PER_ROUND, PACKETS_PER_SAMPLE, Stopwatch, verify } from './lane.js';
 import { COMPARED, type Profile } from './profiles.js';
 import { WrongAnswer, type BenchModules, type Contestant, type Subject } from './subject.js';
 
@@ -13,7 +13,8 @@ const WARM_UP_CALLS = 1000;
 export function packetSubject(profile: Profile, modules: BenchModules): Subject {
   const lane = Lane.open(modules.fast, profile);
   const { digest } = verify(profile, lane, Lane.open(modules.trace, profile, 'plain'));
-  const watches = { fast: new Stopwatch(lane), plain: new Stopwatch(lane.by('plain')) };
+  const cursor = new Cursor(lane.templates);
+  const watches = { fast: new Stopwatch(lane, cursor), plain: new Stopwatch(lane.by('plain'), cursor) };
   const baselines = [contestant('plain', watches.plain)];
   if (COMPARED.has(profile.name)) {
     if (isInJavaScript(profile.traffic)) baselines.push(contestant('JavaScript', inJavaScript(profile, lane, digest)));
@@ -32,7 +33,7 @@ export function packetSubject(profile: Profile, modules: BenchModules): Subject 
     baselines,
     check() {
       for (const watch of Object.values(watches)) watch.check(profile);
-      lane.checkSurvivors(watches.fast.turns + watches.plain.turns);
+      lane.checkSurvivors(cursor.turns);
     },
   };
 }
