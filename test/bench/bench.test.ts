@@ -25,6 +25,7 @@ import {
   Packet,
 } from '../../pkg/structs.js';
 import { modules } from '../datapath.js';
+import { lossesOf, ratiosOf } from './gate.js';
 
 const FLOWS = 300;
 const machine: Machine = { cpu: 'abacus', cores: 1, node: 'v20.0.0', wasm: '-O3' };
@@ -306,4 +307,14 @@ test('Markdown has a row for each profile', () => {
     benchMarkdown(REPORT),
     /^\| profile \| median \| p99 .*\n\|---.*\n\| established&#45;1k \| 181&#46;2 ns \|/,
   );
+});
+
+test('the gate sees a loss of more than 15 %, and what is not measured any more', () => {
+  const expected = { 'established-1k': { plain: 3.5, JavaScript: 9 } };
+  assert.deepEqual(ratiosOf(REPORT), { 'established-1k': { plain: 3 } });
+  assert.deepEqual(lossesOf({ 'established-1k': { plain: 2.98, JavaScript: 8 } }, expected), []);
+  assert.deepEqual(lossesOf({ 'established-1k': { plain: 2.97 } }, expected), [
+    { profile: 'established-1k', baseline: 'plain', expected: 3.5, found: 2.97 },
+    { profile: 'established-1k', baseline: 'JavaScript', expected: 9, found: null },
+  ]);
 });

@@ -83,7 +83,13 @@ export class WordMap {
   }
 }
 
-/** A longest-prefix map: the length is the key's word `lengthAt`, and `truncate` cuts the bits beyond it. */
+const htonl = (word: number): number => (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);
+
+/** Of a word in network order whose prefixes have up to `bits` bits, those that a prefix leaves; what stands before them stays. */
+const maskOf = (length: number, bits: number): number =>
+  length === 0 && bits === 32 ? 0 : htonl(-1 << (bits - length));
+
+/** A longest-prefix map: of the key, word `lengthAt` is the length, and word `cutAt` what it cuts. */
 export class PrefixMap extends WordMap {
   /** In use, longest first. */
   private readonly lengths: number[] = [];
@@ -93,7 +99,8 @@ export class PrefixMap extends WordMap {
     keyWords: number,
     valueWords: number,
     private readonly lengthAt: number,
-    private readonly truncate: (key: Int32Array, length: number) => void,
+    private readonly cutAt: number,
+    private readonly bits: number,
   ) {
     super(capacity, keyWords, valueWords);
   }
@@ -109,7 +116,7 @@ export class PrefixMap extends WordMap {
   longest(key: Int32Array): number {
     for (let i = 0; i < this.lengths.length; i++) {
       key[this.lengthAt] = this.lengths[i]!;
-      this.truncate(key, this.lengths[i]!);
+      key[this.cutAt]! &= maskOf(this.lengths[i]!, this.bits);
       const entry = this.find(key);
       if (entry !== 0) return entry;
     }

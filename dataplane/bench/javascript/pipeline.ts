@@ -10,10 +10,6 @@ import { Conntrack, type Seen } from './conntrack.js';
 import { DADDR, decrementTtl, ETHERNET, jhash3words, SADDR, setDestination } from './frame.js';
 import { PrefixMap, WordMap } from './map.js';
 
-const htonl = (word: number): number => (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);
-
-const maskOf = (length: number, bits: number): number => (length === 0 ? 0 : htonl(-1 << (bits - length)));
-
 /** Words of a struct's bytes. */
 function wordsOf(bytes: Bytes): Int32Array {
   const copy = Uint8Array.from(bytes, (unit) => unit.charCodeAt(0));
@@ -74,12 +70,8 @@ export class Pipeline {
   ) {
     this.services = new WordMap(sizes.services4, 3, 3);
     this.backends = new WordMap(sizes.backends4, 1, 3);
-    this.ipcache = new PrefixMap(sizes.ipcache4, 2, 3, 1, (key, length) => {
-      key[0]! &= maskOf(length, 32);
-    });
-    this.policies = new PrefixMap(sizes.policy, 4, 2, 0, (key, length) => {
-      key[3]! &= htonl(-1 << (24 - length));
-    });
+    this.ipcache = new PrefixMap(sizes.ipcache4, 2, 3, 1, 0, 32);
+    this.policies = new PrefixMap(sizes.policy, 4, 2, 0, 3, 24);
     this.lxc = new WordMap(sizes.lxc4, 2, 4);
     this.endpoints = new Int32Array(sizes.endpointConfig * Endpoint.WORDS);
     this.conntrack = new Conntrack(sizes.conntrack4);
@@ -221,20 +213,24 @@ export class Pipeline {
   }
 
   private canAccess(policy: number, identity: number, egress: number): number {
-    const { policies, specific, wildcard, packet } = this;
+    const { specific, wildcard, packet } = this;
     const traffic = egress | (packet.protocol << 8) | (packet.ports & 0xffff0000);
     const l3 = this.findPolicy(specific, policy, identity, traffic);
     const l4 = this.findPolicy(wildcard, policy, 0, traffic);
     if (l3 === 0 && l4 === 0) return -DropReason.POLICY;
-    const deny = (entry: number): number => (policies.word(entry, 0) >>> 16) & 0xff;
-    const priority = (entry: number): number => policies.word(entry, 0) >>> 24;
-    let useL3 = l4 === 0;
-    if (l3 !== 0 && l4 !== 0) {
-      if (deny(l3) !== deny(l4)) useL3 = deny(l3) !== 0;
-      else if (priority(l3) !== priority(l4)) useL3 = priority(l3) > priority(l4);
-      else useL3 = specific[0]! >= wildcard[0]!;
-    }
-    return deny(useL3 ? l3 : l4) !== 0 ? -DropReason.POLICY_DENY : 0;
+    const denies = this.prefersL3(l3, l4) ? this.denies(l3) : this.denies(l4);
+    return denies ? -DropReason.POLICY_DENY : 0;
+  }
+
+  private denies(entry: number): boolean {
+    return (this.policies.word(entry, 0) & 0xff0000) !== 0;
+  }
+
+  private prefersL3(l3: number, l4: number): boolean {
+    if (l3 === 0 || l4 === 0) return l4 === 0;
+    if (this.denies(l3) !== this.denies(l4)) return this.denies(l3);
+    const [priority, other] = [this.policies.word(l3, 0) >>> 24, this.policies.word(l4, 0) >>> 24];
+    return priority === other ? this.specific[0]! >= this.wildcard[0]! : priority > other;
   }
 
   private deliver(): number {
