@@ -913,7 +913,7 @@ static void update(u32 map, const u8 *key, size_t key_size, const u8 *value, siz
 
 int main(int argc, char **argv) {
     if (argc != 2 || !(file = fopen(argv[1], "rb"))) return 2;
-    /* The workload, as scripts/bench-native.mjs writes it. */
+    /* The workload, as scripts/native.mjs writes it. */
     map_create(&services, word(), OF(struct lb4_key, struct lb4_service));
     map_create(&backends, word(), OF(u32, struct lb4_backend));
     map_create(&reverse_nats, word(), OF(u32, struct lb4_reverse_nat));
@@ -925,7 +925,8 @@ int main(int argc, char **argv) {
     endpoint_configs = take((endpoint_config_count = word()) * sizeof *endpoint_configs);
     node_configs = take((node_config_count = word()) * sizeof *node_configs);
     map_create(&nodes, word(), OF(u32, u32));
-    u32 calls = word(), samples = word();
+    u32 maglev_size = word(), total = word(), stride = word(), head = word(), calls = word(), samples = word();
+    if (head != sizeof packet) beyond("a packet's record of another size");
     for (u32 entries = word(); entries; entries--) {
         u32 map = word(), key_size = word(), value_size = word();
         u8 bytes[128];
@@ -934,11 +935,11 @@ int main(int argc, char **argv) {
     }
     for (u32 tables = word(); tables; tables--) {
         u32 rev_nat_index = word(), size = word();
+        if (size != maglev_size) beyond("a Maglev table of another size");
         struct maglev_table table = { take(size * 4), size };
         if (fread(table.table, 4, size, file) != size) return 2;
         memcpy(map_insert(&maglevs, &rev_nat_index, OF(u32, struct maglev_table)), &table, sizeof table);
     }
-    u32 total = word(), stride = word();
     u32 *order = take((size_t)total * 4);
     templates = take((size_t)total * stride);
     if (fread(order, 4, total, file) != total || fread(templates, stride, total, file) != total) return 2;
