@@ -1,7 +1,7 @@
 /** The host's side of the datapath: one instance of the wasm, its maps as bytes, its batch of packets and its events. */
 import { BATCH_SIZE, EVENT_SIZE, MapId, PACKET_HEADROOM, PACKET_ROOM } from '../assembly/abi.js';
 import { instantiate, type Dataplane } from '../pkg/dataplane.js';
-import { Capacities, MaglevBackend, MapCounters, Packet } from '../pkg/structs.js';
+import { Capacities, FlowCounters, MaglevBackend, MapCounters, Packet } from '../pkg/structs.js';
 
 /** A generated view of a struct of the datapath. */
 export interface StructType<T> {
@@ -251,6 +251,12 @@ export class Datapath {
       deleted: Number(deleted),
       live: this.wasm.mapCount(map),
     };
+  }
+
+  /** What became of packets whose flows are kept, since the start. */
+  flowCounters(): Readonly<Record<(typeof FlowCounters.fields)[number], number>> {
+    const { followed, kept } = new FlowCounters(this.view, this.wasm.flowCounters());
+    return { followed: Number(followed), kept: Number(kept) };
   }
 
   flushConnections(): void {

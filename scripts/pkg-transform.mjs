@@ -26,6 +26,8 @@ const NUMBERS = new Map([
 const SHARED = /^(assembly\/(lib|maps)\/)/;
 const PRIVATE = new Set([
   'Context',
+  'Flow',
+  'TaggedCache',
   'EntryHeader',
   'Link',
   'Walker',

@@ -18,8 +18,18 @@ export function setSeed(value: u64): void {
   seed = value | 1;
 }
 
+/** What a hash starts with, before the first word is taken in. */
+export function start(): u64 {
+  return seed;
+}
+
+/** The hash once all words are: the upper half of a product is the well mixed one. */
+export function finish(h: u64): u32 {
+  return <u32>((h >>> 32) ^ (h >>> 47));
+}
+
 /** Takes one word in. A product's low bits know nothing of the factors' high ones, so those are folded in first. */
-function mix(h: u64, word: u64): u64 {
+export function mix(h: u64, word: u64): u64 {
   h ^= word;
   return (h ^ (h >>> 32)) * 0xff51afd7ed558ccd;
 }
@@ -39,8 +49,7 @@ export function hashOf<K>(key: usize): u32 {
   if (offsetof<K>() >= 40) h = mix(h, pair(key, 32));
   if (offsetof<K>() >= 48) h = mix(h, pair(key, 40));
   if (offsetof<K>() % 8 == 4) h = mix(h, <u64>load<u32>(key + offsetof<K>() - 4));
-  // The upper half of a product is the well mixed one.
-  return <u32>((h >>> 32) ^ (h >>> 47));
+  return finish(h);
 }
 
 /** Whether the words of two keys are the same. */

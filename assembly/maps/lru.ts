@@ -17,6 +17,11 @@ import { MapError } from '../abi';
 import { take } from './arena';
 import { EntryHeader, HashMap } from './hash';
 
+/** What a key needs: to be told that its entry is about to go. */
+export interface LruKey {
+  changed(): void;
+}
+
 /** Of one entry, or an end of a queue: both ways round, so that a queue is a ring. */
 @unmanaged
 class Link {
@@ -32,7 +37,7 @@ const OTHERS: u32 = 0;
  * the one from the other.
  */
 @unmanaged
-export class LruHashMap<K, V> extends HashMap<K, V> {
+export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
   private links: usize;
   private assuredCount: u32;
   /** As many may be assured before the next has to go from among them. */
@@ -151,6 +156,7 @@ export class LruHashMap<K, V> extends HashMap<K, V> {
   }
 
   private remove(key: usize): bool {
+    changetype<K>(key).changed();
     const index = this.detach(key);
     if (index == 0) return false;
     this.assuredCount -= changetype<EntryHeader>(this.entry(index)).assured;

@@ -35,6 +35,7 @@ export function workloadOf(traffic: Traffic): Workload {
     maglevTableSize,
     maglevBackends: BACKENDS_PER_SERVICE,
     scratch: 1 << 16,
+    [family === 'IPv4' ? 'flows4' : 'flows6']: flows,
     templates: flows * strideOf(traffic),
   };
   const size = (id: MapId, count: number): void => {

@@ -202,6 +202,9 @@ function sizesFor(desired: Desired, maglevTableSize: number): Omit<Sizes, 'event
   return {
     ...roomy,
     ...flows,
+    // Answers ask about new flows, each a few times.
+    flows4: 0,
+    flows6: 0,
     runtimeConfig: 1,
     metrics: METRICS,
     maglevTableSize,
