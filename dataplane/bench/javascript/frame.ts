@@ -19,11 +19,11 @@ function update(view: DataView, at: number, change: number): void {
 
 /** Gives the TCP segment behind the IP header at `frame` another destination. */
 export function setDestination(view: DataView, frame: number, l4: number, daddr: number, ports: number): void {
-  const addresses = difference(view.getUint32(frame + DADDR, true), daddr);
+  const addresses = difference(view.getInt32(frame + DADDR, true), daddr);
   update(view, frame + IP_CHECKSUM, addresses);
-  update(view, l4 + 16, addresses + difference(view.getUint32(l4, true), ports));
-  view.setUint32(frame + DADDR, daddr, true);
-  view.setUint32(l4, ports, true);
+  update(view, l4 + 16, addresses + difference(view.getInt32(l4, true), ports));
+  view.setInt32(frame + DADDR, daddr, true);
+  view.setInt32(l4, ports, true);
 }
 
 /** Whether there was a hop left. */

@@ -1,10 +1,10 @@
 /** Hash maps of 32-bit words over typed arrays: chains through a slab, as the datapath's own (`assembly/maps`). */
 
-/** Words of a key, taken in one by one. MurmurHash3's mixing. */
-function hashOf(key: Int32Array, words: number): number {
+/** Of `words` words from `at` on, taken in one by one. MurmurHash3's mixing. */
+function hashOf(keys: Int32Array, at: number, words: number): number {
   let h = 0x5bd1e995;
-  for (let i = 0; i < words; i++) {
-    h = Math.imul(h ^ key[i]!, 0x85ebca6b);
+  for (let i = at; i < at + words; i++) {
+    h = Math.imul(h ^ keys[i]!, 0x85ebca6b);
     h ^= h >>> 15;
   }
   h = Math.imul(h, 0xc2b2ae35);
@@ -37,7 +37,7 @@ export class WordMap {
   /** The entry of a key; its value's words start at `entry * valueWords`. 0 for none. */
   find(key: Int32Array): number {
     const { next, keys, keyWords } = this;
-    for (let entry = this.buckets[hashOf(key, keyWords) & this.mask]!; entry !== 0; entry = next[entry]!) {
+    for (let entry = this.buckets[hashOf(key, 0, keyWords) & this.mask]!; entry !== 0; entry = next[entry]!) {
       const at = entry * keyWords;
       let i = 0;
       while (i < keyWords && keys[at + i] === key[i]) i++;
@@ -60,7 +60,7 @@ export class WordMap {
     const entry = this.free !== 0 ? this.free : this.fresh <= this.capacity ? this.fresh++ : 0;
     if (entry === 0) return 0;
     if (entry === this.free) this.free = this.next[entry]!;
-    const bucket = hashOf(key, this.keyWords) & this.mask;
+    const bucket = hashOf(key, 0, this.keyWords) & this.mask;
     this.next[entry] = this.buckets[bucket]!;
     this.buckets[bucket] = entry;
     const at = entry * this.keyWords;
@@ -70,8 +70,7 @@ export class WordMap {
 
   /** Takes out an entry that is there. */
   remove(entry: number): void {
-    const key = this.keys.subarray(entry * this.keyWords, (entry + 1) * this.keyWords);
-    const bucket = hashOf(key, this.keyWords) & this.mask;
+    const bucket = hashOf(this.keys, entry * this.keyWords, this.keyWords) & this.mask;
     if (this.buckets[bucket] === entry) this.buckets[bucket] = this.next[entry]!;
     else {
       let before = this.buckets[bucket]!;
@@ -151,7 +150,8 @@ export class LruMap extends WordMap {
   }
 
   private unlink(entry: number): void {
-    const [before, behind] = [this.before[entry]!, this.behind[entry]!];
+    const before = this.before[entry]!;
+    const behind = this.behind[entry]!;
     this.behind[before] = behind;
     this.before[behind] = before;
   }

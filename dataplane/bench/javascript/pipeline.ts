@@ -229,7 +229,8 @@ export class Pipeline {
   private prefersL3(l3: number, l4: number): boolean {
     if (l3 === 0 || l4 === 0) return l4 === 0;
     if (this.denies(l3) !== this.denies(l4)) return this.denies(l3);
-    const [priority, other] = [this.policies.word(l3, 0) >>> 24, this.policies.word(l4, 0) >>> 24];
+    const priority = this.policies.word(l3, 0) >>> 24;
+    const other = this.policies.word(l4, 0) >>> 24;
     return priority === other ? this.specific[0]! >= this.wildcard[0]! : priority > other;
   }
 
