@@ -28,6 +28,8 @@ import { run } from './run';
 import { mapOf } from './wire/address';
 import { copy, copyFrame } from './wire/records';
 
+export { touch } from './floor';
+
 const capacities = changetype<Capacities>(memory.data(offsetof<Capacities>(), 16));
 
 let scratchAt: usize = 0;

@@ -38,7 +38,7 @@ export function decode<T extends object>(
 
 /** Seeds of Cilium's default installation: the words of base64 `JLfvgnHc2kaSUFaI`, big-endian. */
 const MURMUR_SEED = 0x24b7ef82;
-const JHASH_SEED = 0x71dcda46;
+export const JHASH_SEED = 0x71dcda46;
 const JHASH6_SEED = 0x92505688;
 /** Fixed, so that the same input gives the same answer; a dataplane on real traffic would draw it. */
 const HASH_SEED = 0x5bd1e9955bd1e995n;
