@@ -45,6 +45,13 @@ const policy = (path: string, spec: string, kind = 'AuthorizationPolicy'): strin
 };
 const peer = (path: string, spec: string): string => policy(path, spec, 'PeerAuthentication');
 
+/** How clients of a host connect. */
+const connects = (host: string, spec: string): string =>
+  `apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: shop}\nspec: {host: "${host}", trafficPolicy: {${spec}}}\n---\n`;
+const STRICT = 'mtls: {mode: STRICT}';
+const REQUEST = 'RequestAuthentication';
+const TOKENS = 'jwtRules: [{issuer: a, fromHeaders: [{name: X-Token}], fromParams: [jwt]}]';
+
 const MESH = namespace('shop', 'istio-injection: enabled') + namespace('plain');
 const PODS =
   MESH +
@@ -281,6 +288,42 @@ test('what cannot be told from here is UNKNOWN, at its line', () => {
     ],
     [policy('istio-system/x', 'rules: [{from: []}]'), 'shop/db', null, /AuthorizationPolicy could not be read/],
     [peer('istio-system/x', 'mtls: {mode: HARD}'), 'shop/db', null, /PeerAuthentication could not be read/],
+    [
+      policy('shop/x', 'action: DENY, rules: [{}]', 'AuthorizaionPolicy'),
+      'shop/db',
+      null,
+      /AuthorizaionPolicy x is not/,
+    ],
+    [peer('shop/s', STRICT) + connects('db', 'tls: {mode: DISABLE}'), 'shop/db', null, /DestinationRule shop\/d/],
+    [peer('shop/s', STRICT) + connects('*.local', 'tls: {mode: SIMPLE}'), 'shop/db', null, /without the mesh/],
+    [
+      peer('shop/s', STRICT) + connects('db.shop', 'portLevelSettings: [{port: {number: 80}, tls: {mode: DISABLE}}]'),
+      'svc:shop/db',
+      null,
+      /^lab\.yaml:\d+: DestinationRule/,
+    ],
+    [peer('shop/s', STRICT) + connects('old.plain', 'tls: {mode: DISABLE}'), 'shop/db', null, null],
+    [
+      peer('shop/s', STRICT) + connects('db', 'tls: {mode: ISTIO_MUTUAL}, loadBalancer: {simple: RANDOM}'),
+      'shop/db',
+      null,
+      null,
+    ],
+    [connects('db', 'tls: {mode: DISABLE}'), 'shop/db', null, null],
+    [policy('shop/t', TOKENS, REQUEST), 'shop/db', 'GET db/', null],
+    [
+      policy('shop/t', TOKENS, REQUEST),
+      'shop/db',
+      { headers: { 'x-token': 'x' } },
+      /RequestAuthentication shop\/t: whether the token in the request is good$/,
+    ],
+    [
+      policy('shop/t', TOKENS, REQUEST) +
+        policy('shop/d', 'action: DENY, rules: [{from: [{source: {requestPrincipals: [x]}}]}]'),
+      'shop/db',
+      'GET db/?jwt=x',
+      /whether the token in the request is good$/,
+    ],
   ];
   for (const [yaml, to, http, depends] of table) {
     const { verdict, depends: found } = ask(stateOf(PODS + yaml), 'shop/web', to, http);
