@@ -200,7 +200,10 @@ export function halfMatched(state: State, pod: ClusterPod): string[] {
 
 /** Kinds that may hold a policy, as far as the text of an unread document shows. */
 const mayBePolicy = ({ kind }: UnreadDocument): boolean =>
-  kind === null || /policy|networkset$|^(ciliumcidrgroup|tier|hostendpoint|(peer|request)authentication|destinationrule|list)$/i.test(kind);
+  kind === null ||
+  /policy|networkset$|^(ciliumcidrgroup|tier|hostendpoint|(peer|request)authentication|destinationrule|list)$/i.test(
+    kind,
+  );
 
 /** Policies of the mesh are for all of it where they are in its root namespace. */
 const isOfMesh = ({ kind }: UnreadDocument): boolean =>
