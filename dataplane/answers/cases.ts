@@ -213,7 +213,7 @@ const inPlaceOf = ({ address }: Destination, pod: ClusterPod): Pick<Destination,
 });
 
 /** Whether clients within the cluster find other backends at the destination from each node. */
-function differsByNode({ cluster, desired }: State, to: Target): boolean {
+export function differsByNode({ cluster, desired }: State, to: Target): boolean {
   const addresses: readonly Address[] =
     to.kind === 'address'
       ? [to.address]
