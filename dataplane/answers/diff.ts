@@ -74,11 +74,10 @@ function changes(state: State, after: State, { flows, edits, together }: Caused)
     return known;
   };
   /** Nodes are left out where they are all that the client may be on. */
-  const plain = ({ from, ports, ...rest }: Connection): Connection => ({
-    ...rest,
-    from,
-    ports: ports.map((open) => {
-      const nodes = clients.get(from) ?? everywhere;
+  const plain = (connection: Connection): Connection => ({
+    ...connection,
+    ports: connection.ports.map((open) => {
+      const nodes = clients.get(connection.from) ?? everywhere;
       if (!open.via || !nodes.every((node) => open.via!.nodes?.includes(node))) return open;
       const { at, backend } = open.via;
       return { ...open, via: { at, backend } };
