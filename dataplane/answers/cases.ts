@@ -250,7 +250,7 @@ function forwarderOf(state: State, address: Address, destination: Destination): 
 }
 
 /** Nodes at which packets from outside are tried to enter, at most. */
-const MAX_ENTRIES = 16;
+export const MAX_ENTRIES = 16;
 
 /**
  * Where a packet from outside enters: at the node asked for, else at the node that it is addressed to, else, for an address

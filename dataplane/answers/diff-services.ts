@@ -69,9 +69,9 @@ function doorsOf({ desired }: State, service: ClusterService, isOutside: boolean
 const isUnallotted = (state: State, service: ClusterService): boolean =>
   ['NodePort', 'LoadBalancer'].includes(service.source.type) && doorsOf(state, service, true).length === 0;
 
-/** The nodes on which a client may be, or by which it comes in. */
+/** The nodes on which a client may be, or by which it is tried to come in. */
 export const nodesOf = ({ cluster }: State, { pods, external }: Pick<End, 'pods' | 'external'>): string[] =>
-  [...new Set(external ? cluster.nodes.map(({ name }) => name) : pods.map(({ node }) => node.name))].sort(compare);
+  external ? cluster.nodes.map(({ name }) => name) : [...new Set(pods.map(({ node }) => node.name))].sort(compare);
 
 /** What some Services let each end have: as connections, and the pairs of which it cannot be told. */
 export function servicesIn(
@@ -86,14 +86,18 @@ export function servicesIn(
     const to = refOf(service);
     if (isUnallotted(state, service)) unknown.push({ ref: `world → ${to}`, depends: [] });
     const known = new Map<string, Got>();
-    for (const end of ends) {
-      if (unread.has(end.ref)) continue;
+    const untold: typeof unknown = [];
+    const clients = ends.filter(({ ref }) => !unread.has(ref));
+    for (const end of clients) {
       const key = `${end.like} ${nodesOf(state, end).join()}`;
       const got = known.get(key) ?? gotBy(state, service, end);
       known.set(key, got);
-      if (got.depends.length > 0) unknown.push({ ref: `${end.ref} → ${to}`, depends: got.depends });
+      if (got.depends.length > 0) untold.push({ ref: `${end.ref} → ${to}`, depends: got.depends });
       else if (got.ports.length > 0) connections.push({ from: end.ref, to, ports: got.ports });
     }
+    // What nobody can be told of is the Service's.
+    const isWhole = untold.length > 0 && untold.length === clients.length;
+    unknown.push(...(isWhole ? [{ ref: to, depends: untold[0]!.depends }] : untold));
   }
   return { connections, unknown };
 }

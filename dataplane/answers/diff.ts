@@ -2,6 +2,7 @@
 import { compare } from '../hash.js';
 import type { State } from '../state.js';
 import type { Decider } from './decide.js';
+import { MAX_ENTRIES } from './cases.js';
 import { causesOf, unknownIn, type Caused } from './diff-causes.js';
 import type { Edit } from './diff-edits.js';
 import { connectionsOf } from './diff-flows.js';
@@ -77,8 +78,11 @@ function changes(state: State, after: State, { flows, edits, together }: Caused)
   const plain = (connection: Connection): Connection => ({
     ...connection,
     ports: connection.ports.map((open) => {
-      const nodes = clients.get(connection.from) ?? everywhere;
-      if (!open.via || !nodes.every((node) => open.via!.nodes?.includes(node))) return open;
+      if (!open.via) return open;
+      const own = clients.get(connection.from) ?? everywhere;
+      const isBalanced = !['ClusterIP', 'NodePort'].includes(open.via.at);
+      const nodes = isBalanced ? own.slice(0, MAX_ENTRIES) : own;
+      if (!nodes.every((node) => open.via!.nodes?.includes(node))) return open;
       const { at, backend } = open.via;
       return { ...open, via: { at, backend } };
     }),

@@ -1,12 +1,7 @@
 /** What the proxies of the mesh decide: a packet that the datapath has delivered to a pod is theirs first. Istio, Envoy's RBAC filters. */
 import { IpProto, Program } from '../../assembly/abi.js';
 import type { ClusterPod } from '../cluster/cluster.js';
-import type {
-  AuthorizationPolicy,
-  AuthorizationRule,
-  PeerAuthentication,
-  RequestAuthentication,
-} from '../manifests/istio.js';
+import type { AuthorizationPolicy, AuthorizationRule, RequestAuthentication } from '../manifests/istio.js';
 import { lineOf, type Place } from '../manifests/place.js';
 import { tupleOf } from '../packet.js';
 import type { HttpRequest } from '../policy/http.js';
@@ -21,6 +16,7 @@ import {
   plainOf,
   proxyOf,
   tokensOf,
+  type MeshPolicy,
   type MeshProxy,
 } from '../policy/mesh.js';
 import type { State } from '../state.js';
@@ -68,7 +64,7 @@ interface Judgement {
 
 /** A policy, or a rule of one. */
 interface Part {
-  readonly policy: AuthorizationPolicy | PeerAuthentication | RequestAuthentication;
+  readonly policy: MeshPolicy;
   readonly rule: string | null;
   readonly at: Place;
 }

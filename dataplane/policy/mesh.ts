@@ -9,6 +9,7 @@ import {
   type RequestAuthentication,
   type WorkloadSelector,
 } from '../manifests/istio.js';
+import type { ManifestObject } from '../manifests/objects.js';
 import type { Located } from '../manifests/place.js';
 import { clausesOf } from './istio.js';
 
@@ -54,11 +55,17 @@ const ambientOf = (namespace: ReadonlyMap<string, string> | undefined, pod: Read
 const selects = (selector: WorkloadSelector, labels: ReadonlyMap<string, string>): boolean =>
   [...(selector ?? [])].every(([key, { value }]) => labels.get(key) === value);
 
+/** What is said of the pods before which a proxy of the mesh stands. */
+export type MeshPolicy = AuthorizationPolicy | PeerAuthentication | RequestAuthentication;
+
 /** Whether a policy is for a pod, as its namespace and its selector say. */
 export const isFor = (
-  { metadata, selector }: AuthorizationPolicy | PeerAuthentication | RequestAuthentication,
+  { metadata, selector }: MeshPolicy,
   { namespace, labels }: Pick<ClusterPod, 'namespace' | 'labels'>,
 ): boolean => [namespace, ROOT_NAMESPACE].includes(metadata.namespace) && selects(selector, labels);
+
+export const isMeshPolicy = (object: ManifestObject): object is MeshPolicy =>
+  ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'].includes(object.kind);
 
 /** A policy that is only tried out decides nothing. */
 const isTriedOut = ({ metadata }: AuthorizationPolicy): boolean =>

@@ -1,7 +1,9 @@
 /** Istio: who has a sidecar, what AuthorizationPolicies and PeerAuthentications make of calls, and what is left open. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { annotate } from '../../dataplane/answers/annotate.js';
 import { check } from '../../dataplane/answers/check.js';
+import { hover } from '../../dataplane/answers/hover.js';
 import { query, type Answer, type Question } from '../../dataplane/answers/query.js';
 import { reach } from '../../dataplane/answers/reach.js';
 import { trace } from '../../dataplane/answers/trace.js';
@@ -330,6 +332,29 @@ test('what cannot be told from here is UNKNOWN, at its line', () => {
     assert.equal(verdict, depends ? 'UNKNOWN' : 'ALLOWED', `${yaml} ${found.join()}`);
     if (depends) assert.match(found[0]!, depends);
   }
+});
+
+test('the editor tells of a policy whom it is about, and of a rule whose calls it decides', () => {
+  const db = pod('shop/db').replace('{name: app}', '{name: app, ports: [{containerPort: 8080}]}');
+  const rules =
+    'rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}, {to: [{operation: {paths: [/x]}}]}]';
+  const text =
+    MESH +
+    pod('shop/web', { account: 'web' }) +
+    pod('shop/job') +
+    db +
+    policy('shop/p', `selector: {matchLabels: {app: db}}, ${rules}`);
+  const state = stateOf(text);
+  const { lenses } = annotate(state, 'lab.yaml');
+  assert.equal(lenses.at(-1)?.title, 'applies to 1 pod of 1 workload');
+  const lineAt = (what: string): string[] => {
+    const before = text.slice(0, text.indexOf(what)).split('\n');
+    const card = hover(state, 'lab.yaml', { line: before.length, column: before.at(-1)!.length + 2 });
+    return (card?.lines ?? []).map((spans) => spans.map((span) => span.text).join(''));
+  };
+  assert.ok(lineAt('{from: [{source').includes('lets in today: shop/web[Pod]'));
+  assert.ok(lineAt('{to: [{operation').includes('decides by the request of: shop/job[Pod]'));
+  assert.ok(lineAt('p, namespace: shop}').some((line) => line.startsWith('p ALLOW: applies to 1 pod')));
 });
 
 test('where pods of a Service are not alike to the mesh, the answer says on which it depends', () => {
