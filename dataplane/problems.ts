@@ -41,6 +41,7 @@ export const PROBLEMS = {
   HS3011: ['info', 'The rule is redundant: without it every packet fares the same.'],
   HS3012: ['info', 'The other end refuses all that the rule lets.'],
   HS3013: ['warning', 'The rule can match nothing, whatever else there is in the cluster.'],
+  HS3014: ['info', 'Not every rule was looked at, whether it can matter.'],
   // HS4xxx: the settings.
   HS4001: ['error', 'The setting has a value that is not allowed.'],
   HS4002: ['warning', 'There is no setting of that name.'],

@@ -141,7 +141,10 @@ function meshAssumed({ cluster }: State, outcomes: readonly Outcome[]): string[]
     );
     const isSecured = redirects.some(({ client, mesh }) => mesh && client && proxyOf(cluster, client) === 'sidecar');
     return isSecured
-      ? [...idle, `the connection to ${text} is secured by mutual TLS, between sidecars: no DestinationRule is read`]
+      ? [
+          ...idle,
+          `the connection to ${text} is secured by mutual TLS, between sidecars: no DestinationRule says otherwise`,
+        ]
       : idle;
   });
 }

@@ -200,11 +200,14 @@ export function halfMatched(state: State, pod: ClusterPod): string[] {
 
 /** Kinds that may hold a policy, as far as the text of an unread document shows. */
 const mayBePolicy = ({ kind }: UnreadDocument): boolean =>
-  kind === null || /policy|networkset$|^(ciliumcidrgroup|tier|hostendpoint|peerauthentication|list)$/i.test(kind);
+  kind === null ||
+  /policy|networkset$|^(ciliumcidrgroup|tier|hostendpoint|(peer|request)authentication|destinationrule|list)$/i.test(
+    kind,
+  );
 
 /** Policies of the mesh are for all of it where they are in its root namespace. */
 const isOfMesh = ({ kind }: UnreadDocument): boolean =>
-  kind === null || /^(authorizationpolicy|peerauthentication|list)$/i.test(kind);
+  kind === null || /^(authorizationpolicy|(peer|request)authentication|destinationrule|list)$/i.test(kind);
 
 /** Documents that could hold a policy for these namespaces and could not be read, or are of a kind that is not evaluated. */
 export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): string[] {

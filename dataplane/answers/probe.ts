@@ -5,6 +5,7 @@ import {
   contains,
   familyOf,
   lastOf,
+  parsePrefix,
   plus,
   UNSPECIFIED,
   type Address,
@@ -370,7 +371,11 @@ function externalIn(state: State, family: Family): ExternalClass[] {
       .filter(({ address }) => familyOf(address) === family)
       .flatMap((prefix) => [prefix.address, plus(lastOf(prefix), 1)]);
   const refused = engine === 'kube-proxy-nftables' ? [serviceCIDR] : [];
-  const fixed = new Set(edgesOf([nativeRoutingCIDR, ...kept, ...refused].flatMap(prefixesIn)));
+  // Whom load balancers take is no matter of identities.
+  const taken = state.cluster.services.flatMap(({ source }) =>
+    source.loadBalancerSourceRanges.flatMap(({ value }) => parsePrefix(value) ?? []),
+  );
+  const fixed = new Set(edgesOf([...[nativeRoutingCIDR, ...kept, ...refused].flatMap(prefixesIn), ...taken]));
   const named = edgesOf([whole, ...state.identities.prefixes.map(({ prefix }) => prefix)]);
   const sorted = [...new Set([...named, ...fixed])].sort(compareAddresses);
   const classes: ExternalClass[] = [];

@@ -41,6 +41,8 @@ export interface ReachOptions {
   readonly to: string | null;
   /** ICMP is ICMPv6 too. */
   readonly protocol: Protocol | 'ICMP' | null;
+  /** Also what pods of one workload may say to each other, where it has several. */
+  readonly itself?: boolean;
 }
 
 export function reach(state: State, options: ReachOptions): Reach | { readonly error: string } {
@@ -61,7 +63,8 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
     const others = targets.ends.filter(
       (to) => to !== from && !unread.has(to) && (from.external === null || to.external === null),
     );
-    for (const [to, open] of openFrom(state, from, others)) {
+    const own = options.itself && targets.ends.includes(from) ? anotherOf(from) : [];
+    for (const [to, open] of openFrom(state, from, [...others, ...own])) {
       connections.push(...connectionOf(from.ref, to.ref, narrowed(open, options.protocol, targets.ports)));
       note(from, to);
     }
@@ -90,6 +93,9 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
     onNodes: onNodes(state),
   };
 }
+
+/** A workload as its own peer: without the pod that stands for it as the sender. */
+const anotherOf = (end: End): End[] => (end.pods.length > 1 ? [{ ...end, pods: end.pods.slice(1) }] : []);
 
 const NOTHING: readonly never[] = [];
 

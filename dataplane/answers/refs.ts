@@ -118,7 +118,10 @@ function resolveService(state: State, path: string, viaName: string | null = nul
     const near = full.find((candidate) => candidate.endsWith(`/${path}`)) ?? nearest(path, full);
     return { error: `there is no Service ${path}${suggestion(near)}` };
   }
-  return { kind: 'service', label: viaName ? `dns:${viaName}` : `svc:${path}`, service, viaName };
+  const label = viaName ? `dns:${viaName}` : `svc:${path}`;
+  // Another name of the cluster's own is followed, as whoever looks it up is led on.
+  if (isAliasWithin(state, service)) return aliasOf(state, service, label, 0);
+  return { kind: 'service', label, service, viaName };
 }
 
 function resolveIngress({ cluster, manifests }: State, label: string, path: string): Resolved {
@@ -161,7 +164,7 @@ export function resolveName(state: State, typed: string, from: string): Resolved
     ? [name]
     : [`${name}.${from}.svc.${domain}`, `${name}.svc.${domain}`, `${name}.${domain}`, name];
   for (const candidate of searched) {
-    const found = lookUp(state, candidate, domain, typed);
+    const found = lookUp(state, candidate, domain, `dns:${typed}`);
     if (found) return found;
   }
   if (isInside(state, name, domain)) return { error: `no DNS name ${typed} in the cluster${meant(state, name, from)}` };
@@ -196,14 +199,19 @@ const MAX_ALIASES = 8;
 export const fullName = (state: State, { namespace, name }: ClusterService): string =>
   `${name}.${namespace}.svc.${state.settings.clusterDomain}`;
 
+/** The full name that an ExternalName Service is another one for. */
+const aliasedBy = ({ source }: ClusterService): string =>
+  source.externalName?.value.replace(/\.$/, '').toLowerCase() ?? '';
+
+const isAliasWithin = ({ settings }: State, service: ClusterService): boolean =>
+  service.source.type === 'ExternalName' && aliasedBy(service).endsWith(`.${settings.clusterDomain}`);
+
 /** What an ExternalName Service stands for: a full name, of the cluster or of the world. */
-function aliasOf(state: State, service: ClusterService, typed: string, depth: number): Target {
-  const { source } = service;
-  const label = `dns:${typed}`;
-  const name = source.externalName?.value.replace(/\.$/, '').toLowerCase() ?? '';
+function aliasOf(state: State, service: ClusterService, label: string, depth: number): Target {
+  const name = aliasedBy(service);
   const domain = state.settings.clusterDomain;
-  if (!name.endsWith(`.${domain}`)) return { kind: 'world', label, name: fullName(state, service) };
-  const found = depth < MAX_ALIASES ? lookUp(state, name, domain, typed, depth + 1) : null;
+  if (!isAliasWithin(state, service)) return { kind: 'world', label, name: fullName(state, service) };
+  const found = depth < MAX_ALIASES ? lookUp(state, name, domain, label, depth + 1) : null;
   return (
     found ?? {
       kind: 'unanswerable',
@@ -214,7 +222,7 @@ function aliasOf(state: State, service: ClusterService, typed: string, depth: nu
 }
 
 /** The record of a full name: `service.ns.svc.domain`, `pod-ip.ns.pod.domain`, `hostname.service.ns.svc.domain`. */
-function lookUp(state: State, name: string, domain: string, typed: string, depth = 0): Target | null {
+function lookUp(state: State, name: string, domain: string, label: string, depth = 0): Target | null {
   if (!name.endsWith(`.${domain}`)) return null;
   const labels = name.slice(0, -domain.length - 1).split('.');
   const kind = labels.pop();
@@ -222,7 +230,7 @@ function lookUp(state: State, name: string, domain: string, typed: string, depth
   if (kind === 'pod' && labels.length === 1) {
     // Dashes stand for the dots of IPv4, and for the colons of IPv6.
     const address = parseAddress(labels[0]!.replaceAll('-', '.')) ?? parseAddress(labels[0]!.replaceAll('-', ':'));
-    return address === null ? null : { kind: 'address', label: `dns:${typed}`, address };
+    return address === null ? null : { kind: 'address', label, address };
   }
   if (kind !== 'svc') return null;
   const serviceName = labels.pop();
@@ -231,11 +239,11 @@ function lookUp(state: State, name: string, domain: string, typed: string, depth
   );
   if (!service) return null;
   if (labels.length === 0) {
-    if (service.source.type === 'ExternalName') return aliasOf(state, service, typed, depth);
-    return { kind: 'service', label: `dns:${typed}`, service, viaName: typed };
+    if (service.source.type === 'ExternalName') return aliasOf(state, service, label, depth);
+    return { kind: 'service', label, service, viaName: label.replace(/^dns:/, '') };
   }
   const pods = service.selected.filter((pod) => (pod.spec.hostname ?? pod.name) === labels.join('.'));
-  return service.source.headless && pods.length > 0 ? { kind: 'pods', label: `dns:${typed}`, pods } : null;
+  return service.source.headless && pods.length > 0 ? { kind: 'pods', label, pods } : null;
 }
 
 /** The families of the addresses that a target stands for. */

@@ -253,7 +253,9 @@ function readPorts(fields: Fields, name: 'ports' | 'notPorts'): CalicoPort[] {
     const [, first, last] = /^(\d{1,5})(?::(\d{1,5}))?$/.exec(text) ?? [];
     const range = { first: Number(first), last: Number(last ?? first) };
     if (first !== undefined && range.first <= range.last && range.last <= 65535) return [{ value: range, at }];
-    if (first === undefined && /^[a-zA-Z0-9_.-]{1,128}$/.test(text)) return [{ value: text, at }];
+    // A number that is no port is no name either.
+    const isName = item.type === 'scalar' && typeof item.value === 'string' && /^[a-zA-Z0-9_.-]{1,128}$/.test(text);
+    if (first === undefined && isName) return [{ value: text, at }];
     fields.problems.push(problem('HS1010', at, `${quote(text)} is no port, range of ports or name of one.`));
     return [];
   });

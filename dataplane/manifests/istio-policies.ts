@@ -71,7 +71,7 @@ function readSome<Item>(
 }
 
 /** type.istio.io WorkloadSelector: labels alone. An empty one is none. */
-function readSelector(spec: Fields): WorkloadSelector | undefined {
+export function readSelector(spec: Fields): WorkloadSelector | undefined {
   const selector = spec.fields('selector');
   if (!selector) return selector;
   const labels = readValidLabels(selector, 'matchLabels');
@@ -79,7 +79,7 @@ function readSelector(spec: Fields): WorkloadSelector | undefined {
   return labels && labels.size > 0 ? labels : null;
 }
 
-function readTargetRefs(spec: Fields): readonly TargetRef[] | null | undefined {
+export function readTargetRefs(spec: Fields): readonly TargetRef[] | null | undefined {
   const read = (ref: Fields): TargetRef | undefined => {
     const kind = ref.required('kind', ref.string('kind'));
     const name = ref.required('name', ref.string('name'));

@@ -6,6 +6,7 @@ import { readConfigMap, readNamespace, readNode } from './cluster.js';
 import { readEndpoints, readEndpointSlice } from './endpoints.js';
 import type { Fields } from './fields.js';
 import { readIngress, readIngressClass, refuseOldIngress } from './ingresses.js';
+import { readDestinationRule, readRequestAuthentication } from './istio-clients.js';
 import { readAuthorizationPolicy, readPeerAuthentication } from './istio-policies.js';
 import { WORKLOAD_KINDS, type ManifestObject, type Metadata, type UnevaluatedPolicy } from './objects.js';
 import type { Place } from './place.js';
@@ -82,7 +83,11 @@ const KINDS: readonly Kind[] = [
   ...['security.istio.io/v1', 'security.istio.io/v1beta1'].flatMap((version) => [
     policy(namespaced(version, 'AuthorizationPolicy', readAuthorizationPolicy)),
     policy(namespaced(version, 'PeerAuthentication', readPeerAuthentication)),
+    policy(namespaced(version, 'RequestAuthentication', readRequestAuthentication)),
   ]),
+  ...['v1', 'v1beta1', 'v1alpha3'].map((version) =>
+    policy(namespaced(`networking.istio.io/${version}`, 'DestinationRule', readDestinationRule)),
+  ),
   policy(namespaced('networking.k8s.io/v1', 'NetworkPolicy', readNetworkPolicy)),
   policy(namespaced('cilium.io/v2', 'CiliumNetworkPolicy', readCiliumPolicy('CiliumNetworkPolicy'))),
   policy(
@@ -118,6 +123,7 @@ const UNEVALUATED: readonly (readonly [string, string, boolean])[] = [
 /** Of groups that hold what decides about traffic, the kinds that do not: any other that is not read may. */
 const HARMLESS: ReadonlyMap<string, RegExp> = new Map([
   ['networking.k8s.io', /^(IPAddress|ServiceCIDR)$/],
+  ['security.istio.io', /^$/],
   [
     'cilium.io',
     /^Cilium(Node|NodeConfig|Identity|Endpoint|EndpointSlice|ExternalWorkload|LoadBalancerIPPool|PodIPPool|L2AnnouncementPolicy|GatewayClassConfig|BGP\w*)$/,

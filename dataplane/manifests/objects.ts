@@ -4,7 +4,7 @@ import type { AdminPolicy } from './admin.js';
 import type { CalicoNetworkSet, CalicoPolicy, CalicoTier } from './calico.js';
 import type { CiliumCIDRGroup, CiliumPolicy } from './cilium.js';
 import type { Ingress, IngressClass } from './ingress.js';
-import type { AuthorizationPolicy, PeerAuthentication } from './istio.js';
+import type { AuthorizationPolicy, DestinationRule, PeerAuthentication, RequestAuthentication } from './istio.js';
 import type { Located, Place } from './place.js';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
@@ -264,6 +264,8 @@ export type ManifestObject =
   | NetworkPolicy
   | AuthorizationPolicy
   | PeerAuthentication
+  | RequestAuthentication
+  | DestinationRule
   | CiliumPolicy
   | CiliumCIDRGroup
   | AdminPolicy
