@@ -67,6 +67,8 @@ export interface Problem {
   readonly at: Place;
   readonly related: readonly { readonly at: Place; readonly message: string }[];
   readonly fixes: readonly string[];
+  /** The text that the value was taken for, where Kubernetes refuses it and nothing else can have been meant; else null. */
+  readonly taken: string | null;
 }
 
 /** A problem as the contract prints it. */
@@ -84,12 +86,15 @@ export function problem(
   code: ProblemCode,
   at: Place,
   message: string,
-  more: { related?: Problem['related']; fixes?: readonly string[] } = {},
+  { related = [], fixes = [], taken = null }: Partial<Pick<Problem, 'related' | 'fixes' | 'taken'>> = {},
 ): Problem {
-  return { code, at, message, related: more.related ?? [], fixes: more.fixes ?? [] };
+  return { code, at, message, related, fixes, taken };
 }
 
 export const severityOf = (code: ProblemCode): Severity => PROBLEMS[code][0];
+
+/** Whether the API server refuses an object for it. */
+export const isRefusal = ({ code }: Problem): boolean => severityOf(code) === 'error';
 
 export function report(found: Problem): ProblemReport {
   return {

@@ -177,6 +177,14 @@ export class Fields {
     return list && { at: list.at, items: list.items.map((item) => this.item(item, name)) };
   }
 
+  /** What is read of each item; `undefined` where the list, or one of them, is refused. */
+  items<Item>(name: string, read: (item: Fields) => Item | undefined): Item[] | null | undefined {
+    const list = this.mappings(name);
+    if (!list) return list;
+    const items = list.items.map((item) => item && read(item));
+    return items.every((item): item is Item => item !== undefined) ? items : undefined;
+  }
+
   /** The items of a list that are mappings, for readers to whom the others do not matter. */
   each(name: string): readonly Fields[] {
     return this.mappings(name)?.items.filter((item) => item !== undefined) ?? [];
@@ -218,7 +226,8 @@ export class Fields {
     }
     if (typeof value.value === 'number' || typeof value.value === 'boolean') {
       const message = `${cut(name)} must be a string; without quotes, ${cut(value.text)} is ${describe(value)}.`;
-      this.problems.push(problem('HS1008', value.at, message, { fixes: [`Quote it: "${cut(value.text)}"`] }));
+      const fixes = [`Quote it: "${cut(value.text)}"`];
+      this.problems.push(problem('HS1008', value.at, message, { fixes, taken: isWord(value) ? value.text : null }));
     }
     return value.text;
   }
@@ -231,6 +240,10 @@ export class Fields {
 /** IANA service name, as Kubernetes wants the names of ports. */
 export const isPortName = (text: string): boolean =>
   text.length <= 15 && /^[a-z0-9]+(-[a-z0-9]+)*$/.test(text) && /[a-z]/.test(text);
+
+/** A boolean to YAML 1.1 alone (`y`, `no`, `On`), which YAML 1.2 and whoever writes it take for a word. */
+const isWord = ({ value, text }: Tree & { type: 'scalar' }): boolean =>
+  typeof value === 'boolean' && !/^(true|false)$/i.test(text);
 
 /** A value from a manifest as a message shows it: bounded. */
 export const cut = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text);

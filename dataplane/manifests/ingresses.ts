@@ -61,12 +61,10 @@ export function readIngressClass(object: Fields, header: Header): IngressClass {
   };
 }
 
-/** The items of a list; `undefined` where the list or one of them is refused. */
+/** The items of a list, none where it is absent; `undefined` where the list or one of them is refused. */
 function readAll<Item>(fields: Fields, name: string, read: (item: Fields) => Item | undefined): Item[] | undefined {
-  const list = fields.mappings(name);
-  if (!list) return list === null ? [] : undefined;
-  const items = list.items.map((item) => item && read(item));
-  return items.every((item): item is Item => item !== undefined) ? items : undefined;
+  const items = fields.items(name, read);
+  return items === null ? [] : items;
 }
 
 function readTls(tls: Fields): Ingress['tls'][number] | undefined {

@@ -26,7 +26,10 @@ export interface Kind {
   readonly apiVersion: string;
   readonly kind: string;
   readonly namespaced: boolean;
-  /** It can forbid traffic: where it cannot be read, verdicts are UNKNOWN rather than as without it. */
+  /**
+   * It can forbid traffic. Where any of it is refused, all of it is, and verdicts that it could change are UNKNOWN: without a rule
+   * it could let more than was meant, and the API server takes an object whole or not at all.
+   */
   readonly isPolicy: boolean;
   /** `undefined` where the object is refused; the reason is then reported. */
   readonly read: (object: Fields, header: Header) => ManifestObject | undefined;

@@ -251,7 +251,7 @@ test('what only a controller can read is UNKNOWN, at its line', () => {
     ],
     [
       `${ingress('i', `rules: [${rule('h', path('/', 'Prefix', 'a'))}]`)}apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: broken}\nspec: {rules: [{host: 10.0.0.1}]}\n`,
-      /^lab\.yaml:\d+: Ingress could not be read$/,
+      /^lab\.yaml:\d+: Ingress broken could not be read$/,
     ],
   ];
   for (const [yaml, depends] of table) {

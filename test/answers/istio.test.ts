@@ -277,10 +277,10 @@ test('what cannot be told from here is UNKNOWN, at its line', () => {
       policy('shop/x', 'rules: [{from: [{source: {principal: [x]}}]}]'),
       'shop/db',
       null,
-      /AuthorizationPolicy could not be read/,
+      /AuthorizationPolicy x could not be read/,
     ],
-    [policy('istio-system/x', 'rules: [{from: []}]'), 'shop/db', null, /AuthorizationPolicy could not be read/],
-    [peer('istio-system/x', 'mtls: {mode: HARD}'), 'shop/db', null, /PeerAuthentication could not be read/],
+    [policy('istio-system/x', 'rules: [{from: []}]'), 'shop/db', null, /AuthorizationPolicy x could not be read/],
+    [peer('istio-system/x', 'mtls: {mode: HARD}'), 'shop/db', null, /PeerAuthentication x could not be read/],
   ];
   for (const [yaml, to, http, depends] of table) {
     const { verdict, depends: found } = ask(stateOf(PODS + yaml), 'shop/web', to, http);

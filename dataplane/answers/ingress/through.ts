@@ -3,6 +3,7 @@ import { DropReason } from '../../../assembly/abi.js';
 import type { ClusterPod, ClusterService, ClusterServicePort } from '../../cluster/cluster.js';
 import { classOf, controllersOf, isAssumedController, isCilium } from '../../cluster/ingress.js';
 import type { Ingress } from '../../manifests/ingress.js';
+import { unreadName } from '../../manifests/objects.js';
 import { lineOf, type Place } from '../../manifests/place.js';
 import type { HttpRequest } from '../../policy/http.js';
 import type { State } from '../../state.js';
@@ -64,7 +65,7 @@ export const unreadIngresses = (state: State): string[] =>
     .filter(({ kind }) =>
       kind === null || kind === 'List' ? state.cluster.ingresses.length > 0 : /^ingress(class)?$/i.test(kind),
     )
-    .map(({ at, kind }) => `${lineOf(at)}: ${kind ?? 'a document'} could not be read`);
+    .map((document) => `${lineOf(document.at)}: ${unreadName(document)} could not be read`);
 
 /** What cannot be told of the way of a request, one line each. */
 function missingIn(state: State, asked: readonly Ingress[], request: HttpRequest | null): string[] {

@@ -1,0 +1,66 @@
+/** What the API server refuses of the objects that an answer rests on: without these, or with them mended, it could be another. */
+import type { ClusterPod, ClusterService } from '../cluster/cluster.js';
+import { kindName, type ManifestObject } from '../manifests/objects.js';
+import { lineOf, type Place } from '../manifests/place.js';
+import { policyOf, type State } from '../state.js';
+import type { Outcome } from './probe.js';
+
+const made = new WeakMap<State, ReadonlyMap<Place, ManifestObject>>();
+
+/** The objects with mistakes that put pods into the cluster, by what `ClusterPod.source` says of them. */
+function makers(state: State): ReadonlyMap<Place, ManifestObject> {
+  const known = made.get(state);
+  if (known) return known;
+  const found = new Map<Place, ManifestObject>();
+  for (const object of state.cluster.objects)
+    if (object.mistakes) found.set('template' in object ? object.template.at : object.at, object);
+  made.set(state, found);
+  return found;
+}
+
+const makerOf = (state: State, { source }: ClusterPod): ManifestObject[] => [makers(state).get(source) ?? []].flat();
+
+/** The Service that a packet is for, also where none of its ports is asked for. */
+export const serviceOf = ({ cluster }: State, { frontend, probe }: Outcome): ClusterService | undefined =>
+  frontend?.service ?? cluster.services.find(({ clusterIPs }) => clusterIPs.includes(probe.tuple.destination));
+
+/** A Service, and what names its endpoints. */
+function servedBy(state: State, outcome: Outcome): ManifestObject[] {
+  const service = serviceOf(state, outcome);
+  if (!service) return [];
+  const own = state.cluster.endpoints.filter(
+    (one) => one.service === service.name && one.metadata.namespace === service.namespace,
+  );
+  return [service.source, ...own];
+}
+
+/** Mistakes that leave open what was meant, one line each. */
+const refusals = (object: ManifestObject): string[] =>
+  (object.mistakes ?? [])
+    .filter(({ taken }) => taken === null)
+    .map(({ at, message }) => {
+      const { namespace, name } = object.metadata;
+      const full = `${kindName(object)} ${namespace && `${namespace}/`}${name.value}`;
+      return `${lineOf(at)}: Kubernetes refuses ${full}: ${message.replace(/\.$/, '')}`;
+    });
+
+/** Why it is not known whether a pod is there as its manifest has it. */
+export const refusedPod = (state: State, pod: ClusterPod): string[] => makerOf(state, pod).flatMap(refusals);
+
+/** The same of the Services of these packets. */
+export const refusedServices = (state: State, outcomes: readonly Outcome[]): string[] =>
+  outcomes.flatMap((outcome) => servedBy(state, outcome)).flatMap(refusals);
+
+/** Words that Kubernetes takes for booleans, and that were taken for the texts that they look like, one line each. */
+export function takenForText(state: State, pods: readonly ClusterPod[], outcomes: readonly Outcome[]): string[] {
+  const objects = [
+    ...pods.flatMap((pod) => makerOf(state, pod)),
+    ...outcomes.flatMap((outcome) => servedBy(state, outcome)),
+    ...pods.flatMap((pod) => policyOf(state, pod)?.applied ?? []).map(({ source }) => source),
+  ];
+  return [...new Set(objects)]
+    .flatMap(({ mistakes }) => mistakes ?? [])
+    .flatMap(({ at, taken }) =>
+      taken === null ? [] : [`${lineOf(at)}: ${taken} is taken for text: Kubernetes refuses it without quotes`],
+    );
+}
