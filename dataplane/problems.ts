@@ -51,7 +51,10 @@ export const PROBLEMS = {
   // HS6xxx: Ingress.
   HS6001: ['warning', 'The Ingress leads to a Service that there is not.'],
   HS6002: ['error', 'The Service that the Ingress leads to has no such port.'],
-  HS6003: ['warning', 'There is no IngressClass of that name.'],
+  HS6003: [
+    'warning',
+    'No controller takes the Ingress: its class is not there, or it names none and none is the default.',
+  ],
   HS6004: ['warning', 'Two paths take the same requests, and lead to different backends.'],
   HS6005: ['error', 'The Ingress is of an API that Kubernetes no longer has.'],
   // HS7xxx: the mesh.
@@ -67,9 +70,12 @@ export interface Problem {
   readonly at: Place;
   readonly related: readonly { readonly at: Place; readonly message: string }[];
   readonly fixes: readonly string[];
-  /** The text that the value was taken for, where Kubernetes refuses it and nothing else can have been meant; else null. */
-  readonly taken: string | null;
+  /** What the answers make of it all the same, where Kubernetes refuses it: null where they make nothing of the object. */
+  readonly assumed: Assumed | null;
 }
+
+/** It is taken for the text that it looks like; it is kept as it stands; or the rest of the object counts without it. */
+export type Assumed = 'text' | 'kept' | 'rest';
 
 /** A problem as the contract prints it. */
 export interface ProblemReport {
@@ -86,9 +92,9 @@ export function problem(
   code: ProblemCode,
   at: Place,
   message: string,
-  { related = [], fixes = [], taken = null }: Partial<Pick<Problem, 'related' | 'fixes' | 'taken'>> = {},
+  { related = [], fixes = [], assumed = null }: Partial<Pick<Problem, 'related' | 'fixes' | 'assumed'>> = {},
 ): Problem {
-  return { code, at, message, related, fixes, taken };
+  return { code, at, message, related, fixes, assumed };
 }
 
 export const severityOf = (code: ProblemCode): Severity => PROBLEMS[code][0];

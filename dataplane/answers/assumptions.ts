@@ -14,7 +14,7 @@ import type { State } from '../state.js';
 import { clusterDns } from './dns.js';
 import { enforcementAssumed } from './enforced.js';
 import { isUnlisted, podsOf } from './missing.js';
-import { takenForText } from './mistakes.js';
+import { mistakesAssumed } from './mistakes.js';
 import { isNamed } from './names.js';
 import { nodeAt, type Outcome } from './probe.js';
 import type { Target } from './refs.js';
@@ -43,7 +43,7 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
       `${lineOf(object.at)}: last good state of ${object.kind} ${object.metadata.name.value}, since the document cannot be read now`,
     );
   }
-  lines.push(...takenForText(state, pods, outcomes));
+  lines.push(...mistakesAssumed(state, pods, outcomes));
   const unlisted = outcomes.flatMap(({ probe, backend }) => [
     ...(probe.sender.kind === 'unlisted' ? [probe.sender.address] : []),
     ...(isUnlisted(state, backend) ? [backend!.address] : []),

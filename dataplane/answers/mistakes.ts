@@ -2,6 +2,7 @@
 import type { ClusterPod, ClusterService } from '../cluster/cluster.js';
 import { kindName, type ManifestObject } from '../manifests/objects.js';
 import { lineOf, type Place } from '../manifests/place.js';
+import type { Problem } from '../problems.js';
 import { policyOf, type State } from '../state.js';
 import type { Outcome } from './probe.js';
 
@@ -37,11 +38,11 @@ function servedBy(state: State, outcome: Outcome): ManifestObject[] {
 /** Mistakes that leave open what was meant, one line each. */
 const refusals = (object: ManifestObject): string[] =>
   (object.mistakes ?? [])
-    .filter(({ taken }) => taken === null)
+    .filter(({ assumed }) => assumed === null)
     .map(({ at, message }) => {
       const { namespace, name } = object.metadata;
       const full = `${kindName(object)} ${namespace && `${namespace}/`}${name.value}`;
-      return `${lineOf(at)}: Kubernetes refuses ${full}: ${message.replace(/\.$/, '')}`;
+      return `${lineOf(at)}: Kubernetes refuses ${full}: ${sentence(message)}`;
     });
 
 /** Why it is not known whether a pod is there as its manifest has it. */
@@ -51,16 +52,28 @@ export const refusedPod = (state: State, pod: ClusterPod): string[] => makerOf(s
 export const refusedServices = (state: State, outcomes: readonly Outcome[]): string[] =>
   outcomes.flatMap((outcome) => servedBy(state, outcome)).flatMap(refusals);
 
-/** Words that Kubernetes takes for booleans, and that were taken for the texts that they look like, one line each. */
-export function takenForText(state: State, pods: readonly ClusterPod[], outcomes: readonly Outcome[]): string[] {
+/** What the answers make of mistakes with which it is plain what was meant, one line each. */
+export function mistakesAssumed(state: State, pods: readonly ClusterPod[], outcomes: readonly Outcome[]): string[] {
   const objects = [
     ...pods.flatMap((pod) => makerOf(state, pod)),
     ...outcomes.flatMap((outcome) => servedBy(state, outcome)),
     ...pods.flatMap((pod) => policyOf(state, pod)?.applied ?? []).map(({ source }) => source),
   ];
-  return [...new Set(objects)]
-    .flatMap(({ mistakes }) => mistakes ?? [])
-    .flatMap(({ at, taken }) =>
-      taken === null ? [] : [`${lineOf(at)}: ${taken} is taken for text: Kubernetes refuses it without quotes`],
-    );
+  return [...new Set(objects)].flatMap(({ mistakes }) => mistakes ?? []).flatMap(assumption);
 }
+
+function assumption({ at: { source, start, end }, at, message, assumed }: Problem): string[] {
+  const written = source.text.slice(start, end);
+  switch (assumed) {
+    case 'text':
+      return [`${lineOf(at)}: ${written} is taken for text: Kubernetes refuses it without quotes`];
+    case 'kept':
+      return [`${lineOf(at)}: ${written} is kept as it stands: Kubernetes refuses it`];
+    case 'rest':
+      return [`${lineOf(at)}: what can be read of the rest counts: ${sentence(message)}`];
+    case null:
+      return [];
+  }
+}
+
+const sentence = (message: string): string => message.replace(/\.$/, '');

@@ -82,7 +82,7 @@ class DocumentReader {
       const read = header && known.read(object, header);
       const mistakes = this.problems.slice(reported).filter(isRefusal);
       const isWhole = known.isPolicy || type.kind === 'Namespace';
-      if (!read || (isWhole && mistakes.some(({ taken }) => taken === null))) this.refuse(object, known);
+      if (!read || (isWhole && mistakes.some(({ assumed }) => assumed === null))) this.refuse(object, known);
       else this.objects.push(mistakes.length > 0 ? { ...read, mistakes } : read);
     } else if (isList(type)) this.readList(object, type);
     else {

@@ -50,6 +50,15 @@ export class Fields {
     return undefined;
   }
 
+  /** What is read of a part with which the rest of an object has nothing to do, whatever is refused there. */
+  apart<Part>(read: () => Part): Part {
+    const reported = this.problems.length;
+    const part = read();
+    const own = this.problems.splice(reported);
+    this.problems.push(...own.map((one) => ({ ...one, assumed: one.assumed ?? ('rest' as const) })));
+    return part;
+  }
+
   /** What was read of a field that Kubernetes requires: an absent one is reported, and refused. */
   required<Value>(name: string, found: Value | null | undefined): Value | undefined {
     return found === null ? this.refuse('HS1009', name, `${name} is missing.`) : found;
@@ -227,7 +236,7 @@ export class Fields {
     if (typeof value.value === 'number' || typeof value.value === 'boolean') {
       const message = `${cut(name)} must be a string; without quotes, ${cut(value.text)} is ${describe(value)}.`;
       const fixes = [`Quote it: "${cut(value.text)}"`];
-      this.problems.push(problem('HS1008', value.at, message, { fixes, taken: isWord(value) ? value.text : null }));
+      this.problems.push(problem('HS1008', value.at, message, { fixes, assumed: isWord(value) ? 'text' : null }));
     }
     return value.text;
   }

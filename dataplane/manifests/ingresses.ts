@@ -2,6 +2,7 @@ import { parseAddress } from '../addresses.js';
 import { problem } from '../problems.js';
 import { quote, type Fields } from './fields.js';
 import {
+  CLASS_ANNOTATION,
   PATH_TYPES,
   type Ingress,
   type IngressBackend,
@@ -13,7 +14,6 @@ import type { Header } from './kinds.js';
 import { isSubdomain } from './labels.js';
 import type { Located } from './place.js';
 
-const CLASS_ANNOTATION = 'kubernetes.io/ingress.class';
 const DEFAULT_CLASS_ANNOTATION = 'ingressclass.kubernetes.io/is-default-class';
 
 /** Annotations of ingress-nginx with which a request goes elsewhere, or nowhere. ingress-nginx `docs/user-guide/nginx-configuration/annotations.md`. */

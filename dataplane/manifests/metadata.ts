@@ -1,3 +1,4 @@
+import { problem } from '../problems.js';
 import { quote, type Fields } from './fields.js';
 import { isSubdomain, readLabels } from './labels.js';
 import type { Metadata } from './objects.js';
@@ -25,7 +26,10 @@ export function readMetadata(object: Fields, namespaced: boolean): Metadata | un
 function readName(metadata: Fields): Located<string> | undefined {
   const name = metadata.string('name');
   if (name?.value) {
-    if (!isSubdomain(name.value)) metadata.refuse('HS1010', 'name', `${quote(name.value)} is not a valid name.`);
+    if (!isSubdomain(name.value)) {
+      const message = `${quote(name.value)} is not a valid name.`;
+      metadata.problems.push(problem('HS1010', name.at, message, { assumed: 'kept' }));
+    }
     return name;
   }
   const prefix = metadata.string('generateName');

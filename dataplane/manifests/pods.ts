@@ -41,7 +41,7 @@ export function readPodSpec(pod: Fields): PodSpec {
   return {
     nodeName: spec.string('nodeName') ?? null,
     hostNetwork: spec.boolean('hostNetwork'),
-    containers: [...spec.each('containers'), ...sidecars].map(readContainer),
+    containers: spec.apart(() => [...spec.each('containers'), ...sidecars].map(readContainer)),
     hostname: spec.text('hostname'),
     subdomain: spec.text('subdomain'),
     serviceAccountName: spec.text('serviceAccountName') || spec.text('serviceAccount') || 'default',
@@ -61,7 +61,7 @@ function readEgressBandwidth(annotations: Fields): Located<number> | null {
   const value = parseQuantity(text.value);
   if (value !== null && value >= MIN_BANDWIDTH && value <= MAX_BANDWIDTH) return { value, at: text.at };
   const wanted = 'a quantity of bits a second from 1k to 1P';
-  annotations.refuse('HS1010', EGRESS_BANDWIDTH, `${quote(text.value)} is not ${wanted}.`);
+  annotations.apart(() => annotations.refuse('HS1010', EGRESS_BANDWIDTH, `${quote(text.value)} is not ${wanted}.`));
   return null;
 }
 

@@ -193,11 +193,18 @@ test('UNKNOWN: pods and Services that the API server refuses', () => {
   }
 });
 
-test('words that YAML 1.1 takes for booleans are taken for texts, and the answer says so', () => {
-  const given = state({}, PODS.replaceAll('labels:', 'namespace: y, labels:'));
-  const { verdict, assumes } = ask(given, 'y/a', 'y/b');
-  assert.equal(verdict, 'ALLOWED');
-  assert.match(assumes.join('\n'), /m\.yaml:3: y is taken for text: Kubernetes refuses it without quotes/);
+test('what is refused, and yet plain, is assumed', () => {
+  const b = pod('b', '10.1.0.6', 'n1');
+  const table: readonly (readonly [text: string, from: string, assumes: RegExp])[] = [
+    [PODS.replaceAll('labels:', 'namespace: y, labels:'), 'y', /m\.yaml:3: y is taken for text: .* without quotes/],
+    [PODS.replace('{app: b}', '{app: b!}'), 'default', /m\.yaml:\d+: b! is kept as it stands: Kubernetes refuses it/],
+    [PODS.replace(b, b.replace('containerPort', 'port')), 'default', /the rest counts: containerPort is missing/],
+  ];
+  for (const [text, namespace, assumes] of table) {
+    const answer = ask(state({}, text), `${namespace}/a`, `${namespace}/b`);
+    assert.equal(answer.verdict, 'ALLOWED');
+    assert.match(answer.assumes.join('\n'), assumes);
+  }
 });
 
 test('a Namespace whose labels are no texts makes its askers UNKNOWN', () => {
