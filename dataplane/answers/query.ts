@@ -21,7 +21,7 @@ import { towards, unseen } from './names.js';
 import { unknown } from './unknown.js';
 import { nodeAt, type Outcome } from './probe.js';
 import { familiesOf, fullName, resolveRef, type Target } from './refs.js';
-import { hasPorts, isKnown, trafficOf, type Traffic } from './traffic.js';
+import { hasPorts, isCarried, isProtocol, trafficOf, type Traffic } from './traffic.js';
 
 export type Verdict = 'ALLOWED' | 'DENIED' | 'CONDITIONAL' | 'UNKNOWN';
 
@@ -89,7 +89,9 @@ export function query(state: State, question: Question): Answered | { readonly e
   if ('error' in to) return to;
   if (from.kind === 'service') return { error: `${question.from} cannot send: a Service is only ever addressed` };
   const icmpType = question.icmpType ?? null;
-  if (!isKnown(protocol))
+  if (!isProtocol(protocol))
+    return { error: `${question.protocol} is no protocol over IP: expected TCP, UDP, SCTP, ICMP or ICMPv6` };
+  if (!isCarried(protocol))
     return { answer: unknown([`${protocol}: the dataplane carries TCP, UDP, SCTP and ICMP so far`]), outcomes: [] };
   const http = readRequest(question.http);
   if (http && 'error' in http) return http;
