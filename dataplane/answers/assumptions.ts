@@ -18,19 +18,23 @@ import { mistakesAssumed } from './mistakes.js';
 import { isNamed } from './names.js';
 import { nodeAt, type Outcome } from './probe.js';
 import type { Target } from './refs.js';
+import { scopeOf } from './special-addresses.js';
 
 /** What the verdict takes for granted. */
 export function assumptions(state: State, to: Target, outcomes: readonly Outcome[]): string[] {
   const lines: string[] = [];
   const pods = [...podsOf(outcomes)];
+  const { undeclaredNamespaces, unreportedReadiness } = state.settings;
   for (const name of [...new Set(pods.map((pod) => pod.namespace))].sort(compare)) {
+    if (undeclaredNamespaces === 'unknown') break;
     if (!state.cluster.namespaces.get(name)?.declared && name !== CONTROLLER_NAMESPACE)
       lines.push(`namespace ${name} has no label but kubernetes.io/metadata.name: there is no Namespace object`);
   }
   const unreported = [
     ...new Set(outcomes.flatMap(({ backend }) => (backend?.pod?.ready === null ? [backend.pod.workload.ref] : []))),
   ].sort(compare);
-  for (const workload of unreported) lines.push(`the pods of ${workload} are ready: no state is reported`);
+  if (unreportedReadiness !== 'unknown')
+    for (const workload of unreported) lines.push(`the pods of ${workload} are ready: no state is reported`);
   const spread = pods.some(
     (pod) => pod.source === (pod.workload.source as { template?: { at: unknown } }).template?.at,
   );
@@ -66,6 +70,8 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
     ({ probe, backend }) => probe.sender.kind === 'external' && backend?.pod && backend.pod.node !== probe.sender.node,
   );
   lines.push(...modeAssumptions(state.settings, direct));
+  if (to.kind === 'address' && scopeOf(to.address) === 'link')
+    lines.push(`${to.label} is on the link of the node: the manifests do not tell who is there`);
   if (to.kind === 'world' && to.name !== null) lines.push(`${to.label} is an address outside the cluster`);
   const known = outcomes.find((outcome) => isNamed(state, outcome));
   if (known)
