@@ -23,6 +23,7 @@ export const PROBLEMS = {
   HS1013: ['warning', 'The same object is declared twice; the last one counts.'],
   HS1014: ['warning', 'Kubernetes reads this text differently from how it looks.'],
   HS1015: ['info', 'The comment names no code, so it silences nothing.'],
+  HS1016: ['warning', 'There is no field of that name here: Kubernetes drops it, or refuses the object.'],
   // HS2xxx: Services.
   HS2001: ['warning', 'The Service selects no pod.'],
   HS2003: ['warning', 'No matched container declares the targetPort.'],

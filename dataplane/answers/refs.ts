@@ -224,6 +224,7 @@ function aliasOf(state: State, service: ClusterService, typed: string, depth: nu
   const { source } = service;
   const label = `dns:${typed}`;
   const name = source.externalName?.value.replace(/\.$/, '').toLowerCase() ?? '';
+  if (name === '') return { kind: 'unanswerable', label, why: `${lineOf(source.at)}: ${label} has no externalName` };
   const domain = state.settings.clusterDomain;
   if (!name.endsWith(`.${domain}`)) return { kind: 'world', label, name: fullName(state, service) };
   const found = depth < MAX_ALIASES ? lookUp(state, name, domain, typed, depth + 1) : null;

@@ -1,6 +1,6 @@
 import { isRefusal, problem, type Problem } from '../problems.js';
 import { Fields, quote } from './fields.js';
-import { isBeginningOfKind, kindOf, type Header, type Kind } from './kinds.js';
+import { isBeginningOfKind, isKindName, kindOf, type Header, type Kind } from './kinds.js';
 import { readMetadata } from './metadata.js';
 import type { ManifestObject, UnreadDocument } from './objects.js';
 import type { Place, SourceText } from './place.js';
@@ -66,6 +66,7 @@ class DocumentReader {
     if (tree.type !== 'mapping' || !type) {
       this.complete = false;
       this.suspect(tree);
+      this.missType(tree);
       return;
     }
     const object = new Fields(tree, this.problems);
@@ -114,6 +115,21 @@ class DocumentReader {
       ),
     );
     this.unread.push({ at: tree.at, kind: text, ...namesOf(tree, false), reason: 'syntax' });
+  }
+
+  /** What has the metadata of an object and lacks its kind may be any; without its apiVersion it is none, of a kind that is known. */
+  private missType(tree: Tree): void {
+    if (tree.type !== 'mapping') return;
+    const object = new Fields(tree, this.problems);
+    const [apiVersion, kind] = [object.scalar('apiVersion'), object.scalar('kind')];
+    if (!object.has('metadata') || MEANT_AS_POLICY.test(`${kind}`)) return;
+    const isKindless = typeof apiVersion === 'string' && !object.has('kind');
+    const isVersionless = typeof kind === 'string' && isKindName(kind) && !object.has('apiVersion');
+    if (!isKindless && !isVersionless) return;
+    const [missing, given] = isKindless ? ['kind', 'apiVersion'] : ['apiVersion', 'kind'];
+    this.problems.push(problem('HS1009', object.keyAt(given), `${missing} is missing.`));
+    const known = isKindless ? null : (kind as string);
+    this.unread.push({ at: tree.at, kind: known, ...namesOf(tree, false), reason: 'syntax' });
   }
 
   /** Items of `kind: List` name their own kind; those of a `PodList` need not. */

@@ -1,4 +1,4 @@
-import { nearest } from '../nearest.js';
+import { meantKey } from '../nearest.js';
 import { problem, type Problem, type ProblemCode } from '../problems.js';
 import type { Located, Place } from './place.js';
 import type { ScalarValue } from './scalars.js';
@@ -66,19 +66,19 @@ export class Fields {
 
   /** False, and reported, where the mapping has a field that Kubernetes does not know here: probably a misspelled one. */
   only(...names: readonly string[]): boolean {
-    return this.unknown(...names).length === 0;
+    return this.unknown(names, 'HS1010').length === 0;
   }
 
-  /** The fields that Kubernetes does not know here, reported. */
-  unknown(...names: readonly string[]): Located<string>[] {
+  /** The fields that Kubernetes does not know here, reported: as a warning unless nothing of the object counts with them. */
+  unknown(names: readonly string[], code: ProblemCode = 'HS1016'): Located<string>[] {
     return [...this.names]
       .filter((name) => !names.includes(name))
       .map((name) => {
-        const meant = nearest(name, names);
+        const meant = meantKey(name, names);
         const others = names.length > MANY ? '' : `; there are ${names.join(', ')}`;
         const message = `There is no field ${quote(name)} here${others}.`;
         const at = this.keyAt(name);
-        this.problems.push(problem('HS1010', at, message, { fixes: meant === null ? [] : [`change to ${meant}`] }));
+        this.problems.push(problem(code, at, message, { fixes: meant === null ? [] : [`change to ${meant}`] }));
         return { value: name, at };
       });
   }

@@ -7,10 +7,31 @@ import type { Located } from './place.js';
 /** What the API server appends to a `generateName`: five characters that are not known before. */
 const GENERATED = 'xxxxx';
 
+/** The fields of metav1.ObjectMeta; `clusterName` was one until 1.24. */
+const METADATA = [
+  'annotations',
+  'clusterName',
+  'creationTimestamp',
+  'deletionGracePeriodSeconds',
+  'deletionTimestamp',
+  'finalizers',
+  'generateName',
+  'generation',
+  'labels',
+  'managedFields',
+  'name',
+  'namespace',
+  'ownerReferences',
+  'resourceVersion',
+  'selfLink',
+  'uid',
+];
+
 /** The metadata of an object; `undefined` where it has no name, or labels that cannot be read. */
 export function readMetadata(object: Fields, namespaced: boolean): Metadata | undefined {
   const metadata = object.optional('metadata');
   if (!metadata) return undefined;
+  metadata.unknown(METADATA);
   const name = readName(metadata);
   const namespace = namespaced ? metadata.text('namespace') || 'default' : '';
   const labels = readLabels(metadata, 'labels');

@@ -13,6 +13,7 @@ export function readWorkload(kind: WorkloadKind) {
     const spec =
       kind === 'CronJob' ? object.within('spec').within('jobTemplate').within('spec') : object.within('spec');
     const template = spec.required('template', spec.fields('template'));
+    template?.unknown(['metadata', 'spec']);
     const labels = template && readLabels(template.within('metadata'), 'labels');
     if (!template || !labels) return undefined;
     return {

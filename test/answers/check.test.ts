@@ -508,8 +508,17 @@ spec:
 
 test('fields of a Service that there are not, and values that Kubernetes refuses', () => {
   const table: [string, string[]][] = [
-    [service('slector: {app: web}, prots: [{port: 80}]'), ['HS1010 slector', 'HS1010 prots']],
-    [service('selector: {app: web}, ports: [{port: 8080, targetport: 80}]'), ['HS1010 targetport']],
+    [
+      service('selector: {app: web}, ports: [{port: 80, targetPort: 8080}, {name: b, port: 8080}]'),
+      ['HS1009 {port: 80, targetPort: 8080}'],
+    ],
+    [
+      service('selector: {app: web}, ports: [{name: a, port: 8080}, {name: a, port: 80, targetPort: 8080}]'),
+      ['HS1010 a'],
+    ],
+    [service('type: ExternalName'), ['HS1009 {type: ExternalName}']],
+    [service('slector: {app: web}, prots: [{port: 80}]'), ['HS1016 slector', 'HS1016 prots']],
+    [service('selector: {app: web}, ports: [{port: 8080, targetport: 80}]'), ['HS1016 targetport']],
     [
       service('selector: {app: web}, sessionAffinityConfig: {clientIP: {timeoutSeconds: 5}}'),
       ['HS1010 {clientIP: {timeoutSeconds: 5}}'],

@@ -54,6 +54,11 @@ test('an address of the Services that none of the manifests has is nobody to be 
   assert.equal(told(ask(given, 'default/a', 'ip:10.96.77.77', { serviceCIDR: '172.30.0.0/16' })), 'ALLOWED');
 });
 
+test('a Service that is another name, and says for what not, is nobody', () => {
+  const alias = 'apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {type: ExternalName}\n---\n';
+  for (const to of ['dns:s', 'svc:default/s']) assert.equal(told(ask(CLUSTER + alias, 'default/a', to)), 'UNKNOWN', to);
+});
+
 test('a refusal names the Service that was asked, its reason and the side', () => {
   const lb = service('b', '10.96.0.9', 80, 8080, ', type: LoadBalancer, externalTrafficPolicy: Local')
     .replace('targetPort', 'nodePort: 30080, targetPort')
