@@ -223,6 +223,23 @@ test('HS3001: a policy that selects no pod', () => {
   for (const [documents, expected] of table) assert.deepEqual(marks(...documents), expected, documents.join('---'));
 });
 
+test('HS3001 and HS3002 take pods on the host’s network for pods where the setting does', () => {
+  const host = WEB.replace('spec: {', 'spec: {hostNetwork: true, ');
+  const about = `${host}---\n${policy('podSelector: {matchLabels: {app: web}}')}`;
+  const other = `${host}---\n${pod('b', 'app: b')}---\n`;
+  const from =
+    other +
+    policy('podSelector: {matchLabels: {app: b}}, ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]');
+  for (const [text, code] of [
+    [about, 'HS3001'],
+    [from, 'HS3002'],
+  ] as const) {
+    const codes = (hostNetworkPods: 'node' | 'pod'): string[] =>
+      lines(text, { hostNetworkPods }).map((found) => found.split(' ')[0]!);
+    assert.deepEqual([codes('node'), codes('pod')], [[code], []], text);
+  }
+});
+
 test('HS3002: a peer that matches nothing', () => {
   const from = (peer: string): string => policy(`podSelector: {}, ingress: [{from: [{${peer}}]}]`);
   const labelled = [WEB, namespace('shop'), namespace('ops', 'team: ops'), pod('mon', 'app: mon', '', 'ops')];
