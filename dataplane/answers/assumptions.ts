@@ -18,7 +18,7 @@ import { mistakesAssumed } from './mistakes.js';
 import { isNamed } from './names.js';
 import { nodeAt, type Outcome } from './probe.js';
 import type { Target } from './refs.js';
-import { scopeOf } from './special-addresses.js';
+import { scopeAssumed } from './special-addresses.js';
 
 /** What the verdict takes for granted. */
 export function assumptions(state: State, to: Target, outcomes: readonly Outcome[]): string[] {
@@ -70,8 +70,7 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
     ({ probe, backend }) => probe.sender.kind === 'external' && backend?.pod && backend.pod.node !== probe.sender.node,
   );
   lines.push(...modeAssumptions(state.settings, direct));
-  if (to.kind === 'address' && scopeOf(to.address) === 'link')
-    lines.push(`${to.label} is on the link of the node: the manifests do not tell who is there`);
+  lines.push(...scopeAssumed(to));
   if (to.kind === 'world' && to.name !== null) lines.push(`${to.label} is an address outside the cluster`);
   const known = outcomes.find((outcome) => isNamed(state, outcome));
   if (known)

@@ -19,7 +19,7 @@ import { deciding, readRequest, untoldOf } from './layer7.js';
 import { isOfServices, isUnallocated } from './kube-proxy.js';
 import { missingFor, withoutAddress } from './missing.js';
 import { towards, unseen } from './names.js';
-import { beyondNetwork, toItself } from './special-addresses.js';
+import { beyondNetwork, takenByMany, toItself } from './special-addresses.js';
 import { refused, unknown } from './unknown.js';
 import { isInside, nodeAt, type Outcome } from './probe.js';
 import { familiesOf, fullName, resolveRef, type Target } from './refs.js';
@@ -242,7 +242,7 @@ function unallotted(to: Target, outcomes: readonly Outcome[]): string[] {
   return [`where clients outside find Service ${namespace}/${name}: the manifests tell no node port nor address of it`];
 }
 
-/** An address of the Services' range that none of the manifests has may be any Service's: one of elsewhere, or one to come. */
+/** What policies let to an address of the Services' range that none of the manifests has: it may be a Service's of elsewhere. */
 function unassigned(state: State, to: Target): string[] {
   if (to.kind !== 'address' || !isOfServices(state, to.address) || isInside(state, to.address)) return [];
   return isUnallocated(state, to.address)
@@ -274,7 +274,11 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
   const telling = denied[0] ?? allowed[0]!;
   const untold = [...new Set(outcomes.flatMap(untoldOf))];
   const mixed = allowed.length > 0 && (denied.length > 0 || untold.length > 0);
-  const missing = [...missingFor(state, outcomes), ...unallotted(to, outcomes), ...unassigned(state, to)];
+  const missing = [
+    ...missingFor(state, outcomes),
+    ...unallotted(to, outcomes),
+    ...(allowed.length > 0 ? [...unassigned(state, to), ...takenByMany(to)] : []),
+  ];
   const verdict: Verdict =
     missing.length > 0 ? 'UNKNOWN' : mixed ? 'CONDITIONAL' : denied.length > 0 ? 'DENIED' : 'ALLOWED';
   const deciders =

@@ -1,6 +1,7 @@
 import { isRefusal, problem, type Problem } from '../problems.js';
 import { Fields, quote } from './fields.js';
 import { isBeginningOfKind, isKindName, kindOf, type Header, type Kind } from './kinds.js';
+import { OBJECT } from './known-fields.js';
 import { readMetadata } from './metadata.js';
 import type { ManifestObject, UnreadDocument } from './objects.js';
 import type { Place, SourceText } from './place.js';
@@ -73,6 +74,8 @@ class DocumentReader {
     const known = kindOf(type.apiVersion, type.kind);
     if (known) {
       const reported = this.problems.length;
+      // Cilium's policies may be several in one.
+      if (known.isPolicy) object.only(...OBJECT, ...(type.apiVersion.startsWith('cilium.io/') ? ['specs'] : []));
       const metadata = readMetadata(object, known.namespaced);
       const header: Header | undefined = metadata && {
         apiVersion: type.apiVersion,

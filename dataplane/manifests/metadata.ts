@@ -1,31 +1,12 @@
 import { problem } from '../problems.js';
 import { quote, type Fields } from './fields.js';
+import { METADATA } from './known-fields.js';
 import { isSubdomain, readLabels } from './labels.js';
 import type { Metadata } from './objects.js';
 import type { Located } from './place.js';
 
 /** What the API server appends to a `generateName`: five characters that are not known before. */
 const GENERATED = 'xxxxx';
-
-/** The fields of metav1.ObjectMeta; `clusterName` was one until 1.24. */
-const METADATA = [
-  'annotations',
-  'clusterName',
-  'creationTimestamp',
-  'deletionGracePeriodSeconds',
-  'deletionTimestamp',
-  'finalizers',
-  'generateName',
-  'generation',
-  'labels',
-  'managedFields',
-  'name',
-  'namespace',
-  'ownerReferences',
-  'resourceVersion',
-  'selfLink',
-  'uid',
-];
 
 /** The metadata of an object; `undefined` where it has no name, or labels that cannot be read. */
 export function readMetadata(object: Fields, namespaced: boolean): Metadata | undefined {

@@ -1,6 +1,7 @@
 import { readAddress } from './addresses.js';
 import { Fields, isPortName, quote } from './fields.js';
 import type { Header } from './kinds.js';
+import { CONTAINER, CONTAINER_PORT, OBJECT, POD_SPEC } from './known-fields.js';
 import type { Container, ContainerPort, Pod, PodSpec, Protocol } from './objects.js';
 import type { Located } from './place.js';
 import { parseQuantity } from './quantity.js';
@@ -13,83 +14,8 @@ export function readProtocol(port: Fields): Protocol | undefined {
   return found === null ? 'TCP' : found?.value;
 }
 
-/** The fields of corev1.PodSpec. */
-const SPEC = [
-  'activeDeadlineSeconds',
-  'affinity',
-  'automountServiceAccountToken',
-  'containers',
-  'dnsConfig',
-  'dnsPolicy',
-  'enableServiceLinks',
-  'ephemeralContainers',
-  'hostAliases',
-  'hostIPC',
-  'hostNetwork',
-  'hostPID',
-  'hostUsers',
-  'hostname',
-  'hostnameOverride',
-  'imagePullSecrets',
-  'initContainers',
-  'nodeName',
-  'nodeSelector',
-  'os',
-  'overhead',
-  'preemptionPolicy',
-  'priority',
-  'priorityClassName',
-  'readinessGates',
-  'resourceClaims',
-  'resources',
-  'restartPolicy',
-  'runtimeClassName',
-  'schedulerName',
-  'schedulingGates',
-  'securityContext',
-  'serviceAccount',
-  'serviceAccountName',
-  'setHostnameAsFQDN',
-  'shareProcessNamespace',
-  'subdomain',
-  'terminationGracePeriodSeconds',
-  'tolerations',
-  'topologySpreadConstraints',
-  'volumes',
-  'workloadRef',
-];
-
-/** The fields of corev1.Container. */
-const CONTAINER = [
-  'args',
-  'command',
-  'env',
-  'envFrom',
-  'image',
-  'imagePullPolicy',
-  'lifecycle',
-  'livenessProbe',
-  'name',
-  'ports',
-  'readinessProbe',
-  'resizePolicy',
-  'resources',
-  'restartPolicy',
-  'restartPolicyRules',
-  'securityContext',
-  'startupProbe',
-  'stdin',
-  'stdinOnce',
-  'terminationMessagePath',
-  'terminationMessagePolicy',
-  'tty',
-  'volumeDevices',
-  'volumeMounts',
-  'workingDir',
-];
-
 export function readPod(object: Fields, header: Header): Pod {
-  object.unknown(['apiVersion', 'kind', 'metadata', 'spec', 'status']);
+  object.unknown(OBJECT);
   const status = object.within('status');
   const ready = status.each('conditions').find((condition) => condition.text('type') === 'Ready');
   return {
@@ -113,7 +39,7 @@ function readPodIPs(status: Fields): readonly Located<string>[] {
 /** Of a pod, or of the template of one. */
 export function readPodSpec(pod: Fields): PodSpec {
   const spec = pod.within('spec');
-  spec.unknown(SPEC);
+  spec.unknown(POD_SPEC);
   const sidecars = spec.each('initContainers').filter((container) => container.text('restartPolicy') === 'Always');
   return {
     nodeName: spec.string('nodeName') ?? null,
@@ -173,7 +99,7 @@ function readContainer(container: Fields): Container {
 }
 
 function readContainerPort(port: Fields): ContainerPort | undefined {
-  port.unknown(['name', 'hostPort', 'containerPort', 'protocol', 'hostIP']);
+  port.unknown(CONTAINER_PORT);
   const containerPort = port.required('containerPort', port.port('containerPort'));
   const protocol = readProtocol(port);
   const name = port.string('name') ?? null;

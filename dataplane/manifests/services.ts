@@ -2,6 +2,7 @@ import { FAMILIES } from '../addresses.js';
 import { isAddress, parseCidr, readAddress } from './addresses.js';
 import { quote, type Fields } from './fields.js';
 import type { Header } from './kinds.js';
+import { OBJECT, SERVICE_PORT, SERVICE_SPEC } from './known-fields.js';
 import { readLabels } from './labels.js';
 import type { CiliumAnnotations, Service, ServicePort } from './objects.js';
 import type { Located } from './place.js';
@@ -11,30 +12,6 @@ import { readProtocol } from './pods.js';
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
 const FAMILY_POLICIES = ['SingleStack', 'PreferDualStack', 'RequireDualStack'] as const;
 const TRAFFIC_POLICIES = ['Cluster', 'Local'] as const;
-
-/** The fields of corev1.ServiceSpec; `topologyKeys` was one until 1.22. */
-const SPEC = [
-  'allocateLoadBalancerNodePorts',
-  'clusterIP',
-  'clusterIPs',
-  'externalIPs',
-  'externalName',
-  'externalTrafficPolicy',
-  'healthCheckNodePort',
-  'internalTrafficPolicy',
-  'ipFamilies',
-  'ipFamilyPolicy',
-  'loadBalancerClass',
-  'loadBalancerIP',
-  'loadBalancerSourceRanges',
-  'ports',
-  'publishNotReadyAddresses',
-  'selector',
-  'sessionAffinity',
-  'sessionAffinityConfig',
-  'trafficDistribution',
-  'type',
-] as const;
 
 const DISTRIBUTIONS = ['PreferClose', 'PreferSameZone', 'PreferSameNode'] as const;
 
@@ -54,9 +31,9 @@ export function readService(object: Fields, header: Header): Service | undefined
   const ports = spec.each('ports');
   const read = ports.map(readServicePort);
   const unknown = [
-    ...object.unknown(['apiVersion', 'kind', 'metadata', 'spec', 'status']),
-    ...spec.unknown(SPEC),
-    ...ports.flatMap((port) => port.unknown(['name', 'protocol', 'appProtocol', 'port', 'targetPort', 'nodePort'])),
+    ...object.unknown(OBJECT),
+    ...spec.unknown(SERVICE_SPEC),
+    ...ports.flatMap((port) => port.unknown(SERVICE_PORT)),
     ...unknownAnnotations(object),
   ];
   if (ports.length === 0 && !headless && spec.text('type') !== 'ExternalName')

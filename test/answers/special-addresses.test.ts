@@ -23,12 +23,11 @@ test('what is said to oneself leaves no pod; a group is nobody; nothing comes fr
     ['default/a', 'ip:127.0.0.1', 'ALLOWED'],
     ['default/a', 'ip:127.8.9.1', 'ALLOWED'],
     ['default/a', 'ip:::1', 'ALLOWED'],
-    ['default/a', 'ip:0.0.0.0', 'ALLOWED'],
     ['node:n1', 'ip:127.0.0.1', 'ALLOWED'],
     ['world', 'ip:127.0.0.1', 'ip:127.0.0.1 is whoever sends to it: nobody reaches another there'],
-    ['default/a', 'ip:224.0.0.1', 'UNKNOWN'],
-    ['default/a', 'ip:255.255.255.255', 'UNKNOWN'],
-    ['default/a', 'ip:ff02::1', 'UNKNOWN'],
+    ['default/a', 'ip:224.0.0.1', 'DENIED'],
+    ['default/a', 'ip:255.255.255.255', 'DENIED'],
+    ['default/a', 'ip:0.0.0.0', 'DENIED'],
     ['ip:127.0.0.1', 'default/a', 'ip:127.0.0.1: no packet comes from that address'],
     ['ip:224.0.0.1', 'default/a', 'ip:224.0.0.1: no packet comes from that address'],
     ['default/a', 'ip:203.0.113.9', 'DENIED'],
@@ -38,6 +37,11 @@ test('what is said to oneself leaves no pod; a group is nobody; nothing comes fr
     assert.equal(told(ask(CLUSTER + SHUT, from, to)), expected, `${from} ${to}`);
   const itself = ask(CLUSTER + SHUT, 'default/a', 'ip:127.0.0.1') as Answer;
   assert.deepEqual(itself.assumes, ['ip:127.0.0.1 is default/a itself: no packet leaves it, and no policy is asked']);
+  const group = ask(CLUSTER, 'default/a', 'ip:224.0.0.1') as Answer;
+  assert.equal(group.verdict, 'UNKNOWN');
+  assert.match(group.depends.join(), /^who takes what is sent to ip:224\.0\.0\.1: it is a group/);
+  const end = ask(CLUSTER, 'default/a', 'ip:255.255.255.255') as Answer;
+  assert.match(end.assumes.join(), /ip:255\.255\.255\.255 stands for the range that it ends/);
   const metadata = ask(CLUSTER, 'default/a', 'ip:169.254.169.254') as Answer;
   assert.equal(metadata.verdict, 'ALLOWED');
   assert.match(metadata.assumes.join(), /ip:169\.254\.169\.254 is on the link of the node/);
@@ -50,6 +54,7 @@ test('an address of the Services that none of the manifests has is nobody to be 
     assert.equal(answer.verdict, 'UNKNOWN');
     assert.match(answer.depends.join(), /^what ip:10\.96\.77\.77 is: an address of the Services' range/);
   }
+  assert.equal(told(ask(given + SHUT, 'default/a', 'ip:10.96.77.77')), 'DENIED');
   assert.equal(told(ask(given, 'default/a', 'ip:10.96.77.77', { engine: 'kube-proxy-nftables' })), 'DENIED');
   assert.equal(told(ask(given, 'default/a', 'ip:10.96.77.77', { serviceCIDR: '172.30.0.0/16' })), 'ALLOWED');
 });

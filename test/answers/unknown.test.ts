@@ -162,6 +162,14 @@ test('UNKNOWN: whom a policy that is refused may select', () => {
   }
 });
 
+test('UNKNOWN: whom a policy may select whose spec is misspelt', () => {
+  const text = POLICY.replace('spec:', 'spce:');
+  assert.match(
+    ask(state({}, PODS, text), 'default/a', 'default/b').depends.join(),
+    /NetworkPolicy b could not be read/,
+  );
+});
+
 test('a refused policy of one namespace leaves the others as they are', () => {
   const policy = POLICY.replace('name: b', 'name: b, namespace: other').replace('{matchLabels: {team: x}}', '7');
   assert.equal(ask(state({}, PODS, policy), 'default/a', 'default/b').verdict, 'ALLOWED');
