@@ -16,7 +16,7 @@ import { hintsOf } from './hints.js';
 import { fromIngress } from './ingress/exposure.js';
 import { throughIngress, type Send, type Through } from './ingress/through.js';
 import { deciding, readRequest, untoldOf } from './layer7.js';
-import { isOfServices, isUnallocated } from './kube-proxy.js';
+import { isOfServices } from './kube-proxy.js';
 import { missingFor, withoutAddress } from './missing.js';
 import { towards, unseen } from './names.js';
 import { beyondNetwork, takenByMany, toItself } from './special-addresses.js';
@@ -103,8 +103,6 @@ export function query(state: State, question: Question): Answered | { readonly e
   if ((from.kind === 'ingress' || to.kind === 'ingress') && protocol !== 'TCP')
     return { error: `${protocol}: an Ingress takes HTTP requests, which go over TCP` };
   if (port === null) return { error: `${question.to}: which port?` };
-  const beyond = beyondNetwork(from, to);
-  if (beyond) return 'error' in beyond ? beyond : { answer: beyond, outcomes: [] };
   if (!Number.isInteger(port) || port < 0 || port > 65535) return { error: `${port} is no port` };
   if (icmpType !== null && !(Number.isInteger(icmpType) && icmpType >= 0 && icmpType <= 255))
     return { error: `${icmpType} is no ICMP type` };
@@ -112,6 +110,8 @@ export function query(state: State, question: Question): Answered | { readonly e
   const node =
     question.node === null ? null : (state.cluster.nodes.find(({ name }) => name === question.node) ?? undefined);
   if (node === undefined) return { error: `there is no node ${question.node}` };
+  const beyond = beyondNetwork(from, to);
+  if (beyond) return 'error' in beyond ? beyond : { answer: beyond, outcomes: [] };
   const flow: Flow = {
     traffic: trafficOf(protocol, port, icmpType),
     sourcePort: question.sourcePort,
@@ -245,9 +245,7 @@ function unallotted(to: Target, outcomes: readonly Outcome[]): string[] {
 /** What policies let to an address of the Services' range that none of the manifests has: it may be a Service's of elsewhere. */
 function unassigned(state: State, to: Target): string[] {
   if (to.kind !== 'address' || !isOfServices(state, to.address) || isInside(state, to.address)) return [];
-  return isUnallocated(state, to.address)
-    ? []
-    : [`what ${to.label} is: an address of the Services' range (serviceCIDR) that no Service of the manifests has`];
+  return [`what ${to.label} is: an address of the Services' range (serviceCIDR) that no Service of the manifests has`];
 }
 
 /** The Service that was asked, or would have answered, and its port as it was asked for: 0 of ICMP, which has none. */

@@ -1,6 +1,6 @@
 import { isRefusal, problem, type Problem } from '../problems.js';
 import { Fields, quote } from './fields.js';
-import { isBeginningOfKind, isKindName, kindOf, type Header, type Kind } from './kinds.js';
+import { isBeginningOfKind, isKindName, isKindVersion, kindOf, type Header, type Kind } from './kinds.js';
 import { OBJECT } from './known-fields.js';
 import { readMetadata } from './metadata.js';
 import type { ManifestObject, UnreadDocument } from './objects.js';
@@ -120,13 +120,13 @@ class DocumentReader {
     this.unread.push({ at: tree.at, kind: text, ...namesOf(tree, false), reason: 'syntax' });
   }
 
-  /** What has the metadata of an object and lacks its kind may be any; without its apiVersion it is none, of a kind that is known. */
+  /** What has the metadata of an object and lacks its kind may be any of its apiVersion; what lacks that, is none. */
   private missType(tree: Tree): void {
     if (tree.type !== 'mapping') return;
     const object = new Fields(tree, this.problems);
     const [apiVersion, kind] = [object.scalar('apiVersion'), object.scalar('kind')];
     if (!object.has('metadata') || MEANT_AS_POLICY.test(`${kind}`)) return;
-    const isKindless = typeof apiVersion === 'string' && !object.has('kind');
+    const isKindless = typeof apiVersion === 'string' && isKindVersion(apiVersion) && !object.has('kind');
     const isVersionless = typeof kind === 'string' && isKindName(kind) && !object.has('apiVersion');
     if (!isKindless && !isVersionless) return;
     const [missing, given] = isKindless ? ['kind', 'apiVersion'] : ['apiVersion', 'kind'];

@@ -148,8 +148,9 @@ export function kindOf(apiVersion: string, kind: string): Kind | null {
     : null;
 }
 
-/** Whether a kind of that name is read, of whatever apiVersion. */
+/** Whether a kind of that name is read, of whatever apiVersion; or one of that apiVersion, of whatever name. */
 export const isKindName = (kind: string): boolean => KINDS.some((one) => one.kind === kind);
+export const isKindVersion = (apiVersion: string): boolean => KINDS.some((one) => one.apiVersion === apiVersion);
 
 /** Whether these could be the first letters of a kind that is read: then it is probably being typed. */
 export function isBeginningOfKind(apiVersion: string, kind: string): boolean {

@@ -230,6 +230,7 @@ test('an object without its kind, or one of a known kind without its apiVersion,
     ['kind: Pod\nmetadata: {name: a}\n', ['HS1009 1:1 kind'], ['Pod']],
     ['kind: NetworkPolicy\nmetadata: {name: a}\n', ['HS1012 1:7 NetworkPolicy'], ['NetworkPolicy']],
     ['apiVersion: v2\nname: chart\nversion: 0.1.0\n', [], []],
+    ['apiVersion: argoproj.io/v1alpha1\nmetadata: {name: a}\n', [], []],
     ['kind: Kustomization\nresources: [a.yaml]\n', [], []],
   ];
   for (const [text, problems, unread] of table) {
