@@ -1,4 +1,5 @@
 /** What the API server refuses of the objects that an answer rests on: without these, or with them mended, it could be another. */
+import type { Address } from '../addresses.js';
 import type { ClusterPod, ClusterService } from '../cluster/cluster.js';
 import { kindName, type ManifestObject } from '../manifests/objects.js';
 import { lineOf, type Place } from '../manifests/place.js';
@@ -8,8 +9,8 @@ import type { Outcome } from './probe.js';
 
 const made = new WeakMap<State, ReadonlyMap<Place, ManifestObject>>();
 
-/** The objects with mistakes that put pods into the cluster, by what `ClusterPod.source` says of them. */
-function makers(state: State): ReadonlyMap<Place, ManifestObject> {
+/** The objects with mistakes, by what `ClusterPod.source` says of those that put pods into the cluster. */
+function mistaken(state: State): ReadonlyMap<Place, ManifestObject> {
   const known = made.get(state);
   if (known) return known;
   const found = new Map<Place, ManifestObject>();
@@ -19,18 +20,31 @@ function makers(state: State): ReadonlyMap<Place, ManifestObject> {
   return found;
 }
 
-const makerOf = (state: State, { source }: ClusterPod): ManifestObject[] => [makers(state).get(source) ?? []].flat();
+const makerOf = (state: State, { source }: ClusterPod): ManifestObject[] => [mistaken(state).get(source) ?? []].flat();
+
+const byAddress = new WeakMap<State, ReadonlyMap<Address, ClusterService>>();
 
 /** The Service that a packet is for, also where none of its ports is asked for. */
-export const serviceOf = ({ cluster }: State, { frontend, probe }: Outcome): ClusterService | undefined =>
-  frontend?.service ?? cluster.services.find(({ clusterIPs }) => clusterIPs.includes(probe.tuple.destination));
+export function serviceOf(state: State, { frontend, probe }: Outcome): ClusterService | undefined {
+  if (frontend?.service) return frontend.service;
+  let known = byAddress.get(state);
+  if (!known) {
+    const { services } = state.cluster;
+    known = new Map(services.flatMap((service) => service.clusterIPs.map((address) => [address, service] as const)));
+    byAddress.set(state, known);
+  }
+  return known.get(probe.tuple.destination);
+}
 
-/** A Service, and what names its endpoints. */
+/** A Service, and what names its endpoints, where there is a mistake in them. */
 function servedBy(state: State, outcome: Outcome): ManifestObject[] {
   const service = serviceOf(state, outcome);
   if (!service) return [];
-  const own = state.cluster.endpoints.filter(
-    (one) => one.service === service.name && one.metadata.namespace === service.namespace,
+  const own = [...mistaken(state).values()].filter(
+    (one) =>
+      (one.kind === 'Endpoints' || one.kind === 'EndpointSlice') &&
+      one.service === service.name &&
+      one.metadata.namespace === service.namespace,
   );
   return [service.source, ...own];
 }
