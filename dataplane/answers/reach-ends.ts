@@ -7,6 +7,7 @@ import type { Protocol } from '../manifests/objects.js';
 import { DIRECTIONS } from '../policy/rules.js';
 import type { State } from '../state.js';
 import { classOf } from './cases.js';
+import { refusedPod } from './mistakes.js';
 import { enforcedOrNot, halfMatched, unevaluatedOf, unreadPolicies, withoutAddress } from './missing.js';
 import { externalClasses, outsideIn, overlap, podAt, type ExternalClass } from './probe.js';
 import { resolveRef } from './refs.js';
@@ -133,8 +134,11 @@ export function unreadOf(state: State, ends: readonly End[]): Map<End, readonly 
       ];
       ofClasses.set(end.like, ofClass);
     }
-    const unaddressed = end.pods.flatMap((one) => withoutAddress(state).get(one) ?? []);
-    const depends = [...unaddressed, ...ofClass].slice(0, MOST_DEPENDS);
+    const own = end.pods.flatMap((one) => [
+      ...refusedPod(state, one),
+      ...[withoutAddress(state).get(one) ?? []].flat(),
+    ]);
+    const depends = [...new Set([...own, ...ofClass])].slice(0, MOST_DEPENDS);
     if (depends.length > 0) unread.set(end, depends);
   }
   return unread;

@@ -3,9 +3,11 @@ import { FAMILIES, familyOf, parseAddress, type Address, type Family } from '../
 import type { ClusterNode, ClusterPod, ClusterService, ClusterWorkload } from '../cluster/cluster.js';
 import { CONTROLLER_NAMESPACE } from '../cluster/ingress.js';
 import type { Ingress } from '../manifests/ingress.js';
+import { unreadName, type UnreadDocument } from '../manifests/objects.js';
 import { lineOf } from '../manifests/place.js';
 import { nearest } from '../nearest.js';
 import type { State } from '../state.js';
+import { unreadPods } from './checks/unread.js';
 
 /** What a reference stands for. */
 export type Target =
@@ -60,6 +62,22 @@ export function resolveRef(state: State, text: string, from: string): Resolved {
   }
 }
 
+/** What is asked for, where one of these documents, which could not be read, is it. */
+function unreadTarget(
+  label: string,
+  documents: readonly UnreadDocument[],
+  namespace: string | undefined,
+  name: string | undefined,
+): Target | null {
+  const found = documents.find((one) => one.name === name && (one.namespace === null || one.namespace === namespace));
+  return found
+    ? { kind: 'unanswerable', label, why: `${lineOf(found.at)}: ${unreadName(found)} could not be read` }
+    : null;
+}
+
+const unreadServices = ({ manifests }: State): UnreadDocument[] =>
+  manifests.unread.filter(({ kind }) => kind === 'Service');
+
 const WORKLOAD = /^([^/\s[\]]+)\/([^/\s[\]]+)(?:\[(\w+)\])?$/;
 
 function resolveWorkload(state: State, ref: string): Resolved {
@@ -82,6 +100,9 @@ function resolveWorkload(state: State, ref: string): Resolved {
   if (workloads.length > 1)
     return { error: `${ref} could be ${workloads.map((workload) => workload.ref).join(' or ')}` };
   if (workloads[0]) return podsOf(ref, workloads[0]);
+  const hidden = unreadPods(state).filter((document) => kind === undefined || kind === document.kind);
+  const unread = unreadTarget(ref, hidden, namespace, name);
+  if (unread) return unread;
   const pods =
     kind === undefined || kind === 'Pod'
       ? state.cluster.pods.filter((pod) => pod.namespace === namespace && pod.name === name)
@@ -113,6 +134,8 @@ function resolveService(state: State, path: string, viaName: string | null = nul
     more.length === 0
       ? state.cluster.services.find((candidate) => candidate.namespace === namespace && candidate.name === name)
       : undefined;
+  const unread = service ? null : unreadTarget(`svc:${path}`, unreadServices(state), namespace, name);
+  if (unread) return unread;
   if (!service) {
     const full = state.cluster.services.map((candidate) => `${candidate.namespace}/${candidate.name}`);
     const near = full.find((candidate) => candidate.endsWith(`/${path}`)) ?? nearest(path, full);
@@ -209,6 +232,8 @@ const isAliasWithin = ({ settings }: State, service: ClusterService): boolean =>
 /** What an ExternalName Service stands for: a full name, of the cluster or of the world. */
 function aliasOf(state: State, service: ClusterService, label: string, depth: number): Target {
   const name = aliasedBy(service);
+  if (name === '')
+    return { kind: 'unanswerable', label, why: `${lineOf(service.source.at)}: ${label} has no externalName` };
   const domain = state.settings.clusterDomain;
   if (!isAliasWithin(state, service)) return { kind: 'world', label, name: fullName(state, service) };
   const found = depth < MAX_ALIASES ? lookUp(state, name, domain, label, depth + 1) : null;
@@ -237,7 +262,7 @@ function lookUp(state: State, name: string, domain: string, label: string, depth
   const service = state.cluster.services.find(
     (candidate) => candidate.namespace === namespace && candidate.name === serviceName,
   );
-  if (!service) return null;
+  if (!service) return unreadTarget(label, unreadServices(state), namespace, serviceName);
   if (labels.length === 0) {
     if (service.source.type === 'ExternalName') return aliasOf(state, service, label, depth);
     return { kind: 'service', label, service, viaName: label.replace(/^dns:/, '') };

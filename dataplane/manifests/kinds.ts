@@ -27,7 +27,10 @@ export interface Kind {
   readonly apiVersion: string;
   readonly kind: string;
   readonly namespaced: boolean;
-  /** It can forbid traffic: where it cannot be read, verdicts are UNKNOWN rather than as without it. */
+  /**
+   * It can forbid traffic. Where any of it is refused, all of it is, and verdicts that it could change are UNKNOWN: without a rule
+   * it could let more than was meant, and the API server takes an object whole or not at all.
+   */
   readonly isPolicy: boolean;
   /** `undefined` where the object is refused; the reason is then reported. */
   readonly read: (object: Fields, header: Header) => ManifestObject | undefined;
@@ -150,6 +153,10 @@ export function kindOf(apiVersion: string, kind: string): Kind | null {
       }
     : null;
 }
+
+/** Whether a kind of that name is read, of whatever apiVersion; or one of that apiVersion, of whatever name. */
+export const isKindName = (kind: string): boolean => KINDS.some((one) => one.kind === kind);
+export const isKindVersion = (apiVersion: string): boolean => KINDS.some((one) => one.apiVersion === apiVersion);
 
 /** Whether these could be the first letters of a kind that is read: then it is probably being typed. */
 export function isBeginningOfKind(apiVersion: string, kind: string): boolean {

@@ -286,10 +286,10 @@ test('what cannot be told from here is UNKNOWN, at its line', () => {
       policy('shop/x', 'rules: [{from: [{source: {principal: [x]}}]}]'),
       'shop/db',
       null,
-      /AuthorizationPolicy could not be read/,
+      /AuthorizationPolicy x could not be read/,
     ],
-    [policy('istio-system/x', 'rules: [{from: []}]'), 'shop/db', null, /AuthorizationPolicy could not be read/],
-    [peer('istio-system/x', 'mtls: {mode: HARD}'), 'shop/db', null, /PeerAuthentication could not be read/],
+    [policy('istio-system/x', 'rules: [{from: []}]'), 'shop/db', null, /AuthorizationPolicy x could not be read/],
+    [peer('istio-system/x', 'mtls: {mode: HARD}'), 'shop/db', null, /PeerAuthentication x could not be read/],
     [
       policy('shop/x', 'action: DENY, rules: [{}]', 'AuthorizaionPolicy'),
       'shop/db',

@@ -79,6 +79,30 @@ test('query answers each line in order, and a bad reference only spoils its own'
   assert.deepEqual([four!['id'], four!['verdict']], [{ any: 'id' }, 'ALLOWED']);
 });
 
+test('a key that was meant for another spoils its line, and says for which; the caller’s own keys do not', () => {
+  const line = { id: 1, from: 'default/b', to: 'default/a', port: 80 };
+  const table: readonly (readonly [more: Record<string, unknown>, error: string | undefined])[] = [
+    [{ prot: 'UDP' }, 'there is no "prot": did you mean "protocol"?'],
+    [{ Protocol: 'UDP' }, 'there is no "Protocol": did you mean "protocol"?'],
+    [{ icmp_type: 8 }, 'there is no "icmp_type": did you mean "icmpType"?'],
+    [{ form: 'default/b' }, 'there is no "form": did you mean "from"?'],
+    [{ protocol: 6 }, '"protocol" is not a text'],
+    [{ protocol: 'QUIC' }, 'QUIC is no protocol over IP: expected TCP, UDP, SCTP, ICMP or ICMPv6'],
+    [{ http: { mehtod: 'GET' } }, '"http" has no "mehtod": did you mean "method"?'],
+    [{ http: { body: '' } }, '"http" has no "body"'],
+    [{ expect: 'allow', comment: 'ours' }, undefined],
+  ];
+  const { stdout, status } = hopscope(
+    ['query', 'app', '--queries', '-'],
+    ask(...table.map(([more]) => ({ ...line, ...more }))),
+  );
+  assert.equal(status, 2);
+  assert.deepEqual(
+    answers(stdout).map(({ error }) => error),
+    table.map(([, error]) => error),
+  );
+});
+
 test('an answer has the fields of the contract, in its order', () => {
   const { stdout, status } = hopscope(
     ['query', 'app', '--queries', '-'],
