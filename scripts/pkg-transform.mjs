@@ -27,6 +27,7 @@ const SHARED = /^(assembly\/(lib|maps)\/)/;
 const PRIVATE = new Set([
   'Context',
   'Flow',
+  'Foreseen',
   'TaggedCache',
   'EntryHeader',
   'Link',

@@ -38,7 +38,12 @@ export class CtTuple<A> {
   /** What the packet in hand becomes depends on whether there is an entry of this tuple, and what it says. */
   @inline
   ask(): void {
-    if (recording.isOn) recording.asked(turnover.placeOf<A>(this.saddr, this.daddr, this.ports));
+    if (recording.isOn) recording.asked(this.turnover);
+  }
+
+  /** Where it is counted how often the connections of this tuple changed. */
+  get turnover(): usize {
+    return turnover.placeOf<A>(this.saddr, this.daddr, this.ports);
   }
 
   /** An entry of this tuple has come, is about to go, or says something else than it did. */

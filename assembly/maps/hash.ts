@@ -132,6 +132,16 @@ export class HashMap<K, V> extends MapCounters {
     return entry + offsetof<EntryHeader>() + offsetof<K>();
   }
 
+  /** Where the chain of a key begins. */
+  bucketFor(key: K): usize {
+    return this.bucketOf(changetype<usize>(key));
+  }
+
+  /** Address of the first entry of a chain; where it has none, of one that is nobody's. */
+  first(bucket: usize): usize {
+    return this.entry(load<u32>(bucket));
+  }
+
   protected bucketOf(key: usize): usize {
     return this.buckets + ((<usize>(hashOf<K>(key) & this.mask)) << 2);
   }
@@ -182,7 +192,9 @@ export class HashMap<K, V> extends MapCounters {
     const header = changetype<EntryHeader>(entry);
     header.next = load<u32>(bucket);
     store<u32>(bucket, index);
-    memory.copy(entry + offsetof<EntryHeader>(), changetype<usize>(key), offsetof<K>());
+    // The engine leaves wasm for `memory.copy`, which costs more than these few words.
+    for (let i: usize = 0; i < offsetof<K>(); i += 4)
+      store<u32>(entry + offsetof<EntryHeader>() + i, load<u32>(changetype<usize>(key) + i));
     this.count++;
     this.created++;
     return index;

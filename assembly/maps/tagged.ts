@@ -57,7 +57,8 @@ export class TaggedCache<V> {
   claim(hash: u32): V {
     const tags = this.tagsOf(hash);
     const empty = i8x16.bitmask(i8x16.eq(v128.load(tags), i8x16.splat(0)));
-    const way = empty != 0 ? ctz<u32>(empty) : this.hand++ % WAYS;
+    // Not in turn: where a group has one flow too many, each would go right before it is needed.
+    const way = empty != 0 ? ctz<u32>(empty) : (++this.hand * 0x9e3779b1) >>> 28;
     store<u8>(tags + way, <u8>tagOf(hash));
     return this.at(hash, 1 << way);
   }
