@@ -1,6 +1,6 @@
 /** The benchmark: profiles measured in turns, in Node and in a browser's worker alike. */
 import type { Unit } from './profiles.js';
-import type { BenchModules, Contestant, Subject } from './subject.js';
+import type { BenchModules, Contestant, StartWorker, Subject } from './subject.js';
 import { makerOf } from './subjects.js';
 
 /** What the numbers were measured on, as far as the caller can tell. */
@@ -66,6 +66,8 @@ export interface BenchOptions {
   readonly machine: Machine;
   readonly onProgress?: (done: number, total: number, what: string) => void;
   readonly signal?: { readonly aborted: boolean };
+  /** Without it nothing runs in workers, and there are no profiles of them. */
+  readonly startWorker?: StartWorker;
 }
 
 /**
@@ -74,7 +76,7 @@ export interface BenchOptions {
  * `signal` can end it; the report then tells what there is. Throws RangeError for a name that is no profile's, and WrongAnswer.
  */
 export async function bench(modules: BenchModules, options: BenchOptions): Promise<BenchReport> {
-  const { profiles, rounds, machine, onProgress, signal } = options;
+  const { profiles, rounds, machine, onProgress, signal, startWorker = null } = options;
   const total = profiles.length * (rounds + 1);
   let done = 0;
   const step = async (what: string): Promise<boolean> => {
@@ -86,16 +88,20 @@ export async function bench(modules: BenchModules, options: BenchOptions): Promi
   const makers = profiles.map(makerOf);
   const measured: Measured[] = [];
   let running = true;
-  for (const [i, name] of profiles.entries()) {
-    running &&= await step(`${name}: preparing`);
-    if (running) measured.push(new Measured(makers[i]!(modules)));
-  }
-  for (let round = 0; round < rounds && running; round++) {
-    for (const each of measured) {
-      running &&= await step(`${each.subject.name}: round ${round + 1} of ${rounds}`);
-      if (!running) break;
-      await each.round();
+  try {
+    for (const [i, name] of profiles.entries()) {
+      running &&= await step(`${name}: preparing`);
+      if (running) measured.push(new Measured(await makers[i]!(modules, startWorker)));
     }
+    for (let round = 0; round < rounds && running; round++) {
+      for (const each of measured) {
+        running &&= await step(`${each.subject.name}: round ${round + 1} of ${rounds}`);
+        if (!running) break;
+        await each.round();
+      }
+    }
+  } finally {
+    for (const { subject } of measured) subject.end?.();
   }
   if (running) onProgress?.(total, total, 'done');
   const results = measured.filter(({ rounds }) => rounds > 0).map((each) => each.result());

@@ -7,12 +7,16 @@ import { COMPARED, type Profile } from './profiles.js';
 import { WrongAnswer, type BenchModules, type Contestant, type Subject } from './subject.js';
 
 /** Calls before the first round: enough for every function to be optimised. */
-const WARM_UP_CALLS = 1000;
+export const WARM_UP_CALLS = 1000;
 
 /** A verified dataplane of the fast build. The tracing build, another compilation of the same source, says what is right. */
+export function verified(profile: Profile, { fast, trace }: BenchModules): { lane: Lane; digest: string } {
+  const lane = Lane.open(fast, profile);
+  return { lane, digest: verify(profile, lane, Lane.open(trace, profile, 'plain')).digest };
+}
+
 export function packetSubject(profile: Profile, modules: BenchModules): Subject {
-  const lane = Lane.open(modules.fast, profile);
-  const { digest } = verify(profile, lane, Lane.open(modules.trace, profile, 'plain'));
+  const { lane, digest } = verified(profile, modules);
   const cursor = new Cursor(lane.templates);
   const watches = { fast: new Stopwatch(lane, cursor), plain: new Stopwatch(lane.by('plain'), cursor) };
   const baselines = [contestant('plain', watches.plain)];
@@ -20,7 +24,6 @@ export function packetSubject(profile: Profile, modules: BenchModules): Subject 
     if (isInJavaScript(profile.traffic)) baselines.push(contestant('JavaScript', inJavaScript(profile, lane, digest)));
     baselines.push(contestant('floor', new Stopwatch(Floor.open(modules.fast, profile))));
   }
-  const own = contestant('fast', watches.fast);
   return {
     name: profile.name,
     unit: profile.unit,
@@ -29,7 +32,7 @@ export function packetSubject(profile: Profile, modules: BenchModules): Subject 
     batch: BATCH_SIZE,
     digest,
     memoryBytes: () => lane.memoryBytes,
-    own,
+    own: contestant('fast', watches.fast),
     baselines,
     check() {
       for (const watch of Object.values(watches)) watch.check(profile);
@@ -38,12 +41,13 @@ export function packetSubject(profile: Profile, modules: BenchModules): Subject 
   };
 }
 
-function contestant(name: string, watch: Stopwatch): Contestant {
+/** Something with a stopwatch, warm. */
+export function contestant(name: string, watch: Stopwatch): Contestant {
   watch.warmUp(WARM_UP_CALLS);
   return { name, round: () => watch.round() };
 }
 
-/** The same in JavaScript. Throws WrongAnswer unless it gives the same bytes. */
+/** The same in JavaScript, with the Maglev tables of `lane`. Throws WrongAnswer unless it gives the same bytes. */
 function inJavaScript(profile: Profile, lane: Lane, digest: string): Stopwatch {
   const javaScript = new JavaScriptLane(profile, lane);
   javaScript.openFlows();

@@ -28,6 +28,8 @@ const TABLE: Traffic = {
   survivor: 0,
   connections: 4096,
   maglevTableSize: 1021,
+  workers: 1,
+  worker: 0,
 };
 
 /** Room for the three entries of each flow, and none evicted. */
@@ -125,6 +127,21 @@ export const MAGLEV_PROFILES: readonly MaglevProfile[] = MAGLEV_SIZES.flatMap((s
   })),
 );
 
+/** How many workers take the flows of a profile among them, each with a dataplane of its own. */
+export interface WorkersProfile extends Listed {
+  readonly workers: number;
+  readonly of: Profile;
+}
+
+/** Against one worker, which takes them all. */
+export const WORKERS_PROFILES: readonly WorkersProfile[] = ['established-1k', 'established-100k'].map((name) => ({
+  name: name.replace('established', 'workers-2'),
+  description: `the flows of ${name} between two workers`,
+  unit: 'packet',
+  workers: 2,
+  of: PROFILES.find((each) => each.name === name)!,
+}));
+
 /** What the control plane does with an edit; see `shop.ts`. */
 export const EDIT_PROFILE: Listed = {
   name: 'edit-shop',
@@ -133,7 +150,7 @@ export const EDIT_PROFILE: Listed = {
 };
 
 /** All that can be measured. */
-export const ALL_PROFILES: readonly Listed[] = [...PROFILES, ...MAGLEV_PROFILES, EDIT_PROFILE];
+export const ALL_PROFILES: readonly Listed[] = [...PROFILES, ...WORKERS_PROFILES, ...MAGLEV_PROFILES, EDIT_PROFILE];
 
 export const PROFILE_NAMES: readonly string[] = ALL_PROFILES.map(({ name }) => name);
 

@@ -1,6 +1,27 @@
 /** What is measured: made once, verified, and run in rounds. */
 import type { Unit } from './profiles.js';
 
+/** What a worker of the benchmark is started with: whose packets it takes, and which of them. */
+export interface LaneStart {
+  readonly role: 'lane';
+  readonly modules: BenchModules;
+  readonly profile: string;
+  readonly workers: number;
+  readonly worker: number;
+}
+
+/** A worker that was started with one. */
+export interface LaneWorker {
+  /** Bytes that it holds, once it has verified its packets. */
+  readonly ready: Promise<number>;
+  /** Takes some rounds' packets; how many. To be asked for once at a time, and after `ready`. */
+  readonly work: () => Promise<number>;
+  readonly end: () => void;
+}
+
+/** How to start one, here; a browser's `Worker` will do as well as Node's. */
+export type StartWorker = (start: LaneStart) => LaneWorker;
+
 export interface BenchModules {
   readonly fast: WebAssembly.Module;
   readonly trace: WebAssembly.Module;
@@ -28,6 +49,8 @@ export interface Subject {
   readonly baselines: readonly Contestant[];
   /** Throws WrongAnswer where what was measured gave a wrong answer. */
   readonly check: () => void;
+  /** Ends its workers. */
+  readonly end?: () => void;
 }
 
 /** A wrong answer cannot win a benchmark. */

@@ -30,10 +30,45 @@ const sumOf = (word: number): number => (word >>> 16) + (word & 0xffff);
 /** Bytes from one template to the next. */
 export const strideOf = ({ frameLength }: Traffic): number => (Packet.size + frameLength + 63) & ~63;
 
-/** Of client `flow % CLIENTS`, from ports counted up, to a drawn Service. Writes all templates from address `at` on. */
-export function writeTemplates(traffic: Traffic, memory: DataView, at: number): void {
-  const { family, clients, services, flows, frameLength, stop } = traffic;
+/** Whose packet a template is, and where it goes. */
+interface Flow {
+  readonly client: number;
+  readonly frontend: { readonly low: number; readonly port: number };
+  readonly sourcePort: number;
+}
+
+/** The worker of a flow, and of its answers: by a hash to which both directions are one. */
+function workerOf({ workers }: Traffic, source: number, destination: number, ports: number): number {
+  const hash = Math.imul(source ^ destination ^ Math.imul(ports, 0x85ebca6b), 0xc2b2ae35);
+  return ((hash ^ (hash >>> 15)) >>> 0) % workers;
+}
+
+/** Of client `flow % CLIENTS`, from ports counted up, to a drawn Service: those flows that are this worker's. */
+function* flowsOf(traffic: Traffic): Generator<Flow> {
+  const { services, flows, worker } = traffic;
   if (Math.ceil(flows / CLIENTS) > PORTS) throw new RangeError(`${flows} flows have no ports of their own`);
+  const service = draws(flows + services);
+  for (let flow = 0; flow < flows; flow++) {
+    const client = flow % CLIENTS;
+    const frontend = frontendOf(traffic, service.next().value % services);
+    const sourcePort = FIRST_SOURCE_PORT + Math.floor(flow / CLIENTS);
+    if (workerOf(traffic, clientOf(traffic, client).low, frontend.low, sourcePort ^ frontend.port) === worker)
+      yield { client, frontend, sourcePort };
+  }
+}
+
+/** How many templates there are. */
+export function countOf(traffic: Traffic): number {
+  if (traffic.workers === 1) return traffic.flows;
+  const flows = flowsOf(traffic);
+  let count = 0;
+  while (flows.next().done !== true) count++;
+  return count;
+}
+
+/** Writes all templates from address `at` on. */
+export function writeTemplates(traffic: Traffic, memory: DataView, at: number): void {
+  const { family, clients, frameLength, stop } = traffic;
   const stride = strideOf(traffic);
   const { source, destination, length, fixed, tcp } = LAYOUT[family];
   const none = addressOf(family, 0);
@@ -48,13 +83,10 @@ export function writeTemplates(traffic: Traffic, memory: DataView, at: number): 
   const headerSum = ~checksum(frame.subarray(ETHERNET, tcp)) & 0xffff;
   const addressesSum = ~checksum(frame.subarray(source - (family === 'IPv6' ? 12 : 0), destination + 4)) & 0xffff;
   const segmentSum = (~checksum(frame.subarray(tcp)) & 0xffff) + addressesSum + IpProto.TCP + frameLength - tcp;
-  const service = draws(flows + services);
-  for (let flow = 0; flow < flows; flow++) {
-    const client = clientOf(traffic, flow % CLIENTS);
-    const frontend = frontendOf(traffic, service.next().value % services);
-    const sender = stop === 'parse' ? clientOf(traffic, (flow + 1) % CLIENTS) : client;
-    const sourcePort = FIRST_SOURCE_PORT + Math.floor(flow / CLIENTS);
-    const flags = opens(traffic, flow) ? SYN : ACK;
+  let number = 0;
+  for (const { client, frontend, sourcePort } of flowsOf(traffic)) {
+    const sender = clientOf(traffic, stop === 'parse' ? (client + 1) % CLIENTS : client);
+    const flags = opens(traffic, number) ? SYN : ACK;
     const addresses = sumOf(sender.low) + sumOf(frontend.low);
     view.setUint32(source, sender.low);
     view.setUint32(destination, frontend.low);
@@ -63,12 +95,12 @@ export function writeTemplates(traffic: Traffic, memory: DataView, at: number): 
     view.setUint16(tcp + 2, frontend.port);
     view.setUint8(tcp + TCP_FLAGS, flags);
     view.setUint16(tcp + TCP_CHECKSUM, checksum(NOTHING, segmentSum + addresses + sourcePort + frontend.port + flags));
-    const template = at + flow * stride;
+    const template = at + number++ * stride;
     const packet = new Packet(memory, template);
     packet.length = frameLength;
     packet.node = 1;
     packet.program = stop === 'receive' ? 0 : clients === 'pods' ? Program.FROM_CONTAINER : Program.FROM_NETDEV;
-    packet.endpoint = client.endpoint;
+    packet.endpoint = clientOf(traffic, client).endpoint;
     new Uint8Array(memory.buffer, template + Packet.size, frameLength).set(frame);
   }
 }

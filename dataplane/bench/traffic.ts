@@ -32,6 +32,9 @@ export interface Traffic {
   /** Connections that fit. A flow takes three: the Service's, the sender's and the receiver's. */
   readonly connections: number;
   readonly maglevTableSize: number;
+  /** Of so many workers, among whom the flows are spread by hash, the number of this one. */
+  readonly workers: number;
+  readonly worker: number;
 }
 
 export const survives = ({ survivor }: Traffic, flow: number): boolean => survivor > 0 && flow % survivor === 0;

@@ -5,7 +5,7 @@ import { MAPS } from '../loader/families.js';
 import { Datapath, type Sizes } from '../wasm.js';
 import { BACKENDS_PER_SERVICE, entriesOf, maglevOf, type Entry, type MaglevOf } from './cluster.js';
 import { shuffled } from './draws.js';
-import { strideOf, writeTemplates } from './templates.js';
+import { countOf, strideOf, writeTemplates } from './templates.js';
 import type { Traffic } from './traffic.js';
 
 export interface Workload {
@@ -25,9 +25,10 @@ export const NOTHING = Object.fromEntries(Capacities.fields.map((field) => [fiel
 const ARRAYS: ReadonlySet<MapId> = new Set([MapId.ENDPOINT_CONFIG, MapId.NODE_CONFIG]);
 
 export function workloadOf(traffic: Traffic): Workload {
-  const { family, clients, mode, services, flows, connections, maglevTableSize } = traffic;
+  const { family, clients, mode, services, connections, maglevTableSize } = traffic;
   const { map } = MAPS[family];
   const entries = entriesOf(traffic);
+  const templates = countOf(traffic);
   const sizes: Sizes = {
     ...NOTHING,
     metrics: 512,
@@ -35,8 +36,8 @@ export function workloadOf(traffic: Traffic): Workload {
     maglevTableSize,
     maglevBackends: BACKENDS_PER_SERVICE,
     scratch: 1 << 16,
-    [family === 'IPv4' ? 'flows4' : 'flows6']: flows,
-    templates: flows * strideOf(traffic),
+    [family === 'IPv4' ? 'flows4' : 'flows6']: templates,
+    templates: templates * strideOf(traffic),
   };
   const size = (id: MapId, count: number): void => {
     sizes[Capacities.fields[id]] += count;
@@ -45,14 +46,14 @@ export function workloadOf(traffic: Traffic): Workload {
   for (const entry of entries) size(entry.map, 1);
   size(map(MapId.LB4_MAGLEV), services);
   size(map(MapId.CT4), connections);
-  if (clients === 'world') size(map(MapId.SNAT4), mode === 'snat' ? 2 * flows : flows);
+  if (clients === 'world') size(map(MapId.SNAT4), mode === 'snat' ? 2 * templates : templates);
   return {
     sizes,
     entries,
     maglev: maglevOf(traffic),
-    templates: flows,
+    templates,
     stride: strideOf(traffic),
-    order: shuffled(flows),
+    order: shuffled(templates),
   };
 }
 

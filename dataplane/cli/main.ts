@@ -1,11 +1,13 @@
 /** `hopscope`: the command line. Output goes to standard output whole or not at all; everything else to standard error. */
 import { readFileSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { isMainThread } from 'node:worker_threads';
 import { nearest } from '../nearest.js';
 import { report } from '../problems.js';
 import { Session } from '../session.js';
 import { DEFAULT_SETTINGS, isSetting, SETTINGS, withSetting, type Settings } from '../settings.js';
 import { allowed } from '../settings-file.js';
+import { serve } from './bench-worker.js';
 import { CallError, Exit, type Call, type Command, type Modules, type Output } from './call.js';
 import { COMMANDS } from './commands.js';
 import { readPaths, type Files } from './files.js';
@@ -141,16 +143,21 @@ function write(bytes: Uint8Array): boolean {
   return true;
 }
 
-try {
-  const { text, exit } = await run(process.argv.slice(2));
-  print(text);
-  process.exitCode = exit;
-} catch (error) {
-  if (error instanceof CallError) {
-    process.stderr.write(`hopscope: ${error.message}\n`);
-    process.exitCode = Exit.WRONG;
-  } else {
-    process.stderr.write(`hopscope: a fault of ours, please report it: ${(error as Error).stack ?? String(error)}\n`);
-    process.exitCode = Exit.FAULT;
+async function main(): Promise<void> {
+  try {
+    const { text, exit } = await run(process.argv.slice(2));
+    print(text);
+    process.exitCode = exit;
+  } catch (error) {
+    if (error instanceof CallError) {
+      process.stderr.write(`hopscope: ${error.message}\n`);
+      process.exitCode = Exit.WRONG;
+    } else {
+      process.stderr.write(`hopscope: a fault of ours, please report it: ${(error as Error).stack ?? String(error)}\n`);
+      process.exitCode = Exit.FAULT;
+    }
   }
 }
+
+if (isMainThread) await main();
+else serve();

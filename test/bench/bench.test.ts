@@ -7,7 +7,9 @@ import { Floor } from '../../dataplane/bench/floor.js';
 import { JavaScriptLane, isInJavaScript } from '../../dataplane/bench/javascript/lane.js';
 import { Lane, Stopwatch, verify } from '../../dataplane/bench/lane.js';
 import { PROFILES, type Profile } from '../../dataplane/bench/profiles.js';
-import { WrongAnswer } from '../../dataplane/bench/subject.js';
+import { WrongAnswer, type StartWorker } from '../../dataplane/bench/subject.js';
+import { countOf, strideOf, writeTemplates } from '../../dataplane/bench/templates.js';
+import { laneWorker, serveLane, type FromLane } from '../../dataplane/bench/workers.js';
 import { benchJson } from '../../dataplane/format/bench-json.js';
 import { benchMarkdown } from '../../dataplane/format/bench-md.js';
 import { growthPlots, stagePlot } from '../../dataplane/format/bench-plots.js';
@@ -197,6 +199,40 @@ test('the others that take the same packets are in the report, and Maglev tables
   for (const { ratio } of results[0]!.baselines) assert.ok(ratio > 0);
 });
 
+/** Workers that work in this thread. */
+const startWorker: StartWorker = (start) =>
+  laneWorker((onMessage) => {
+    const later = (message: FromLane): void => void setTimeout(() => onMessage(message), 0);
+    const work = serveLane(start, later);
+    return { ask: work, end: () => undefined };
+  });
+
+test('two workers are held against one', async () => {
+  const options = { profiles: ['workers-2-1k'], rounds: 1, machine };
+  const { results } = await bench(modules, { ...options, startWorker });
+  assert.deepEqual(
+    results[0]!.baselines.map(({ name }) => name),
+    ['one worker'],
+  );
+  assert.ok(results[0]!.baselines[0]!.ratio > 0 && results[0]!.memoryMiB > 5);
+  await assert.rejects(bench(modules, options), /there are no workers for workers-2-1k here/);
+});
+
+test('each flow is one worker’s, and each worker has its share', () => {
+  const { traffic } = PROFILES.find(({ name }) => name === 'established-1k')!;
+  const framesOf = (worker: number, workers: number): string[] => {
+    const own = { ...traffic, workers, worker };
+    const bytes = Buffer.from(new ArrayBuffer(countOf(own) * strideOf(own)));
+    writeTemplates(own, new DataView(bytes.buffer), 0);
+    return Array.from({ length: countOf(own) }, (_, i) =>
+      bytes.subarray(i * strideOf(own), (i + 1) * strideOf(own)).toString('hex'),
+    );
+  };
+  const shares = [framesOf(0, 2), framesOf(1, 2)];
+  assert.deepEqual(shares.flat().sort(), framesOf(0, 1).sort());
+  for (const share of shares) assert.ok(share.length > 400, `${share.length} of 1,000`);
+});
+
 test('cancelled, it tells what there is', async () => {
   const signal = { aborted: false };
   const onProgress = (_done: number, _total: number, what: string): void => {
@@ -261,7 +297,7 @@ test('the table', () => {
 established-1k  181.2 ns  1.3 µs  1 (181.2 ns to 181.2 ns)  5.52 Mpps  5.4 MiB  plain × 3.00, floor × 0.10
 
 abacus, 1 cores; Node v20.0.0; wasm -O3
-Packets already in memory, no network card. Time is per packet (maglev: per table; edit: per edit): median over rounds, 99th percentile over samples.
+Packets already in memory, no network card; one core, but for workers, whose time is until the last of them is done. Time is per packet (maglev: per table; edit: per edit): median over rounds, 99th percentile over samples.
 Others take the same packets in turns with it, in so many times its time: plain goes packet by packet, JavaScript is the same pipeline in that, the floor touches the same memory and does nothing else.
 Cancelled: not all rounds were run.
 `,
