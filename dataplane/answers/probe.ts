@@ -205,14 +205,28 @@ function send(state: State, probes: readonly Probe[], proxy: Decision): Outcome[
     while (last < probes.length && last - first < BATCH && probes[last]!.tuple.source === source) last++;
     const batch = probes.slice(first, last);
     first = last;
-    datapath.flushConnections();
-    const outs = datapath.process(batch.map((probe) => packetOf(state, probe)));
+    const packets = batch.map((probe) => packetOf(state, probe));
+    let outs: PacketOut[];
+    do {
+      datapath.flushConnections();
+      outs = datapath.process(packets);
+    } while (state.loader.provide());
     outs.forEach((first, i) => {
-      const { out, redirects } = follow(state, batch[i]!, first, proxy, (packet) => datapath.process([packet])[0]!);
+      const { out, redirects } = follow(state, batch[i]!, first, proxy, (packet) =>
+        provided(state, () => datapath.process([packet])[0]!),
+      );
       outcomes.push(outcomeOf(state, batch[i]!, out, redirects));
     });
   }
   return outcomes;
+}
+
+/** What sending gives, again where a table was missing: a packet that finds none is dropped and leaves nothing behind. */
+function provided<Result>({ loader }: State, send: () => Result): Result {
+  let result: Result;
+  do result = send();
+  while (loader.provide());
+  return result;
 }
 
 /** Packets of a question, as the engine treats them: Cilium's dataplane alone, or with what kube-proxy does besides. */
@@ -273,7 +287,7 @@ export function runTraced(state: State, probe: Probe, reply = false, proxy: Deci
   const recorded: Uint8Array[] = [];
   let missed = 0;
   const pass = (packet: PacketIn): PacketOut => {
-    const { out, events, lost } = state.loader.current.traced(packet);
+    const { out, events, lost } = provided(state, () => state.loader.current.traced(packet));
     recorded.push(...events);
     missed += lost;
     return out;

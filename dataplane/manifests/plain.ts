@@ -74,7 +74,7 @@ class PlainReader {
     this.nextLine(0);
     if (this.column !== 0) throw NOT_PLAIN;
     const tree = this.block();
-    if (this.column !== -1) throw NOT_PLAIN;
+    if (this.column >= 0) throw NOT_PLAIN;
     return tree;
   }
 

@@ -148,7 +148,7 @@ const { node } = fc.letrec<{ node: Lines; map: Lines; list: Lines; value: string
     .uniqueArray(
       fc.tuple(
         fc.oneof({ weight: 30, arbitrary: fc.constantFrom(...KEYS) }, fc.constantFrom(...OTHER_KEYS)),
-        fc.oneof(tie('value') as fc.Arbitrary<string>, tie('node') as fc.Arbitrary<Lines>),
+        fc.oneof(tie('value'), tie('node')),
         fc.constantFrom(2, 2, 2, 0, 1, 4),
         fc.constantFrom([], [], [], [], [''], ['# c'], ['  '], ['  # c'], ['# c', '', '# d']),
       ),
@@ -167,7 +167,7 @@ const { node } = fc.letrec<{ node: Lines; map: Lines; list: Lines; value: string
   list: fc
     .array(
       fc.tuple(
-        fc.oneof(tie('value') as fc.Arbitrary<string>, tie('node') as fc.Arbitrary<Lines>),
+        fc.oneof(tie('value'), tie('node')),
         fc.constantFrom(2, 2, 3),
       ),
       {
@@ -185,7 +185,7 @@ const { node } = fc.letrec<{ node: Lines; map: Lines; list: Lines; value: string
             return [dash + first.trimStart(), ...others];
           }),
     ),
-  node: fc.oneof({ maxDepth: 3 }, tie('map') as fc.Arbitrary<Lines>, tie('list') as fc.Arbitrary<Lines>),
+  node: fc.oneof({ maxDepth: 3 }, tie('map'), tie('list')),
 }));
 
 test('any document in block style', () => {
