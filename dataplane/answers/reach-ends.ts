@@ -2,6 +2,7 @@
 import { formatAddress, type Address } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
+import { keptFor } from '../kept.js';
 import type { Ingress } from '../manifests/ingress.js';
 import type { Protocol } from '../manifests/objects.js';
 import { DIRECTIONS } from '../policy/rules.js';
@@ -34,7 +35,7 @@ export interface OpenPort {
 }
 
 /** Pods of one workload are one end while no policy tells them apart; else each is its own. Pods on their node's network are the node's. */
-export function endsOf(state: State): End[] {
+export const endsOf = keptFor((state: State): readonly End[] => {
   const ends: End[] = [];
   for (const { ref, kind, pods } of state.cluster.workloads) {
     const own = pods.filter((pod) => !pod.hostNetwork);
@@ -53,7 +54,7 @@ export function endsOf(state: State): End[] {
   }
   ends.sort((a, b) => compare(a.ref, b.ref));
   return [...ends, ...externalClasses(state).map(outside)];
-}
+});
 
 /** Workloads all of whose pods are on their nodes' networks: they are what their nodes are, and no ends of their own. */
 export const onNodes = ({ cluster }: State): string[] =>
@@ -119,23 +120,22 @@ export const MOST_DEPENDS = 16;
 export function unreadOf(state: State, ends: readonly End[]): Map<End, readonly string[]> {
   const unread = new Map<End, readonly string[]>();
   const ofClasses = new Map<string, readonly string[]>();
+  const noAddress = withoutAddress(state);
   for (const end of ends) {
     const [pod] = end.pods;
     if (!pod) continue;
     let ofClass = ofClasses.get(end.like);
     if (!ofClass) {
-      const unevaluated = unevaluatedOf(state, pod, DIRECTIONS);
       ofClass = [
         ...halfMatched(state, pod),
         ...unreadPolicies(state, new Set([pod.namespace])),
-        ...unevaluated,
+        ...unevaluatedOf(state, pod, DIRECTIONS),
         ...enforcedOrNot(state, pod),
       ];
       ofClasses.set(end.like, ofClass);
     }
-    const unaddressed = end.pods.flatMap((one) => withoutAddress(state).get(one) ?? []);
-    const depends = [...unaddressed, ...ofClass].slice(0, MOST_DEPENDS);
-    if (depends.length > 0) unread.set(end, depends);
+    const unaddressed = noAddress.size > 0 ? end.pods.flatMap((one) => noAddress.get(one) ?? []) : [];
+    if (unaddressed.length + ofClass.length > 0) unread.set(end, [...unaddressed, ...ofClass].slice(0, MOST_DEPENDS));
   }
   return unread;
 }
