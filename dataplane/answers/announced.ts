@@ -118,8 +118,12 @@ export function announced(state: State): readonly Announced[] {
   return found;
 }
 
-/** Every flow that a workload announces, outside too. */
-export function announcedAnywhere(state: State): readonly Announced[] {
+/** Those of them that stand in one file. */
+export const announcedIn = (state: State, file: string): readonly Announced[] =>
+  announcedAnywhere(state, (at) => at.source.file === file).filter(({ target }) => target.kind !== 'world');
+
+/** Every flow that a workload announces, outside too; of values at the places that `isAsked` says. */
+export function announcedAnywhere(state: State, isAsked: (at: Place) => boolean = () => true): readonly Announced[] {
   const found: Announced[] = [];
   const add = (workload: ClusterWorkload, host: Host): void => {
     const target = resolveName(state, host.name, workload.namespace);
@@ -133,11 +137,12 @@ export function announcedAnywhere(state: State): readonly Announced[] {
         ...container.env.map(({ name, value }) => [name, value] as const),
         ...container.args.map((value) => ['', value] as const),
       ];
-      for (const [name, value] of values) for (const host of hostsIn(value, name)) add(workload, host);
+      for (const [name, value] of values)
+        if (isAsked(value.at)) for (const host of hostsIn(value, name)) add(workload, host);
     }
   }
   for (const object of state.cluster.objects) {
-    if (object.kind !== 'ConfigMap') continue;
+    if (object.kind !== 'ConfigMap' || !isAsked(object.at)) continue;
     const running = usersOf(state.cluster, object).filter(({ pods }) => pods.length > 0);
     if (running.length === 0) continue;
     for (const host of hostsOf(object)) for (const workload of running) add(workload, host);

@@ -75,12 +75,15 @@ export function choose(state: State, ends: readonly End[], ref: string | null): 
   if ('error' in target) return target;
   switch (target.kind) {
     case 'pods':
-      return all(ends.filter((end) => end.pods.some((pod) => target.pods.includes(pod))));
+      return all(endsWith(ends, target.pods));
     case 'service': {
       const backends = target.service.ports.flatMap((port) =>
         port.backends.map((backend) => ({ protocol: port.source.protocol, port: backend.port, pod: backend.pod })),
       );
-      const behind = ends.filter((end) => end.pods.some((pod) => backends.some((backend) => backend.pod === pod)));
+      const behind = endsWith(
+        ends,
+        backends.flatMap(({ pod }) => pod ?? []),
+      );
       return { ...all(behind), ports: backends };
     }
     case 'world':
@@ -99,6 +102,18 @@ export function choose(state: State, ends: readonly End[], ref: string | null): 
     default:
       return { error: `${ref}: reach is about workloads and addresses outside` };
   }
+}
+
+const placesOf = keptFor(
+  (ends: readonly End[]) =>
+    new Map(ends.flatMap(({ pods }, place) => pods.map((pod): [ClusterPod, number] => [pod, place]))),
+);
+
+/** Those that any of some pods is of, in their order. */
+function endsWith(ends: readonly End[], pods: readonly ClusterPod[]): End[] {
+  const placeOf = placesOf(ends);
+  const found = new Set(pods.flatMap((pod) => placeOf.get(pod) ?? []));
+  return [...found].sort((a, b) => a - b).map((place) => ends[place]!);
 }
 
 /** The parts of the ranges outside that lie in another range. */

@@ -73,7 +73,7 @@ class Known {
     ingress: this.rowsIn(policy.entries.filter(({ egress }) => !egress)),
   }));
   /** The answers, by what `keyOf` says, for as long as nothing else changes that the datapath looks at. */
-  readonly answers = kept((..._inputs: readonly unknown[]) => new Map<number, Found>());
+  readonly answers = kept((...of: readonly unknown[]) => ({ of, found: new Map<number, Found>() }));
 
   kind(text: string): number {
     return this.kinds.of(text);
@@ -139,14 +139,20 @@ class Known {
 const boundaryOf = ({ protocol, port, length }: TrafficPrefix): PortRange[] =>
   length <= PROTOCOL_LENGTH ? [] : [{ protocol, first: port, last: port + 2 ** (WHOLE_LENGTH - length) - 1 }];
 
-const knownOf = keptFor((_loader: Loader) => new Known());
+const knownBy = new WeakMap<Loader, Known>();
+
+function knownOf(loader: Loader): Known {
+  let known = knownBy.get(loader);
+  if (!known) knownBy.set(loader, (known = new Known()));
+  return known;
+}
 
 /** What is open between the ends of one state. */
 export class Pairs {
   private readonly known: Known;
   private readonly answers: Map<number, Found>;
   /** Whether addresses and nodes have no part in what becomes of packets, as they have where some are masqueraded or encrypted. */
-  private readonly isPlain: boolean;
+  readonly isPlain: boolean;
   /** Whether addresses outside are told apart by more than policies: pods keep their own to some of them. */
   private readonly isAddressed: boolean;
   private readonly listening: ReadonlySet<Address>;
@@ -157,7 +163,7 @@ export class Pairs {
   constructor(private readonly state: State) {
     const { settings, cluster, desired, loader } = state;
     this.known = knownOf(loader);
-    this.answers = this.known.answers(settings, cluster.nodes, cluster.families);
+    this.answers = this.known.answers(settings, cluster.nodes, cluster.families).found;
     this.isPlain =
       !isKubeProxy(settings) &&
       !hasMesh(cluster) &&

@@ -95,9 +95,10 @@ export class Manifests {
     return this.summary.parts;
   }
 
-  /** The objects of one file, also those that others take the place of. */
+  /** Those of one file. */
   objectsIn(file: string): readonly ManifestObject[] {
     const read = this.read.get(file);
+    if (this.repeated > 0) return this.objects.filter(({ at }) => at.source.file === file);
     return read ? summaryOf(read).objects : [];
   }
 
