@@ -54,6 +54,18 @@ export function keptFor<Of extends object, Inputs extends readonly unknown[], Re
   };
 }
 
+/** A result for each of some things, made anew where what it is made of, which the caller lists, is not the same. */
+export function keptWhile<Result>(): (of: object, inputs: readonly unknown[], make: () => Result) => Result {
+  const results = new WeakMap<object, { readonly inputs: readonly unknown[]; readonly result: Result }>();
+  return (of, inputs, make) => {
+    const last = results.get(of);
+    if (last && allSame(inputs, last.inputs)) return last.result;
+    const result = make();
+    results.set(of, { inputs, result });
+    return result;
+  };
+}
+
 /** A function that gives its last result again where the next one would be the same: what others compare stays the very same. */
 export function steady<Inputs extends readonly unknown[], Result>(
   make: (...inputs: Inputs) => Result,

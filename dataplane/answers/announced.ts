@@ -120,9 +120,9 @@ export function announced(state: State): readonly Announced[] {
 
 /** Those of them that stand in one file. */
 export const announcedIn = (state: State, file: string): readonly Announced[] =>
-  announcedAnywhere(state, (at) => at.source.file === file).filter(({ target }) => target.kind !== 'world');
+  announcedAnywhere(state, ({ source }) => source.file === file).filter(({ target }) => target.kind !== 'world');
 
-/** Every flow that a workload announces, outside too; of values at the places that `isAsked` says. */
+/** Every flow that a workload announces, outside too; of the pods and ConfigMaps at places that `isAsked` says. */
 export function announcedAnywhere(state: State, isAsked: (at: Place) => boolean = () => true): readonly Announced[] {
   const found: Announced[] = [];
   const add = (workload: ClusterWorkload, host: Host): void => {
@@ -131,14 +131,13 @@ export function announcedAnywhere(state: State, isAsked: (at: Place) => boolean 
   };
   for (const workload of state.cluster.workloads) {
     const pod = workload.pods[0];
-    if (!pod) continue;
+    if (!pod || !isAsked(pod.source)) continue;
     for (const container of pod.spec.containers) {
       const values = [
         ...container.env.map(({ name, value }) => [name, value] as const),
         ...container.args.map((value) => ['', value] as const),
       ];
-      for (const [name, value] of values)
-        if (isAsked(value.at)) for (const host of hostsIn(value, name)) add(workload, host);
+      for (const [name, value] of values) for (const host of hostsIn(value, name)) add(workload, host);
     }
   }
   for (const object of state.cluster.objects) {

@@ -243,9 +243,17 @@ const NODES = new Set<number>([ReservedIdentity.HOST, ReservedIdentity.REMOTE_NO
 /** What of a pod's policies is not evaluated in a direction, towards pods and the world. */
 export function unevaluatedOf(state: State, pod: ClusterPod, directions: readonly Direction[]): string[] {
   const policy = policyOf(state, pod);
-  const entries = policy?.entries.filter(({ egress }) => directions.includes(egress ? 'egress' : 'ingress')) ?? [];
-  return [...unevaluatedIn(policy, directions, null), ...ties(entries.flatMap(({ grants }) => grants))];
+  const tied = policy ? directions.flatMap((direction) => tiedIn(policy)[direction]) : [];
+  return [...unevaluatedIn(policy, directions, null), ...ties(tied)];
 }
+
+/** What stands beside another rule of the same order that says otherwise. */
+const tiedIn = keptFor(({ entries }: CompiledPolicy): Readonly<Record<Direction, readonly Grant[]>> => {
+  const tied: Record<Direction, Grant[]> = { ingress: [], egress: [] };
+  for (const { egress, grants } of entries)
+    for (const grant of grants) if (grant.tied) tied[egress ? 'egress' : 'ingress'].push(grant);
+  return tied;
+});
 
 /** Whether somebody enforces the policies of a pod, where the setting leaves that open. */
 export function enforcedOrNot(state: State, pod: ClusterPod): string[] {

@@ -2,9 +2,10 @@
 import { formatAddress, type Address } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
-import { keptFor } from '../kept.js';
+import { keptFor, keptWhile } from '../kept.js';
 import type { Ingress } from '../manifests/ingress.js';
 import type { Protocol } from '../manifests/objects.js';
+import { hasMesh } from '../policy/mesh.js';
 import { DIRECTIONS } from '../policy/rules.js';
 import type { State } from '../state.js';
 import { classOf } from './cases.js';
@@ -34,8 +35,24 @@ export interface OpenPort {
   readonly port: number;
 }
 
+/** All ends: those inside by name, then those outside. The very same list while no end is another. */
+export const endsOf = (state: State): readonly End[] => {
+  const { cluster, identities, policies } = state;
+  const ids = identities.pods.map((identity) => policies.ofIdentity.get(identity)!.id);
+  const inside = insides(cluster.workloads, [identities.pods, ids, hasMesh(cluster) ? state : null], () =>
+    endsInside(state),
+  );
+  return joined(inside, externalClasses(state));
+};
+
+const insides = keptWhile<readonly End[]>();
+const joined = keptFor((inside: readonly End[], externals: readonly ExternalClass[]): readonly End[] => [
+  ...inside,
+  ...externals.map(outside),
+]);
+
 /** Pods of one workload are one end while no policy tells them apart; else each is its own. Pods on their node's network are the node's. */
-export const endsOf = keptFor((state: State): readonly End[] => {
+function endsInside(state: State): readonly End[] {
   const ends: End[] = [];
   for (const { ref, kind, pods } of state.cluster.workloads) {
     const own = pods.filter((pod) => !pod.hostNetwork);
@@ -52,9 +69,8 @@ export const endsOf = keptFor((state: State): readonly End[] => {
           like: classOf(state, pod),
         });
   }
-  ends.sort((a, b) => compare(a.ref, b.ref));
-  return [...ends, ...externalClasses(state).map(outside)];
-});
+  return ends.sort((a, b) => compare(a.ref, b.ref));
+}
 
 /** Workloads all of whose pods are on their nodes' networks: they are what their nodes are, and no ends of their own. */
 export const onNodes = ({ cluster }: State): string[] =>

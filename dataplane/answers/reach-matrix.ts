@@ -1,4 +1,7 @@
-/** Who reaches whom, all at once: a matrix of classes of ends, each cell the answer to its pair of rows, each row a set of bits. */
+/**
+ * Who reaches whom: ends that are alike are one class, and what is open between two classes is the answer to their pair of rows. One
+ * class is asked against all others, or all against all, as a matrix whose rows are sets of bits.
+ */
 import { keptFor } from '../kept.js';
 import type { State } from '../state.js';
 import { endsOf, unreadOf, type End } from './reach-ends.js';
@@ -14,13 +17,86 @@ export interface Opening {
   readonly found: Found;
 }
 
-export class Matrix {
+/** What is open from or to a class. */
+export interface OpenClass {
+  readonly number: number;
+  readonly found: Found;
+}
+
+/** The ends of a state, class by class. */
+export class Classes {
   readonly ends: readonly End[];
   /** What of ends could not be read: these are in no class. */
   readonly unread: ReadonlyMap<End, readonly string[]>;
-  /** Ends that are alike. */
-  readonly classes: readonly (readonly End[])[];
-  private readonly classOf = new Map<string, number>();
+  readonly all: readonly (readonly End[])[];
+  private readonly numbers: ReadonlyMap<string, number>;
+  private readonly pairs: Pairs;
+  private readonly senders: (readonly OpenClass[])[] = [];
+  private readonly receivers: (readonly OpenClass[])[] = [];
+
+  constructor(state: State) {
+    this.ends = endsOf(state);
+    this.unread = unreadOf(state, this.ends);
+    this.pairs = pairsOf(state);
+    const { all, numbers } = grouped(this.ends, [...this.unread.keys()]);
+    this.all = all;
+    this.numbers = numbers;
+  }
+
+  /** The class of an end; none has those that could not be read. */
+  numberOf(end: End): number {
+    return this.numbers.get(end.like)!;
+  }
+
+  /** The classes from which something is open to an end's. */
+  openTo(end: End): readonly OpenClass[] {
+    const to = this.numberOf(end);
+    return (this.senders[to] ??= this.open((other) => [other, to]));
+  }
+
+  /** The classes to which something is open from an end's. */
+  openFrom(end: End): readonly OpenClass[] {
+    const from = this.numberOf(end);
+    return (this.receivers[from] ??= this.open((other) => [from, other]));
+  }
+
+  private open(pairOf: (other: number) => readonly [number, number]): readonly OpenClass[] {
+    const examples = this.all.map((_, other) => exampleOf(this.all, ...pairOf(other)));
+    this.pairs.ask(examples.flatMap((example) => (example ? [example] : [])));
+    return examples.flatMap((example, number) => {
+      const found = example && this.pairs.between(...example);
+      return found && isAnyOpen(found) ? [{ number, found }] : [];
+    });
+  }
+}
+
+/** Two ends whose packets answer for those of two classes; null for none: an end to itself, and from outside to outside. */
+function exampleOf(all: Classes['all'], from: number, to: number): readonly [End, End] | null {
+  const sender = all[from]![0]!;
+  const receiver = all[to]![from === to ? 1 : 0];
+  return receiver && (sender.external === null || receiver.external === null) ? [sender, receiver] : null;
+}
+
+/** Ends by what they are alike in, without those that could not be read. */
+const grouped = keptFor((ends: readonly End[], unread: readonly End[]) => {
+  const left = new Set(unread);
+  const numbers = new Map<string, number>();
+  const all: End[][] = [];
+  for (const end of ends) {
+    if (left.has(end)) continue;
+    const number = numbers.get(end.like);
+    if (number === undefined) numbers.set(end.like, all.push([end]) - 1);
+    else all[number]!.push(end);
+  }
+  return { all, numbers };
+});
+
+/** The classes of a state, made when they are asked for. */
+export const classesOf = keptFor((state: State) => new Classes(state));
+
+/** What is open between all classes. */
+export class Matrix {
+  readonly classes: Classes;
   /** Of each class what is open to each other: where it stands in `found`. */
   private readonly cells: readonly Uint32Array[];
   private readonly found: readonly (Found | null)[];
@@ -28,19 +104,10 @@ export class Matrix {
   private readonly openings: (readonly Opening[])[] = [];
 
   constructor(state: State) {
-    this.ends = endsOf(state);
-    this.unread = unreadOf(state, this.ends);
-    this.places = new Map(this.ends.map((end, place) => [end, place]));
-    const classes: End[][] = [];
-    for (const end of this.ends) {
-      if (this.unread.has(end)) continue;
-      const known = this.classOf.get(end.like);
-      if (known !== undefined) classes[known]!.push(end);
-      else this.classOf.set(end.like, classes.push([end]) - 1);
-    }
-    this.classes = classes;
+    this.classes = classesOf(state);
+    this.places = placesOf(this.classes.ends);
     const pairs = pairsOf(state);
-    const { cells, examples } = new Cells(classes, pairs);
+    const { cells, examples } = new Cells(this.classes.all, pairs);
     this.cells = cells;
     pairs.ask(examples.flatMap((example) => (example ? [example] : [])));
     this.found = examples.map((example) => example && pairs.between(...example));
@@ -48,7 +115,7 @@ export class Matrix {
 
   /** The ends to which something is, or may be, open from an end, in their order; itself perhaps among them. */
   openFrom(from: End): readonly Opening[] {
-    const number = this.classOf.get(from.like)!;
+    const number = this.classes.numberOf(from);
     return (this.openings[number] ??= this.openingsOf(number));
   }
 
@@ -57,15 +124,9 @@ export class Matrix {
     this.cells[from]!.forEach((cell, i) => {
       const found = this.found[cell]!;
       if (!found || (!isAnyOpen(found) && found.depends.length === 0)) return;
-      for (const to of this.classes[i]!) open.push({ to, found, place: this.places.get(to)! });
+      for (const to of this.classes.all[i]!) open.push({ to, found, place: this.places.get(to)! });
     });
     return open.sort((a, b) => a.place - b.place);
-  }
-
-  /** Class by class what is open from each to one. */
-  to(end: End): (Found | null)[] {
-    const column = this.classOf.get(end.like)!;
-    return this.cells.map((row) => this.found[row[column]!]!);
   }
 
   /** Of each class a bit for each class of which anything is open to it. */
@@ -78,6 +139,8 @@ export class Matrix {
     });
   }
 }
+
+const placesOf = keptFor((ends: readonly End[]) => new Map(ends.map((end, place) => [end, place])));
 
 export const isAnyOpen = ({ open: { ports, icmp } }: Found): boolean => ports.length + icmp.length > 0;
 
@@ -119,6 +182,7 @@ class Cells {
         for (const from of this.byIdentity.get(identity) ?? [])
           naming[from]!.push(to, numberIn(this.receivers, side, row));
     });
+    const outside = Uint8Array.from(classes, ([end]) => (end!.external ? 1 : 0));
     const egress = new Uint32Array(classes.length);
     const ingress = new Uint32Array(classes.length);
     sides.forEach((side, from) => {
@@ -132,27 +196,30 @@ class Cells {
         const named = naming[from]!;
         for (let i = 0; i < named.length; i += 2) ingress[named[i]!] = named[i + 1]!;
       }
-      const isOutside = classes[from]![0]!.external !== null;
+      const isOutside = outside[from] === 1;
+      let sender = -1;
+      let cells: Uint32Array | undefined;
       for (let to = 0; to < row.length; to++) {
-        if (isOutside && classes[to]![0]!.external !== null) row[to] = NONE;
-        else if (side && sides[to]) row[to] = this.cellOf(egress[to]!, ingress[to]!, from, to);
-        else row[to] = this.examples.push(this.exampleOf(from, to)) - 1;
+        if (isOutside && outside[to] === 1) row[to] = NONE;
+        else if (!side || !sides[to]) row[to] = this.examples.push(exampleOf(this.classes, from, to)) - 1;
+        else {
+          if (egress[to] !== sender) {
+            sender = egress[to]!;
+            cells = this.byRows[sender] ??= new Uint32Array(this.receivers.size);
+          }
+          const cell = cells![ingress[to]!]!;
+          row[to] = cell !== 0 && this.examples[cell] ? cell : this.cellOf(cells!, ingress[to]!, from, to);
+        }
       }
     });
   }
 
-  private cellOf(sender: number, receiver: number, from: number, to: number): number {
-    const cells = (this.byRows[sender] ??= new Uint32Array(this.receivers.size));
+  private cellOf(cells: Uint32Array, receiver: number, from: number, to: number): number {
+    const example = exampleOf(this.classes, from, to);
     const known = cells[receiver]!;
-    if (known === 0) return (cells[receiver] = this.examples.push(this.exampleOf(from, to)) - 1);
-    if (from !== to) this.examples[known] ??= this.exampleOf(from, to);
+    if (known === 0) return (cells[receiver] = this.examples.push(example) - 1);
+    this.examples[known] = example;
     return known;
-  }
-
-  /** null for an end to itself. */
-  private exampleOf(from: number, to: number): readonly [End, End] | null {
-    const receiver = this.classes[to]![from === to ? 1 : 0];
-    return receiver ? [this.classes[from]![0]!, receiver] : null;
   }
 }
 
