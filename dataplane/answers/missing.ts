@@ -1,9 +1,11 @@
 /** What an answer lacks, which makes it UNKNOWN. */
 import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
 import { familyOf, formatAddress, parsePrefix, UNSPECIFIED, type Address } from '../addresses.js';
-import { allAddresses, type ClusterPod } from '../cluster/cluster.js';
+import { allAddresses, type ClusterNode, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
+import { keptFor } from '../kept.js';
 import { inPodRange } from '../loader/endpoints.js';
+import type { Frontend } from '../loader/entries.js';
 import { isExternal } from '../loader/scopes.js';
 import type { Unevaluated } from '../manifests/cilium.js';
 import { ROOT_NAMESPACE } from '../manifests/istio.js';
@@ -36,26 +38,31 @@ export function podsOf(outcomes: readonly Outcome[]): Set<ClusterPod> {
 /** Refusals that no policy could lift. */
 const BEFORE_POLICY = new Set<number>([DropReason.NO_SERVICE, DropReason.IS_CLUSTER_IP]);
 
-const unaddressed = new WeakMap<State, ReadonlyMap<ClusterPod, string>>();
-
 /** Pods that no packet can be sent to for sure, and why: without an address, or with one that is another's as well. */
-export function withoutAddress(state: State): ReadonlyMap<ClusterPod, string> {
-  const known = unaddressed.get(state);
-  if (known) return known;
+export const withoutAddress = ({ desired, cluster }: State): ReadonlyMap<ClusterPod, string> =>
+  unaddressed(desired.frontends, cluster.nodes, cluster.pods);
+
+const unaddressed = keptFor(findUnaddressed);
+
+function findUnaddressed(
+  frontends: readonly Frontend[],
+  nodes: readonly ClusterNode[],
+  all: readonly ClusterPod[],
+): ReadonlyMap<ClusterPod, string> {
   const owners = new Map<Address, string>();
   const shared = new Set<Address>();
-  for (const node of state.cluster.nodes) {
+  for (const node of nodes) {
     for (const address of allAddresses(node)) {
       if (owners.has(address)) shared.add(address);
       owners.set(address, `node ${node.name}`);
     }
   }
-  for (const { address, service } of state.desired.frontends) {
+  for (const { address, service } of frontends) {
     if (service && address !== UNSPECIFIED[familyOf(address)] && !owners.has(address))
       owners.set(address, `Service ${service.namespace}/${service.name}`);
   }
   const found = new Map<ClusterPod, string>();
-  const pods = state.cluster.pods.filter((pod) => !pod.hostNetwork);
+  const pods = all.filter((pod) => !pod.hostNetwork);
   const first = new Map<Address, ClusterPod>();
   const claim = (pod: ClusterPod, text: string, address: Address): void => {
     const owner = owners.get(address);
@@ -75,7 +82,6 @@ export function withoutAddress(state: State): ReadonlyMap<ClusterPod, string> {
     } else if (pod.addresses.length === 0) found.set(pod, `${text} has no address: the pod range is used up`);
     else for (const address of pod.addresses) claim(pod, text, address);
   }
-  unaddressed.set(state, found);
   return found;
 }
 
@@ -246,8 +252,7 @@ export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): s
     const why = document.reason === 'template' ? 'a Helm template, not analysed' : 'could not be read';
     lines.push(`${lineOf(document.at)}: ${unreadName(document)} ${why}`);
   }
-  for (const object of state.cluster.objects) {
-    if (object.kind !== 'UnevaluatedPolicy') continue;
+  for (const object of state.cluster.unevaluated) {
     if (object.metadata.namespace !== '' && !namespaces.has(object.metadata.namespace)) continue;
     lines.push(`${lineOf(object.kindAt)}: ${object.actualKind} ${object.metadata.name.value} is not evaluated yet`);
   }
@@ -263,9 +268,17 @@ const NODES = new Set<number>([ReservedIdentity.HOST, ReservedIdentity.REMOTE_NO
 /** What of a pod's policies is not evaluated in a direction, towards pods and the world. */
 export function unevaluatedOf(state: State, pod: ClusterPod, directions: readonly Direction[]): string[] {
   const policy = policyOf(state, pod);
-  const entries = policy?.entries.filter(({ egress }) => directions.includes(egress ? 'egress' : 'ingress')) ?? [];
-  return [...unevaluatedIn(policy, directions, null), ...ties(entries.flatMap(({ grants }) => grants))];
+  const tied = policy ? directions.flatMap((direction) => tiedIn(policy)[direction]) : [];
+  return [...unevaluatedIn(policy, directions, null), ...ties(tied)];
 }
+
+/** What stands beside another rule of the same order that says otherwise. */
+const tiedIn = keptFor(({ entries }: CompiledPolicy): Readonly<Record<Direction, readonly Grant[]>> => {
+  const tied: Record<Direction, Grant[]> = { ingress: [], egress: [] };
+  for (const { egress, grants } of entries)
+    for (const grant of grants) if (grant.tied) tied[egress ? 'egress' : 'ingress'].push(grant);
+  return tied;
+});
 
 /** Whether somebody enforces the policies of a pod, where the setting leaves that open. */
 export function enforcedOrNot(state: State, pod: ClusterPod): string[] {

@@ -3,6 +3,7 @@ import { FAMILIES, familyOf, parseAddress, type Address, type Family } from '../
 import type { ClusterNode, ClusterPod, ClusterService, ClusterWorkload } from '../cluster/cluster.js';
 import { CONTROLLER_NAMESPACE } from '../cluster/ingress.js';
 import type { Ingress } from '../manifests/ingress.js';
+import { keptFor } from '../kept.js';
 import { unreadName, type UnreadDocument } from '../manifests/objects.js';
 import { lineOf } from '../manifests/place.js';
 import { nearest } from '../nearest.js';
@@ -93,9 +94,8 @@ function resolveWorkload(state: State, ref: string): Resolved {
       error: `${ref} is no reference: expected ns/name, ns/name[Kind], svc:, dns:, ip:, node:, host or world${hint}`,
     };
   }
-  const workloads = state.cluster.workloads.filter(
-    (workload) =>
-      workload.namespace === namespace && workload.name === name && (kind === undefined || workload.kind === kind),
+  const workloads = named(state.cluster.workloads, namespace, name).filter(
+    (workload) => kind === undefined || workload.kind === kind,
   );
   if (workloads.length > 1)
     return { error: `${ref} could be ${workloads.map((workload) => workload.ref).join(' or ')}` };
@@ -103,14 +103,31 @@ function resolveWorkload(state: State, ref: string): Resolved {
   const hidden = unreadPods(state).filter((document) => kind === undefined || kind === document.kind);
   const unread = unreadTarget(ref, hidden, namespace, name);
   if (unread) return unread;
-  const pods =
-    kind === undefined || kind === 'Pod'
-      ? state.cluster.pods.filter((pod) => pod.namespace === namespace && pod.name === name)
-      : [];
+  const pods = kind === undefined || kind === 'Pod' ? named(state.cluster.pods, namespace, name) : [];
   return pods.length > 0
     ? { kind: 'pods', label: ref, pods }
     : { error: `nothing matches ${ref}${nearWorkload(state, namespace, name)}` };
 }
+
+interface Named {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+const byName = keptFor((all: readonly Named[]): ReadonlyMap<string, readonly Named[]> => {
+  const found = new Map<string, Named[]>();
+  for (const one of all) {
+    const key = `${one.namespace}/${one.name}`;
+    const others = found.get(key);
+    if (others) others.push(one);
+    else found.set(key, [one]);
+  }
+  return found;
+});
+
+/** Those of a namespace and a name, in their order. */
+const named = <One extends Named>(all: readonly One[], namespace = '', name = ''): readonly One[] =>
+  (byName(all).get(`${namespace}/${name}`) ?? []) as readonly One[];
 
 /** A workload of a near name in that namespace, or of that very name in another. */
 function nearWorkload(state: State, namespace: string, name: string): string {
@@ -130,10 +147,7 @@ function podsOf(label: string, workload: ClusterWorkload): Target {
 
 function resolveService(state: State, path: string, viaName: string | null = null): Resolved {
   const [namespace, name, ...more] = path.split('/');
-  const service =
-    more.length === 0
-      ? state.cluster.services.find((candidate) => candidate.namespace === namespace && candidate.name === name)
-      : undefined;
+  const service = more.length === 0 ? named(state.cluster.services, namespace, name)[0] : undefined;
   const unread = service ? null : unreadTarget(`svc:${path}`, unreadServices(state), namespace, name);
   if (unread) return unread;
   if (!service) {
@@ -259,9 +273,7 @@ function lookUp(state: State, name: string, domain: string, label: string, depth
   }
   if (kind !== 'svc') return null;
   const serviceName = labels.pop();
-  const service = state.cluster.services.find(
-    (candidate) => candidate.namespace === namespace && candidate.name === serviceName,
-  );
+  const [service] = named(state.cluster.services, namespace, serviceName);
   if (!service) return unreadTarget(label, unreadServices(state), namespace, serviceName);
   if (labels.length === 0) {
     if (service.source.type === 'ExternalName') return aliasOf(state, service, label, depth);

@@ -19,6 +19,7 @@ import type {
   Protocol,
   Service,
   ServicePort,
+  UnevaluatedPolicy,
   Workload,
 } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
@@ -145,6 +146,8 @@ export interface Cluster {
   readonly ingressClasses: readonly IngressClass[];
   /** Pods, among the others, that no manifest has: an Ingress takes them for granted. They are no workload's. */
   readonly assumed: ReadonlySet<ClusterPod>;
+  /** Policies that could change verdicts and are not evaluated. */
+  readonly unevaluated: readonly UnevaluatedPolicy[];
   readonly objects: readonly ManifestObject[];
 }
 

@@ -30,8 +30,11 @@ import {
 } from './rules.js';
 import { DERIVED, requirement, type EndpointSelector } from './selectors.js';
 
+/** What of the cluster these policies are read with. */
+export type CalicoParts = Pick<Cluster, 'families' | 'namespaces' | 'networkSets' | 'nodes' | 'services' | 'tiers'>;
+
 /** None for a policy about host endpoints alone, which no pod is. */
-export const fromCalicoPolicy = (source: CalicoPolicy, cluster: Cluster): Policy[] =>
+export const fromCalicoPolicy = (source: CalicoPolicy, cluster: CalicoParts): Policy[] =>
   source.aboutHosts ? [] : [new CalicoReader(source, cluster).policy()];
 
 /** Labels that Calico gives pods, and those of their namespace, by our names for them. */
@@ -54,7 +57,7 @@ class CalicoReader {
 
   constructor(
     private readonly source: CalicoPolicy,
-    private readonly cluster: Cluster,
+    private readonly cluster: CalicoParts,
   ) {
     this.namespace = source.metadata.namespace;
   }
