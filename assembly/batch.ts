@@ -69,8 +69,8 @@ function stage(packets: usize, count: u32): void {
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
     if (one.total == 0) continue;
-    if (one.family == Family.IPV4) touched += load<u8>(flow.flows<u32>().tagsOf(one.hash));
-    else touched += load<u8>(flow.flows<v128>().tagsOf(one.hash));
+    if (one.family == Family.IPV4) touched += load<u8>(flow.flows<u32>().groupOf(one.hash));
+    else touched += load<u8>(flow.flows<v128>().groupOf(one.hash));
   }
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
@@ -128,7 +128,6 @@ function touch<A>(at: u32): u32 {
   return (
     load<u8>(known.tuple0) +
     load<u8>(known.tuple1) +
-    load<u8>(known.tuple2) +
     load<u8>(known.entry0) +
     load<u8>(known.entry1) +
     load<u8>(known.entry2) +

@@ -54,7 +54,7 @@ export class Foreseen<A> {
     if (service === null || service.backendId >>> 24 != LbAlgorithm.MAGLEV) return touched;
     this.slot = maglev.slotOf<A>(service.revNatIndex, saddr, ports, protocol, (service.flags & SvcFlag.AFFINITY) != 0);
     if (this.slot != 0) touched += load<u32>(this.slot);
-    return touched + load<u32>(turnover.placeOf<A>(saddr, daddr, ports));
+    return touched;
   }
 
   /** The connection to the backend. */
