@@ -18,7 +18,6 @@ import { Ports, Tcp, Udp } from '../wire/l4';
 import { copy } from '../wire/records';
 import * as ct from './conntrack';
 import { CtEntry } from './conntrack';
-import { foreseen } from './foresight';
 import * as metrics from './metrics';
 import * as nat from './nat';
 import { NatEntry } from './nat';
@@ -144,7 +143,7 @@ function placeOf(packet: Packet, protocol: u32): u32 {
 
 /**
  * Length of the IP packet at `ip`, of which there are `available` bytes, if it is of the kind whose flows are kept: whole, with
- * nothing between its headers, TCP, UDP or SCTP. 0 if not.
+ * nothing between its headers, TCP, UDP or SCTP, opening and closing nothing. 0 if not.
  */
 export function lengthOf<A>(ip: usize, available: u32): u32 {
   if (available < headerLength<A>() + l4.UDP_LENGTH) return 0;
@@ -161,14 +160,9 @@ export function lengthOf<A>(ip: usize, available: u32): u32 {
   const protocol = protocolOf<A>(ip);
   if (protocol != IpProto.TCP && protocol != IpProto.UDP && protocol != IpProto.SCTP) return 0;
   const transport = ip + headerLength<A>();
-  return l4.check(protocol, transport, total - headerLength<A>(), true) ? total : 0;
-}
-
-/** Whether a packet opens and closes nothing. */
-export function isQuiet<A>(ip: usize): bool {
-  if (protocolOf<A>(ip) != IpProto.TCP) return true;
-  const header = changetype<Tcp>(ip + headerLength<A>());
-  return (header.flags & (TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST)) == 0;
+  if (!l4.check(protocol, transport, total - headerLength<A>(), true)) return 0;
+  if (protocol != IpProto.TCP) return total;
+  return (changetype<Tcp>(transport).flags & (TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST)) == 0 ? total : 0;
 }
 
 /** Whether packets that enter so are kept at all: from a pod, the network or a node, and no proxy. */
@@ -178,11 +172,6 @@ export function mayKeep(packet: Packet): bool {
     packet.mark == 0 &&
     (program == Program.FROM_CONTAINER || program == Program.FROM_NETDEV || program == Program.FROM_HOST)
   );
-}
-
-/** Touches what the programs will look up for a packet; `index` is its place among those of the batch. */
-export function foresee<A>(packet: Packet, ip: usize, index: u32): u32 {
-  return foreseen<A>(index).start(packet, saddrOf<A>(ip), daddrOf<A>(ip), portsOf<A>(ip), protocolOf<A>(ip));
 }
 
 /** Hash of the flow of a packet. */
