@@ -102,9 +102,9 @@ export class Loader {
     return { updated: report.changes.length - deleted, deleted, tables, rebuilt: report.rebuilt };
   }
 
-  /** Builds the Maglev table that a packet looked for in vain; false where there is none to build. The packet is to be sent again. */
-  provide(): boolean {
-    const entry = this.tables.get(this.current.wasm.maglevMissing());
+  /** Builds a Maglev table, the one that a packet looked for in vain, which then is to be sent again; false where there is none to build. */
+  provide(revNatIndex = this.current.wasm.maglevMissing()): boolean {
+    const entry = this.tables.get(revNatIndex);
     if (!entry || this.built.has(entry.revNatIndex)) return false;
     this.build(entry, mostTables(this.current.sizes.maglevTableSize));
     return true;
