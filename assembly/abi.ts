@@ -462,8 +462,8 @@ export const NAT_TRIES = 32;
 
 /** Packets that one batch holds. */
 export const BATCH_SIZE = 256;
-/** Bytes of one packet's room in the batch: headroom, frame, tailroom. */
-export const PACKET_ROOM = 2048;
+/** Bytes of one packet's room in the batch: headroom, frame, tailroom. No power of two: frames would share a few lines of the caches. */
+export const PACKET_ROOM = 2112;
 /** Bytes kept free in front of a frame, for the headers of an ICMP error about it and for the outer headers around that. */
 export const PACKET_HEADROOM = 192;
 /** Bytes of one record in the events ring: what is told of the packet, and as much of its frame as fits behind. */

@@ -1,10 +1,12 @@
 /** The module's exports: start-up, the maps, and batches of packets. Numbers are those of `abi.ts`, structs those of `pkg/structs.ts`. */
 import { BATCH_SIZE, EVENT_SIZE, MapId, PACKET_HEADROOM, PACKET_ROOM } from './abi';
+import * as batch from './batch';
 import * as affinity from './lib/affinity';
 import * as auth from './lib/auth';
 import * as ct from './lib/conntrack';
 import * as edt from './lib/edt';
 import * as endpoint from './lib/endpoint';
+import * as flow from './lib/flow';
 import * as fragments from './lib/fragments';
 import { ipcache } from './lib/ipcache';
 import * as lb from './lib/lb';
@@ -14,8 +16,10 @@ import { metrics } from './lib/metrics';
 import * as nat from './lib/nat';
 import { Packet } from './lib/packet';
 import { policies } from './lib/policy';
+import * as recording from './lib/recording';
 import * as reverseSk from './lib/reverse-sk';
 import * as trace from './lib/trace';
+import * as turnover from './lib/turnover';
 import * as arena from './maps/arena';
 import { Capacities } from './maps/capacities';
 import { setSeed } from './maps/hash';
@@ -23,6 +27,8 @@ import { MapOp, onMap } from './registry';
 import { run } from './run';
 import { mapOf } from './wire/address';
 import { copy, copyFrame } from './wire/records';
+
+export { touch } from './floor';
 
 const capacities = changetype<Capacities>(memory.data(offsetof<Capacities>(), 16));
 
@@ -51,6 +57,9 @@ export function create(hashSeed: u64, murmurSeed: u32, jhashSeed: u32, jhash6See
   endpoint.nodeConfigs.create(capacities.nodeConfig);
   metrics.create(capacities.metrics);
   trace.events.create(capacities.events, EVENT_SIZE);
+  flow.flows<u32>().create(capacities.flows4);
+  flow.flows<v128>().create(capacities.flows6);
+  turnover.create(capacities.flows4 + capacities.flows6 == 0 ? 0 : capacities.conntrack4 + capacities.conntrack6);
   scratchAt = arena.take(capacities.scratch);
   packetsAt = arena.take(BATCH_SIZE * offsetof<Packet>());
   framesAt = arena.take(BATCH_SIZE * PACKET_ROOM);
@@ -107,29 +116,68 @@ export function memoryUsed(): u32 {
 
 /** Runs the first `count` packets of the batch, in order. */
 export function process(count: u32): void {
+  batch.process(packetsAt, min<u32>(count, BATCH_SIZE));
+}
+
+/** The same, each through the programs, whatever is known of its flow: what `process` is held to. */
+export function processPlain(count: u32): void {
   for (let i: u32 = 0; i < min<u32>(count, BATCH_SIZE); i++)
     run(changetype<Packet>(packetsAt + <usize>i * offsetof<Packet>()));
 }
 
 /**
- * Receives `count` frames from templates, `stride` bytes apart from template number `first` of `total` on (wrapping), and
- * runs each. Returns how many were forwarded. A batch of a benchmark is one such call.
+ * Receives `count` frames from templates, `stride` bytes apart from template number `first` of `total` on (wrapping), as many at a
+ * time as go through the stages together, and runs them. Returns how many were forwarded. A batch of a benchmark is one such call.
  */
 export function replay(first: u32, count: u32, total: u32, stride: u32): u32 {
-  const packet = changetype<Packet>(packetsAt);
-  const frame = framesAt + PACKET_HEADROOM;
-  let forwarded: u32 = 0;
+  let passed: u32 = 0;
+  let next = first;
+  for (let left = count; left > 0;) {
+    const some = min<u32>(left, batch.WIDTH);
+    next = receive(next, some, total, stride);
+    batch.process(packetsAt, some);
+    passed += forwarded(some);
+    left -= some;
+  }
+  return passed;
+}
+
+/** The same, each through the programs. */
+export function replayPlain(first: u32, count: u32, total: u32, stride: u32): u32 {
+  let passed: u32 = 0;
+  let next = first;
+  for (let i: u32 = 0; i < count; i++) {
+    next = receive(next, 1, total, stride);
+    run(changetype<Packet>(packetsAt));
+    passed += forwarded(1);
+  }
+  return passed;
+}
+
+/** Copies some templates into the first places of the batch. Returns the number of the one after them. */
+function receive(first: u32, count: u32, total: u32, stride: u32): u32 {
   let index = first;
+  let at = packetsAt;
+  let frame = framesAt + PACKET_HEADROOM;
   for (let i: u32 = 0; i < count; i++) {
     const template = templatesAt + <usize>index * stride;
-    copy<Packet>(packetsAt, template);
+    copy<Packet>(at, template);
+    const packet = changetype<Packet>(at);
     copyFrame(frame, template + offsetof<Packet>(), packet.length);
     packet.data = <u32>frame;
-    run(packet);
-    forwarded += packet.verdict == 0 ? 1 : 0;
     index = index + 1 == total ? 0 : index + 1;
+    at += offsetof<Packet>();
+    frame += PACKET_ROOM;
   }
-  return forwarded;
+  return index;
+}
+
+/** Of the first packets of the batch, how many ended where they were meant to. */
+function forwarded(count: u32): u32 {
+  let passed: u32 = 0;
+  for (let i: u32 = 0; i < count; i++)
+    passed += changetype<Packet>(packetsAt + <usize>i * offsetof<Packet>()).verdict == 0 ? 1 : 0;
+  return passed;
 }
 
 /** FNV-1a over a packet's verdict and bytes, continuing `hash`: a wrong answer cannot win a benchmark. */
@@ -138,6 +186,11 @@ export function digest(index: u32, hash: u32): u32 {
   hash = (hash ^ (<u32>packet.verdict)) * 0x01000193;
   for (let i: u32 = 0; i < packet.length; i++) hash = (hash ^ load<u8>(<usize>packet.data + i)) * 0x01000193;
   return hash;
+}
+
+/** Address of what became of packets whose flows are kept, a `FlowCounters`. */
+export function flowCounters(): usize {
+  return changetype<usize>(flow.counters);
 }
 
 /** The datapath's clock, in seconds. */
@@ -172,6 +225,7 @@ export function drainEvents(): void {
 
 /** Forgets all connections, and what is remembered along with them: ports taken by source NAT, clients' backends, fragments. */
 export function flushConnections(): void {
+  recording.outdate();
   flushFamily<u32>();
   flushFamily<v128>();
 }
@@ -199,6 +253,7 @@ function collectFamily<A>(places: u32): u32 {
 
 /** Builds the Maglev table of a Service, IPv4's or IPv6's; see `maglev.build`. */
 export function buildMaglev(map: MapId, revNatIndex: u32, backends: usize, count: u32): i32 {
+  recording.outdate();
   return map == MapId.LB6_MAGLEV
     ? maglev.build<v128>(revNatIndex, backends, count)
     : maglev.build<u32>(revNatIndex, backends, count);
@@ -211,11 +266,13 @@ export function maglevMissing(): u32 {
 
 /** Puts a copy of the value at `value` under the key at `key`. 0, or E2BIG when full, EINVAL for a map the host does not fill so. */
 export function mapUpdate(map: MapId, key: usize, value: usize): i32 {
+  recording.outdate();
   return <i32>onMap(MapOp.UPDATE, map, key, value);
 }
 
 /** Takes an entry out; an array's becomes zeros. 0, or ENOENT, or EINVAL as above. */
 export function mapDelete(map: MapId, key: usize): i32 {
+  recording.outdate();
   return <i32>onMap(MapOp.DELETE, map, key, 0);
 }
 

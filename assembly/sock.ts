@@ -20,6 +20,7 @@ import { LbService } from './lib/lb';
 import * as metrics from './lib/metrics';
 import { Context } from './lib/packet';
 import { parse } from './lib/parse';
+import * as recording from './lib/recording';
 import * as reverseSk from './lib/reverse-sk';
 import * as rewrite from './lib/rewrite';
 import * as trace from './lib/trace';
@@ -39,6 +40,7 @@ import { ntohs } from './wire/bytes';
  * LB_NO_BACKEND_SLOT, LB_REVNAT_UPDATE: then there is no connection, and no packet ever.
  */
 export function connect<A>(ctx: Context<A>): i32 {
+  recording.spoil();
   const next = ctx.endpoint != 0 ? Program.FROM_CONTAINER : Program.FROM_HOST;
   const own = endpoint.configs.lookup(ctx.endpoint);
   if (ctx.endpoint != 0) {
@@ -123,6 +125,7 @@ function isOutside<A>(ctx: Context<A>, service: LbService): bool {
 export function receive<A>(ctx: Context<A>): i32 {
   const end = ctx.endpoint != 0 ? Program.DELIVERED : Program.HOST;
   if (!isTranslated<A>(ctx)) return end;
+  recording.spoil();
   const asked = reverseSk.recall<A>(ctx);
   if (asked === null) return end;
   trace.sock<A>(ctx, XlatePoint.PRE_DIRECTION_REV);

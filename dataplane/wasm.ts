@@ -1,7 +1,7 @@
 /** The host's side of the datapath: one instance of the wasm, its maps as bytes, its batch of packets and its events. */
 import { BATCH_SIZE, EVENT_SIZE, MapId, PACKET_HEADROOM, PACKET_ROOM } from '../assembly/abi.js';
 import { instantiate, type Dataplane } from '../pkg/dataplane.js';
-import { Capacities, MaglevBackend, MapCounters, Packet } from '../pkg/structs.js';
+import { Capacities, FlowCounters, MaglevBackend, MapCounters, Packet } from '../pkg/structs.js';
 
 /** A generated view of a struct of the datapath. */
 export interface StructType<T> {
@@ -57,7 +57,7 @@ export function decode<T extends object>(
 
 /** Seeds of Cilium's default installation: the words of base64 `JLfvgnHc2kaSUFaI`, big-endian. */
 const MURMUR_SEED = 0x24b7ef82;
-const JHASH_SEED = 0x71dcda46;
+export const JHASH_SEED = 0x71dcda46;
 const JHASH6_SEED = 0x92505688;
 /** Fixed, so that the same input gives the same answer; a dataplane on real traffic would draw it. */
 const HASH_SEED = 0x5bd1e9955bd1e995n;
@@ -270,6 +270,12 @@ export class Datapath {
       deleted: Number(deleted),
       live: this.wasm.mapCount(map),
     };
+  }
+
+  /** What became of packets whose flows are kept, since the start. */
+  flowCounters(): Readonly<Record<(typeof FlowCounters.fields)[number], number>> {
+    const { followed, kept } = new FlowCounters(this.view, this.wasm.flowCounters());
+    return { followed: Number(followed), kept: Number(kept) };
   }
 
   flushConnections(): void {

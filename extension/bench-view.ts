@@ -1,15 +1,15 @@
 /** The benchmark, from the palette to its page. */
 import * as vscode from 'vscode';
-import type { BenchReport, BenchResult } from '../dataplane/bench/bench.js';
-import { EDIT_PROFILE, PROFILES } from '../dataplane/bench/profiles.js';
+import type { BenchReport } from '../dataplane/bench/bench.js';
+import { ALL_PROFILES as ALL, type Unit } from '../dataplane/bench/profiles.js';
 import { benchMarkdown } from '../dataplane/format/bench-md.js';
+import { growthPlots, stagePlot, type Plot } from '../dataplane/format/bench-plots.js';
 import { BENCH_COLUMNS, benchCells, benchNotes, duration } from '../dataplane/format/bench-table.js';
 import { runBenchmark, type BenchEngine } from './bench-client.js';
 import { registerCommand } from './commands.js';
 import { BENCH_STYLE, benchPage, type BarView, type BenchView } from './pages/bench-page.js';
 import { Page } from './pages/page.js';
 
-const ALL = [...PROFILES, EDIT_PROFILE];
 const descriptionOf = (name: string): string => ALL.find((profile) => profile.name === name)?.description ?? '';
 
 export function registerBenchmark(extensionUri: vscode.Uri, output: vscode.LogOutputChannel): vscode.Disposable {
@@ -82,26 +82,45 @@ function measure(engine: BenchEngine, profiles: readonly string[]): Thenable<Ben
   });
 }
 
-function viewOf(report: BenchReport, generation: number): BenchView {
-  const plot = (title: string, unit: BenchResult['unit']): BenchView['plots'] => {
-    const results = report.results.filter((result) => result.unit === unit);
-    const widest = Math.max(...results.map(({ nsPerPacket }) => Math.max(nsPerPacket.median, nsPerPacket.p99)));
-    const share = (ns: number): number => Math.round((1000 * ns) / widest) / 10;
-    const bars = results.map(({ profile, nsPerPacket: { median, p99 } }): BarView => ({
-      label: profile,
+const share = (ns: number, widest: number): number => Math.round((1000 * ns) / widest) / 10;
+
+/** The medians and tails of all profiles of a unit. */
+function resultPlot(report: BenchReport, unit: Unit): BenchView['plots'] {
+  const results = report.results.filter((result) => result.unit === unit);
+  const widest = Math.max(...results.map(({ nsPerPacket }) => Math.max(nsPerPacket.median, nsPerPacket.p99)));
+  const bars = results.map(({ profile, nsPerPacket: { median, p99 } }): BarView => ({
+    label: profile,
+    description: descriptionOf(profile),
+    median: share(median, widest),
+    p99: share(p99, widest),
+    medianText: duration(median),
+    p99Text: duration(p99),
+  }));
+  return bars.length > 0 ? [{ title: `Time per ${unit}: median, whisker to the 99th percentile`, bars }] : [];
+}
+
+function barPlot({ title, bars }: Plot): BenchView['plots'][number] {
+  const widest = Math.max(...bars.map(({ ns }) => ns), 1);
+  return {
+    title,
+    bars: bars.map(({ label, profile, ns }) => ({
+      label,
       description: descriptionOf(profile),
-      median: share(median),
-      p99: share(p99),
-      medianText: duration(median),
-      p99Text: duration(p99),
-    }));
-    return bars.length > 0 ? [{ title, bars }] : [];
+      median: share(ns, widest),
+      p99: null,
+      medianText: duration(ns),
+      p99Text: null,
+    })),
   };
+}
+
+function viewOf(report: BenchReport, generation: number): BenchView {
   return {
     generation,
     plots: [
-      ...plot('Time per packet: median, whisker to the 99th percentile', 'packet'),
-      ...plot('Time per edit: median, whisker to the 99th percentile', 'edit'),
+      ...(['packet', 'build', 'edit'] as const).flatMap((unit) => resultPlot(report, unit)),
+      ...growthPlots(report).map((plot) => barPlot({ ...plot, title: `Growth: ${plot.title}` })),
+      ...stagePlot(report).map(barPlot),
     ],
     columns: BENCH_COLUMNS.map((column) => column.slice(0, 1) + column.slice(1).toLowerCase()),
     rows: report.results.map(benchCells),

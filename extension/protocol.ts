@@ -5,6 +5,7 @@ import type { Question } from '../dataplane/answers/query.js';
 import type { Search, SearchOptions } from '../dataplane/answers/search.js';
 import type { Trace } from '../dataplane/answers/trace.js';
 import type { BenchReport } from '../dataplane/bench/bench.js';
+import type { LaneStart } from '../dataplane/bench/subject.js';
 import type { Position } from '../dataplane/manifests/place.js';
 import type { ProblemReport } from '../dataplane/problems.js';
 import type { ServiceBackends } from './backends.js';
@@ -35,7 +36,8 @@ export type Start =
       readonly fast: Uint8Array;
       readonly trace: Uint8Array;
       readonly profiles: readonly string[];
-    };
+    }
+  | LaneStart;
 
 /** To a worker that holds a session. It takes them in order, so a question is about the files sent before it. */
 export type ToWorker =

@@ -1,8 +1,8 @@
-/** A worker: holds one session and answers about it, or runs one benchmark. */
+/** A worker: holds one session and answers about it, runs one benchmark, or is one of a benchmark's own. */
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { Session } from '../dataplane/session.js';
 import { serviceBackends } from './backends.js';
-import { runBench } from './bench-worker.js';
+import { runBench, runLane } from './bench-worker.js';
 import { readToWorker, type FromWorker, type Method, type Params, type Result, type Start } from './protocol.js';
 
 const answers: { readonly [M in Method]: (session: Session, params: Params<M>) => Result<M> } = {
@@ -41,3 +41,4 @@ const answer = <M extends Method>(session: Session, method: M, params: unknown):
 const start = workerData as Start;
 if (parentPort && start.role === 'session') hold(parentPort, start.datapath);
 else if (parentPort && start.role === 'bench') runBench(parentPort, start);
+else if (parentPort && start.role === 'lane') runLane(parentPort, start);

@@ -26,6 +26,9 @@ const NUMBERS = new Map([
 const SHARED = /^(assembly\/(lib|maps)\/)/;
 const PRIVATE = new Set([
   'Context',
+  'Flow',
+  'Foreseen',
+  'TaggedCache',
   'EntryHeader',
   'Link',
   'Walker',

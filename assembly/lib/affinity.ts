@@ -4,6 +4,7 @@ import { HashMap } from '../maps/hash';
 import { LruHashMap } from '../maps/lru';
 import { mapOf } from '../wire/address';
 import * as ct from './conntrack';
+import * as recording from './recording';
 import * as trace from './trace';
 
 /** Cilium `struct lb4_affinity_key`, `lb6_affinity_key`. */
@@ -15,6 +16,9 @@ export class LbAffinityKey<A> {
   /** 1 for a client known by its network namespace. */
   netnsCookie: u8;
   pad: u8;
+
+  /** No answer is kept that depends on what a client had. */
+  changed(): void {}
 
   /** `netns` is 0 for a client known by its address. */
   @inline
@@ -68,6 +72,7 @@ const match = changetype<LbAffinityMatch>(memory.data(offsetof<LbAffinityMatch>(
 
 /** The backend that a client had within the Service's timeout, in seconds, if the Service still has it (`lb4_affinity_backend_id`); 0 for none. */
 export function recall<A>(client: A, netns: u32, revNatIndex: u32, timeout: u32): u32 {
+  recording.spoil();
   const key = scratch<A>();
   key.set(client, netns, revNatIndex);
   const value = clients<A>().touch(key);
@@ -80,6 +85,7 @@ export function recall<A>(client: A, netns: u32, revNatIndex: u32, timeout: u32)
 
 /** Notes that a client has a backend now (`lb4_update_affinity`). */
 export function remember<A>(client: A, netns: u32, revNatIndex: u32, backendId: u32): void {
+  recording.spoil();
   const key = scratch<A>();
   key.set(client, netns, revNatIndex);
   const at = clients<A>().admit(key);

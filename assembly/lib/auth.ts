@@ -5,6 +5,7 @@ import * as ct from './conntrack';
 import * as endpoint from './endpoint';
 import * as ipcache from './ipcache';
 import { Context } from './packet';
+import * as recording from './recording';
 import * as trace from './trace';
 
 /** Cilium `struct auth_key`, and since Cilium has one map a node, the node. */
@@ -49,6 +50,7 @@ export function required(decisive: u32, other: u32): u32 {
  * 0, or negated POLICY_AUTH_REQUIRED, also where nothing is known of a sender's address, NO_NODE_ID where the remote's node is not.
  */
 export function check<A>(ctx: Context<A>, direction: CtDirection, local: u32, remote: u32, type: u32): i32 {
+  recording.spoil();
   const info = ipcache.lookup<A>(direction == CtDirection.EGRESS ? ctx.daddr : ctx.saddr);
   if (info === null && direction == CtDirection.INGRESS) return -DropReason.POLICY_AUTH_REQUIRED;
   let node: u32 = 0;

@@ -5,7 +5,9 @@ import { mapOf } from '../wire/address';
 import { be16 } from '../wire/bytes';
 import { clear } from '../wire/records';
 import { Context } from './packet';
+import * as recording from './recording';
 import * as trace from './trace';
+import * as turnover from './turnover';
 
 /**
  * Cilium `struct ipv4_ct_tuple`, `ipv6_ct_tuple`, with the ports in wire order (Cilium's field names are swapped) and, since
@@ -29,9 +31,30 @@ export class CtTuple<A> {
     store<u32>(changetype<usize>(this) + offsetof<CtTuple<A>>('nexthdr'), protocol | (flags << 8) | (node << 16));
   }
 
+  private get ports(): u32 {
+    return load<u32>(changetype<usize>(this) + offsetof<CtTuple<A>>('sport'));
+  }
+
+  /** What the packet in hand becomes depends on whether there is an entry of this tuple, and what it says. */
+  @inline
+  ask(): void {
+    if (recording.isOn) recording.asked(this.turnover);
+  }
+
+  /** Where it is counted how often the connections of this tuple changed. */
+  get turnover(): usize {
+    return turnover.placeOf<A>(this.saddr, this.daddr, this.ports);
+  }
+
+  /** An entry of this tuple has come, is about to go, or says something else than it did. */
+  changed(): void {
+    turnover.changed<A>(this.saddr, this.daddr, this.ports);
+  }
+
   /** The connection of this tuple; null for none. Whoever goes on with it counts its packet in it. */
   @inline
   find(): CtEntry {
+    this.ask();
     const entry = connections<A>().lookup(this);
     trace.lookup<CtTuple<A>, CtEntry>(mapOf<A>(MapId.CT4), this, entry);
     return entry;
@@ -152,10 +175,23 @@ function tupleOf<A>(ctx: Context<A>, direction: u32): CtTuple<A> {
 function counted<A>(ctx: Context<A>, entry: CtEntry, direction: u32): CtEntry {
   if (entry === null) return entry;
   entry.count<A>(ctx);
+  recording.counted(changetype<usize>(entry));
   // Both are rare, and asked at once.
   if (((ctx.tcpFlags & REPORTED) | connections<A>().staleness(entry)) != 0) return turned<A>(ctx, entry, direction);
   if (entry.isAlive) entry.refresh(ctx.protocol, ctx.tcpFlags, direction);
+  else recording.spoil();
   return entry;
+}
+
+/**
+ * A packet of `length` bytes goes on with a connection that is alive, as `counted` of one that neither opens nor closes anything;
+ * `seconds` is how long it lasts from now.
+ */
+export function proceed<A>(entry: CtEntry, length: u32, seconds: u32): void {
+  if (connections<A>().staleness(entry) != 0) connections<A>().renew(entry);
+  entry.packets++;
+  entry.bytes += length;
+  entry.lifetime = now + seconds;
 }
 
 /**
@@ -165,6 +201,8 @@ function counted<A>(ctx: Context<A>, entry: CtEntry, direction: u32): CtEntry {
 function turned<A>(ctx: Context<A>, entry: CtEntry, direction: u32): CtEntry {
   connections<A>().renew(entry);
   const flags = ctx.tcpFlags;
+  if ((flags & REPORTED) != 0) connections<A>().keyOf(entry).changed();
+  if (!entry.isAlive) recording.spoil();
   const isOpening = (flags & (REPORTED | TcpFlag.ACK)) == TcpFlag.SYN;
   if (isOpening && entry.isClosing) {
     entry.reopen(flags, direction);
@@ -199,11 +237,18 @@ export function lookup<A>(ctx: Context<A>, direction: CtDirection): CtStatus {
   ctx.connection = 0;
   if (entry === null) status = CtStatus.NEW;
   else if (status == CtStatus.REPLY) {
-    entry.replied = 1;
+    answer<A>(entry);
     learn<A>(ctx, entry);
   } else goOn<A>(ctx, entry, direction);
   ctx.ctStatus = status;
   return status;
+}
+
+/** A packet goes back along a connection. */
+function answer<A>(entry: CtEntry): void {
+  if (entry.replied != 0) return;
+  entry.replied = 1;
+  connections<A>().keyOf(entry).changed();
 }
 
 function goOn<A>(ctx: Context<A>, entry: CtEntry, direction: u32): void {
@@ -240,6 +285,7 @@ export function lookupNodePort<A>(ctx: Context<A>, revNatIndex: u32): bool {
 export function isReply<A>(ctx: Context<A>): bool {
   const tuple = reverseTuple<A>();
   tuple.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, CtDirection.INGRESS, ctx.node);
+  tuple.ask();
   return connections<A>().lookup(tuple) !== null;
 }
 
@@ -264,7 +310,7 @@ function assure<A>(ctx: Context<A>, entry: CtEntry, direction: u32): void {
 /** Counts a pod's reply to a client outside where the node's device let that one in (`nodeport_rev_dnat_ipv4`). */
 export function countNodePort<A>(ctx: Context<A>): void {
   const entry = counted<A>(ctx, findReverse<A>(ctx, CtDirection.EGRESS), CtDirection.INGRESS);
-  if (entry !== null) entry.replied = 1;
+  if (entry !== null) answer<A>(entry);
 }
 
 /** Counts the packet in hand in an entry that `peek` found where a node's device let the client in. */
@@ -337,6 +383,7 @@ export function peekQuotedService<A>(ctx: Context<A>): CtEntry {
 /** The entry that this tuple opened in `direction`, without counting the packet in it or saving it from eviction; null for none. */
 export function peek<A>(ctx: Context<A>, direction: CtDirection): CtEntry {
   const tuple = tupleOf<A>(ctx, direction);
+  tuple.ask();
   const entry = connections<A>().lookup(tuple);
   trace.lookup<CtTuple<A>, CtEntry>(mapOf<A>(MapId.CT4), tuple, entry);
   return entry;
@@ -346,6 +393,7 @@ export function peek<A>(ctx: Context<A>, direction: CtDirection): CtEntry {
 export function isNodePortReply<A>(ctx: Context<A>): bool {
   const tuple = reverseTuple<A>();
   tuple.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, CtDirection.EGRESS, ctx.node);
+  tuple.ask();
   const entry = connections<A>().lookup(tuple);
   return entry !== null && (entry.flags & (CtFlag.NODE_PORT | CtFlag.DSR_INTERNAL)) != 0;
 }
@@ -355,8 +403,11 @@ export function isNodePortReply<A>(ctx: Context<A>): bool {
  * it is. 0, or negated CT_CREATE_FAILED.
  */
 export function create<A>(ctx: Context<A>, direction: CtDirection, revNatIndex: u32, backendId: u32, flags: u32): i32 {
-  const at = connections<A>().admit(tupleOf<A>(ctx, direction));
+  recording.spoil();
+  const tuple = tupleOf<A>(ctx, direction);
+  const at = connections<A>().admit(tuple);
   if (at == 0) return -DropReason.CT_CREATE_FAILED;
+  tuple.changed();
   const entry = changetype<CtEntry>(at);
   connections<A>().release(entry);
   clear<CtEntry>(at);

@@ -13,19 +13,26 @@ import { EndpointInfo } from './endpoint';
 import * as icmp from './icmp';
 import { RemoteEndpointInfo } from './ipcache';
 import { Context } from './packet';
+import * as recording from './recording';
 import * as trace from './trace';
+
+/** The next packet of this flow may have more hops left. */
+function expired(): i32 {
+  recording.spoil();
+  return -DropReason.TTL_EXCEEDED;
+}
 
 /** Takes one off the TTL or hop limit (`ipv4_l3`, `ipv6_l3`). 0, or negated TTL_EXCEEDED. */
 export function decrementTtl<A>(ctx: Context<A>): i32 {
   if (isVector<A>()) {
     const ip = changetype<Ipv6>(ctx.ip);
-    if (ip.hopLimit <= 1) return -DropReason.TTL_EXCEEDED;
+    if (ip.hopLimit <= 1) return expired();
     ip.hopLimit--;
     return 0;
   }
   const ip = changetype<Ipv4>(ctx.ip);
   const ttl = ip.ttl;
-  if (ttl <= 1) return -DropReason.TTL_EXCEEDED;
+  if (ttl <= 1) return expired();
   ip.ttl = ttl - 1;
   ip.checksum = checksum.update(ip.checksum, checksum.difference(ttl, ttl - 1));
   return 0;
@@ -38,13 +45,19 @@ export function toEndpoint<A>(ctx: Context<A>, info: EndpointInfo): i32 {
   const config = endpoint.configs.lookup(info.lxcId);
   if (config === null || config.policyId == 0) return -DropReason.EP_NOT_READY;
   changetype<Ethernet>(ctx.data).setAddresses(config.mac, config.nodeMac);
+  recording.addressed();
   ctx.endpoint = info.lxcId;
   return Program.LXC_POLICY;
 }
 
 /** Whether the packet in hand is longer than `mtu` bytes, and may not be cut in pieces on the way; IPv6's never may (RFC 8200 section 5). */
 function isTooBig<A>(ctx: Context<A>, mtu: u32): bool {
-  if (<u32>(ctx.ipEnd - ctx.ip) <= mtu || config.mtu == 0) return false;
+  if (config.mtu == 0) return false;
+  if (<u32>(ctx.ipEnd - ctx.ip) <= mtu) {
+    recording.fits(mtu);
+    return false;
+  }
+  recording.spoil();
   return isVector<A>() || changetype<Ipv4>(ctx.ip).dontFragment;
 }
 

@@ -24,6 +24,7 @@ import { IPV4_LENGTH, IPV4_MAX_LENGTH, Ipv4 } from '../wire/ipv4';
 import { Ipv6, IPV6_LENGTH, NextHeader } from '../wire/ipv6';
 import * as config from './config';
 import * as ct from './conntrack';
+import { CtEntry } from './conntrack';
 import * as delivery from './delivery';
 import * as encap from './encap';
 import * as endpoint from './endpoint';
@@ -34,6 +35,7 @@ import * as lb from './lb';
 import * as nat from './nat';
 import { Context } from './packet';
 import { parse } from './parse';
+import * as recording from './recording';
 import * as rewrite from './rewrite';
 import * as trace from './trace';
 
@@ -79,7 +81,13 @@ export function dispatch<A>(ctx: Context<A>, address: A, port: u32): i32 {
 /** Whether the packet in hand fits with `overhead` bytes more. In Cilium it need not ask to stay whole for that (`dsr_is_too_big`). */
 function fits<A>(ctx: Context<A>, overhead: u32): bool {
   const mtu = config.config.mtu;
-  return mtu == 0 || <u32>(ctx.ipEnd - ctx.ip) + overhead <= mtu;
+  if (mtu == 0) return true;
+  if (<u32>(ctx.ipEnd - ctx.ip) + overhead > mtu) {
+    recording.spoil();
+    return false;
+  }
+  recording.fits(mtu - overhead);
+  return true;
 }
 
 /** Tells the client what fits (`dsr_reply_icmp4`), about the packet as it came. */
@@ -259,9 +267,14 @@ function isRead<A>(ctx: Context<A>): bool {
 
 function forget<A>(ctx: Context<A>): void {
   const opened = ct.peek<A>(ctx, CtDirection.EGRESS);
-  if (opened !== null) opened.flags &= ~(<u16>CtFlag.DSR_INTERNAL);
+  if (opened !== null) disown<A>(opened);
   const arrived = ct.peek<A>(ctx, CtDirection.INGRESS);
-  if (arrived !== null) arrived.flags &= ~(<u16>CtFlag.DSR_INTERNAL);
+  if (arrived !== null) disown<A>(arrived);
+}
+
+function disown<A>(entry: CtEntry): void {
+  entry.flags &= ~(<u16>CtFlag.DSR_INTERNAL);
+  ct.connections<A>().keyOf(entry).changed();
 }
 
 /** Gives a backend's reply, or its error about a request, the Service's address as its source (`xlate_dsr_v4`). */

@@ -7,6 +7,7 @@ import { HashMap } from '../maps/hash';
 import { has } from './config';
 import * as ct from './conntrack';
 import { Context } from './packet';
+import * as recording from './recording';
 import * as trace from './trace';
 
 /** Cilium `struct edt_id`; `id` is the endpoint that sends. */
@@ -47,6 +48,7 @@ export function schedule<A>(ctx: Context<A>): i32 {
   const info = throttles.lookup(scratch);
   trace.lookup<EdtId, EdtInfo>(MapId.THROTTLE, scratch, info);
   if (info === null || info.bps == 0) return 0;
+  recording.spoil();
   const now = max<u64>(ctx.time, <u64>ct.now * NANOSECONDS);
   const next = info.tLast + (<u64>(ctx.end - ctx.data) * NANOSECONDS) / info.bps;
   const departure = max<u64>(next, now);

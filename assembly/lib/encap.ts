@@ -29,6 +29,7 @@ import * as endpoint from './endpoint';
 import * as frontend from './frontend';
 import { jhash3words } from './jhash';
 import { Context } from './packet';
+import * as recording from './recording';
 
 if (ETHERNET_LENGTH + IPV4_LENGTH + UDP_LENGTH + VXLAN_LENGTH != TUNNEL_OVERHEAD) ERROR('the outer headers add up');
 if (GENEVE_LENGTH != VXLAN_LENGTH) ERROR('Geneve without options is as long as VXLAN');
@@ -117,6 +118,8 @@ export function isTunnel<A>(ctx: Context<A>): bool {
  * NO_TUNNEL_OPTION for options that are cut off, INVALID_GENEVE for one that contradicts itself or must be known and is not.
  */
 export function unwrap(ctx: Context<u32>): i32 {
+  // What no program here has wrapped may hold another packet each time.
+  if (ctx.outerDaddr == 0) recording.spoil();
   if (ctx.l4 == 0) return -DropReason.NO_TUNNEL_KEY;
   const header = ctx.l4 + UDP_LENGTH;
   if (header + VXLAN_LENGTH > ctx.ipEnd) return -DropReason.NO_TUNNEL_KEY;

@@ -18,6 +18,9 @@ export class FragmentKey<A> {
   proto: u8;
   pad: u8;
   node: u16;
+
+  /** No answer to a piece is kept. */
+  changed(): void {}
 }
 
 /** Cilium `struct ipv4_frag_l4ports`, and when it was put down. */

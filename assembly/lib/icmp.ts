@@ -7,6 +7,7 @@ import { Ipv4, IPV4_LENGTH } from '../wire/ipv4';
 import { Ipv6, IPV6_LENGTH } from '../wire/ipv6';
 import { ntohl, ntohs } from '../wire/bytes';
 import { Context, Fragmented, icmpOf } from './packet';
+import * as recording from './recording';
 import * as rewrite from './rewrite';
 import * as trace from './trace';
 
@@ -40,6 +41,7 @@ export function tooBig<A>(ctx: Context<A>, mtu: u32): void {
  * was sent to, quoting its start. `rest` is the last word of the ICMP header, in host order. The frame grows into the headroom.
  */
 function answer<A>(ctx: Context<A>, reason: DropReason, type: u32, code: u32, rest: u32): void {
+  recording.spoil();
   trace.drop<A>(ctx, reason);
   ctx.answered = reason;
   ctx.answeredBy = ctx.program;

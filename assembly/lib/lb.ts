@@ -23,6 +23,7 @@ import * as ct from './conntrack';
 import { CtEntry } from './conntrack';
 import * as maglev from './maglev';
 import { Context, icmpOf } from './packet';
+import * as recording from './recording';
 import * as rewrite from './rewrite';
 import * as trace from './trace';
 
@@ -279,8 +280,11 @@ export function local<A>(ctx: Context<A>, service: LbService): i32 {
     if (service.count == 0) return -DropReason.NO_SERVICE;
     backend = newBackend<A>(ctx, service, ctx.daddr, 0);
     if (backend === null) return -DropReason.NO_SERVICE;
-    if (flow !== null) flow.backendId = ctx.backendId;
-    else {
+    if (flow !== null) {
+      recording.spoil();
+      flow.backendId = ctx.backendId;
+      ct.connections<A>().keyOf(flow).changed();
+    } else {
       const result = ct.create<A>(ctx, CtDirection.SERVICE, revNatIndex, ctx.backendId, 0);
       if (result < 0) return result;
     }

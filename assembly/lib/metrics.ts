@@ -1,5 +1,6 @@
 /** Packets and bytes by drop reason and direction. Cilium `bpf/lib/metrics.h`, map cilium_metrics. */
 import { ArrayMap } from '../maps/array';
+import * as recording from './recording';
 
 @unmanaged
 export class MetricsValue {
@@ -12,7 +13,14 @@ export const metrics = changetype<ArrayMap<MetricsValue>>(memory.data(offsetof<A
 
 /** Counts a packet of `bytes` under `reason`, 0 for forwarded. */
 export function count(reason: u32, egress: u32, bytes: u32): void {
-  const value = metrics.lookup(((reason & 0xff) << 1) | egress);
+  const index = ((reason & 0xff) << 1) | egress;
+  recording.measured(index);
+  add(index, bytes);
+}
+
+/** Counts another packet under a metric that `count` has counted one under. */
+export function add(index: u32, bytes: u32): void {
+  const value = metrics.lookup(index);
   value.count++;
   value.bytes += bytes;
 }

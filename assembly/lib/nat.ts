@@ -8,6 +8,7 @@ import * as ct from './conntrack';
 import { CtTuple } from './conntrack';
 import { jhash3words } from './jhash';
 import { Context, Fragmented, icmpOf } from './packet';
+import * as recording from './recording';
 import * as rewrite from './rewrite';
 import * as trace from './trace';
 
@@ -40,15 +41,24 @@ function incomingTuple<A>(): CtTuple<A> {
 }
 
 function find<A>(tuple: CtTuple<A>): NatEntry<A> {
+  tuple.ask();
   const entry = mappings<A>().touch(tuple);
+  if (entry !== null) recording.used(changetype<usize>(entry));
   trace.lookup<CtTuple<A>, NatEntry<A>>(mapOf<A>(MapId.SNAT4), tuple, entry);
   return entry;
 }
 
+/** The packet in hand uses a mapping, as `find` found it. */
+export function proceed<A>(entry: NatEntry<A>): void {
+  if (mappings<A>().staleness(entry) != 0) mappings<A>().renew(entry);
+}
+
 /** The new entry of a tuple; null for a table without any room. */
 function remember<A>(tuple: CtTuple<A>, address: A, port: u32): NatEntry<A> {
+  recording.spoil();
   const entry = changetype<NatEntry<A>>(mappings<A>().admit(tuple));
   if (entry === null) return entry;
+  tuple.changed();
   entry.address = address;
   entry.port = <u16>port;
   entry.pad = 0;
@@ -114,7 +124,9 @@ export function reserve<A>(ctx: Context<A>): i32 {
   if (ctx.quoted != 0 || ntohs(ctx.sport) < <u32>NAT_PORT_MIN) return 0;
   const outgoing = outgoingTuple<A>();
   outgoing.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, OUT, ctx.node);
+  outgoing.ask();
   const entry = mappings<A>().touch(outgoing);
+  if (entry !== null) recording.used(changetype<usize>(entry));
   if (entry !== null) return isItself<A>(entry, ctx.saddr, ctx.sport) ? 0 : masquerade<A>(ctx, ctx.saddr);
   const incoming = incomingTuple<A>();
   incoming.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, IN, ctx.node);

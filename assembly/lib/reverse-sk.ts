@@ -15,6 +15,9 @@ export class ReverseSkKey<A> {
   port: be16;
   pad1: u16;
   pad2: u32;
+
+  /** No answer to a socket is kept. */
+  changed(): void {}
 }
 
 /** Cilium `struct ipv4_revnat_entry`, `ipv6_revnat_entry`: whom it asked for. */

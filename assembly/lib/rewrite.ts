@@ -6,6 +6,7 @@ import { Ipv4 } from '../wire/ipv4';
 import { Ipv6 } from '../wire/ipv6';
 import { Ports, Tcp, Udp } from '../wire/l4';
 import { Context, icmpOf } from './packet';
+import * as recording from './recording';
 
 /** Adds a difference to a checksum that is there. UDP's zero means none was computed; a computed zero is sent as all ones (RFC 768). */
 function adjust(at: usize, difference: u64, optional: bool): void {
@@ -16,7 +17,7 @@ function adjust(at: usize, difference: u64, optional: bool): void {
 }
 
 /** What new addresses change in a pseudo header. */
-function difference<A>(before: A, after: A): u64 {
+export function difference<A>(before: A, after: A): u64 {
   if (isVector<A>())
     return (
       checksum.difference(i32x4.extract_lane(before, 0), i32x4.extract_lane(after, 0)) +
@@ -77,6 +78,7 @@ export function source<A>(ctx: Context<A>, saddr: A, sport: u32): void {
 /** Writes a whole tuple; all in network order, the source port in the lower half of `ports`. A later fragment has no ports to write. */
 export function tuple<A>(ctx: Context<A>, saddr: A, daddr: A, ports: u32): void {
   const change = difference<A>(ctx.saddr, saddr) + difference<A>(ctx.daddr, daddr);
+  recording.rewritten();
   addresses<A>(ctx.ip, saddr, daddr, change);
   if (ctx.l4 != 0) transport<A>(ctx.l4, ctx.protocol, change, ctx.ports, ports);
   ctx.saddr = saddr;

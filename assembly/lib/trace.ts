@@ -74,6 +74,11 @@ export function enable(on: bool): void {
   enabled = on;
 }
 
+/** Whether anything is recorded. */
+export function isEnabled(): bool {
+  return isDefined(TRACE) && enabled;
+}
+
 /** Records that a step is done. */
 export function step<A>(ctx: Context<A>, step: Step, point: u32, info: u32): void {
   if (!isDefined(TRACE)) return;

@@ -13,6 +13,7 @@ import * as encap from './encap';
 import * as endpoint from './endpoint';
 import * as ipcache from './ipcache';
 import { Context } from './packet';
+import * as recording from './recording';
 
 /** Where the identities of addresses outside the cluster begin. Cilium `IDENTITY_LOCAL_SCOPE_CIDR`. */
 const FIRST_CIDR_IDENTITY: u32 = 1 << 24;
@@ -89,6 +90,8 @@ export function isMessage<A>(ctx: Context<A>): bool {
  * peer has sent: it is cut off, no message for data, or not a node's.
  */
 export function unwrap(ctx: Context<u32>): i32 {
+  // As of a tunnel's.
+  if (ctx.outerDaddr == 0) recording.spoil();
   const at = ctx.l4 + UDP_LENGTH;
   if (ctx.l4 == 0 || at + WIREGUARD_LENGTH >= ctx.ipEnd) return -DropReason.INVALID;
   if (changetype<WireGuard>(at).type != WIREGUARD_DATA || endpoint.nodeOf<u32>(ctx.saddr) == 0)
@@ -98,6 +101,7 @@ export function unwrap(ctx: Context<u32>): i32 {
   ctx.end = ctx.ipEnd;
   const ethernet = changetype<Ethernet>(ctx.data);
   ethernet.setAddresses(0, 0);
+  recording.addressed();
   ethernet.type = <u16>(load<u8>(inner) >>> 4 == 6 ? EtherType.IPV6 : EtherType.IPV4);
   ctx.outerSaddr = 0;
   ctx.outerDaddr = 0;

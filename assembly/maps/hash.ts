@@ -18,8 +18,18 @@ export function setSeed(value: u64): void {
   seed = value | 1;
 }
 
+/** What a hash starts with, before the first word is taken in. */
+export function start(): u64 {
+  return seed;
+}
+
+/** The hash once all words are: the upper half of a product is the well mixed one. */
+export function finish(h: u64): u32 {
+  return <u32>((h >>> 32) ^ (h >>> 47));
+}
+
 /** Takes one word in. A product's low bits know nothing of the factors' high ones, so those are folded in first. */
-function mix(h: u64, word: u64): u64 {
+export function mix(h: u64, word: u64): u64 {
   h ^= word;
   return (h ^ (h >>> 32)) * 0xff51afd7ed558ccd;
 }
@@ -39,8 +49,7 @@ export function hashOf<K>(key: usize): u32 {
   if (offsetof<K>() >= 40) h = mix(h, pair(key, 32));
   if (offsetof<K>() >= 48) h = mix(h, pair(key, 40));
   if (offsetof<K>() % 8 == 4) h = mix(h, <u64>load<u32>(key + offsetof<K>() - 4));
-  // The upper half of a product is the well mixed one.
-  return <u32>((h >>> 32) ^ (h >>> 47));
+  return finish(h);
 }
 
 /** Whether the words of two keys are the same. */
@@ -123,6 +132,16 @@ export class HashMap<K, V> extends MapCounters {
     return entry + offsetof<EntryHeader>() + offsetof<K>();
   }
 
+  /** Where the chain of a key begins. */
+  bucketFor(key: K): usize {
+    return this.bucketOf(changetype<usize>(key));
+  }
+
+  /** Address of the first entry of a chain; where it has none, of one that is nobody's. */
+  first(bucket: usize): usize {
+    return this.entry(load<u32>(bucket));
+  }
+
   protected bucketOf(key: usize): usize {
     return this.buckets + ((<usize>(hashOf<K>(key) & this.mask)) << 2);
   }
@@ -173,7 +192,9 @@ export class HashMap<K, V> extends MapCounters {
     const header = changetype<EntryHeader>(entry);
     header.next = load<u32>(bucket);
     store<u32>(bucket, index);
-    memory.copy(entry + offsetof<EntryHeader>(), changetype<usize>(key), offsetof<K>());
+    // The engine leaves wasm for `memory.copy`, which costs more than these few words.
+    for (let i: usize = 0; i < offsetof<K>(); i += 4)
+      store<u32>(entry + offsetof<EntryHeader>() + i, load<u32>(changetype<usize>(key) + i));
     this.count++;
     this.created++;
     return index;

@@ -17,6 +17,11 @@ import { MapError } from '../abi';
 import { take } from './arena';
 import { EntryHeader, HashMap } from './hash';
 
+/** What a key needs: to be told that its entry is about to go. */
+export interface LruKey {
+  changed(): void;
+}
+
 /** Of one entry, or an end of a queue: both ways round, so that a queue is a ring. */
 @unmanaged
 class Link {
@@ -32,7 +37,7 @@ const OTHERS: u32 = 0;
  * the one from the other.
  */
 @unmanaged
-export class LruHashMap<K, V> extends HashMap<K, V> {
+export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
   private links: usize;
   private assuredCount: u32;
   /** As many may be assured before the next has to go from among them. */
@@ -125,7 +130,7 @@ export class LruHashMap<K, V> extends HashMap<K, V> {
       if (this.staleness(value) != 0) this.renew(value);
       return changetype<usize>(value);
     }
-    if (this.free == 0 && this.fresh > this.capacity && this.capacity != 0) this.evict();
+    if (this.isFull) this.evict();
     const index = this.insert(bucket, key);
     if (index == 0) return 0;
     const header = changetype<EntryHeader>(this.entry(index));
@@ -151,6 +156,7 @@ export class LruHashMap<K, V> extends HashMap<K, V> {
   }
 
   private remove(key: usize): bool {
+    changetype<K>(key).changed();
     const index = this.detach(key);
     if (index == 0) return false;
     this.assuredCount -= changetype<EntryHeader>(this.entry(index)).assured;
@@ -165,6 +171,25 @@ export class LruHashMap<K, V> extends HashMap<K, V> {
     const first = this.entry(this.link(end).behind);
     this.remove(first + offsetof<EntryHeader>());
     this.evicted++;
+  }
+
+  /** Whether a new entry takes the place of another. */
+  get isFull(): bool {
+    return this.free == 0 && this.fresh > this.capacity && this.capacity != 0;
+  }
+
+  /** Number of the first of the others, which goes next; `afterIt` of the one behind it. */
+  get firstToGo(): u32 {
+    return this.link(OTHERS).behind;
+  }
+
+  afterIt(index: u32): u32 {
+    return this.link(index).behind;
+  }
+
+  /** The key in a place; at a queue's end, one that is nobody's. */
+  keyAt(index: u32): K {
+    return changetype<K>(this.entry(index <= this.capacity ? index : 0) + offsetof<EntryHeader>());
   }
 
   /** The key over a value, in place. */

@@ -19,12 +19,14 @@ import {
   type Service,
 } from '../manifests/objects.js';
 import { endOf, locate, type Place } from '../manifests/place.js';
+import { isMeshPolicy } from '../policy/mesh.js';
 import { DIRECTIONS, partsOf, type Direction, type Policy, type PortMatch } from '../policy/rules.js';
 import { placeOf } from '../policy/selectors.js';
 import { policyOf, type State } from '../state.js';
 import type { Action, Annotations, Inlay, Lens } from './annotations.js';
 import { announcedIn } from './announced.js';
 import { backendRemarks } from './ingress/inlays.js';
+import { meshTitle, podsOfMesh } from './mesh-pods.js';
 import { isEveryPod, podsAmong, podsMatching, podsOf, policiesIn, portAt } from './policy-pods.js';
 import { query, type Verdict } from './query.js';
 import { countReachedBy, countReaches } from './reach-counts.js';
@@ -115,6 +117,7 @@ function lensesOf(state: State, object: ManifestObject): Lens[] {
     return service ? serviceLenses(state, service, lens) : [];
   }
   if (isPolicy(object)) return policyLenses(state, policiesIn(state, object), lens);
+  if (isMeshPolicy(object)) return [meshLens(state, podsOfMesh(state, object), lens)];
   if (!isWorkload(object)) return [];
   const workload = workloadOf(state.cluster, object);
   const pod = workload?.pods[0];
@@ -183,6 +186,13 @@ function policyLenses(state: State, policies: readonly Policy[], lens: MakeLens)
   }
   const first = workloads[0]!;
   return [lens(title.join(' · '), { kind: 'traceFrom', to: first.ref, protocol: 'TCP', port: null })];
+}
+
+/** Whom a policy of the mesh is about, and from where that may be traced. */
+function meshLens(state: State, pods: readonly ClusterPod[], lens: MakeLens): Lens {
+  const [first] = pods;
+  const to = first?.workload.ref;
+  return lens(meshTitle(state, pods), to === undefined ? null : { kind: 'traceFrom', to, protocol: 'TCP', port: null });
 }
 
 /** A policy over a whole cluster is described by some of its workloads. */

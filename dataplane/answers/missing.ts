@@ -9,7 +9,7 @@ import type { Frontend } from '../loader/entries.js';
 import { isExternal } from '../loader/scopes.js';
 import type { Unevaluated } from '../manifests/cilium.js';
 import { ROOT_NAMESPACE } from '../manifests/istio.js';
-import { kindName, type UnreadDocument } from '../manifests/objects.js';
+import { kindName, unreadName, type UnreadDocument } from '../manifests/objects.js';
 import { lineOf } from '../manifests/place.js';
 import type { CompiledPolicy } from '../policy/compile.js';
 import { isAnyEnforced } from '../policy/enforced.js';
@@ -19,8 +19,10 @@ import { DIRECTIONS, partsOf, type Direction, type Policy } from '../policy/rule
 import { DERIVED, keysAskedFor } from '../policy/selectors.js';
 import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
+import { unreadPods } from './checks/unread.js';
 import { grantsFor, policyAt } from './decide.js';
 import { unreadOf } from './layer7.js';
+import { refusedPod, refusedServices, serviceOf } from './mistakes.js';
 import type { Outcome } from './probe.js';
 
 /** Pods whose policies have a say in these packets. */
@@ -101,9 +103,10 @@ function unclear(state: State, outcome: Outcome): string[] {
 }
 
 /** What a Service asks for that is not done. */
-function unreadFields({ settings, cluster }: State, { frontend, probe }: Outcome): string[] {
-  const { destination } = probe.tuple;
-  const service = frontend?.service ?? cluster.services.find(({ clusterIPs }) => clusterIPs.includes(destination));
+function unreadFields(state: State, outcome: Outcome): string[] {
+  const { settings } = state;
+  const { frontend, probe } = outcome;
+  const service = serviceOf(state, outcome);
   if (!service) return [];
   const { source, namespace, name } = service;
   const lines = source.unknown
@@ -162,10 +165,16 @@ function undefinedBy({ settings }: State, { allowed, masqueraded, frontend, prob
 
 /** What was needed and could not be read, one line each. */
 export function missingFor(state: State, outcomes: readonly Outcome[]): string[] {
-  if (outcomes.every(({ reason }) => reason !== null && BEFORE_POLICY.has(reason.code))) return [];
+  const refused = [
+    ...refusedServices(state, outcomes),
+    ...outcomes.flatMap((outcome) => unreadBackends(state, outcome)),
+  ];
+  if (outcomes.every(({ reason }) => reason !== null && BEFORE_POLICY.has(reason.code))) return [...new Set(refused)];
   const pods = [...podsOf(outcomes)];
   const namespaces = new Set(pods.map((pod) => pod.namespace));
   const missing = [
+    ...refused,
+    ...pods.flatMap((pod) => refusedPod(state, pod)),
     ...outcomes.flatMap((outcome) => unclear(state, outcome)),
     ...outcomes.flatMap(unreadOf),
     ...pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []),
@@ -176,7 +185,9 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
   ];
   for (const document of state.manifests.unread) {
     if (document.kind !== 'Namespace' || !asksForNamespaceLabels(state, pods)) continue;
-    missing.push(`${lineOf(document.at)}: Namespace could not be read, and a policy asks for labels of namespaces`);
+    missing.push(
+      `${lineOf(document.at)}: ${unreadName(document)} could not be read, and a policy asks for labels of namespaces`,
+    );
   }
   if (state.settings.undeclaredNamespaces === 'unknown') {
     for (const name of [...namespaces].sort(compare)) {
@@ -193,6 +204,17 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
   return [...new Set(missing)];
 }
 
+/** Documents that could hold a pod behind a Service that has nobody. */
+function unreadBackends(state: State, outcome: Outcome): string[] {
+  const service = serviceOf(state, outcome);
+  if (!service?.source.selector || outcome.allowed || outcome.backend) return [];
+  return unreadPods(state)
+    .filter(({ namespace }) => namespace === null || namespace === service.namespace)
+    .map(
+      (document) => `${lineOf(document.at)}: ${unreadName(document)} could not be read: it may be behind the Service`,
+    );
+}
+
 /** A pod has one identity, and of a pod with addresses of both families an `ipBlock` matches one alone. */
 export function halfMatched(state: State, pod: ClusterPod): string[] {
   const rules = (policyOf(state, pod)?.applied ?? []).flatMap(({ rules }) => rules);
@@ -206,11 +228,14 @@ export function halfMatched(state: State, pod: ClusterPod): string[] {
 
 /** Kinds that may hold a policy, as far as the text of an unread document shows. */
 const mayBePolicy = ({ kind }: UnreadDocument): boolean =>
-  kind === null || /policy|networkset$|^(ciliumcidrgroup|tier|hostendpoint|peerauthentication|list)$/i.test(kind);
+  kind === null ||
+  /policy|networkset$|^(ciliumcidrgroup|tier|hostendpoint|(peer|request)authentication|destinationrule|list)$/i.test(
+    kind,
+  );
 
 /** Policies of the mesh are for all of it where they are in its root namespace. */
 const isOfMesh = ({ kind }: UnreadDocument): boolean =>
-  kind === null || /^(authorizationpolicy|peerauthentication|list)$/i.test(kind);
+  kind === null || /^(authorizationpolicy|(peer|request)authentication|destinationrule|list)$/i.test(kind);
 
 /** Documents that could hold a policy for these namespaces and could not be read, or are of a kind that is not evaluated. */
 export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): string[] {
@@ -225,7 +250,7 @@ export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): s
     )
       continue;
     const why = document.reason === 'template' ? 'a Helm template, not analysed' : 'could not be read';
-    lines.push(`${lineOf(document.at)}: ${document.kind ?? 'a document'} ${why}`);
+    lines.push(`${lineOf(document.at)}: ${unreadName(document)} ${why}`);
   }
   for (const object of state.cluster.unevaluated) {
     if (object.metadata.namespace !== '' && !namespaces.has(object.metadata.namespace)) continue;

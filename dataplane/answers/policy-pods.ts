@@ -3,7 +3,7 @@ import { contains, formatPrefix } from '../addresses.js';
 import { namedPort, type ClusterPod } from '../cluster/cluster.js';
 import { keptFor } from '../kept.js';
 import type { ManifestObject } from '../manifests/objects.js';
-import { protocolName } from '../packet.js';
+import { isIcmp, protocolName } from '../packet.js';
 import { protocolOf } from '../policy/networkpolicy.js';
 import { EVERY_PORT, type Peer, type Policy, type PortMatch } from '../policy/rules.js';
 import { podsSelected } from '../policy/identities.js';
@@ -107,5 +107,7 @@ export function portText({ port, protocol }: PortMatch): string {
   if (typeof port === 'string') return `${name} ${port}`;
   const { first, last } = port;
   if (first === EVERY_PORT.first && last === EVERY_PORT.last) return `${name} all`;
-  return first === last ? `${name} ${first}` : `${name} ${first}-${last}`;
+  // Nobody asks for port 0.
+  const from = isIcmp(protocol) ? first : Math.max(first, 1);
+  return from === last ? `${name} ${last}` : `${name} ${from}-${last}`;
 }

@@ -5,6 +5,7 @@ import {
   contains,
   familyOf,
   lastOf,
+  parsePrefix,
   plus,
   UNSPECIFIED,
   type Address,
@@ -361,9 +362,9 @@ export function overlap(
  */
 export const externalClasses = (state: State): readonly ExternalClass[] => {
   const { cluster, identities, desired, settings } = state;
-  const { families, pods, nodes } = cluster;
+  const { families, pods, nodes, services } = cluster;
   const { world, prefixes, fqdns } = identities;
-  return externals(prefixes, [families, pods, nodes, world, fqdns, desired.frontends, settings], () =>
+  return externals(prefixes, [families, pods, nodes, services, world, fqdns, desired.frontends, settings], () =>
     families.flatMap((family) => externalIn(state, family)),
   );
 };
@@ -378,7 +379,11 @@ function externalIn(state: State, family: Family): ExternalClass[] {
       .filter(({ address }) => familyOf(address) === family)
       .flatMap((prefix) => [prefix.address, plus(lastOf(prefix), 1)]);
   const refused = engine === 'kube-proxy-nftables' ? [serviceCIDR] : [];
-  const fixed = new Set(edgesOf([nativeRoutingCIDR, ...kept, ...refused].flatMap(prefixesIn)));
+  // Whom load balancers take is no matter of identities.
+  const taken = state.cluster.services.flatMap(({ source }) =>
+    source.loadBalancerSourceRanges.flatMap(({ value }) => parsePrefix(value) ?? []),
+  );
+  const fixed = new Set(edgesOf([...[nativeRoutingCIDR, ...kept, ...refused].flatMap(prefixesIn), ...taken]));
   const named = edgesOf([whole, ...state.identities.prefixes.map(({ prefix }) => prefix)]);
   const sorted = [...new Set([...named, ...fixed])].sort(compareAddresses);
   const classes: ExternalClass[] = [];

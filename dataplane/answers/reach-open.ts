@@ -33,6 +33,18 @@ export interface ReachPorts {
   readonly ranges: readonly Range[];
   /** Where a proxy looks at what the connections are for; all that it asks for must hold. */
   readonly layer7?: readonly Layer7[];
+  /** Of a Service's ports, as `diff` tells them: where they are asked for, and who answers. */
+  readonly via?: Via;
+}
+
+/** How a client gets at a port of a Service. */
+export interface Via {
+  /** Its ClusterIP, or name where it is headless; the node ports, or an address that it has outside. */
+  readonly at: 'ClusterIP' | 'NodePort' | (string & {});
+  /** A workload and the port of its pods: `shop/cart[Deployment]:8080`; or an address and a port. */
+  readonly backend: string;
+  /** The nodes that the client is on, or comes in by; left out for all. */
+  readonly nodes?: readonly string[];
 }
 
 export interface ReachIcmp {

@@ -43,6 +43,8 @@ export interface ReachOptions {
   readonly to: string | null;
   /** ICMP is ICMPv6 too. */
   readonly protocol: Protocol | 'ICMP' | null;
+  /** Also what pods of one workload may say to each other, where it has several. */
+  readonly itself?: boolean;
 }
 
 export function reach(state: State, options: ReachOptions): Reach | { readonly error: string } {
@@ -62,7 +64,11 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
   const isAll = options.from === null && options.to === null;
   for (const from of sources.ends) {
     if (unread.has(from)) continue;
-    for (const { to, found } of isAll ? matrixOf(state).openFrom(from) : openFrom(state, from, others)) {
+    const own = options.itself && targets.ends.includes(from) ? anotherOf(from) : [];
+    const opened = isAll
+      ? [...matrixOf(state).openFrom(from), ...openFrom(state, from, own)]
+      : openFrom(state, from, [...others, ...own]);
+    for (const { to, found } of opened) {
       if (to === from) continue;
       connections.push(...connectionOf(from.ref, to.ref, narrowed(found.open, options.protocol, targets.ports)));
       note(to, found);
@@ -103,6 +109,9 @@ const openFrom = (state: State, from: End, targets: readonly End[]): Opening[] =
     .from(from, others)
     .flatMap((found, i) => (found ? { to: others[i]!, found } : []));
 };
+
+/** A workload as its own peer: without the pod that stands for it as the sender. */
+const anotherOf = (end: End): End[] => (end.pods.length > 1 ? [{ ...end, pods: end.pods.slice(1) }] : []);
 
 const NOTHING: readonly never[] = [];
 

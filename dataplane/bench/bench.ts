@@ -1,8 +1,7 @@
 /** The benchmark: profiles measured in turns, in Node and in a browser's worker alike. */
-import { BATCH_SIZE } from '../../assembly/abi.js';
-import { Lane, PACKETS_PER_ROUND, PACKETS_PER_SAMPLE, verify } from './lane.js';
-import { EDIT_PROFILE, PROFILES, type Profile } from './profiles.js';
-import { EDITS_PER_ROUND, Shop } from './shop.js';
+import type { Unit } from './profiles.js';
+import type { BenchModules, Contestant, StartWorker, Subject } from './subject.js';
+import { makerOf } from './subjects.js';
 
 /** What the numbers were measured on, as far as the caller can tell. */
 export interface Machine {
@@ -26,8 +25,7 @@ export const machineOf = (cpus: readonly { readonly model: string }[], node: str
 
 export interface BenchResult {
   readonly profile: string;
-  /** What `packets` counts, and what nanoseconds are given per. */
-  readonly unit: 'packet' | 'edit';
+  readonly unit: Unit;
   /** Measured, over all rounds. */
   readonly packets: number;
   readonly rounds: number;
@@ -42,6 +40,15 @@ export interface BenchResult {
   readonly memoryMiB: number;
   /** Of the verdicts and bytes of one packet of each flow; null where there are none. */
   readonly digest: string | null;
+  /** The same by others, in rounds of their own between those of this. */
+  readonly baselines: readonly Baseline[];
+}
+
+export interface Baseline {
+  readonly name: string;
+  readonly nsPerPacket: BenchResult['nsPerPacket'];
+  /** How many times as long it took, by the medians over rounds. */
+  readonly ratio: number;
 }
 
 export interface BenchReport {
@@ -52,11 +59,6 @@ export interface BenchReport {
   readonly results: readonly BenchResult[];
 }
 
-export interface BenchModules {
-  readonly fast: WebAssembly.Module;
-  readonly trace: WebAssembly.Module;
-}
-
 export interface BenchOptions {
   /** Names out of `PROFILE_NAMES`. */
   readonly profiles: readonly string[];
@@ -64,32 +66,17 @@ export interface BenchOptions {
   readonly machine: Machine;
   readonly onProgress?: (done: number, total: number, what: string) => void;
   readonly signal?: { readonly aborted: boolean };
+  /** Without it nothing runs in workers, and there are no profiles of them. */
+  readonly startWorker?: StartWorker;
 }
-
-/** Something that is measured: made once, run in rounds. */
-interface Subject {
-  readonly name: string;
-  readonly unit: BenchResult['unit'];
-  readonly perRound: number;
-  readonly sample: number;
-  readonly batch: number;
-  readonly digest: string | null;
-  readonly memoryBytes: () => number;
-  /** Nanoseconds a unit, of each sample of a round. */
-  readonly round: () => readonly number[];
-}
-
-/** Calls before the first round: enough for every function to be optimised. */
-const WARM_UP_CALLS = 1000;
 
 /**
  * Measures `profiles`, round by round, one round of each in turn, so that what disturbs the machine disturbs all alike.
- * Before that each profile is verified: see `verify`. Between rounds the event loop runs, so that progress is seen and
- * `signal` can end it; the report then tells what there is. Throws RangeError for a name that is no profile's, and what
- * `verify` throws.
+ * Before that each profile is verified, and after each round again. Between rounds the event loop runs, so that progress is seen and
+ * `signal` can end it; the report then tells what there is. Throws RangeError for a name that is no profile's, and WrongAnswer.
  */
 export async function bench(modules: BenchModules, options: BenchOptions): Promise<BenchReport> {
-  const { profiles, rounds, machine, onProgress, signal } = options;
+  const { profiles, rounds, machine, onProgress, signal, startWorker = null } = options;
   const total = profiles.length * (rounds + 1);
   let done = 0;
   const step = async (what: string): Promise<boolean> => {
@@ -98,98 +85,103 @@ export async function bench(modules: BenchModules, options: BenchOptions): Promi
     return signal?.aborted !== true;
   };
 
-  const makers = profiles.map((name) => makerOf(name, modules));
-  const measured: { subject: Subject; rounds: number[]; samples: number[] }[] = [];
+  const makers = profiles.map(makerOf);
+  const measured: Measured[] = [];
   let running = true;
-  for (const [i, name] of profiles.entries()) {
-    running &&= await step(`${name}: preparing`);
-    if (running) measured.push({ subject: makers[i]!(), rounds: [], samples: [] });
-  }
-  for (let round = 0; round < rounds && running; round++) {
-    for (const { subject, rounds: means, samples } of measured) {
-      running &&= await step(`${subject.name}: round ${round + 1} of ${rounds}`);
-      if (!running) break;
-      const taken = subject.round();
-      means.push(taken.reduce((sum, sample) => sum + sample, 0) / taken.length);
-      samples.push(...taken);
+  try {
+    for (const [i, name] of profiles.entries()) {
+      running &&= await step(`${name}: preparing`);
+      if (running) measured.push(new Measured(await makers[i]!(modules, startWorker)));
     }
+    for (let round = 0; round < rounds && running; round++) {
+      for (const each of measured) {
+        running &&= await step(`${each.subject.name}: round ${round + 1} of ${rounds}`);
+        if (!running) break;
+        await each.round();
+      }
+    }
+  } finally {
+    for (const { subject } of measured) subject.end?.();
   }
   if (running) onProgress?.(total, total, 'done');
-  const results = measured
-    .filter(({ rounds }) => rounds.length > 0)
-    .map(({ subject, rounds, samples }) => resultOf(subject, rounds, samples));
+  const results = measured.filter(({ rounds }) => rounds > 0).map((each) => each.result());
   return { schema: 'hopscope.bench/1', machine, cancelled: !running, results };
+}
+
+/** What one contestant took: the median of each round, and all samples. */
+class Times {
+  readonly rounds: number[] = [];
+  readonly samples: number[] = [];
+
+  constructor(readonly contestant: Contestant) {}
+
+  async round(): Promise<void> {
+    const taken = await this.contestant.round();
+    this.rounds.push(median(taken));
+    this.samples.push(...taken);
+  }
+
+  get nsPerPacket(): BenchResult['nsPerPacket'] {
+    return { median: tenths(median(this.rounds)), p99: tenths(quantile(sorted(this.samples), 0.99)) };
+  }
+}
+
+/** A subject with what it and its baselines took. */
+class Measured {
+  private readonly own: Times;
+  private readonly baselines: readonly Times[];
+
+  constructor(readonly subject: Subject) {
+    this.own = new Times(subject.own);
+    this.baselines = subject.baselines.map((baseline) => new Times(baseline));
+  }
+
+  get rounds(): number {
+    return this.own.rounds.length;
+  }
+
+  /** One round of each contestant, each time another first: whoever follows finds warm what they share. Throws WrongAnswer. */
+  async round(): Promise<void> {
+    const contestants = [this.own, ...this.baselines];
+    const first = this.rounds % contestants.length;
+    for (const times of [...contestants.slice(first), ...contestants.slice(0, first)]) await times.round();
+    this.subject.check();
+  }
+
+  result(): BenchResult {
+    const { subject, own, baselines, rounds } = this;
+    const inOrder = sorted(own.rounds);
+    return {
+      profile: subject.name,
+      unit: subject.unit,
+      packets: rounds * subject.perRound,
+      rounds,
+      nsPerPacket: own.nsPerPacket,
+      spread: { min: tenths(inOrder[0]!), max: tenths(inOrder.at(-1)!) },
+      sample: subject.sample,
+      batch: subject.batch,
+      mpps: Number((1000 / median(own.rounds)).toPrecision(4)),
+      memoryMiB: tenths(subject.memoryBytes() / 2 ** 20),
+      digest: subject.digest,
+      baselines: baselines.map(({ contestant: { name }, rounds, nsPerPacket }) => ({
+        name,
+        nsPerPacket,
+        ratio: hundredths(median(rounds) / median(own.rounds)),
+      })),
+    };
+  }
 }
 
 /** Lets the event loop run. */
 const pause = (): Promise<void> => new Promise((resolve) => void setTimeout(resolve, 0));
 
-function makerOf(name: string, modules: BenchModules): () => Subject {
-  if (name === EDIT_PROFILE.name) return () => editSubject(modules);
-  const profile = PROFILES.find((candidate) => candidate.name === name);
-  if (!profile) throw new RangeError(`there is no profile ${name}`);
-  return () => packetSubject(profile, modules);
-}
+const sorted = (values: readonly number[]): number[] => [...values].sort((a, b) => a - b);
 
-/** A verified dataplane of the fast build. The tracing build, another compilation of the same source, says what is right. */
-function packetSubject(profile: Profile, modules: BenchModules): Subject {
-  const lane = Lane.open(modules.fast, profile);
-  const { digest } = verify(profile, lane, Lane.open(modules.trace, profile));
-  lane.warmUp(WARM_UP_CALLS);
-  return {
-    name: profile.name,
-    unit: 'packet',
-    perRound: PACKETS_PER_ROUND,
-    sample: PACKETS_PER_SAMPLE,
-    batch: BATCH_SIZE,
-    digest,
-    memoryBytes: () => lane.memoryBytes,
-    round: () => lane.round(),
-  };
-}
-
-function editSubject(modules: BenchModules): Subject {
-  const shop = new Shop(modules.trace);
-  shop.round();
-  return {
-    name: EDIT_PROFILE.name,
-    unit: 'edit',
-    perRound: EDITS_PER_ROUND,
-    sample: 1,
-    batch: 1,
-    digest: null,
-    memoryBytes: () => shop.memoryBytes,
-    round: () => shop.round(),
-  };
-}
-
-function resultOf(subject: Subject, rounds: readonly number[], samples: readonly number[]): BenchResult {
-  const sorted = [...rounds].sort((a, b) => a - b);
-  const median = quantile(sorted, 0.5);
-  return {
-    profile: subject.name,
-    unit: subject.unit,
-    packets: rounds.length * subject.perRound,
-    rounds: rounds.length,
-    nsPerPacket: {
-      median: tenths(median),
-      p99: tenths(
-        quantile(
-          [...samples].sort((a, b) => a - b),
-          0.99,
-        ),
-      ),
-    },
-    spread: { min: tenths(sorted[0]!), max: tenths(sorted.at(-1)!) },
-    sample: subject.sample,
-    batch: subject.batch,
-    mpps: Number((1000 / median).toPrecision(4)),
-    memoryMiB: tenths(subject.memoryBytes() / 2 ** 20),
-    digest: subject.digest,
-  };
-}
+/** Whatever disturbs some of the values does not show in it. */
+const median = (values: readonly number[]): number => quantile(sorted(values), 0.5);
 
 const tenths = (value: number): number => Math.round(value * 10) / 10;
+const hundredths = (value: number): number => Math.round(value * 100) / 100;
 
 /** Of sorted values; between two of them in proportion. */
 export function quantile(sorted: readonly number[], part: number): number {

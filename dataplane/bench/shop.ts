@@ -36,7 +36,8 @@ import shipping from '../../examples/shop/shipping.yaml';
 import { query, type Question } from '../answers/query.js';
 import { DEFAULT_SETTINGS } from '../settings.js';
 import { Engine } from '../state.js';
-import { WrongAnswer } from './lane.js';
+import type { Listed } from './profiles.js';
+import { WrongAnswer, type BenchModules, type Subject } from './subject.js';
 
 const FILES: Readonly<Record<string, string>> = {
   'ads.yaml': ads,
@@ -90,9 +91,9 @@ const QUESTION: Question = {
   http: null,
 };
 
-export const EDITS_PER_ROUND = 8;
+const EDITS_PER_ROUND = 8;
 
-export class Shop {
+class Shop {
   private readonly engine: Engine;
   private edits = 0;
 
@@ -122,4 +123,22 @@ export class Shop {
   get memoryBytes(): number {
     return this.engine.current.loader.current.wasm.memoryUsed();
   }
+}
+
+export function editSubject({ name, unit }: Listed, { trace }: BenchModules): Subject {
+  const shop = new Shop(trace);
+  shop.round();
+  return {
+    name,
+    unit,
+    perRound: EDITS_PER_ROUND,
+    sample: 1,
+    batch: 1,
+    digest: null,
+    memoryBytes: () => shop.memoryBytes,
+    own: { name: 'engine', round: () => shop.round() },
+    baselines: [],
+    // Each answer was looked at when it came.
+    check: () => undefined,
+  };
 }

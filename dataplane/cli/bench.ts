@@ -5,6 +5,7 @@ import { PROFILE_NAMES } from '../bench/profiles.js';
 import { benchJson } from '../format/bench-json.js';
 import { benchMarkdown } from '../format/bench-md.js';
 import { benchTable } from '../format/bench-table.js';
+import { startWorker } from './bench-worker.js';
 import { CallError, choice, Exit, number, type Call, type Output } from './call.js';
 
 /** Rounds unless asked for otherwise: enough for a steady median, in about a minute. */
@@ -23,6 +24,7 @@ export async function runBench(call: Call): Promise<Output> {
     profiles,
     rounds,
     machine: machineOf(cpus(), process.version),
+    startWorker,
     onProgress: (done, total, what) => {
       if (process.stderr.isTTY) call.tell(`${done}/${total} ${what}`);
       // A log has no use for each round.

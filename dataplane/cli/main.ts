@@ -1,10 +1,13 @@
 /** `hopscope`: the command line. Output goes to standard output whole or not at all; everything else to standard error. */
 import { readFileSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { isMainThread } from 'node:worker_threads';
+import { nearest } from '../nearest.js';
 import { report } from '../problems.js';
 import { Session } from '../session.js';
 import { DEFAULT_SETTINGS, isSetting, SETTINGS, withSetting, type Settings } from '../settings.js';
 import { allowed } from '../settings-file.js';
+import { serve } from './bench-worker.js';
 import { CallError, Exit, type Call, type Command, type Modules, type Output } from './call.js';
 import { COMMANDS } from './commands.js';
 import { readPaths, type Files } from './files.js';
@@ -32,8 +35,7 @@ function readSettings(pairs: readonly string[]): Record<string, string> {
   for (const pair of pairs) {
     const [key = '', ...rest] = pair.split('=');
     const value = rest.join('=');
-    if (!isSetting(key))
-      throw new CallError(`--set ${pair}: there is no setting ${key}; there are ${Object.keys(SETTINGS).join(', ')}`);
+    if (!isSetting(key)) throw new CallError(`--set ${pair}: there is no setting ${key}; ${meantBy(key)}`);
     if (withSetting(DEFAULT_SETTINGS, key, value) === null)
       throw new CallError(`--set ${pair}: ${key} cannot be ${value === '' ? 'empty' : value}: ${remedy(key)}`);
     settings[key] = value;
@@ -41,10 +43,17 @@ function readSettings(pairs: readonly string[]): Record<string, string> {
   return settings;
 }
 
+const meantBy = (key: string): string => {
+  const near = nearest(key, Object.keys(SETTINGS));
+  return near === null ? 'hopscope reach --help lists them' : `did you mean ${near}?`;
+};
+
 /** What a setting may be instead, and what it is for. */
 function remedy(key: keyof Settings): string {
   const may = key === 'nodes' ? 'names with IPv4 addresses such as n1=10.0.0.1,n2=10.0.0.2' : allowed(key);
-  return `it must be ${may}. ${SETTINGS[key].description}`;
+  // Words speak for themselves; of any other, the first sentence says what it is.
+  const [what = ''] = /^[^.]*\.(?= |$)/.exec(SETTINGS[key].description) ?? [];
+  return 'enum' in SETTINGS[key].schema ? `it must be ${may}` : `it must be ${may}. ${what}`;
 }
 
 function openSession(modules: Modules, files: Files, set: readonly string[], tell: (line: string) => void): Session {
@@ -134,16 +143,21 @@ function write(bytes: Uint8Array): boolean {
   return true;
 }
 
-try {
-  const { text, exit } = await run(process.argv.slice(2));
-  print(text);
-  process.exitCode = exit;
-} catch (error) {
-  if (error instanceof CallError) {
-    process.stderr.write(`hopscope: ${error.message}\n`);
-    process.exitCode = Exit.WRONG;
-  } else {
-    process.stderr.write(`hopscope: a fault of ours, please report it: ${(error as Error).stack ?? String(error)}\n`);
-    process.exitCode = Exit.FAULT;
+async function main(): Promise<void> {
+  try {
+    const { text, exit } = await run(process.argv.slice(2));
+    print(text);
+    process.exitCode = exit;
+  } catch (error) {
+    if (error instanceof CallError) {
+      process.stderr.write(`hopscope: ${error.message}\n`);
+      process.exitCode = Exit.WRONG;
+    } else {
+      process.stderr.write(`hopscope: a fault of ours, please report it: ${(error as Error).stack ?? String(error)}\n`);
+      process.exitCode = Exit.FAULT;
+    }
   }
 }
+
+if (isMainThread) await main();
+else serve();

@@ -2,7 +2,12 @@
 import { parseAddress, type Address } from '../addresses.js';
 import type { CalicoNetworkSet, CalicoTier } from '../manifests/calico.js';
 import type { CiliumCIDRGroup } from '../manifests/cilium.js';
-import type { AuthorizationPolicy, PeerAuthentication } from '../manifests/istio.js';
+import type {
+  AuthorizationPolicy,
+  DestinationRule,
+  PeerAuthentication,
+  RequestAuthentication,
+} from '../manifests/istio.js';
 import type { Ingress, IngressClass } from '../manifests/ingress.js';
 import type {
   Endpoints,
@@ -101,6 +106,8 @@ export class ClusterBuilder {
       endpoints,
       authorizationPolicies: of<AuthorizationPolicy>('AuthorizationPolicy'),
       peerAuthentications: of<PeerAuthentication>('PeerAuthentication'),
+      requestAuthentications: of<RequestAuthentication>('RequestAuthentication'),
+      destinationRules: of<DestinationRule>('DestinationRule'),
       ingresses,
       ingressClasses: of<IngressClass>('IngressClass'),
       unevaluated: of<UnevaluatedPolicy>('UnevaluatedPolicy'),

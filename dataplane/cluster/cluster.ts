@@ -2,7 +2,12 @@
 import { familyOf, type Address, type Family, type Prefix } from '../addresses.js';
 import type { CalicoNetworkSet, CalicoTier } from '../manifests/calico.js';
 import type { CiliumCIDRGroup } from '../manifests/cilium.js';
-import type { AuthorizationPolicy, PeerAuthentication } from '../manifests/istio.js';
+import type {
+  AuthorizationPolicy,
+  DestinationRule,
+  PeerAuthentication,
+  RequestAuthentication,
+} from '../manifests/istio.js';
 import type { Ingress, IngressClass } from '../manifests/ingress.js';
 import type {
   ContainerPort,
@@ -135,6 +140,8 @@ export interface Cluster {
   readonly endpoints: readonly Endpoints[];
   readonly authorizationPolicies: readonly AuthorizationPolicy[];
   readonly peerAuthentications: readonly PeerAuthentication[];
+  readonly requestAuthentications: readonly RequestAuthentication[];
+  readonly destinationRules: readonly DestinationRule[];
   readonly ingresses: readonly Ingress[];
   readonly ingressClasses: readonly IngressClass[];
   /** Pods, among the others, that no manifest has: an Ingress takes them for granted. They are no workload's. */

@@ -39,7 +39,7 @@ function suffix(text: string, length: number): string {
 }
 
 /** Whether a pod is on its node's network: by its manifest, unless the setting makes it a pod like others. */
-const onNode = ({ hostNetwork }: PodSpec, { hostNetworkPods }: Settings): boolean =>
+export const onNode = ({ hostNetwork }: PodSpec, { hostNetworkPods }: Settings): boolean =>
   hostNetwork && hostNetworkPods === 'node';
 
 const keyOf = (kind: string, namespace: string, name: string): string => `${kind}/${namespace}/${name}`;

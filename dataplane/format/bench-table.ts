@@ -1,8 +1,9 @@
-/** A benchmark's report as a table for a terminal. */
+/** A benchmark's report as a table for a terminal, with bars below. */
 import type { BenchReport, BenchResult } from '../bench/bench.js';
+import { growthPlots, stagePlot, type Plot } from './bench-plots.js';
 import { table } from './table.js';
 
-export const BENCH_COLUMNS = ['PROFILE', 'MEDIAN', 'P99', 'ROUNDS', 'RATE', 'MEMORY'] as const;
+export const BENCH_COLUMNS = ['PROFILE', 'MEDIAN', 'P99', 'ROUNDS', 'RATE', 'MEMORY', 'OTHERS'] as const;
 
 const UNITS = [
   ['ms', 1e6],
@@ -17,11 +18,11 @@ export function duration(ns: number): string {
 }
 
 const rate = ({ unit, mpps }: BenchResult): string =>
-  unit === 'packet' ? `${mpps.toFixed(2)} Mpps` : `${(mpps * 1e6).toFixed(0)} edits/s`;
+  unit === 'packet' ? `${mpps.toFixed(2)} Mpps` : `${(mpps * 1e6).toFixed(0)} ${unit}s/s`;
 
 /** One result, a text for each of `BENCH_COLUMNS`. */
 export function benchCells(result: BenchResult): string[] {
-  const { profile, nsPerPacket, spread, rounds, memoryMiB } = result;
+  const { profile, nsPerPacket, spread, rounds, memoryMiB, baselines } = result;
   return [
     profile,
     duration(nsPerPacket.median),
@@ -29,6 +30,7 @@ export function benchCells(result: BenchResult): string[] {
     `${rounds} (${duration(spread.min)} to ${duration(spread.max)})`,
     rate(result),
     `${memoryMiB} MiB`,
+    baselines.map(({ name, ratio }) => `${name} × ${ratio.toFixed(2)}`).join(', '),
   ];
 }
 
@@ -36,10 +38,30 @@ export function benchCells(result: BenchResult): string[] {
 export function benchNotes({ machine: { cpu, cores, node, wasm }, cancelled }: BenchReport): string[] {
   return [
     `${cpu}, ${cores} cores; Node ${node}; wasm ${wasm}`,
-    'One core, packets already in memory, no network card. Time is per packet (edit-shop: per edit): median over rounds, 99th percentile over samples.',
+    'Packets already in memory, no network card; one core, but for workers, whose time is until the last of them is done. Time is per packet (maglev: per table; edit: per edit): median over rounds, 99th percentile over samples.',
+    'Others take the same packets in turns with it, in so many times its time: plain goes packet by packet, JavaScript is the same pipeline in that, the floor touches the same memory and does nothing else.',
     ...(cancelled ? ['Cancelled: not all rounds were run.'] : []),
   ];
 }
 
+/** Characters of the widest bar. */
+const WIDTH = 40;
+
+/** A plot in lines of text. */
+export function benchBars({ title, bars }: Plot): string[] {
+  const most = Math.max(...bars.map(({ ns }) => ns), 1);
+  const rows = bars.map(({ label, ns }) => [label, duration(ns), '█'.repeat(Math.round((WIDTH * ns) / most))]);
+  return table([title, '', ''], rows);
+}
+
+export const benchPlots = (report: BenchReport): string[][] =>
+  [...growthPlots(report), ...stagePlot(report)].map(benchBars);
+
 export const benchTable = (report: BenchReport): string =>
-  [...table(BENCH_COLUMNS, report.results.map(benchCells)), '', ...benchNotes(report), ''].join('\n');
+  [
+    ...table(BENCH_COLUMNS, report.results.map(benchCells)),
+    '',
+    ...benchPlots(report).flatMap((lines) => [...lines, '']),
+    ...benchNotes(report),
+    '',
+  ].join('\n');

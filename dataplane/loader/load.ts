@@ -360,6 +360,9 @@ function sizesFor(
     ...roomy,
     ...flows,
     conntrack4: connections,
+    // Answers ask about new flows, each a few times.
+    flows4: 0,
+    flows6: 0,
     runtimeConfig: 1,
     metrics: METRICS,
     maglevTableSize,

@@ -302,14 +302,18 @@ const rangesOf = (ports: readonly CalicoPort[]): PortNumbers[] =>
 
 /** The parts of ranges that are in none of the others. */
 function less(ranges: readonly PortNumbers[], others: readonly PortNumbers[]): PortNumbers[] {
-  return others.reduce<PortNumbers[]>(
-    (left, { first, last }) =>
-      left.flatMap((range) => [
-        ...(range.first < first ? [{ first: range.first, last: Math.min(range.last, first - 1) }] : []),
-        ...(range.last > last ? [{ first: Math.max(range.first, last + 1), last: range.last }] : []),
-      ]),
-    [...ranges],
-  );
+  const excluded = new Uint8Array(EVERY_PORT.last + 1);
+  for (const { first, last } of others) excluded.fill(1, first, last + 1);
+  return ranges.flatMap(({ first, last }) => {
+    const left: PortNumbers[] = [];
+    for (let next = excluded.indexOf(0, first); next >= 0 && next <= last;) {
+      const end = excluded.indexOf(1, next);
+      const until = end < 0 ? last : Math.min(last, end - 1);
+      left.push({ first: next, last: until });
+      next = excluded.indexOf(0, until + 1);
+    }
+    return left;
+  });
 }
 
 /** What has no namespace is in none that `all()` stands for. */

@@ -6,9 +6,10 @@ export interface BarView {
   readonly description: string;
   /** Shares of the widest bar, from 0 to 100. */
   readonly median: number;
-  readonly p99: number;
+  /** null for none. */
+  readonly p99: number | null;
   readonly medianText: string;
-  readonly p99Text: string;
+  readonly p99Text: string | null;
 }
 
 export interface BenchView {
@@ -42,12 +43,21 @@ export function benchPage(host: WebviewHost, make: Make): void {
   function barOf({ label, description, median, p99, medianText, p99Text }: BarView): Element[] {
     const svg = make(
       'svg',
-      { attributes: { role: 'img', 'aria-label': `${label}: median ${medianText}, 99th percentile ${p99Text}` } },
+      {
+        attributes: {
+          role: 'img',
+          'aria-label': `${label}: ${medianText}${p99Text === null ? '' : `, 99th percentile ${p99Text}`}`,
+        },
+      },
       [
         make('rect', { class: 'track', attributes: { x: '0', y: '20%', width: '100%', height: '60%', rx: '2' } }),
         make('rect', { class: 'bar', attributes: { x: '0', y: '20%', width: `${median}%`, height: '60%', rx: '2' } }),
-        make('line', { class: 'whisker', attributes: { x1: `${median}%`, x2: `${p99}%`, y1: '50%', y2: '50%' } }),
-        make('line', { class: 'whisker', attributes: { x1: `${p99}%`, x2: `${p99}%`, y1: '25%', y2: '75%' } }),
+        ...(p99 === null
+          ? []
+          : [
+              make('line', { class: 'whisker', attributes: { x1: `${median}%`, x2: `${p99}%`, y1: '50%', y2: '50%' } }),
+              make('line', { class: 'whisker', attributes: { x1: `${p99}%`, x2: `${p99}%`, y1: '25%', y2: '75%' } }),
+            ]),
       ],
     );
     return [
@@ -55,7 +65,7 @@ export function benchPage(host: WebviewHost, make: Make): void {
       make('dd', {}, [svg]),
       make('dd', { class: 'value' }, [
         make('span', { text: medianText }),
-        make('span', { class: 'dim', text: `  p99 ${p99Text}` }),
+        ...(p99Text === null ? [] : [make('span', { class: 'dim', text: `  p99 ${p99Text}` })]),
       ]),
     ];
   }

@@ -91,8 +91,8 @@ const DSR: readonly Broken[] = [
   wrong(
     'the option takes no room',
     'lib/dsr.ts',
-    '<u32>(ctx.ipEnd - ctx.ip) + overhead <= mtu',
-    '<u32>(ctx.ipEnd - ctx.ip) <= mtu',
+    '<u32>(ctx.ipEnd - ctx.ip) + overhead > mtu',
+    '<u32>(ctx.ipEnd - ctx.ip) > mtu',
   ),
   wrong(
     'the option repairs a wrong sum',

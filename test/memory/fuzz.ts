@@ -11,6 +11,8 @@ export const EPOCH = 1 << 13;
 /** Epochs of which one begins with the maps filled and emptied, batches of which one goes by templates, and one between canaries. */
 const CHURN = 128;
 const REPLAYED = 8;
+/** Of as many batches one goes through in stages; the others packet by packet, each of which is held to its own bytes. */
+const STAGED = 3;
 const PLANTED = 64;
 /** Of this many packets, one's digest is asked for. */
 const DIGESTED = 64;
@@ -122,7 +124,9 @@ class Lane {
     });
     if (number % REPLAYED === REPLAYED - 1) for (let i = 0; i < count; i++) guarded.replay(i);
     else {
-      guarded.process(count, count === BATCH_SIZE && planted ? BATCH_SIZE + 1 : count);
+      const asked = count === BATCH_SIZE && planted ? BATCH_SIZE + 1 : count;
+      if (Math.floor(first / BATCH_SIZE) % STAGED === 0) guarded.process(count, asked);
+      else guarded.processPlain(count, asked);
       if (planted) guarded.intact(count);
       this.look(guarded, count);
     }

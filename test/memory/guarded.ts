@@ -154,15 +154,28 @@ export class Guarded {
     return this.words[Control.ACCESSES]! + this.words[Control.ACCESSES + 1]! * 2 ** 32;
   }
 
-  /** Runs the first `count` packets; `asked` may be more than a batch holds, of which the datapath takes no notice. */
-  process(count: number, asked = count): void {
+  /**
+   * Runs the first `count` packets through the programs; `asked` may be more than a batch holds, of which the datapath takes no
+   * notice. While one is in hand the others are closed.
+   */
+  processPlain(count: number, asked = count): void {
     this.replayed = 0;
     this.words[Control.CURRENT] = -1;
     this.words[Control.COUNT] = count;
-    this.watch(() => this.datapath.wasm.process(asked));
+    this.watch(() => this.datapath.wasm.processPlain(asked));
     this.words[Control.COUNT] = 0;
     this.close(this.current);
     if (this.current !== count - 1) throw new Violation(`packet ${this.current + 1} of the batch was not run`);
+    for (let i = 0; i < count; i++) this.result(i);
+  }
+
+  /** The same in stages, for which all of them are open: a violation is the last one's, whosever it was. */
+  process(count: number, asked = count): void {
+    this.replayed = 0;
+    this.words[Control.CURRENT] = count - 1;
+    for (let i = 0; i < count; i++) this.open(i);
+    this.watch(() => this.datapath.wasm.process(asked));
+    for (let i = 0; i < count; i++) this.close(i);
     for (let i = 0; i < count; i++) this.result(i);
   }
 
@@ -188,6 +201,14 @@ export class Guarded {
     const start = HEADROOMS + (i + 1) * PACKET_HEADROOM;
     for (let at = start + by; at < start; at++) if ((this.memory[at]! & May.READ) === 0) return false;
     return true;
+  }
+
+  private open(i: number): void {
+    const record = this.records + i * Packet.size;
+    const [start, end] = [this.words[Control.LIMITS + 2 * i]!, this.words[Control.LIMITS + 2 * i + 1]!];
+    this.shadow.fill(May.ALL, record, record + Packet.size);
+    this.shadow.fill(May.WRITE | May.OPENS, start - PACKET_HEADROOM, start);
+    this.shadow.fill(May.ALL, start, end);
   }
 
   private close(i: number): void {
