@@ -64,11 +64,9 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
   const isAll = options.from === null && options.to === null;
   for (const from of sources.ends) {
     if (unread.has(from)) continue;
-    const own = options.itself && targets.ends.includes(from) ? anotherOf(from) : [];
-    const opened = isAll
-      ? [...matrixOf(state).openFrom(from), ...openFrom(state, from, own)]
-      : openFrom(state, from, [...others, ...own]);
-    for (const { to, found } of opened) {
+    const own = options.itself && targets.ends.includes(from) ? openFrom(state, from, anotherOf(from)) : [];
+    const open = isAll ? matrixOf(state).openFrom(from) : openFrom(state, from, others);
+    for (const { to, found } of [...open, ...own]) {
       if (to === from) continue;
       connections.push(...connectionOf(from.ref, to.ref, narrowed(found.open, options.protocol, targets.ports)));
       note(to, found);
@@ -102,6 +100,9 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
   };
 }
 
+/** A workload as its own peer: without the pod that stands for it as the sender. */
+const anotherOf = (end: End): End[] => (end.pods.length > 1 ? [{ ...end, pods: end.pods.slice(1) }] : []);
+
 /** What is open from an end to some. */
 const openFrom = (state: State, from: End, targets: readonly End[]): Opening[] => {
   const others = targets.filter((to) => to !== from && (from.external === null || to.external === null));
@@ -109,9 +110,6 @@ const openFrom = (state: State, from: End, targets: readonly End[]): Opening[] =
     .from(from, others)
     .flatMap((found, i) => (found ? { to: others[i]!, found } : []));
 };
-
-/** A workload as its own peer: without the pod that stands for it as the sender. */
-const anotherOf = (end: End): End[] => (end.pods.length > 1 ? [{ ...end, pods: end.pods.slice(1) }] : []);
 
 const NOTHING: readonly never[] = [];
 

@@ -359,10 +359,10 @@ function sizesFor(
   return {
     ...roomy,
     ...flows,
-    conntrack4: connections,
     // Answers ask about new flows, each a few times.
     flows4: 0,
     flows6: 0,
+    conntrack4: connections,
     runtimeConfig: 1,
     metrics: METRICS,
     maglevTableSize,

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { clusterFiles, scaled } from '../../dataplane/bench/scaled.js';
+import { clusterFiles, scaled } from '../../dataplane/bench/scale.js';
 import { lineStartsOf, type SourceText } from '../../dataplane/manifests/place.js';
 import { plainTreeOf } from '../../dataplane/manifests/plain.js';
 import { split } from '../../dataplane/manifests/split.js';
@@ -165,16 +165,10 @@ const { node } = fc.letrec<{ node: Lines; map: Lines; list: Lines; value: string
           ]),
     ),
   list: fc
-    .array(
-      fc.tuple(
-        fc.oneof(tie('value'), tie('node')),
-        fc.constantFrom(2, 2, 3),
-      ),
-      {
-        minLength: 1,
-        maxLength: 3,
-      },
-    )
+    .array(fc.tuple(fc.oneof(tie('value'), tie('node')), fc.constantFrom(2, 2, 3)), {
+      minLength: 1,
+      maxLength: 3,
+    })
     .map(
       (items): Lines =>
         (indent) =>
