@@ -512,15 +512,20 @@ function backendEntry(backendId: number, backend: ClusterBackend, proto: number)
 function maglevEntry({ service, port, address, revNatIndex, protocol, backends }: Frontend): MaglevEntry | null {
   if (backends.length === 0) return null;
   const name = protocol === PROTOCOL_NUMBERS.UDP ? 'UDP' : protocol === PROTOCOL_NUMBERS.SCTP ? 'SCTP' : 'TCP';
-  const named = backends.map(({ id, backend }) => ({
-    backendId: id,
-    weight: backend.weight,
-    name: maglevName(backend.address, backend.port, name),
-  }));
   return {
     map: mapsOf(address).map(MapId.LB4_MAGLEV),
     revNatIndex,
-    backends: named.sort((a, b) => (a.name < b.name ? -1 : 1)),
+    count: backends.length,
+    // Not kept: of many Services few tables are built at once.
+    get backends() {
+      return backends
+        .map(({ id, backend }) => ({
+          backendId: id,
+          weight: backend.weight,
+          name: maglevName(backend.address, backend.port, name),
+        }))
+        .sort((a, b) => (a.name < b.name ? -1 : 1));
+    },
     origin: [service?.source.at ?? port.source.at],
   };
 }
