@@ -118,7 +118,7 @@ function viewOf(report: BenchReport, generation: number): BenchView {
   return {
     generation,
     plots: [
-      ...(['packet', 'build', 'edit'] as const).flatMap((unit) => resultPlot(report, unit)),
+      ...(['packet', 'build', 'edit', 'load'] as const).flatMap((unit) => resultPlot(report, unit)),
       ...growthPlots(report).map((plot) => barPlot({ ...plot, title: `Growth: ${plot.title}` })),
       ...stagePlot(report).map(barPlot),
     ],

@@ -1,7 +1,8 @@
 /** Flows that the manifests themselves announce: names and ports in environment variables, arguments and ConfigMap values. */
 import { parseAddress } from '../addresses.js';
 import type { Cluster, ClusterWorkload } from '../cluster/cluster.js';
-import type { ConfigMap } from '../manifests/objects.js';
+import { keptFor } from '../kept.js';
+import type { ConfigMap, ManifestObject } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
 import type { State } from '../state.js';
 import { resolveName, type Resolved } from './refs.js';
@@ -83,13 +84,9 @@ export function hostsIn({ value, at }: Located<string>, name: string): Host[] {
 }
 
 /** The workloads that use each ConfigMap, by `ns/name`, in order of their refs. */
-const users = new WeakMap<Cluster, ReadonlyMap<string, readonly ClusterWorkload[]>>();
-
-function usersIn(cluster: Cluster): ReadonlyMap<string, readonly ClusterWorkload[]> {
-  const known = users.get(cluster);
-  if (known) return known;
+const usersIn = keptFor((workloads: Cluster['workloads']): ReadonlyMap<string, readonly ClusterWorkload[]> => {
   const found = new Map<string, ClusterWorkload[]>();
-  for (const workload of cluster.workloads) {
+  for (const workload of workloads) {
     const spec =
       workload.pods[0]?.spec ?? (workload.source.kind === 'Pod' ? workload.source.spec : workload.source.template.spec);
     for (const name of spec.configMaps) {
@@ -99,13 +96,12 @@ function usersIn(cluster: Cluster): ReadonlyMap<string, readonly ClusterWorkload
       else found.set(key, [workload]);
     }
   }
-  users.set(cluster, found);
   return found;
-}
+});
 
 /** The workloads whose pods take variables or files from a ConfigMap, in order of their refs. */
 export const usersOf = (cluster: Cluster, { metadata }: ConfigMap): readonly ClusterWorkload[] =>
-  usersIn(cluster).get(`${metadata.namespace}/${metadata.name.value}`) ?? [];
+  usersIn(cluster.workloads).get(`${metadata.namespace}/${metadata.name.value}`) ?? [];
 
 const memo = new WeakMap<State, readonly Announced[]>();
 
@@ -120,18 +116,41 @@ export function announced(state: State): readonly Announced[] {
 
 /** Those of them that stand in one file. */
 export const announcedIn = (state: State, file: string): readonly Announced[] =>
-  announcedAnywhere(state, ({ source }) => source.file === file).filter(({ target }) => target.kind !== 'world');
+  announcedBy(state, byFile(state.cluster.workloads).get(file) ?? [], state.manifests.objectsIn(file)).filter(
+    ({ target }) => target.kind !== 'world',
+  );
 
-/** Every flow that a workload announces, outside too; of the pods and ConfigMaps at places that `isAsked` says. */
-export function announcedAnywhere(state: State, isAsked: (at: Place) => boolean = () => true): readonly Announced[] {
+/** Workloads by the file in which their pods' spec stands. */
+const byFile = keptFor((workloads: Cluster['workloads']): ReadonlyMap<string, readonly ClusterWorkload[]> => {
+  const found = new Map<string, ClusterWorkload[]>();
+  for (const workload of workloads) {
+    const file = workload.pods[0]?.source.source.file;
+    if (file === undefined) continue;
+    const others = found.get(file);
+    if (others) others.push(workload);
+    else found.set(file, [workload]);
+  }
+  return found;
+});
+
+/** Every flow that a workload announces, outside too. */
+export const announcedAnywhere = (state: State): readonly Announced[] =>
+  announcedBy(state, state.cluster.workloads, state.cluster.objects);
+
+/** What these workloads announce, and the ConfigMaps among these objects. */
+function announcedBy(
+  state: State,
+  workloads: readonly ClusterWorkload[],
+  objects: readonly ManifestObject[],
+): Announced[] {
   const found: Announced[] = [];
   const add = (workload: ClusterWorkload, host: Host): void => {
     const target = resolveName(state, host.name, workload.namespace);
     if (!('error' in target) && target.kind !== 'unanswerable') found.push({ workload, host, target });
   };
-  for (const workload of state.cluster.workloads) {
+  for (const workload of workloads) {
     const pod = workload.pods[0];
-    if (!pod || !isAsked(pod.source)) continue;
+    if (!pod) continue;
     for (const container of pod.spec.containers) {
       const values = [
         ...container.env.map(({ name, value }) => [name, value] as const),
@@ -140,8 +159,8 @@ export function announcedAnywhere(state: State, isAsked: (at: Place) => boolean 
       for (const [name, value] of values) for (const host of hostsIn(value, name)) add(workload, host);
     }
   }
-  for (const object of state.cluster.objects) {
-    if (object.kind !== 'ConfigMap' || !isAsked(object.at)) continue;
+  for (const object of objects) {
+    if (object.kind !== 'ConfigMap') continue;
     const running = usersOf(state.cluster, object).filter(({ pods }) => pods.length > 0);
     if (running.length === 0) continue;
     for (const host of hostsOf(object)) for (const workload of running) add(workload, host);

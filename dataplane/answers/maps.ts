@@ -1,11 +1,11 @@
 /** The dataplane's maps, read back from it entry by entry. */
 import { MapId } from '../../assembly/abi.js';
-import { MaglevTable } from '../../pkg/structs.js';
+import { MaglevKey, MaglevTable } from '../../pkg/structs.js';
 import { SCHEMAS, type Presented } from '../loader/present.js';
 import { locate, type Place } from '../manifests/place.js';
 import { MAP_NAMES } from '../reasons.js';
 import type { State } from '../state.js';
-import { decode, type Bytes } from '../wasm.js';
+import { decode, encode, type Bytes } from '../wasm.js';
 
 export interface MapDump {
   readonly key: Presented;
@@ -56,6 +56,7 @@ function dump(state: State, map: Dumped): MapDump[] {
   const datapath = state.loader.current;
   const entries: MapDump[] = [];
   for (const bytes of keysOf(state, map, keySize)) {
+    if (isMaglev(map)) state.loader.provide(indexOf(bytes));
     const found = datapath.lookup(map, bytes, valueSize);
     if (found === null || (isArray(map) && /^\0*$/.test(found))) continue;
     entries.push({
@@ -74,6 +75,11 @@ const isArray = (map: MapId): boolean =>
 
 function keysOf(state: State, map: MapId, keySize: number): Bytes[] {
   const datapath = state.loader.current;
+  if (isMaglev(map))
+    return state.loader
+      .tablesIn(map)
+      .map(({ revNatIndex }) => encode(MaglevKey, { revNatIndex }))
+      .sort();
   if (!isArray(map)) return datapath.keys(map, keySize);
   const capacity = datapath.wasm.mapCapacity(map);
   return Array.from({ length: capacity }, (_, i) =>
@@ -86,9 +92,12 @@ function tableOf(state: State, bytes: Bytes): Presented {
   return { backendIds: [...state.loader.current.words(table, size)] };
 }
 
+/** The frontend whose Maglev table is under a key. */
+const indexOf = (key: Bytes): number => decode(MaglevKey, key).revNatIndex;
+
 /** The manifest lines that put an entry there; for a connection, or what holds without a manifest, none. */
 export function originOf(state: State, map: MapId, key: Bytes): Origin[] {
-  const table = isMaglev(map) ? state.loader.table(key.charCodeAt(0) | (key.charCodeAt(1) << 8)) : null;
+  const table = isMaglev(map) ? state.loader.table(indexOf(key)) : null;
   const places = table?.origin ?? state.loader.entry(map, key)?.origin ?? [];
   return places.map(originAt);
 }

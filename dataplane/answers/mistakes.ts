@@ -1,40 +1,31 @@
 /** What the API server refuses of the objects that an answer rests on: without these, or with them mended, it could be another. */
 import type { Address } from '../addresses.js';
 import type { ClusterPod, ClusterService } from '../cluster/cluster.js';
+import { keptFor } from '../kept.js';
 import { kindName, type ManifestObject } from '../manifests/objects.js';
 import { lineOf, type Place } from '../manifests/place.js';
 import type { Problem } from '../problems.js';
 import { policyOf, type State } from '../state.js';
 import type { Outcome } from './probe.js';
 
-const made = new WeakMap<State, ReadonlyMap<Place, ManifestObject>>();
-
 /** The objects with mistakes, by what `ClusterPod.source` says of those that put pods into the cluster. */
-function mistaken(state: State): ReadonlyMap<Place, ManifestObject> {
-  const known = made.get(state);
-  if (known) return known;
-  const found = new Map<Place, ManifestObject>();
-  for (const object of state.cluster.objects)
-    if (object.mistakes) found.set('template' in object ? object.template.at : object.at, object);
-  made.set(state, found);
-  return found;
-}
+const mistaken = keptFor(({ manifests }: State): ReadonlyMap<Place, ManifestObject> => {
+  const found = manifests.parts.flatMap((part) => mistakenIn(part));
+  return new Map(found.map((object) => ['template' in object ? object.template.at : object.at, object]));
+});
+
+const mistakenIn = keptFor((objects: readonly ManifestObject[]) => objects.filter(({ mistakes }) => mistakes));
 
 const makerOf = (state: State, { source }: ClusterPod): ManifestObject[] => [mistaken(state).get(source) ?? []].flat();
 
-const byAddress = new WeakMap<State, ReadonlyMap<Address, ClusterService>>();
+const byAddress = keptFor(
+  (services: readonly ClusterService[]): ReadonlyMap<Address, ClusterService> =>
+    new Map(services.flatMap((service) => service.clusterIPs.map((address) => [address, service] as const))),
+);
 
 /** The Service that a packet is for, also where none of its ports is asked for. */
-export function serviceOf(state: State, { frontend, probe }: Outcome): ClusterService | undefined {
-  if (frontend?.service) return frontend.service;
-  let known = byAddress.get(state);
-  if (!known) {
-    const { services } = state.cluster;
-    known = new Map(services.flatMap((service) => service.clusterIPs.map((address) => [address, service] as const)));
-    byAddress.set(state, known);
-  }
-  return known.get(probe.tuple.destination);
-}
+export const serviceOf = ({ cluster }: State, { frontend, probe }: Outcome): ClusterService | undefined =>
+  frontend?.service ?? byAddress(cluster.services).get(probe.tuple.destination);
 
 /** A Service, and what names its endpoints, where there is a mistake in them. */
 function servedBy(state: State, outcome: Outcome): ManifestObject[] {
@@ -58,6 +49,9 @@ const refusals = (object: ManifestObject): string[] =>
       const full = `${kindName(object)} ${namespace && `${namespace}/`}${name.value}`;
       return `${lineOf(at)}: Kubernetes refuses ${full}: ${sentence(message)}`;
     });
+
+/** Whether there is a mistake in any object. */
+export const hasMistakes = (state: State): boolean => mistaken(state).size > 0;
 
 /** Why it is not known whether a pod is there as its manifest has it. */
 export const refusedPod = (state: State, pod: ClusterPod): string[] => makerOf(state, pod).flatMap(refusals);

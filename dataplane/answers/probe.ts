@@ -362,9 +362,9 @@ export function overlap(
  */
 export const externalClasses = (state: State): readonly ExternalClass[] => {
   const { cluster, identities, desired, settings } = state;
-  const { families, pods, nodes } = cluster;
+  const { families, pods, nodes, services } = cluster;
   const { world, prefixes, fqdns } = identities;
-  return externals(prefixes, [families, pods, nodes, world, fqdns, desired.frontends, settings], () =>
+  return externals(prefixes, [families, pods, nodes, services, world, fqdns, desired.frontends, settings], () =>
     families.flatMap((family) => externalIn(state, family)),
   );
 };

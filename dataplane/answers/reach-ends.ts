@@ -9,7 +9,7 @@ import { hasMesh } from '../policy/mesh.js';
 import { DIRECTIONS } from '../policy/rules.js';
 import type { State } from '../state.js';
 import { classOf } from './cases.js';
-import { refusedPod } from './mistakes.js';
+import { hasMistakes, refusedPod } from './mistakes.js';
 import { enforcedOrNot, halfMatched, unevaluatedOf, unreadPolicies, withoutAddress } from './missing.js';
 import { externalClasses, outsideIn, overlap, podAt, type ExternalClass } from './probe.js';
 import { resolveRef } from './refs.js';
@@ -153,6 +153,7 @@ export function unreadOf(state: State, ends: readonly End[]): Map<End, readonly 
   const unread = new Map<End, readonly string[]>();
   const ofClasses = new Map<string, readonly string[]>();
   const noAddress = withoutAddress(state);
+  const isPlain = noAddress.size === 0 && !hasMistakes(state);
   for (const end of ends) {
     const [pod] = end.pods;
     if (!pod) continue;
@@ -166,9 +167,10 @@ export function unreadOf(state: State, ends: readonly End[]): Map<End, readonly 
       ];
       ofClasses.set(end.like, ofClass);
     }
-    const own = end.pods.flatMap((one) => [...refusedPod(state, one), ...[noAddress.get(one) ?? []].flat()]);
-    const depends = [...new Set([...own, ...ofClass])].slice(0, MOST_DEPENDS);
-    if (depends.length > 0) unread.set(end, depends);
+    const own = isPlain
+      ? []
+      : end.pods.flatMap((one) => [...refusedPod(state, one), ...[noAddress.get(one) ?? []].flat()]);
+    if (own.length + ofClass.length > 0) unread.set(end, [...new Set([...own, ...ofClass])].slice(0, MOST_DEPENDS));
   }
   return unread;
 }

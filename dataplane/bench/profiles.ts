@@ -2,7 +2,7 @@
 import type { Traffic } from './traffic.js';
 
 /** What is counted, and what nanoseconds are given per. */
-export type Unit = 'packet' | 'build' | 'edit';
+export type Unit = 'packet' | 'build' | 'edit' | 'load';
 
 export interface Listed {
   readonly name: string;
@@ -149,8 +149,54 @@ export const EDIT_PROFILE: Listed = {
   unit: 'edit',
 };
 
+/** What the control plane does under a cluster; see `control-plane.ts`. */
+export interface ControlProfile extends Listed {
+  readonly what: 'cold' | 'edit' | 'reach';
+  /** Its share of 10,000 pods, 5,000 Services, 2,000 policies and 250,000 endpoints. */
+  readonly part: number;
+}
+
+/** A hundred objects, and a thousand. `npm run bench:scale` measures the whole. */
+const PARTS: readonly (readonly [label: string, part: number])[] = [
+  ['100', 0.005],
+  ['1k', 0.045],
+];
+
+export const CONTROL_PROFILES: readonly ControlProfile[] = PARTS.flatMap(([label, part]): ControlProfile[] => {
+  const objects = `a cluster of ${label === '1k' ? '1,000' : label} objects`;
+  return [
+    {
+      name: `cold-${label}`,
+      description: `the texts of ${objects}, until a file is annotated`,
+      unit: 'load',
+      what: 'cold',
+      part,
+    },
+    {
+      name: `edit-${label}`,
+      description: `an edit to a policy in ${objects}, until its file is annotated`,
+      unit: 'edit',
+      what: 'edit',
+      part,
+    },
+    {
+      name: `reach-${label}`,
+      description: `after such an edit, who reaches whom: all pairs`,
+      unit: 'edit',
+      what: 'reach',
+      part,
+    },
+  ];
+});
+
 /** All that can be measured. */
-export const ALL_PROFILES: readonly Listed[] = [...PROFILES, ...WORKERS_PROFILES, ...MAGLEV_PROFILES, EDIT_PROFILE];
+export const ALL_PROFILES: readonly Listed[] = [
+  ...PROFILES,
+  ...WORKERS_PROFILES,
+  ...MAGLEV_PROFILES,
+  EDIT_PROFILE,
+  ...CONTROL_PROFILES,
+];
 
 export const PROFILE_NAMES: readonly string[] = ALL_PROFILES.map(({ name }) => name);
 
@@ -170,6 +216,9 @@ export const GROWTHS: readonly Growth[] = [
   growth('Services', ['10', 'services-10'], ['1,000', 'services-1k'], ['10,000', 'services-10k']),
   growth('Policy entries', ['10', 'policy-10'], ['100', 'policy-100'], ['1,000', 'policy-1000']),
   growth('Bytes of a frame', ['64', 'size-64'], ['1,500', 'size-1500']),
+  growth('Objects, cold', ['100', 'cold-100'], ['1,000', 'cold-1k']),
+  growth('Objects, one edit', ['100', 'edit-100'], ['1,000', 'edit-1k']),
+  growth('Objects, all pairs after an edit', ['100', 'reach-100'], ['1,000', 'reach-1k']),
   growth('Flows, IPv6', ['1,000', 'ipv6-1k'], ['100,000', 'ipv6-100k']),
   ...MAGLEV_BACKENDS.map((backends) =>
     growth(

@@ -74,12 +74,17 @@ const appOf = (ordinal: number): string => APPS[ordinal % APPS.length]!;
 const addressOf = ({ first }: Team, ordinal: number): string => formatAddress(POD_BASE + 1 + first + ordinal);
 const nodeOf = ({ first }: Team, ordinal: number): string => `node-${Math.floor((first + ordinal) / PODS_PER_NODE)}`;
 
-const namespaceText = ({ index }: Team): string => `apiVersion: v1
+/** Namespaces of one tier: as many however large the cluster is. */
+const NAMESPACES_PER_TIER = 20;
+const tierOf = ({ index, count }: Team, number = 0): number =>
+  (index + number) % Math.max(10, Math.floor(count / NAMESPACES_PER_TIER));
+
+const namespaceText = (team: Team): string => `apiVersion: v1
 kind: Namespace
 metadata:
-  name: ${namespaceName(index)}
+  name: ${namespaceName(team.index)}
   labels:
-    tier: "${index % 10}"
+    tier: "${tierOf(team)}"
 `;
 
 const podText = (team: Team, ordinal: number): string => `apiVersion: v1
@@ -207,7 +212,7 @@ function policyText(team: Team, number: number): string {
   - from:
     - namespaceSelector:
         matchLabels:
-          tier: "${(team.index + number) % 10}"
+          tier: "${tierOf(team, number)}"
     ports:
     - protocol: TCP
       port: ${FIRST_PORT + 1000}

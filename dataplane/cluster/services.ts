@@ -21,7 +21,9 @@ export class ServiceBuilder {
     services.sort((a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name)),
   );
 
-  build(
+  readonly build = kept((...inputs: Parameters<ServiceBuilder['services']>) => this.services(...inputs));
+
+  private services(
     sources: readonly Service[],
     endpoints: readonly Endpoints[],
     pods: readonly ClusterPod[],

@@ -92,11 +92,14 @@ export class Desirer {
   private readonly endpointIds = kept((pods: Cluster['pods']) => this.numbered(pods));
   private readonly frontends = new Frontends();
   private readonly ofFrontend = keptFor(blocksOf);
-  private readonly tables = steady((tables: readonly MaglevEntry[]) => tables);
-  private readonly frontendBlocks = steady((blocks: readonly Block[]) => blocks);
+  private readonly ofFrontends = kept((frontends: readonly Frontend[], settings: Settings, annotated: boolean) => {
+    const blocks = frontends.map((frontend) => this.ofFrontend(frontend, settings, annotated));
+    return { entries: blocks.map(({ entries }) => entries), maglev: blocks.flatMap(({ maglev }) => maglev ?? []) };
+  });
   private readonly byIndex = kept(
     (frontends: readonly Frontend[]) => new Map(frontends.map((frontend) => [frontend.revNatIndex, frontend])),
   );
+  private readonly annotated = kept(isAnnotated);
   private readonly backends = new BackendList();
   private readonly config = kept((settings: Settings, annotated: boolean) => [
     [configEntry(settings, annotated), ...ipMasqEntries(settings)],
@@ -140,13 +143,13 @@ export class Desirer {
   desire(cluster: Cluster, identities: Identities, policies: CompiledPolicies, settings: Settings): Desired {
     const { pods, nodes } = cluster;
     const endpointIds = this.endpointIds(pods);
-    const frontends = this.frontends.of(cluster, settings);
-    const annotated = isAnnotated(frontends, settings);
-    const ofFrontends = frontends.map((frontend) => this.ofFrontend(frontend, settings, annotated));
+    const frontends = this.frontends.of(cluster.services, pods, nodes, settings);
+    const annotated = this.annotated(frontends, settings);
+    const ofFrontends = this.ofFrontends(frontends, settings, annotated);
     const backends = this.backends.of(frontends);
     const { world, prefixes, fqdns } = identities;
     const sections = [
-      this.frontendBlocks(ofFrontends.map(({ entries }) => entries)),
+      ofFrontends.entries,
       backends.blocks,
       this.config(settings, annotated),
       this.wildcards(frontends, settings),
@@ -166,7 +169,7 @@ export class Desirer {
       get entries() {
         return sections.flat(2);
       },
-      maglev: this.tables(ofFrontends.flatMap(({ maglev }) => maglev ?? [])),
+      maglev: ofFrontends.maglev,
       frontends,
       endpointIds,
       backendsById: backends,
@@ -199,7 +202,14 @@ class Frontends {
   private groups = new Map<readonly Listening[], readonly Frontend[]>();
   private readonly listed = steady((frontends: readonly Frontend[]) => frontends);
 
-  of({ services, pods, nodes }: Cluster, settings: Settings): readonly Frontend[] {
+  readonly of = kept((...inputs: Parameters<Frontends['list']>) => this.list(...inputs));
+
+  private list(
+    services: Cluster['services'],
+    pods: Cluster['pods'],
+    nodes: Cluster['nodes'],
+    settings: Settings,
+  ): readonly Frontend[] {
     const before = this.groups;
     const wanted = new Set([
       ...services.map((service) => this.ofService(service, nodes, settings)),
@@ -502,15 +512,20 @@ function backendEntry(backendId: number, backend: ClusterBackend, proto: number)
 function maglevEntry({ service, port, address, revNatIndex, protocol, backends }: Frontend): MaglevEntry | null {
   if (backends.length === 0) return null;
   const name = protocol === PROTOCOL_NUMBERS.UDP ? 'UDP' : protocol === PROTOCOL_NUMBERS.SCTP ? 'SCTP' : 'TCP';
-  const named = backends.map(({ id, backend }) => ({
-    backendId: id,
-    weight: backend.weight,
-    name: maglevName(backend.address, backend.port, name),
-  }));
   return {
     map: mapsOf(address).map(MapId.LB4_MAGLEV),
     revNatIndex,
-    backends: named.sort((a, b) => (a.name < b.name ? -1 : 1)),
+    count: backends.length,
+    // Not kept: of many Services few tables are built at once.
+    get backends() {
+      return backends
+        .map(({ id, backend }) => ({
+          backendId: id,
+          weight: backend.weight,
+          name: maglevName(backend.address, backend.port, name),
+        }))
+        .sort((a, b) => (a.name < b.name ? -1 : 1));
+    },
     origin: [service?.source.at ?? port.source.at],
   };
 }

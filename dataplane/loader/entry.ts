@@ -22,6 +22,8 @@ export interface MaglevEntry {
   /** LB4_MAGLEV or LB6_MAGLEV. */
   readonly map: MapId;
   readonly revNatIndex: number;
+  /** How many backends there are. */
+  readonly count: number;
   readonly backends: readonly { readonly backendId: number; readonly weight: number; readonly name: string }[];
   readonly origin: readonly Place[];
 }

@@ -102,9 +102,9 @@ export class Loader {
     return { updated: report.changes.length - deleted, deleted, tables, rebuilt: report.rebuilt };
   }
 
-  /** Builds the Maglev table that a packet looked for in vain; false where there is none to build. The packet is to be sent again. */
-  provide(): boolean {
-    const entry = this.tables.get(this.current.wasm.maglevMissing());
+  /** Builds a Maglev table, the one that a packet looked for in vain, which then is to be sent again; false where there is none to build. */
+  provide(revNatIndex = this.current.wasm.maglevMissing()): boolean {
+    const entry = this.tables.get(revNatIndex);
     if (!entry || this.built.has(entry.revNatIndex)) return false;
     this.build(entry, mostTables(this.current.sizes.maglevTableSize));
     return true;
@@ -254,13 +254,14 @@ function blocksBetween(
   return { gone: old.filter((block) => !freshs.has(block)), come: fresh.filter((block) => !olds.has(block)) };
 }
 
-const isSameTable = (a: MaglevEntry, b: MaglevEntry): boolean =>
-  a.map === b.map &&
-  a.backends.length === b.backends.length &&
-  a.backends.every(({ backendId, weight, name }, i) => {
-    const other = b.backends[i]!;
+function isSameTable(a: MaglevEntry, b: MaglevEntry): boolean {
+  if (a.map !== b.map || a.count !== b.count) return false;
+  const others = b.backends;
+  return a.backends.every(({ backendId, weight, name }, i) => {
+    const other = others[i]!;
     return backendId === other.backendId && weight === other.weight && name === other.name;
   });
+}
 
 /** Maps that hold as many entries as are desired. */
 const COUNTED = {
@@ -310,9 +311,9 @@ function needs(counts: ReadonlyMap<MapId, number>, desired: Desired, maglevTable
   const counted = Object.entries(COUNTED).map(([name, map]) => [name, counts.get(map) ?? 0]);
   const tables = { [MapId.LB4_MAGLEV]: 0, [MapId.LB6_MAGLEV]: 0 };
   let maglevBackends = 0;
-  for (const { map, backends } of desired.maglev) {
+  for (const { map, count } of desired.maglev) {
     tables[map as keyof typeof tables]++;
-    maglevBackends = Math.max(maglevBackends, backends.length);
+    maglevBackends = Math.max(maglevBackends, count);
   }
   let endpointConfig = 0;
   for (const id of desired.endpointIds.values()) endpointConfig = Math.max(endpointConfig, id);
