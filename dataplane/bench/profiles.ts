@@ -65,9 +65,15 @@ export const PROFILES: readonly Profile[] = [
     // Each flow takes three entries, so when a template comes round again all of its flow has long been evicted.
     { ...TABLE, flows: 1 << 19, connections: 1 << 20, opening: true, maglevTableSize: 16381 },
   ),
+  profile('new-flows-2k', 'the same from a table of 4,096 entries, which stays near the processor', {
+    ...TABLE,
+    flows: 1 << 11,
+    connections: 1 << 12,
+    opening: true,
+  }),
   profile(
     'flood',
-    'likewise in a table of half a million, but every 256th packet is of one of 1,024 established flows, and none of those may go',
+    'as new-flows in a table of half a million, but every 256th packet is of one of 1,024 established flows, and none of those may go',
     { ...TABLE, flows: 1 << 18, connections: 1 << 19, opening: true, survivor: 256 },
   ),
   profile('drops', '100,000 flows that the sender’s policy does not allow', established(100_000, { stop: 'policy' })),
@@ -169,6 +175,7 @@ export const GROWTHS: readonly Growth[] = [
   growth('Flows', ['1,000', 'established-1k'], ['100,000', 'established-100k'], ['1,000,000', 'established-1m']),
   growth('Services', ['10', 'services-10'], ['1,000', 'services-1k'], ['10,000', 'services-10k']),
   growth('Policy entries', ['10', 'policy-10'], ['100', 'policy-100'], ['1,000', 'policy-1000']),
+  growth('Connections that new flows evict from', ['4,096', 'new-flows-2k'], ['1,048,576', 'new-flows']),
   growth('Bytes of a frame', ['64', 'size-64'], ['1,500', 'size-1500']),
   growth('Flows, IPv6', ['1,000', 'ipv6-1k'], ['100,000', 'ipv6-100k']),
   ...MAGLEV_BACKENDS.map((backends) =>
