@@ -259,6 +259,11 @@ export function buildMaglev(map: MapId, revNatIndex: u32, backends: usize, count
     : maglev.build<u32>(revNatIndex, backends, count);
 }
 
+/** The Service whose Maglev table a packet looked for in vain since this was asked last, 0 for none. */
+export function maglevMissing(): u32 {
+  return maglev.takeMissing();
+}
+
 /** Puts a copy of the value at `value` under the key at `key`. 0, or E2BIG when full, EINVAL for a map the host does not fill so. */
 export function mapUpdate(map: MapId, key: usize, value: usize): i32 {
   recording.outdate();

@@ -60,3 +60,46 @@ export class Numbers {
     return next;
   }
 }
+
+/**
+ * The same numbers, told by what changes: names come and go, each as often as it is used, and one that is used no more is given
+ * back. What many names have in common with the last time costs nothing.
+ */
+export class UsedNumbers {
+  private readonly held = new Map<string, number>();
+  private readonly uses = new Map<string, number>();
+  private readonly taken = new Set<number>();
+  /** No lower number is free. */
+  private lowest = 1;
+
+  get(name: string): number | undefined {
+    return this.held.get(name);
+  }
+
+  change(gone: Iterable<string>, come: Iterable<string>): void {
+    const fresh: string[] = [];
+    const left = new Set<string>();
+    for (const name of gone) {
+      const uses = this.uses.get(name)! - 1;
+      this.uses.set(name, uses);
+      if (uses === 0) left.add(name);
+    }
+    for (const name of come) {
+      const uses = this.uses.get(name) ?? 0;
+      this.uses.set(name, uses + 1);
+      if (uses === 0 && !left.delete(name)) fresh.push(name);
+    }
+    for (const name of left) {
+      const number = this.held.get(name)!;
+      this.uses.delete(name);
+      this.held.delete(name);
+      this.taken.delete(number);
+      this.lowest = Math.min(this.lowest, number);
+    }
+    for (const name of fresh.sort(compare)) {
+      while (this.taken.has(this.lowest)) this.lowest++;
+      this.held.set(name, this.lowest);
+      this.taken.add(this.lowest);
+    }
+  }
+}

@@ -21,6 +21,18 @@ export function nearest(typed: string, candidates: Iterable<string>): string | n
   return best;
 }
 
+/** Letters that a beginning must have to be one: `prot` is of `protocol`. */
+const BEGINNING = 3;
+
+const letters = (text: string): string => text.toLowerCase().replace(/[^a-z]/g, '');
+
+/** The key that was probably meant by another: spelt in another way, begun, or a slip or two away. */
+export function meantKey(typed: string, keys: readonly string[]): string | null {
+  const own = letters(typed);
+  const isBegun = (key: string): boolean => own.length >= BEGINNING && letters(key).startsWith(own);
+  return keys.find((key) => letters(key) === own) ?? keys.find(isBegun) ?? nearest(typed, keys);
+}
+
 /** Short texts are near to too many others. */
 const slipsIn = (typed: string): number => (typed.length < 3 ? 0 : typed.length < 6 ? 1 : 2);
 

@@ -23,6 +23,7 @@ export const PROBLEMS = {
   HS1013: ['warning', 'The same object is declared twice; the last one counts.'],
   HS1014: ['warning', 'Kubernetes reads this text differently from how it looks.'],
   HS1015: ['info', 'The comment names no code, so it silences nothing.'],
+  HS1016: ['warning', 'There is no field of that name here: Kubernetes drops it, or refuses the object.'],
   // HS2xxx: Services.
   HS2001: ['warning', 'The Service selects no pod.'],
   HS2003: ['warning', 'No matched container declares the targetPort.'],
@@ -41,6 +42,7 @@ export const PROBLEMS = {
   HS3011: ['info', 'The rule is redundant: without it every packet fares the same.'],
   HS3012: ['info', 'The other end refuses all that the rule lets.'],
   HS3013: ['warning', 'The rule can match nothing, whatever else there is in the cluster.'],
+  HS3014: ['info', 'Not every rule was looked at, whether it can matter.'],
   // HS4xxx: the settings.
   HS4001: ['error', 'The setting has a value that is not allowed.'],
   HS4002: ['warning', 'There is no setting of that name.'],
@@ -51,7 +53,10 @@ export const PROBLEMS = {
   // HS6xxx: Ingress.
   HS6001: ['warning', 'The Ingress leads to a Service that there is not.'],
   HS6002: ['error', 'The Service that the Ingress leads to has no such port.'],
-  HS6003: ['warning', 'There is no IngressClass of that name.'],
+  HS6003: [
+    'warning',
+    'No controller takes the Ingress: its class is not there, or it names none and none is the default.',
+  ],
   HS6004: ['warning', 'Two paths take the same requests, and lead to different backends.'],
   HS6005: ['error', 'The Ingress is of an API that Kubernetes no longer has.'],
   // HS7xxx: the mesh.
@@ -67,7 +72,12 @@ export interface Problem {
   readonly at: Place;
   readonly related: readonly { readonly at: Place; readonly message: string }[];
   readonly fixes: readonly string[];
+  /** What the answers make of it all the same, where Kubernetes refuses it: null where they make nothing of the object. */
+  readonly assumed: Assumed | null;
 }
+
+/** It is taken for the text that it looks like; it is kept as it stands; or the rest of the object counts without it. */
+export type Assumed = 'text' | 'kept' | 'rest';
 
 /** A problem as the contract prints it. */
 export interface ProblemReport {
@@ -84,12 +94,15 @@ export function problem(
   code: ProblemCode,
   at: Place,
   message: string,
-  more: { related?: Problem['related']; fixes?: readonly string[] } = {},
+  { related = [], fixes = [], assumed = null }: Partial<Pick<Problem, 'related' | 'fixes' | 'assumed'>> = {},
 ): Problem {
-  return { code, at, message, related: more.related ?? [], fixes: more.fixes ?? [] };
+  return { code, at, message, related, fixes, assumed };
 }
 
 export const severityOf = (code: ProblemCode): Severity => PROBLEMS[code][0];
+
+/** Whether the API server refuses an object for it. */
+export const isRefusal = ({ code }: Problem): boolean => severityOf(code) === 'error';
 
 export function report(found: Problem): ProblemReport {
   return {

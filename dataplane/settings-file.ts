@@ -100,7 +100,7 @@ class SettingsReader {
       KEYS.find((known) => known.toLowerCase() === key.toLowerCase()) ??
       nearest(key, [...KEYS, ...GROUPS]) ??
       KEYS.find((known) => known.endsWith(`.${name}`));
-    const hint = meant === undefined ? `there are ${list(KEYS.map(named))}.` : `did you mean ${named(meant)}?`;
+    const hint = meant === undefined ? '`hopscope reach --help` lists them.' : `did you mean ${named(meant)}?`;
     const fixes = meant?.startsWith(group) ? [`change to ${named(meant.slice(group.length))}`] : [];
     this.problems.push(problem('HS4002', keyAt, `There is no setting ${named(key)}; ${hint}`, { fixes }));
   }

@@ -1,13 +1,14 @@
 /** Everything that is known at one moment: what was read, the cluster it makes, and the dataplane loaded with it. */
-import { buildCluster } from './cluster/build.js';
+import { ClusterBuilder } from './cluster/build.js';
 import type { Cluster, ClusterPod } from './cluster/cluster.js';
-import { resolved } from './cluster/shown.js';
+import { ofNetwork, resolved } from './cluster/shown.js';
+import { kept, steady } from './kept.js';
 import { Desirer, type Desired } from './loader/entries.js';
 import { Loader, type LoadReport } from './loader/load.js';
 import { Manifests } from './manifests/manifests.js';
 import { PolicyCompiler, policiesOf, type CompiledPolicies, type CompiledPolicy } from './policy/compile.js';
 import { isAnyEnforced } from './policy/enforced.js';
-import { buildIdentities, type Identities, type PodIdentity } from './policy/identities.js';
+import { IdentityBuilder, type Identities, type PodIdentity } from './policy/identities.js';
 import type { Given, Settings } from './settings.js';
 
 export interface State {
@@ -24,20 +25,34 @@ export interface State {
   readonly podsByEndpoint: ReadonlyMap<number, ClusterPod>;
 }
 
-/** Reads, compiles and loads; keeps what makes numbers stay from one state to the next. */
+/** Reads, compiles and loads; keeps what makes numbers stay from one state to the next, and whatever an edit does not touch. */
 export class Engine {
   readonly manifests = new Manifests();
+  private readonly settings = steady(
+    (given: Given, parts: Manifests['parts']) =>
+      resolved(
+        given,
+        parts.flatMap((part) => ofNetwork(part)),
+      ),
+    (a, b) => JSON.stringify(a) === JSON.stringify(b),
+  );
+  private readonly clusters = new ClusterBuilder();
+  private readonly identities = new IdentityBuilder();
   private readonly compiler = new PolicyCompiler();
   private readonly desirer = new Desirer();
   private readonly loader: Loader;
+  private readonly podsByEndpoint = kept(
+    (ids: Desired['endpointIds']) => new Map([...ids].map(([pod, id]) => [id, pod])),
+  );
   private state: State | null = null;
 
   /** `module` is the tracing build of the datapath. */
   constructor(
     module: WebAssembly.Module,
     private given: Given,
+    loader = new Loader(module),
   ) {
-    this.loader = new Loader(module);
+    this.loader = loader;
   }
 
   set(given: Given): void {
@@ -50,16 +65,16 @@ export class Engine {
   get current(): State {
     const { manifests, given, loader } = this;
     if (this.state?.generation === manifests.generation) return this.state;
-    const settings = resolved(given, manifests.objects);
-    const cluster = buildCluster(manifests.objects, settings);
+    const settings = this.settings(given, manifests.parts);
+    const cluster = this.clusters.build(manifests.parts, settings);
     const all = policiesOf(cluster, settings);
-    const identities = buildIdentities(cluster, all, settings);
+    const identities = this.identities.build(cluster, all, settings);
     const isEnforced = settings.unenforcedPolicies !== 'void' || isAnyEnforced(cluster, settings);
     const held = this.compiler.compile(isEnforced ? all : [], cluster.nodes, identities, settings);
     const policies = { ...held, all };
     const desired = this.desirer.desire(cluster, identities, policies, settings);
     const report = loader.load(desired, settings['maglev.tableSize']);
-    const podsByEndpoint = new Map([...desired.endpointIds].map(([pod, id]) => [id, pod]));
+    const podsByEndpoint = this.podsByEndpoint(desired.endpointIds);
     this.state = {
       generation: manifests.generation,
       settings,

@@ -15,13 +15,32 @@ export type Bytes = string;
 
 const staging = new DataView(new ArrayBuffer(256));
 const stagingBytes = new Uint8Array(staging.buffer);
+/** A view of each struct at the start of that. */
+const staged = new Map<StructType<object>, object>();
 
 /** The bytes of a struct with these fields; the others are zero. */
 export function encode<T extends object>(type: StructType<T>, fields: Partial<T>): Bytes {
+  const view = viewOf(type);
   stagingBytes.fill(0, 0, type.size);
-  Object.assign(new type(staging), fields);
-  return String.fromCharCode(...stagingBytes.subarray(0, type.size));
+  for (const name in fields) view[name] = fields[name]!;
+  return textOf(stagingBytes, 0, type.size);
 }
+
+/** The same of a struct whose fields `set` sets: faster where there are hundreds of thousands of one kind. */
+export function packed<T extends object>(type: StructType<T>, set: (view: T) => void): Bytes {
+  stagingBytes.fill(0, 0, type.size);
+  set(viewOf(type));
+  return textOf(stagingBytes, 0, type.size);
+}
+
+function viewOf<T extends object>(type: StructType<T>): T {
+  let view = staged.get(type) as T | undefined;
+  if (!view) staged.set(type, (view = new type(staging)));
+  return view;
+}
+
+const textOf = (bytes: Uint8Array, at: number, length: number): Bytes =>
+  String.fromCharCode.apply(null, bytes.subarray(at, at + length) as unknown as number[]);
 
 /** A struct read from its bytes: a plain object with its fields. */
 export function decode<T extends object>(
@@ -111,7 +130,7 @@ export class Datapath {
   }
 
   private read(at: number, length: number): Bytes {
-    return String.fromCharCode(...this.bytes.subarray(at, at + length));
+    return textOf(this.bytes, at, length);
   }
 
   /** 0, or a `MapError`. */

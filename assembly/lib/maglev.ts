@@ -53,6 +53,9 @@ let spareCount: u32 = 0;
 let walkers: usize = 0;
 let walkerCount: u32 = 0;
 
+/** The Service whose table was looked for in vain last, 0 for none. */
+let missing: u32 = 0;
+
 /** Seeds of the hashes, from the cluster's seed (`pkg/maglev`: three big-endian words, for murmur, jhash over IPv4 and over IPv6). */
 let murmurSeed: u32 = 0;
 let jhashSeed: u32 = 0;
@@ -119,6 +122,13 @@ export function remove<A>(revNatIndex: u32): i32 {
   store<u32>(spare + ((<usize>spareCount) << 2), present.table);
   spareCount++;
   return tables<A>().delete(key);
+}
+
+/** The Service whose table was looked for in vain since this was asked last, 0 for none: a host that builds tables late is told. */
+export function takeMissing(): u32 {
+  const revNatIndex = missing;
+  missing = 0;
+  return revNatIndex;
 }
 
 function walker(index: u32): Walker {
@@ -188,7 +198,10 @@ export function slotOf<A>(revNatIndex: u32, saddr: A, ports: u32, protocol: u32,
   key.revNatIndex = revNatIndex;
   const table = tables<A>().lookup(key);
   trace.lookup<MaglevKey, MaglevTable>(mapOf<A>(MapId.LB4_MAGLEV), key, table);
-  if (table === null) return 0;
+  if (table === null) {
+    missing = revNatIndex;
+    return 0;
+  }
   const index = tupleHash<A>(saddr, affinity ? ports & 0xffff0000 : ports, protocol) % table.size;
   return <usize>table.table + ((<usize>index) << 2);
 }

@@ -8,6 +8,7 @@ import {
   type ClusterWorkload,
 } from '../cluster/cluster.js';
 import { targetPortOf } from '../cluster/backends.js';
+import { keptFor } from '../kept.js';
 import type { CiliumPolicy } from '../manifests/cilium.js';
 import {
   POLICY_KINDS,
@@ -18,21 +19,22 @@ import {
   type Service,
 } from '../manifests/objects.js';
 import { endOf, locate, type Place } from '../manifests/place.js';
+import { isMeshPolicy } from '../policy/mesh.js';
 import { DIRECTIONS, partsOf, type Direction, type Policy, type PortMatch } from '../policy/rules.js';
 import { placeOf } from '../policy/selectors.js';
 import { policyOf, type State } from '../state.js';
 import type { Action, Annotations, Inlay, Lens } from './annotations.js';
-import { announced } from './announced.js';
+import { announcedIn } from './announced.js';
 import { backendRemarks } from './ingress/inlays.js';
+import { meshTitle, podsOfMesh } from './mesh-pods.js';
 import { isEveryPod, podsAmong, podsMatching, podsOf, policiesIn, portAt } from './policy-pods.js';
 import { query, type Verdict } from './query.js';
-import { reach, type Reach } from './reach.js';
+import { countReachedBy, countReaches } from './reach-counts.js';
 
 export function annotate(state: State, file: string): Annotations {
   const lenses: Lens[] = [];
   const inlays: Inlay[] = [];
-  for (const object of state.cluster.objects) {
-    if (object.at.source.file !== file) continue;
+  for (const object of state.manifests.objectsIn(file)) {
     lenses.push(...lensesOf(state, object));
     inlays.push(...inlaysOf(state, object));
   }
@@ -42,8 +44,7 @@ export function annotate(state: State, file: string): Annotations {
 /** Behind each host that a value of the file names: whether whom it configures reaches it. */
 function hostInlays(state: State, file: string): Inlay[] {
   const flows = new Map<string, { at: Place; verdicts: Set<Verdict>; told: string[] }>();
-  for (const { workload, host } of announced(state)) {
-    if (host.at.source.file !== file) continue;
+  for (const { workload, host } of announcedIn(state, file)) {
     const to = `dns:${host.name}`;
     const answered = query(state, {
       from: workload.ref,
@@ -73,41 +74,26 @@ export const plural = (count: number, noun: string): string =>
   `${count} ${count === 1 ? noun : noun.endsWith('y') ? `${noun.slice(0, -1)}ies` : `${noun}s`}`;
 
 /** The workload that a manifest object is. */
-export function workloadOf(cluster: Cluster, object: ManifestObject): ClusterWorkload | null {
-  const found = cluster.workloads.find(
-    ({ source, pods }) => source === object || pods.some((pod) => pod.source === object.at),
-  );
-  return found ?? null;
-}
+export const workloadOf = ({ workloads }: Cluster, object: ManifestObject): ClusterWorkload | null =>
+  workloadsBySource(workloads).get(object) ?? workloadsBySource(workloads).get(object.at) ?? null;
 
-export const serviceOf = (cluster: Cluster, source: Service): ClusterService | null =>
-  cluster.services.find((service) => service.source === source) ?? null;
+const workloadsBySource = keptFor((workloads: readonly ClusterWorkload[]) => {
+  const found = new Map<ManifestObject | Place, ClusterWorkload>();
+  for (const workload of workloads)
+    for (const source of [workload.source, ...workload.pods.map((pod) => pod.source)])
+      if (!found.has(source)) found.set(source, workload);
+  return found;
+});
+
+export const serviceOf = ({ services }: Cluster, source: Service): ClusterService | null =>
+  servicesBySource(services).get(source) ?? null;
+
+const servicesBySource = keptFor(
+  (services: readonly ClusterService[]) => new Map(services.map((service) => [service.source, service])),
+);
 
 export const isWorkload = (object: ManifestObject): boolean =>
   object.kind === 'Pod' || (WORKLOAD_KINDS as readonly string[]).includes(object.kind);
-
-/** Who reaches an end, by workload. null where what decides could not be read. */
-export function reachedBy(state: State, ref: string): readonly string[] | null {
-  return connected(state, { from: null, to: ref }, ({ from }) => from);
-}
-
-/** What an end reaches, by workload. */
-export function reaches(state: State, ref: string): readonly string[] | null {
-  return connected(state, { from: ref, to: null }, ({ to }) => to);
-}
-
-function connected(
-  state: State,
-  ends: { from: string | null; to: string | null },
-  pick: (connection: Reach['connections'][number]) => string,
-): readonly string[] | null {
-  const found = reach(state, { ...ends, protocol: null });
-  if ('error' in found) return null;
-  const own = ends.from ?? ends.to;
-  const named = own?.startsWith('svc:') ? found.unknown.length > 0 : found.unknown.some(({ ref }) => ref === own);
-  if (named) return null;
-  return [...new Set(found.connections.map(pick))].filter((ref) => !/^(ip|ingress):/.test(ref) && ref !== own);
-}
 
 /** How much is said of isolation: which policies, in words. */
 function isolation(state: State, pod: ClusterPod): string {
@@ -131,12 +117,13 @@ function lensesOf(state: State, object: ManifestObject): Lens[] {
     return service ? serviceLenses(state, service, lens) : [];
   }
   if (isPolicy(object)) return policyLenses(state, policiesIn(state, object), lens);
+  if (isMeshPolicy(object)) return [meshLens(state, podsOfMesh(state, object), lens)];
   if (!isWorkload(object)) return [];
   const workload = workloadOf(state.cluster, object);
   const pod = workload?.pods[0];
   if (!workload || !pod) return [lens('no pods', null)];
-  const by = reachedBy(state, workload.ref);
-  const reached = by === null ? 'who reaches it is UNKNOWN' : `reached by ${plural(by.length, 'workload')}`;
+  const by = countReachedBy(state, workload.ref);
+  const reached = by === null ? 'who reaches it is UNKNOWN' : `reached by ${plural(by, 'workload')}`;
   return [
     lens(`${plural(workload.pods.length, 'pod')} · ${isolation(state, pod)} · ${reached}`, {
       kind: 'traceFrom',
@@ -155,13 +142,13 @@ function serviceLenses(state: State, service: ClusterService, lens: MakeLens): L
   if (service.source.type === 'ExternalName')
     return [lens(`a name for ${service.source.externalName?.value ?? 'nothing'}: no endpoints`, null)];
   const backends = countEndpoints(service.ports.flatMap((port) => port.backends));
-  const by = reachedBy(state, `svc:${ref}`);
+  const by = countReachedBy(state, `svc:${ref}`);
   const reached =
     by === null
       ? 'who reaches it is UNKNOWN'
       : backends === 0
         ? 'nobody gets an answer'
-        : `reached by ${plural(by.length, 'workload')}`;
+        : `reached by ${plural(by, 'workload')}`;
   return [
     lens(`${plural(backends, 'endpoint')} · ${reached}`, { kind: 'endpoints', service: ref }),
     lens('Trace from…', {
@@ -180,13 +167,13 @@ function policyLenses(state: State, policies: readonly Policy[], lens: MakeLens)
   const workloads = [...new Set(pods.map((pod) => pod.workload))];
   const all = state.cluster.workloads.filter(({ pods: own }) => own.some((pod) => !pod.hostNetwork));
   const title = [`applies to ${plural(pods.length, 'pod')} of ${plural(workloads.length, 'workload')}`];
-  const directions: [Direction, (ref: string) => readonly string[] | null, string][] = [
-    ['ingress', (ref) => reachedBy(state, ref), 'in'],
-    ['egress', (ref) => reaches(state, ref), 'out'],
+  const directions: [Direction, (ref: string) => number | null, string][] = [
+    ['ingress', (ref) => countReachedBy(state, ref), 'in'],
+    ['egress', (ref) => countReaches(state, ref), 'out'],
   ];
   for (const [direction, ask, word] of directions) {
     if (!policies.some(({ isolates }) => isolates.includes(direction))) continue;
-    const counts = workloads.slice(0, MAX_ASKED).map(({ ref }) => ask(ref)?.length ?? null);
+    const counts = workloads.slice(0, MAX_ASKED).map(({ ref }) => ask(ref));
     if (counts.includes(null)) title.push(`${direction} UNKNOWN`);
     else {
       const most = Math.max(...(counts as number[]));
@@ -199,6 +186,13 @@ function policyLenses(state: State, policies: readonly Policy[], lens: MakeLens)
   }
   const first = workloads[0]!;
   return [lens(title.join(' · '), { kind: 'traceFrom', to: first.ref, protocol: 'TCP', port: null })];
+}
+
+/** Whom a policy of the mesh is about, and from where that may be traced. */
+function meshLens(state: State, pods: readonly ClusterPod[], lens: MakeLens): Lens {
+  const [first] = pods;
+  const to = first?.workload.ref;
+  return lens(meshTitle(state, pods), to === undefined ? null : { kind: 'traceFrom', to, protocol: 'TCP', port: null });
 }
 
 /** A policy over a whole cluster is described by some of its workloads. */

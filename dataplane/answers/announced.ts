@@ -118,8 +118,12 @@ export function announced(state: State): readonly Announced[] {
   return found;
 }
 
-/** Every flow that a workload announces, outside too. */
-export function announcedAnywhere(state: State): readonly Announced[] {
+/** Those of them that stand in one file. */
+export const announcedIn = (state: State, file: string): readonly Announced[] =>
+  announcedAnywhere(state, ({ source }) => source.file === file).filter(({ target }) => target.kind !== 'world');
+
+/** Every flow that a workload announces, outside too; of the pods and ConfigMaps at places that `isAsked` says. */
+export function announcedAnywhere(state: State, isAsked: (at: Place) => boolean = () => true): readonly Announced[] {
   const found: Announced[] = [];
   const add = (workload: ClusterWorkload, host: Host): void => {
     const target = resolveName(state, host.name, workload.namespace);
@@ -127,7 +131,7 @@ export function announcedAnywhere(state: State): readonly Announced[] {
   };
   for (const workload of state.cluster.workloads) {
     const pod = workload.pods[0];
-    if (!pod) continue;
+    if (!pod || !isAsked(pod.source)) continue;
     for (const container of pod.spec.containers) {
       const values = [
         ...container.env.map(({ name, value }) => [name, value] as const),
@@ -137,7 +141,7 @@ export function announcedAnywhere(state: State): readonly Announced[] {
     }
   }
   for (const object of state.cluster.objects) {
-    if (object.kind !== 'ConfigMap') continue;
+    if (object.kind !== 'ConfigMap' || !isAsked(object.at)) continue;
     const running = usersOf(state.cluster, object).filter(({ pods }) => pods.length > 0);
     if (running.length === 0) continue;
     for (const host of hostsOf(object)) for (const workload of running) add(workload, host);

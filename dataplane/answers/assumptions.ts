@@ -14,22 +14,27 @@ import type { State } from '../state.js';
 import { clusterDns } from './dns.js';
 import { enforcementAssumed } from './enforced.js';
 import { isUnlisted, podsOf } from './missing.js';
+import { mistakesAssumed } from './mistakes.js';
 import { isNamed } from './names.js';
 import { nodeAt, type Outcome } from './probe.js';
 import type { Target } from './refs.js';
+import { scopeAssumed } from './special-addresses.js';
 
 /** What the verdict takes for granted. */
 export function assumptions(state: State, to: Target, outcomes: readonly Outcome[]): string[] {
   const lines: string[] = [];
   const pods = [...podsOf(outcomes)];
+  const { undeclaredNamespaces, unreportedReadiness } = state.settings;
   for (const name of [...new Set(pods.map((pod) => pod.namespace))].sort(compare)) {
+    if (undeclaredNamespaces === 'unknown') break;
     if (!state.cluster.namespaces.get(name)?.declared && name !== CONTROLLER_NAMESPACE)
       lines.push(`namespace ${name} has no label but kubernetes.io/metadata.name: there is no Namespace object`);
   }
   const unreported = [
     ...new Set(outcomes.flatMap(({ backend }) => (backend?.pod?.ready === null ? [backend.pod.workload.ref] : []))),
   ].sort(compare);
-  for (const workload of unreported) lines.push(`the pods of ${workload} are ready: no state is reported`);
+  if (unreportedReadiness !== 'unknown')
+    for (const workload of unreported) lines.push(`the pods of ${workload} are ready: no state is reported`);
   const spread = pods.some(
     (pod) => pod.source === (pod.workload.source as { template?: { at: unknown } }).template?.at,
   );
@@ -42,6 +47,7 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
       `${lineOf(object.at)}: last good state of ${object.kind} ${object.metadata.name.value}, since the document cannot be read now`,
     );
   }
+  lines.push(...mistakesAssumed(state, pods, outcomes));
   const unlisted = outcomes.flatMap(({ probe, backend }) => [
     ...(probe.sender.kind === 'unlisted' ? [probe.sender.address] : []),
     ...(isUnlisted(state, backend) ? [backend!.address] : []),
@@ -64,6 +70,7 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
     ({ probe, backend }) => probe.sender.kind === 'external' && backend?.pod && backend.pod.node !== probe.sender.node,
   );
   lines.push(...modeAssumptions(state.settings, direct));
+  lines.push(...scopeAssumed(to));
   if (to.kind === 'world' && to.name !== null) lines.push(`${to.label} is an address outside the cluster`);
   const known = outcomes.find((outcome) => isNamed(state, outcome));
   if (known)
@@ -141,7 +148,10 @@ function meshAssumed({ cluster }: State, outcomes: readonly Outcome[]): string[]
     );
     const isSecured = redirects.some(({ client, mesh }) => mesh && client && proxyOf(cluster, client) === 'sidecar');
     return isSecured
-      ? [...idle, `the connection to ${text} is secured by mutual TLS, between sidecars: no DestinationRule is read`]
+      ? [
+          ...idle,
+          `the connection to ${text} is secured by mutual TLS, between sidecars: no DestinationRule says otherwise`,
+        ]
       : idle;
   });
 }

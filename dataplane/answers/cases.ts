@@ -213,7 +213,7 @@ const inPlaceOf = ({ address }: Destination, pod: ClusterPod): Pick<Destination,
 });
 
 /** Whether clients within the cluster find other backends at the destination from each node. */
-function differsByNode({ cluster, desired }: State, to: Target): boolean {
+export function differsByNode({ cluster, desired }: State, to: Target): boolean {
   const addresses: readonly Address[] =
     to.kind === 'address'
       ? [to.address]
@@ -250,7 +250,7 @@ function forwarderOf(state: State, address: Address, destination: Destination): 
 }
 
 /** Nodes at which packets from outside are tried to enter, at most. */
-const MAX_ENTRIES = 16;
+export const MAX_ENTRIES = 16;
 
 /**
  * Where a packet from outside enters: at the node asked for, else at the node that it is addressed to, else, for an address

@@ -15,6 +15,7 @@ import { checkRules } from './checks/rules.js';
 import { checkServices } from './checks/services.js';
 import { Shapes } from './checks/shapes.js';
 import { checkComments, withoutIgnored } from './checks/suppress.js';
+import { checkUnevaluated } from './checks/unevaluated.js';
 import { checkWorkloads } from './checks/workloads.js';
 
 const analysed = new WeakMap<State, readonly Problem[]>();
@@ -40,6 +41,7 @@ function analyse(state: State): Problem[] {
     ...checkIngresses(state),
     ...checkMesh(state, shapes),
     ...checkPressure(state),
+    ...checkUnevaluated(state),
   ];
   return [...found, ...checkRules(state, shapes, found)];
 }

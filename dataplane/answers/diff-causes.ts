@@ -1,6 +1,7 @@
 /** Which edits a flow comes from: those that, made alone, bring it about, or without which it would not come. */
 import { Engine, type State } from '../state.js';
 import { editsOf, type Edit } from './diff-edits.js';
+import { changedServices, servicesIn } from './diff-services.js';
 import { apartFrom, cutsOf, flowsOf, minus, sorted, type Flows } from './diff-flows.js';
 import { outsideIn } from './probe.js';
 import { rangeOf } from './ranges.js';
@@ -16,15 +17,20 @@ export interface Caused {
 }
 
 export interface Causes {
+  /** What was reachable, and what is. */
+  readonly old: Reach;
+  readonly now: Reach;
   readonly edits: readonly Edit[];
   readonly gained: readonly Caused[];
   readonly lost: readonly Caused[];
 }
 
-export function reachOf(state: State): Reach {
-  const found = reach(state, { from: null, to: null, protocol: null });
+/** Who can talk to whom, a workload to itself as well, and what they get of some Services. */
+export function reachOf(state: State, services: ReadonlySet<string>): Reach {
+  const found = reach(state, { from: null, to: null, protocol: null, itself: true });
   if ('error' in found) throw new Error(found.error);
-  return found;
+  const { connections, unknown } = servicesIn(state, services, unknownIn(found));
+  return { ...found, connections: [...found.connections, ...connections], unknown: [...found.unknown, ...unknown] };
 }
 
 /** Ends about which not everything could be read in one of these. */
@@ -36,7 +42,8 @@ export const unknownIn = (...all: readonly Reach[]): Set<string> =>
  * what is now. `module` is the tracing build of the datapath, for the states between.
  */
 export function causesOf(before: State, after: State, module: WebAssembly.Module): Causes {
-  const [old, now] = [reachOf(before), reachOf(after)];
+  const services = changedServices(before, after);
+  const [old, now] = [reachOf(before, services), reachOf(after, services)];
   let cuts = cutsOf([old, now]);
   /** Ranges that are all the cluster's own, of which reachability says nothing. */
   const isInside = (end: string): boolean => {
@@ -48,7 +55,7 @@ export function causesOf(before: State, after: State, module: WebAssembly.Module
     const unknown = unknownIn(from, to);
     return apartFrom(minus(flowsOf(to, cuts), flowsOf(from, cuts)), (end) => unknown.has(end) || isInside(end));
   };
-  if (beyond(now, old).size + beyond(old, now).size === 0) return { edits: [], gained: [], lost: [] };
+  if (beyond(now, old).size + beyond(old, now).size === 0) return { old, now, edits: [], gained: [], lost: [] };
   const { edits, filesWith, settingsWith } = editsOf(before, after);
   const engine = new Engine(module, before.settings);
   /** Who can talk to whom with some of the edits made. */
@@ -62,7 +69,7 @@ export function causesOf(before: State, after: State, module: WebAssembly.Module
       engine.manifests.set(file, text);
     }
     engine.set(settingsWith(made));
-    return reachOf(engine.current);
+    return reachOf(engine.current, services);
   };
   const trials = edits.map((edit) => ({
     alone: between(new Set([edit])),
@@ -81,6 +88,8 @@ export function causesOf(before: State, after: State, module: WebAssembly.Module
       return { flows: some, edits: least, together: least.length > 1 };
     });
   return {
+    old,
+    now,
     edits,
     gained: causedOf(
       beyond(now, old),

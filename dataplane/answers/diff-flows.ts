@@ -1,11 +1,12 @@
 /** Flows as sets: which ports, or messages, are open between two ends, and under what a proxy asks for. */
+import { compare } from '../hash.js';
 import { compareAddresses, familyOf, formatAddress, plus, type Address } from '../addresses.js';
 import type { Protocol } from '../manifests/objects.js';
 import { rangeOf } from './ranges.js';
 import type { Connection, Reach } from './reach.js';
-import type { Layer7, Range, ReachIcmp, ReachPorts } from './reach-open.js';
+import type { Layer7, Range, ReachIcmp, ReachPorts, Via } from './reach-open.js';
 
-/** Numbers by what they are of: `from`, `to`, protocol, and what a proxy asks for; sorted, without overlap. */
+/** Numbers by what they are of: `from`, `to`, protocol, and what a proxy asks for, or the way to a Service's port; sorted, without overlap. */
 export type Flows = ReadonlyMap<string, readonly Range[]>;
 
 const SEPARATOR = '\n';
@@ -60,7 +61,8 @@ export function flowsOf({ connections }: Reach, cuts: readonly Address[]): Flows
 }
 
 /** Open ports by what proxies ask of them: one proxy's alternatives each for itself, those of two together. */
-function facets({ protocol, ranges, layer7 = [] }: ReachPorts): (readonly [Protocol, string, readonly Range[]])[] {
+function facets({ protocol, ranges, layer7 = [], via }: ReachPorts): (readonly [Protocol, string, readonly Range[]])[] {
+  if (via) return [[protocol, JSON.stringify(via), ranges]];
   const free = layer7.reduce<readonly Range[]>((rest, ask) => without(rest, ask.ranges), ranges);
   const found = new Map<string, readonly Range[]>();
   if (free.length > 0) found.set(ANYTHING, free);
@@ -104,9 +106,19 @@ export function minus(a: Flows, b: Flows): Flows {
   return left;
 }
 
-/** The flows of which neither end is one of some. */
+/** The flows of which neither end is one of some, nor the two as a pair, nor who answers for a Service. */
 export const apartFrom = (flows: Flows, isOne: (end: string) => boolean): Flows =>
-  new Map([...flows].filter(([key]) => !key.split(SEPARATOR, 2).some(isOne)));
+  new Map([...flows].filter(([key]) => !endsOf(key).some(isOne)));
+
+function endsOf(key: string): string[] {
+  const [from = '', to = '', , ask = ''] = key.split(SEPARATOR);
+  const via = viaOf(ask);
+  if (!via) return [from, to];
+  const pairs = [`${from} → ${to}`, ...(rangeOf(from) ? [`world → ${to}`] : [])];
+  return [from, to, ...pairs, via.backend.replace(/:\d+$/, '')];
+}
+
+const viaOf = (ask: string): Via | null => (ask.startsWith('{') ? (JSON.parse(ask) as Via) : null);
 
 /** Flows by which of some sets hold them; of each, the numbers of those sets. */
 export function sorted(
@@ -161,10 +173,12 @@ export function connectionsOf(flows: Flows): Connection[] {
 
 function portsOf(protocol: Protocol, ranges: readonly Range[], ask: string): ReachPorts {
   if (ask === ANYTHING) return { protocol, ranges };
+  const via = viaOf(ask);
+  if (via) return { protocol, ranges, via };
   return { protocol, ranges, layer7: (JSON.parse(ask) as Ask[]).map((one) => ({ ranges, ...one })) };
 }
 
-/** The alternatives of one proxy that were told apart, together again where they are about the same ports. */
+/** The alternatives of one proxy that were told apart, together again where they are about the same ports; and so the nodes of a way. */
 function mergedAsks(ports: readonly ReachPorts[]): ReachPorts[] {
   const merged = new Map<string, ReachPorts>();
   for (const open of ports) {
@@ -173,9 +187,16 @@ function mergedAsks(ports: readonly ReachPorts[]): ReachPorts[] {
       open.protocol,
       open.ranges,
       ask && more.length === 0 ? [ask.direction, ask.kind] : open.layer7,
+      open.via && [open.via.at, open.via.backend],
     ]);
     const [before] = merged.get(key)?.layer7 ?? [];
-    if (ask && before) merged.set(key, { ...open, layer7: [{ ...ask, anyOf: [...before.anyOf, ...ask.anyOf] }] });
+    const way = merged.get(key)?.via;
+    if (way && open.via)
+      merged.set(key, {
+        ...open,
+        via: { ...way, nodes: [...(way.nodes ?? []), ...(open.via.nodes ?? [])].sort(compare) },
+      });
+    else if (ask && before) merged.set(key, { ...open, layer7: [{ ...ask, anyOf: [...before.anyOf, ...ask.anyOf] }] });
     else merged.set(key, open);
   }
   return [...merged.values()];

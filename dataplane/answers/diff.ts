@@ -2,9 +2,11 @@
 import { compare } from '../hash.js';
 import type { State } from '../state.js';
 import type { Decider } from './decide.js';
-import { causesOf, reachOf, unknownIn, type Caused } from './diff-causes.js';
+import { MAX_ENTRIES } from './cases.js';
+import { causesOf, unknownIn, type Caused } from './diff-causes.js';
 import type { Edit } from './diff-edits.js';
 import { connectionsOf } from './diff-flows.js';
+import { nodesOf } from './diff-services.js';
 import { query } from './query.js';
 import { endsOf } from './reach-ends.js';
 import { mergeRanges } from './ranges.js';
@@ -40,15 +42,14 @@ export const isDifferent = ({ gained, lost, newlyUnknown }: Diff): boolean =>
 
 /** `module` is the tracing build of the datapath. */
 export function diff(before: State, after: State, module: WebAssembly.Module): Diff {
-  const { edits, gained, lost } = causesOf(before, after, module);
-  const [old, now] = [reachOf(before), reachOf(after)];
+  const { old, now, edits, gained, lost } = causesOf(before, after, module);
   const [had, has] = [workloadsIn(old), workloadsIn(now)];
   const unread = unknownIn(old);
   return {
     schema: 'hopscope.diff/1',
     edits,
-    gained: gained.flatMap((caused) => changes(after, caused)),
-    lost: lost.flatMap((caused) => changes(after, caused)),
+    gained: gained.flatMap((caused) => changes(after, after, caused)),
+    lost: lost.flatMap((caused) => changes(before, after, caused)),
     added: [...has].filter((ref) => !had.has(ref)).sort(compare),
     removed: [...had].filter((ref) => !has.has(ref)).sort(compare),
     unknown: [...unknownIn(old, now)].sort(compare),
@@ -59,8 +60,10 @@ export function diff(before: State, after: State, module: WebAssembly.Module): D
 const workloadsIn = ({ endpoints }: Reach): Set<string> =>
   new Set(endpoints.filter(({ kind }) => kind !== 'external').map(({ ref }) => ref));
 
-/** Flows of the same edits, by pair of ends; ranges of addresses that touch and change alike are one. */
-function changes(after: State, { flows, edits, together }: Caused): Change[] {
+/** Flows of the same edits, by pair of ends, as they are in one state; ranges of addresses that touch and change alike are one. */
+function changes(state: State, after: State, { flows, edits, together }: Caused): Change[] {
+  const clients = new Map(endsOf(state).map((end) => [end.ref, nodesOf(state, end)]));
+  const everywhere = state.cluster.nodes.map(({ name }) => name);
   const likes = new Map(endsOf(after).map(({ ref, like }) => [ref, like]));
   const asked = new Map<string, readonly Decider[]>();
   /** Ends that are alike have the same deciders. */
@@ -71,12 +74,27 @@ function changes(after: State, { flows, edits, together }: Caused): Change[] {
     asked.set(key, known);
     return known;
   };
-  const found = connectionsOf(flows).map((connection): Change => ({
+  /** Nodes are left out where they are all that the client may be on. */
+  const plain = (connection: Connection): Connection => ({
     ...connection,
-    deciders: deciders(connection),
-    edits,
-    together,
-  }));
+    ports: connection.ports.map((open) => {
+      if (!open.via) return open;
+      const own = clients.get(connection.from) ?? everywhere;
+      const isBalanced = !['ClusterIP', 'NodePort'].includes(open.via.at);
+      const nodes = isBalanced ? own.slice(0, MAX_ENTRIES) : own;
+      if (!nodes.every((node) => open.via!.nodes?.includes(node))) return open;
+      const { at, backend } = open.via;
+      return { ...open, via: { at, backend } };
+    }),
+  });
+  const found = connectionsOf(flows)
+    .map(plain)
+    .map((connection): Change => ({
+      ...connection,
+      deciders: deciders(connection),
+      edits,
+      together,
+    }));
   const told = ({ ports, icmp, deciders }: Change): string => JSON.stringify([ports, icmp, deciders]);
   return mergeRanges(found, (a, b) => told(a) === told(b));
 }
@@ -85,6 +103,8 @@ function changes(after: State, { flows, edits, together }: Caused): Change[] {
 function decidersOf(after: State, { from, to, ports, icmp = [] }: Connection): readonly Decider[] {
   const [open] = ports;
   const [message] = icmp;
+  // At a node port, or an address outside, it is the Service that says who gets there.
+  if (open?.via && open.via.at !== 'ClusterIP') return [];
   const asked = open
     ? { protocol: open.protocol, port: open.ranges[0]![0], icmpType: null }
     : { protocol: message!.protocol, port: null, icmpType: message!.types[0]![0] };

@@ -20,10 +20,12 @@ export type Effect =
   /** None does; `outcomes` are those of all packets that the rule is about, of each class one. */
   | { readonly kind: 'idle'; readonly outcomes: readonly Outcome[] }
   /** Nothing is said: whom it is about, or what else decides there, is not in the manifests, or not all of it is read. */
-  | { readonly kind: 'unknown' };
+  | { readonly kind: 'unknown' }
+  /** It was not looked at, or not at all that it is about: that would take too long. */
+  | { readonly kind: 'untried' };
 
 /**
- * What is done for all rules together, at most: beyond, nothing is said of the rest. A pair of identities takes as long as the pods
+ * What is done for all rules together, at most: the rest are not tried. A pair of identities takes as long as the pods
  * have entries in the policymap, and much longer where policies are in an order.
  */
 const MOST_WORK = 400_000;
@@ -63,7 +65,7 @@ export class Effects {
     // Most rules matter to the first that they name.
     const [first] = trials;
     for (const pair of first?.pairs(first.named).slice(0, FIRST_PAIRS) ?? []) {
-      if (!this.affords(first!, 1)) return { kind: 'unknown' };
+      if (!this.affords(first!, 1)) return { kind: 'untried' };
       const effect = first!.towards(pair);
       if (effect.kind === 'matters') return effect;
     }
@@ -71,7 +73,7 @@ export class Effects {
     let isSure = true;
     for (const trial of trials) {
       const pairs = trial.affected();
-      if (!this.affords(trial, pairs.length)) return { kind: 'unknown' };
+      if (!this.affords(trial, pairs.length)) return { kind: 'untried' };
       for (const pair of pairs) {
         const effect = trial.towards(pair);
         if (effect.kind === 'matters') return effect;

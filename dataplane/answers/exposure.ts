@@ -11,7 +11,8 @@ import { Engine, identityOf, type State } from '../state.js';
 import { common } from './diff-flows.js';
 import { connectionOf, narrowed, type Connection, type Reach, type ReachOptions } from './reach.js';
 import { choose, endsOf, unreadOf, type End } from './reach-ends.js';
-import { openFrom, type Layer7, type Open } from './reach-open.js';
+import type { Layer7, Open } from './reach-open.js';
+import { pairsOf } from './reach-pairs.js';
 
 /** A kind of pods, and those that stand for it. */
 interface Kind {
@@ -57,13 +58,14 @@ export function exposed(
   for (const to of options.from === null ? targets.ends : []) {
     if (unread.has(to)) continue;
     const own = ({ ends: kind }: Kind): Open =>
-      narrowed(shared(kind.map((from) => openFrom(beside, from, [to]).get(to)!)), options.protocol, targets.ports);
+      narrowed(shared(kind.map((from) => pairsOf(beside).from(from, [to])[0]!.open)), options.protocol, targets.ports);
     const any = kinds.has(ANY_POD) ? own(kinds.get(ANY_POD)!) : NOTHING;
     for (const kind of kinds.values()) add(kind, own, (open) => connectionOf(kind.ref, to.ref, open), any);
   }
   for (const from of options.to === null ? sources.ends : []) {
     if (unread.has(from)) continue;
-    const opened = openFrom(beside, from, representatives);
+    const found = pairsOf(beside).from(from, representatives);
+    const opened = new Map(representatives.map((end, i) => [end, found[i]!.open]));
     const own = ({ ends: kind }: Kind): Open =>
       narrowed(shared(kind.map((to) => opened.get(to)!)), options.protocol, null);
     const any = kinds.has(ANY_POD) ? own(kinds.get(ANY_POD)!) : NOTHING;

@@ -1,7 +1,7 @@
 /** What a refusal means for these manifests, and what would have had to be there. */
 import { DropReason } from '../../assembly/abi.js';
 import { familyOf, formatAddress, UNSPECIFIED } from '../addresses.js';
-import type { ClusterPod } from '../cluster/cluster.js';
+import { namedPort, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { Frontend } from '../loader/entries.js';
 import { lineOf } from '../manifests/place.js';
@@ -101,9 +101,15 @@ export function whyDropped(
   }
   if (listening.some(({ backends }) => backends.length > 0))
     return `${drops}${name} keeps its clients to the endpoints of their node, and this node has none`;
-  return service.source.selector && service.selected.length === 0
-    ? `${rejects}the selector of ${name} matches no pod`
-    : `${rejects}${name} has no endpoint that is ready`;
+  if (service.source.selector && service.selected.length === 0)
+    return `${rejects}the selector of ${name} matches no pod`;
+  const [{ port } = { port: null }] = listening;
+  const target = port?.source.targetPort?.value;
+  const hasName =
+    typeof target !== 'string' || service.selected.some(({ spec }) => namedPort(spec, target, port!.source.protocol));
+  return service.source.selector === null || hasName
+    ? `${rejects}${name} has no endpoint that is ready`
+    : `${rejects}no pod of ${name} has a port named ${target} (${port!.source.protocol})`;
 }
 
 /** Rules that nearly let the packet: those that know the peer but not the port, then those that know the port but not the peer. */
@@ -163,7 +169,8 @@ function portsOf(entries: readonly PolicymapEntry[]): string {
   }
   const texts = merged.map(({ protocol, first, last }) => {
     const name = PROTOCOL_NAMES[protocol] ?? `${protocol}`;
-    return last - first >= 65535 ? name : first === last ? `${name} ${first}` : `${name} ${first}-${last}`;
+    const from = isIcmp(protocol) ? first : Math.max(first, 1);
+    return last - first >= 65535 ? name : from === last ? `${name} ${last}` : `${name} ${from}-${last}`;
   });
   return [...new Set(texts)].sort(compare).join(', ');
 }

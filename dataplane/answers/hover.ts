@@ -1,6 +1,7 @@
 /** What hovering a place of a manifest shows: the verdict of a real packet first, then its way, and why. */
 import type { ManifestObject } from '../manifests/objects.js';
 import { locate, offsetIn, type Position } from '../manifests/place.js';
+import { isMeshPolicy } from '../policy/mesh.js';
 import type { State } from '../state.js';
 import { isPolicy, isWorkload } from './annotate.js';
 import type { HoverCard } from './annotations.js';
@@ -8,6 +9,7 @@ import { hostsOf } from './announced.js';
 import { MAX_LINES, text, within, type Card } from './hover/card.js';
 import { configMapHostCard } from './hover/host.js';
 import { ingressCard } from './hover/ingress.js';
+import { meshCard } from './hover/mesh.js';
 import { policyCard } from './hover/policy.js';
 import { serviceCard } from './hover/service.js';
 import { workloadCard } from './hover/workload.js';
@@ -33,6 +35,7 @@ function cardOf(state: State, object: ManifestObject, offset: number): Card | nu
   if (object.kind === 'Service') return serviceCard(state, object, offset);
   if (object.kind === 'Ingress') return ingressCard(state, object, offset);
   if (isPolicy(object)) return policyCard(state, object, offset);
+  if (isMeshPolicy(object)) return meshCard(state, object, offset);
   if (object.kind === 'ConfigMap') {
     const host = hostsOf(object).find(({ at }) => within(at, offset));
     return host ? configMapHostCard(state, object, host) : null;

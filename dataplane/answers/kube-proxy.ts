@@ -27,8 +27,11 @@ export function masquerades({ settings }: State, { probe, frontend, backend }: O
 }
 
 /** Whether an address is one of the range of ClusterIPs that no Service has: kube-proxy's nftables then drop the packet. */
-export function isUnallocated({ settings, desired }: State, address: Address): boolean {
-  if (settings.engine !== 'kube-proxy-nftables') return false;
-  const range = rangeOf(settings, 'serviceCIDR', familyOf(address));
-  return contains(range, address) && !desired.frontends.some((one) => one.address === address);
-}
+export const isUnallocated = (state: State, address: Address): boolean =>
+  state.settings.engine === 'kube-proxy-nftables' &&
+  isOfServices(state, address) &&
+  !state.desired.frontends.some((one) => one.address === address);
+
+/** Whether an address is one of the range of ClusterIPs. */
+export const isOfServices = ({ settings }: State, address: Address): boolean =>
+  contains(rangeOf(settings, 'serviceCIDR', familyOf(address)), address);

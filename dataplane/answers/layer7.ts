@@ -1,6 +1,7 @@
 /** What the proxies say of a request, once the policies have handed them its connection. Cilium: Envoy for HTTP, the agent for DNS. */
 import { ReservedIdentity } from '../../assembly/abi.js';
 import { lineOf } from '../manifests/place.js';
+import { meantKey } from '../nearest.js';
 import { matchesEveryName, matchesName } from '../policy/fqdn.js';
 import { letsEveryRequest, letsRequest, type HttpRequest } from '../policy/http.js';
 import type { CompiledPolicy } from '../policy/compile.js';
@@ -16,6 +17,9 @@ export interface Request {
   readonly http: HttpRequest | null;
   readonly name: string | null;
 }
+
+/** The fields of a request, as a question has it. */
+const REQUEST = ['scheme', 'method', 'host', 'path', 'headers'];
 
 export const UNTOLD: Request = { http: null, name: null };
 
@@ -35,6 +39,11 @@ export function readRequest(value: unknown): HttpRequest | null | { readonly err
     };
   }
   if (typeof value !== 'object' || Array.isArray(value)) return { error: '"http" is not an object' };
+  const other = Object.keys(value).find((key) => !REQUEST.includes(key));
+  if (other !== undefined) {
+    const meant = meantKey(other, REQUEST);
+    return { error: `"http" has no "${other}"${meant === null ? '' : `: did you mean "${meant}"?`}` };
+  }
   const {
     scheme = 'http',
     method = 'GET',

@@ -31,7 +31,9 @@ const DUMPED = Object.keys(SCHEMAS).map(Number) as Dumped[];
 export function maps(state: State, only: string | null, node: string | null): Maps | { readonly error: string } {
   const chosen = DUMPED.filter((map) => only === null || MAP_NAMES[map] === only);
   if (chosen.length === 0)
-    return { error: `there is no map ${only}; there are ${DUMPED.map((map) => MAP_NAMES[map]).join(', ')}` };
+    return {
+      error: `there is no map ${only}; there are ${[...new Set(DUMPED.map((map) => MAP_NAMES[map]))].join(', ')}`,
+    };
   const index = node === null ? null : state.cluster.nodes.find(({ name }) => name === node)?.index;
   if (index === undefined) return { error: `there is no node ${node}` };
   const dumps: Record<string, MapDump[]> = {};

@@ -1,13 +1,15 @@
 /** What an answer lacks, which makes it UNKNOWN. */
 import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
 import { familyOf, formatAddress, parsePrefix, UNSPECIFIED, type Address } from '../addresses.js';
-import { allAddresses, type ClusterPod } from '../cluster/cluster.js';
+import { allAddresses, type ClusterNode, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
+import { keptFor } from '../kept.js';
 import { inPodRange } from '../loader/endpoints.js';
+import type { Frontend } from '../loader/entries.js';
 import { isExternal } from '../loader/scopes.js';
 import type { Unevaluated } from '../manifests/cilium.js';
 import { ROOT_NAMESPACE } from '../manifests/istio.js';
-import { kindName, type UnreadDocument } from '../manifests/objects.js';
+import { kindName, unreadName, type UnreadDocument } from '../manifests/objects.js';
 import { lineOf } from '../manifests/place.js';
 import type { CompiledPolicy } from '../policy/compile.js';
 import { isAnyEnforced } from '../policy/enforced.js';
@@ -17,8 +19,10 @@ import { DIRECTIONS, partsOf, type Direction, type Policy } from '../policy/rule
 import { DERIVED, keysAskedFor } from '../policy/selectors.js';
 import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
+import { unreadPods } from './checks/unread.js';
 import { grantsFor, policyAt } from './decide.js';
 import { unreadOf } from './layer7.js';
+import { refusedPod, refusedServices, serviceOf } from './mistakes.js';
 import type { Outcome } from './probe.js';
 
 /** Pods whose policies have a say in these packets. */
@@ -34,26 +38,31 @@ export function podsOf(outcomes: readonly Outcome[]): Set<ClusterPod> {
 /** Refusals that no policy could lift. */
 const BEFORE_POLICY = new Set<number>([DropReason.NO_SERVICE, DropReason.IS_CLUSTER_IP]);
 
-const unaddressed = new WeakMap<State, ReadonlyMap<ClusterPod, string>>();
-
 /** Pods that no packet can be sent to for sure, and why: without an address, or with one that is another's as well. */
-export function withoutAddress(state: State): ReadonlyMap<ClusterPod, string> {
-  const known = unaddressed.get(state);
-  if (known) return known;
+export const withoutAddress = ({ desired, cluster }: State): ReadonlyMap<ClusterPod, string> =>
+  unaddressed(desired.frontends, cluster.nodes, cluster.pods);
+
+const unaddressed = keptFor(findUnaddressed);
+
+function findUnaddressed(
+  frontends: readonly Frontend[],
+  nodes: readonly ClusterNode[],
+  all: readonly ClusterPod[],
+): ReadonlyMap<ClusterPod, string> {
   const owners = new Map<Address, string>();
   const shared = new Set<Address>();
-  for (const node of state.cluster.nodes) {
+  for (const node of nodes) {
     for (const address of allAddresses(node)) {
       if (owners.has(address)) shared.add(address);
       owners.set(address, `node ${node.name}`);
     }
   }
-  for (const { address, service } of state.desired.frontends) {
+  for (const { address, service } of frontends) {
     if (service && address !== UNSPECIFIED[familyOf(address)] && !owners.has(address))
       owners.set(address, `Service ${service.namespace}/${service.name}`);
   }
   const found = new Map<ClusterPod, string>();
-  const pods = state.cluster.pods.filter((pod) => !pod.hostNetwork);
+  const pods = all.filter((pod) => !pod.hostNetwork);
   const first = new Map<Address, ClusterPod>();
   const claim = (pod: ClusterPod, text: string, address: Address): void => {
     const owner = owners.get(address);
@@ -73,7 +82,6 @@ export function withoutAddress(state: State): ReadonlyMap<ClusterPod, string> {
     } else if (pod.addresses.length === 0) found.set(pod, `${text} has no address: the pod range is used up`);
     else for (const address of pod.addresses) claim(pod, text, address);
   }
-  unaddressed.set(state, found);
   return found;
 }
 
@@ -95,9 +103,10 @@ function unclear(state: State, outcome: Outcome): string[] {
 }
 
 /** What a Service asks for that is not done. */
-function unreadFields({ settings, cluster }: State, { frontend, probe }: Outcome): string[] {
-  const { destination } = probe.tuple;
-  const service = frontend?.service ?? cluster.services.find(({ clusterIPs }) => clusterIPs.includes(destination));
+function unreadFields(state: State, outcome: Outcome): string[] {
+  const { settings } = state;
+  const { frontend, probe } = outcome;
+  const service = serviceOf(state, outcome);
   if (!service) return [];
   const { source, namespace, name } = service;
   const lines = source.unknown
@@ -156,10 +165,16 @@ function undefinedBy({ settings }: State, { allowed, masqueraded, frontend, prob
 
 /** What was needed and could not be read, one line each. */
 export function missingFor(state: State, outcomes: readonly Outcome[]): string[] {
-  if (outcomes.every(({ reason }) => reason !== null && BEFORE_POLICY.has(reason.code))) return [];
+  const refused = [
+    ...refusedServices(state, outcomes),
+    ...outcomes.flatMap((outcome) => unreadBackends(state, outcome)),
+  ];
+  if (outcomes.every(({ reason }) => reason !== null && BEFORE_POLICY.has(reason.code))) return [...new Set(refused)];
   const pods = [...podsOf(outcomes)];
   const namespaces = new Set(pods.map((pod) => pod.namespace));
   const missing = [
+    ...refused,
+    ...pods.flatMap((pod) => refusedPod(state, pod)),
     ...outcomes.flatMap((outcome) => unclear(state, outcome)),
     ...outcomes.flatMap(unreadOf),
     ...pods.flatMap((pod) => withoutAddress(state).get(pod) ?? []),
@@ -170,7 +185,9 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
   ];
   for (const document of state.manifests.unread) {
     if (document.kind !== 'Namespace' || !asksForNamespaceLabels(state, pods)) continue;
-    missing.push(`${lineOf(document.at)}: Namespace could not be read, and a policy asks for labels of namespaces`);
+    missing.push(
+      `${lineOf(document.at)}: ${unreadName(document)} could not be read, and a policy asks for labels of namespaces`,
+    );
   }
   if (state.settings.undeclaredNamespaces === 'unknown') {
     for (const name of [...namespaces].sort(compare)) {
@@ -187,6 +204,17 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
   return [...new Set(missing)];
 }
 
+/** Documents that could hold a pod behind a Service that has nobody. */
+function unreadBackends(state: State, outcome: Outcome): string[] {
+  const service = serviceOf(state, outcome);
+  if (!service?.source.selector || outcome.allowed || outcome.backend) return [];
+  return unreadPods(state)
+    .filter(({ namespace }) => namespace === null || namespace === service.namespace)
+    .map(
+      (document) => `${lineOf(document.at)}: ${unreadName(document)} could not be read: it may be behind the Service`,
+    );
+}
+
 /** A pod has one identity, and of a pod with addresses of both families an `ipBlock` matches one alone. */
 export function halfMatched(state: State, pod: ClusterPod): string[] {
   const rules = (policyOf(state, pod)?.applied ?? []).flatMap(({ rules }) => rules);
@@ -200,11 +228,14 @@ export function halfMatched(state: State, pod: ClusterPod): string[] {
 
 /** Kinds that may hold a policy, as far as the text of an unread document shows. */
 const mayBePolicy = ({ kind }: UnreadDocument): boolean =>
-  kind === null || /policy|networkset$|^(ciliumcidrgroup|tier|hostendpoint|peerauthentication|list)$/i.test(kind);
+  kind === null ||
+  /policy|networkset$|^(ciliumcidrgroup|tier|hostendpoint|(peer|request)authentication|destinationrule|list)$/i.test(
+    kind,
+  );
 
 /** Policies of the mesh are for all of it where they are in its root namespace. */
 const isOfMesh = ({ kind }: UnreadDocument): boolean =>
-  kind === null || /^(authorizationpolicy|peerauthentication|list)$/i.test(kind);
+  kind === null || /^(authorizationpolicy|(peer|request)authentication|destinationrule|list)$/i.test(kind);
 
 /** Documents that could hold a policy for these namespaces and could not be read, or are of a kind that is not evaluated. */
 export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): string[] {
@@ -219,10 +250,9 @@ export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): s
     )
       continue;
     const why = document.reason === 'template' ? 'a Helm template, not analysed' : 'could not be read';
-    lines.push(`${lineOf(document.at)}: ${document.kind ?? 'a document'} ${why}`);
+    lines.push(`${lineOf(document.at)}: ${unreadName(document)} ${why}`);
   }
-  for (const object of state.cluster.objects) {
-    if (object.kind !== 'UnevaluatedPolicy') continue;
+  for (const object of state.cluster.unevaluated) {
     if (object.metadata.namespace !== '' && !namespaces.has(object.metadata.namespace)) continue;
     lines.push(`${lineOf(object.kindAt)}: ${object.actualKind} ${object.metadata.name.value} is not evaluated yet`);
   }
@@ -238,9 +268,17 @@ const NODES = new Set<number>([ReservedIdentity.HOST, ReservedIdentity.REMOTE_NO
 /** What of a pod's policies is not evaluated in a direction, towards pods and the world. */
 export function unevaluatedOf(state: State, pod: ClusterPod, directions: readonly Direction[]): string[] {
   const policy = policyOf(state, pod);
-  const entries = policy?.entries.filter(({ egress }) => directions.includes(egress ? 'egress' : 'ingress')) ?? [];
-  return [...unevaluatedIn(policy, directions, null), ...ties(entries.flatMap(({ grants }) => grants))];
+  const tied = policy ? directions.flatMap((direction) => tiedIn(policy)[direction]) : [];
+  return [...unevaluatedIn(policy, directions, null), ...ties(tied)];
 }
+
+/** What stands beside another rule of the same order that says otherwise. */
+const tiedIn = keptFor(({ entries }: CompiledPolicy): Readonly<Record<Direction, readonly Grant[]>> => {
+  const tied: Record<Direction, Grant[]> = { ingress: [], egress: [] };
+  for (const { egress, grants } of entries)
+    for (const grant of grants) if (grant.tied) tied[egress ? 'egress' : 'ingress'].push(grant);
+  return tied;
+});
 
 /** Whether somebody enforces the policies of a pod, where the setting leaves that open. */
 export function enforcedOrNot(state: State, pod: ClusterPod): string[] {

@@ -1,32 +1,50 @@
 /** Which pods the parts of a policy are about, whatever its language. */
 import { contains, formatPrefix } from '../addresses.js';
 import { namedPort, type ClusterPod } from '../cluster/cluster.js';
+import { keptFor } from '../kept.js';
 import type { ManifestObject } from '../manifests/objects.js';
-import { protocolName } from '../packet.js';
+import { isIcmp, protocolName } from '../packet.js';
 import { protocolOf } from '../policy/networkpolicy.js';
 import { EVERY_PORT, type Peer, type Policy, type PortMatch } from '../policy/rules.js';
-import { DERIVED, selects, type EndpointSelector } from '../policy/selectors.js';
-import { identityOf, type State } from '../state.js';
+import { podsSelected } from '../policy/identities.js';
+import { DERIVED, type EndpointSelector } from '../policy/selectors.js';
+import type { State } from '../state.js';
 
 /** The policies that a manifest object holds; none for any other object. */
-export const policiesIn = (state: State, object: ManifestObject): Policy[] =>
-  state.policies.all.filter(({ source }) => source === object);
+export const policiesIn = (state: State, object: ManifestObject): readonly Policy[] =>
+  bySource(state.policies.all).get(object) ?? [];
+
+const bySource = keptFor((policies: readonly Policy[]): ReadonlyMap<ManifestObject, readonly Policy[]> => {
+  const found = new Map<ManifestObject, Policy[]>();
+  for (const policy of policies) {
+    const others = found.get(policy.source);
+    if (others) others.push(policy);
+    else found.set(policy.source, [policy]);
+  }
+  return found;
+});
+
+const places = keptFor((pods: readonly ClusterPod[]) => new Map(pods.map((pod, place) => [pod, place])));
+
+/** Pods in the cluster's order, without those that are assumed. */
+const inOrder = ({ cluster }: State, pods: Iterable<ClusterPod>): ClusterPod[] => {
+  const placeOf = places(cluster.pods);
+  return [...pods].filter((pod) => !cluster.assumed.has(pod)).sort((a, b) => placeOf.get(a)! - placeOf.get(b)!);
+};
 
 /** The pods that a selector matches; none is on the host's network, which no policy is about. */
 export const podsMatching = (state: State, selector: EndpointSelector): ClusterPod[] =>
-  state.cluster.pods.filter((pod) => {
-    if (state.cluster.assumed.has(pod)) return false;
-    const identity = identityOf(state, pod);
-    return identity !== null && selects(selector, identity);
-  });
+  inOrder(
+    state,
+    podsSelected(state.identities.pods, selector).flatMap(({ pods }) => pods),
+  );
 
 /** The pods that any of the policies is about. */
-export function podsOf(state: State, policies: readonly Policy[]): ClusterPod[] {
-  const found = new Set(
-    policies.flatMap(({ aboutNodes, subject }) => (aboutNodes ? [] : podsMatching(state, subject))),
+export const podsOf = (state: State, policies: readonly Policy[]): ClusterPod[] =>
+  inOrder(
+    state,
+    new Set(policies.flatMap(({ aboutNodes, subject }) => (aboutNodes ? [] : podsMatching(state, subject)))),
   );
-  return state.cluster.pods.filter((pod) => found.has(pod));
-}
 
 /** The pods among a peer. */
 export function podsAmong(state: State, peer: Peer): ClusterPod[] {
@@ -89,5 +107,7 @@ export function portText({ port, protocol }: PortMatch): string {
   if (typeof port === 'string') return `${name} ${port}`;
   const { first, last } = port;
   if (first === EVERY_PORT.first && last === EVERY_PORT.last) return `${name} all`;
-  return first === last ? `${name} ${first}` : `${name} ${first}-${last}`;
+  // Nobody asks for port 0.
+  const from = isIcmp(protocol) ? first : Math.max(first, 1);
+  return from === last ? `${name} ${last}` : `${name} ${from}-${last}`;
 }

@@ -5,6 +5,7 @@ import {
   contains,
   familyOf,
   lastOf,
+  parsePrefix,
   plus,
   UNSPECIFIED,
   type Address,
@@ -13,6 +14,7 @@ import {
 } from '../addresses.js';
 import { addressIn, allAddresses } from '../cluster/cluster.js';
 import type { ClusterBackend, ClusterNode, ClusterPod } from '../cluster/cluster.js';
+import { keptFor, keptWhile } from '../kept.js';
 import { wildcardEntry, type Frontend } from '../loader/entries.js';
 import { frameOf, reversed, tupleOf, type Tuple } from '../packet.js';
 import type { Direction } from '../policy/rules.js';
@@ -175,18 +177,14 @@ const goneOn = (before: PacketOut, out: PacketOut): PacketOut => ({
   audited: out.audited || before.audited,
 });
 
-const podsByAddress = new WeakMap<State, Map<Address, ClusterPod>>();
+const podsByAddress = keptFor((pods: readonly ClusterPod[]): ReadonlyMap<Address, ClusterPod> => {
+  const own = pods.filter((pod) => !pod.hostNetwork);
+  return new Map(own.flatMap((pod) => pod.addresses.map((address) => [address, pod] as const)));
+});
 
 /** The pod with an address of its own; null for none. */
-export function podAt(state: State, address: Address): ClusterPod | null {
-  let pods = podsByAddress.get(state);
-  if (!pods) {
-    const own = state.cluster.pods.filter((pod) => !pod.hostNetwork);
-    pods = new Map(own.flatMap((pod) => pod.addresses.map((address) => [address, pod] as const)));
-    podsByAddress.set(state, pods);
-  }
-  return pods.get(address) ?? null;
-}
+export const podAt = ({ cluster }: State, address: Address): ClusterPod | null =>
+  podsByAddress(cluster.pods).get(address) ?? null;
 
 /** The node that has an address; null for none. */
 export const nodeAt = (state: State, address: Address): ClusterNode | null =>
@@ -205,14 +203,28 @@ function send(state: State, probes: readonly Probe[], proxy: Decision): Outcome[
     while (last < probes.length && last - first < BATCH && probes[last]!.tuple.source === source) last++;
     const batch = probes.slice(first, last);
     first = last;
-    datapath.flushConnections();
-    const outs = datapath.process(batch.map((probe) => packetOf(state, probe)));
+    const packets = batch.map((probe) => packetOf(state, probe));
+    let outs: PacketOut[];
+    do {
+      datapath.flushConnections();
+      outs = datapath.process(packets);
+    } while (state.loader.provide());
     outs.forEach((first, i) => {
-      const { out, redirects } = follow(state, batch[i]!, first, proxy, (packet) => datapath.process([packet])[0]!);
+      const { out, redirects } = follow(state, batch[i]!, first, proxy, (packet) =>
+        provided(state, () => datapath.process([packet])[0]!),
+      );
       outcomes.push(outcomeOf(state, batch[i]!, out, redirects));
     });
   }
   return outcomes;
+}
+
+/** What sending gives, again where a table was missing: a packet that finds none is dropped and leaves nothing behind. */
+function provided<Result>({ loader }: State, send: () => Result): Result {
+  let result: Result;
+  do result = send();
+  while (loader.provide());
+  return result;
 }
 
 /** Packets of a question, as the engine treats them: Cilium's dataplane alone, or with what kube-proxy does besides. */
@@ -273,7 +285,7 @@ export function runTraced(state: State, probe: Probe, reply = false, proxy: Deci
   const recorded: Uint8Array[] = [];
   let missed = 0;
   const pass = (packet: PacketIn): PacketOut => {
-    const { out, events, lost } = state.loader.current.traced(packet);
+    const { out, events, lost } = provided(state, () => state.loader.current.traced(packet));
     recorded.push(...events);
     missed += lost;
     return out;
@@ -304,21 +316,18 @@ export interface ExternalClass {
   readonly example: Address;
 }
 
-const insides = new WeakMap<State, ReadonlySet<Address>>();
+const insides = keptFor(
+  (frontends: readonly Frontend[], pods: readonly ClusterPod[], nodes: readonly ClusterNode[]): ReadonlySet<Address> =>
+    new Set([
+      ...pods.flatMap(({ addresses }) => addresses),
+      ...nodes.flatMap(allAddresses),
+      ...frontends.map(({ address }) => address),
+    ]),
+);
 
 /** Addresses of the cluster's own: pods', nodes' and Services'. */
-function insideOf(state: State): ReadonlySet<Address> {
-  let inside = insides.get(state);
-  if (!inside) {
-    const own = [
-      ...state.cluster.pods.flatMap(({ addresses }) => addresses),
-      ...state.cluster.nodes.flatMap(allAddresses),
-    ];
-    inside = new Set([...own, ...state.desired.frontends.map(({ address }) => address)]);
-    insides.set(state, inside);
-  }
-  return inside;
-}
+const insideOf = ({ desired, cluster }: State): ReadonlySet<Address> =>
+  insides(desired.frontends, cluster.pods, cluster.nodes);
 
 /** Whether an address is a pod's, a node's or a Service's. */
 export const isInside = (state: State, address: Address): boolean => insideOf(state).has(address);
@@ -346,21 +355,21 @@ export function overlap(
   return first <= last ? { first, last } : null;
 }
 
-const classesOf = new WeakMap<State, ExternalClass[]>();
-
 /**
  * The whole space of each family that the cluster has, cut where the policies' prefixes begin and end, and those of settings:
  * where pods are not masqueraded, and where kube-proxy refuses what no Service has. Addresses of the cluster's own lie in these
  * ranges too, and are never the example of one.
  */
-export function externalClasses(state: State): ExternalClass[] {
-  let classes = classesOf.get(state);
-  if (!classes) {
-    classes = state.cluster.families.flatMap((family) => externalIn(state, family));
-    classesOf.set(state, classes);
-  }
-  return classes;
-}
+export const externalClasses = (state: State): readonly ExternalClass[] => {
+  const { cluster, identities, desired, settings } = state;
+  const { families, pods, nodes } = cluster;
+  const { world, prefixes, fqdns } = identities;
+  return externals(prefixes, [families, pods, nodes, world, fqdns, desired.frontends, settings], () =>
+    families.flatMap((family) => externalIn(state, family)),
+  );
+};
+
+const externals = keptWhile<readonly ExternalClass[]>();
 
 function externalIn(state: State, family: Family): ExternalClass[] {
   const whole = { address: UNSPECIFIED[family], length: 0 };
@@ -370,7 +379,11 @@ function externalIn(state: State, family: Family): ExternalClass[] {
       .filter(({ address }) => familyOf(address) === family)
       .flatMap((prefix) => [prefix.address, plus(lastOf(prefix), 1)]);
   const refused = engine === 'kube-proxy-nftables' ? [serviceCIDR] : [];
-  const fixed = new Set(edgesOf([nativeRoutingCIDR, ...kept, ...refused].flatMap(prefixesIn)));
+  // Whom load balancers take is no matter of identities.
+  const taken = state.cluster.services.flatMap(({ source }) =>
+    source.loadBalancerSourceRanges.flatMap(({ value }) => parsePrefix(value) ?? []),
+  );
+  const fixed = new Set(edgesOf([...[nativeRoutingCIDR, ...kept, ...refused].flatMap(prefixesIn), ...taken]));
   const named = edgesOf([whole, ...state.identities.prefixes.map(({ prefix }) => prefix)]);
   const sorted = [...new Set([...named, ...fixed])].sort(compareAddresses);
   const classes: ExternalClass[] = [];

@@ -1,7 +1,7 @@
 /** One question about one flow, answered by as many packets as it stands for. */
 import { DropReason } from '../../assembly/abi.js';
 import { FAMILIES, familyOf, formatAddress, type Family } from '../addresses.js';
-import type { ClusterNode, ClusterPod } from '../cluster/cluster.js';
+import type { ClusterNode, ClusterPod, ClusterService } from '../cluster/cluster.js';
 import { isIcmp } from '../packet.js';
 import type { HttpRequest } from '../policy/http.js';
 import type { Direction } from '../policy/rules.js';
@@ -16,12 +16,14 @@ import { hintsOf } from './hints.js';
 import { fromIngress } from './ingress/exposure.js';
 import { throughIngress, type Send, type Through } from './ingress/through.js';
 import { deciding, readRequest, untoldOf } from './layer7.js';
+import { isOfServices } from './kube-proxy.js';
 import { missingFor, withoutAddress } from './missing.js';
 import { towards, unseen } from './names.js';
-import { unknown } from './unknown.js';
-import { nodeAt, type Outcome } from './probe.js';
+import { beyondNetwork, takenByMany, toItself } from './special-addresses.js';
+import { refused, unknown } from './unknown.js';
+import { isInside, nodeAt, type Outcome } from './probe.js';
 import { familiesOf, fullName, resolveRef, type Target } from './refs.js';
-import { hasPorts, isKnown, trafficOf, type Traffic } from './traffic.js';
+import { hasPorts, isCarried, isProtocol, trafficOf, type Traffic } from './traffic.js';
 
 export type Verdict = 'ALLOWED' | 'DENIED' | 'CONDITIONAL' | 'UNKNOWN';
 
@@ -89,7 +91,9 @@ export function query(state: State, question: Question): Answered | { readonly e
   if ('error' in to) return to;
   if (from.kind === 'service') return { error: `${question.from} cannot send: a Service is only ever addressed` };
   const icmpType = question.icmpType ?? null;
-  if (!isKnown(protocol))
+  if (!isProtocol(protocol))
+    return { error: `${question.protocol} is no protocol over IP: expected TCP, UDP, SCTP, ICMP or ICMPv6` };
+  if (!isCarried(protocol))
     return { answer: unknown([`${protocol}: the dataplane carries TCP, UDP, SCTP and ICMP so far`]), outcomes: [] };
   const http = readRequest(question.http);
   if (http && 'error' in http) return http;
@@ -106,6 +110,8 @@ export function query(state: State, question: Question): Answered | { readonly e
   const node =
     question.node === null ? null : (state.cluster.nodes.find(({ name }) => name === question.node) ?? undefined);
   if (node === undefined) return { error: `there is no node ${question.node}` };
+  const beyond = beyondNetwork(from, to);
+  if (beyond) return 'error' in beyond ? beyond : { answer: beyond, outcomes: [] };
   const flow: Flow = {
     traffic: trafficOf(protocol, port, icmpType),
     sourcePort: question.sourcePort,
@@ -150,19 +156,12 @@ function between(state: State, from: Target, to: Target, { traffic, sourcePort, 
   return { answer: why === null ? answer : { ...answer, hints: [why, ...answer.hints].slice(0, MAX_HINTS) }, outcomes };
 }
 
-/** A pod that speaks to its own address: nothing enters the dataplane, and Kubernetes has no policy about it. */
-const ITSELF: Answer = {
-  ...unknown([]),
-  verdict: 'ALLOWED',
-  assumes: ['a pod reaches its own address without any packet leaving it'],
-};
-
 const isItself = (from: Target, to: Target): boolean =>
   from.kind === 'pods' && to.kind === 'pods' && to.pods.every((pod) => from.pods.includes(pod));
 
 /** The answer where no packet can be made. */
 function withoutPacket(state: State, from: Target, to: Target, traffic: Traffic): Answer {
-  if (isItself(from, to)) return ITSELF;
+  if (isItself(from, to)) return toItself('a pod reaches its own address without any packet leaving it');
   const [own, others] = [familiesOf(state, from), familiesOf(state, to)];
   const asked = FAMILIES.filter((family) => traffic[family]);
   if (
@@ -173,12 +172,14 @@ function withoutPacket(state: State, from: Target, to: Target, traffic: Traffic)
     return unknown(unsendable(state, to));
   const has = (target: Target, families: readonly Family[]): string => `${target.label} has ${families.join(' and ')}`;
   const needs = asked.length === 1 ? `, and this is of ${asked[0]} alone` : '';
-  return {
-    ...unknown([]),
-    verdict: 'DENIED',
+  const more = {
     assumes: singleStack(state, [...own, ...others]),
     hints: [`no packet can go: ${has(from, own)}, ${has(to, others)}${needs}`],
   };
+  // The sender has no address to send from, as where it sends all the same; or nobody knows a way to the receiver.
+  return from.kind === 'pods' || from.kind === 'node' || from.kind === 'host'
+    ? refused(DropReason.INVALID_SIP, 'egress', more)
+    : refused(DropReason.UNROUTABLE, 'ingress', more);
 }
 
 /** Why there is nothing to send a packet to. */
@@ -233,10 +234,36 @@ const MAX_HINTS = 4;
 /** A Service for clients outside gets the address or the node port at which they find it once it is applied, unless the manifests say. */
 function unallotted(to: Target, outcomes: readonly Outcome[]): string[] {
   if (to.kind !== 'service' || !['NodePort', 'LoadBalancer'].includes(to.service.source.type)) return [];
-  if (!outcomes.some(({ reason }) => reason?.code === DropReason.IS_CLUSTER_IP)) return [];
-  const { namespace, name } = to.service;
+  const { namespace, name, source } = to.service;
+  const isMeant = ({ reason, probe }: Outcome): boolean =>
+    reason?.code === DropReason.IS_CLUSTER_IP &&
+    (isIcmp(probe.tuple.protocol) || source.ports.some(({ port }) => port.value === probe.tuple.destinationPort));
+  if (!outcomes.some(isMeant)) return [];
   return [`where clients outside find Service ${namespace}/${name}: the manifests tell no node port nor address of it`];
 }
+
+/** What policies let to an address of the Services' range that none of the manifests has: it may be a Service's of elsewhere. */
+function unassigned(state: State, to: Target): string[] {
+  if (to.kind !== 'address' || !isOfServices(state, to.address) || isInside(state, to.address)) return [];
+  return [`what ${to.label} is: an address of the Services' range (serviceCIDR) that no Service of the manifests has`];
+}
+
+/** The Service that was asked, or would have answered, and its port as it was asked for: 0 of ICMP, which has none. */
+function serviceAsked(state: State, to: Target, { frontend, probe, allowed }: Outcome): Answer['service'] {
+  const { destination, destinationPort, protocol } = probe.tuple;
+  const own = allowed ? [] : state.desired.frontends.filter((one) => one.service && one.address === destination);
+  const asked = frontend?.service
+    ? frontend
+    : own.find((one) => one.number === destinationPort && one.protocol === protocol);
+  if (asked) return { ...namesOf(asked.service!), port: asked.port.source.port.value };
+  const service = to.kind === 'service' ? to.service : own.find(({ type }) => type !== 'NodePort')?.service;
+  return service ? { ...namesOf(service), port: isIcmp(protocol) ? 0 : destinationPort } : null;
+}
+
+const namesOf = ({ namespace, name }: ClusterService): { readonly namespace: string; readonly name: string } => ({
+  namespace,
+  name,
+});
 
 /** One answer of many outcomes: theirs where they agree, CONDITIONAL where they do not, UNKNOWN where something needed is missing. */
 function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer {
@@ -245,14 +272,18 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
   const telling = denied[0] ?? allowed[0]!;
   const untold = [...new Set(outcomes.flatMap(untoldOf))];
   const mixed = allowed.length > 0 && (denied.length > 0 || untold.length > 0);
-  const missing = [...missingFor(state, outcomes), ...unallotted(to, outcomes)];
+  const missing = [
+    ...missingFor(state, outcomes),
+    ...unallotted(to, outcomes),
+    ...(allowed.length > 0 ? [...unassigned(state, to), ...takenByMany(to)] : []),
+  ];
   const verdict: Verdict =
     missing.length > 0 ? 'UNKNOWN' : mixed ? 'CONDITIONAL' : denied.length > 0 ? 'DENIED' : 'ALLOWED';
   const deciders =
     mixed || denied.length === 0
       ? outcomes.flatMap((outcome) => decidersOf(state, outcome))
       : denied.flatMap((outcome) => decidersOf(state, outcome));
-  const { frontend, backend } = telling;
+  const { backend } = telling;
   return {
     verdict,
     direction: denied[0]?.direction ?? null,
@@ -264,11 +295,7 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
       ip: formatAddress(backend.address),
       port: backend.port,
     },
-    service: frontend?.service
-      ? { namespace: frontend.service.namespace, name: frontend.service.name, port: frontend.port.source.port.value }
-      : to.kind === 'service' && !isIcmp(telling.probe.tuple.protocol)
-        ? { namespace: to.service.namespace, name: to.service.name, port: telling.probe.tuple.destinationPort }
-        : null,
+    service: serviceAsked(state, to, telling),
     snat: masqueradedAs(state, allowed[0] ?? telling),
     http: null,
     depends:

@@ -2,11 +2,14 @@
 import { formatAddress, type Address } from '../addresses.js';
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
+import { keptFor, keptWhile } from '../kept.js';
 import type { Ingress } from '../manifests/ingress.js';
 import type { Protocol } from '../manifests/objects.js';
+import { hasMesh } from '../policy/mesh.js';
 import { DIRECTIONS } from '../policy/rules.js';
 import type { State } from '../state.js';
 import { classOf } from './cases.js';
+import { refusedPod } from './mistakes.js';
 import { enforcedOrNot, halfMatched, unevaluatedOf, unreadPolicies, withoutAddress } from './missing.js';
 import { externalClasses, outsideIn, overlap, podAt, type ExternalClass } from './probe.js';
 import { resolveRef } from './refs.js';
@@ -33,8 +36,24 @@ export interface OpenPort {
   readonly port: number;
 }
 
+/** All ends: those inside by name, then those outside. The very same list while no end is another. */
+export const endsOf = (state: State): readonly End[] => {
+  const { cluster, identities, policies } = state;
+  const ids = identities.pods.map((identity) => policies.ofIdentity.get(identity)!.id);
+  const inside = insides(cluster.workloads, [identities.pods, ids, hasMesh(cluster) ? state : null], () =>
+    endsInside(state),
+  );
+  return joined(inside, externalClasses(state));
+};
+
+const insides = keptWhile<readonly End[]>();
+const joined = keptFor((inside: readonly End[], externals: readonly ExternalClass[]): readonly End[] => [
+  ...inside,
+  ...externals.map(outside),
+]);
+
 /** Pods of one workload are one end while no policy tells them apart; else each is its own. Pods on their node's network are the node's. */
-export function endsOf(state: State): End[] {
+function endsInside(state: State): readonly End[] {
   const ends: End[] = [];
   for (const { ref, kind, pods } of state.cluster.workloads) {
     const own = pods.filter((pod) => !pod.hostNetwork);
@@ -51,8 +70,7 @@ export function endsOf(state: State): End[] {
           like: classOf(state, pod),
         });
   }
-  ends.sort((a, b) => compare(a.ref, b.ref));
-  return [...ends, ...externalClasses(state).map(outside)];
+  return ends.sort((a, b) => compare(a.ref, b.ref));
 }
 
 /** Workloads all of whose pods are on their nodes' networks: they are what their nodes are, and no ends of their own. */
@@ -74,12 +92,15 @@ export function choose(state: State, ends: readonly End[], ref: string | null): 
   if ('error' in target) return target;
   switch (target.kind) {
     case 'pods':
-      return all(ends.filter((end) => end.pods.some((pod) => target.pods.includes(pod))));
+      return all(endsWith(ends, target.pods));
     case 'service': {
       const backends = target.service.ports.flatMap((port) =>
         port.backends.map((backend) => ({ protocol: port.source.protocol, port: backend.port, pod: backend.pod })),
       );
-      const behind = ends.filter((end) => end.pods.some((pod) => backends.some((backend) => backend.pod === pod)));
+      const behind = endsWith(
+        ends,
+        backends.flatMap(({ pod }) => pod ?? []),
+      );
       return { ...all(behind), ports: backends };
     }
     case 'world':
@@ -98,6 +119,18 @@ export function choose(state: State, ends: readonly End[], ref: string | null): 
     default:
       return { error: `${ref}: reach is about workloads and addresses outside` };
   }
+}
+
+const placesOf = keptFor(
+  (ends: readonly End[]) =>
+    new Map(ends.flatMap(({ pods }, place) => pods.map((pod): [ClusterPod, number] => [pod, place]))),
+);
+
+/** Those that any of some pods is of, in their order. */
+function endsWith(ends: readonly End[], pods: readonly ClusterPod[]): End[] {
+  const placeOf = placesOf(ends);
+  const found = new Set(pods.flatMap((pod) => placeOf.get(pod) ?? []));
+  return [...found].sort((a, b) => a - b).map((place) => ends[place]!);
 }
 
 /** The parts of the ranges outside that lie in another range. */
@@ -119,22 +152,22 @@ export const MOST_DEPENDS = 16;
 export function unreadOf(state: State, ends: readonly End[]): Map<End, readonly string[]> {
   const unread = new Map<End, readonly string[]>();
   const ofClasses = new Map<string, readonly string[]>();
+  const noAddress = withoutAddress(state);
   for (const end of ends) {
     const [pod] = end.pods;
     if (!pod) continue;
     let ofClass = ofClasses.get(end.like);
     if (!ofClass) {
-      const unevaluated = unevaluatedOf(state, pod, DIRECTIONS);
       ofClass = [
         ...halfMatched(state, pod),
         ...unreadPolicies(state, new Set([pod.namespace])),
-        ...unevaluated,
+        ...unevaluatedOf(state, pod, DIRECTIONS),
         ...enforcedOrNot(state, pod),
       ];
       ofClasses.set(end.like, ofClass);
     }
-    const unaddressed = end.pods.flatMap((one) => withoutAddress(state).get(one) ?? []);
-    const depends = [...unaddressed, ...ofClass].slice(0, MOST_DEPENDS);
+    const own = end.pods.flatMap((one) => [...refusedPod(state, one), ...[noAddress.get(one) ?? []].flat()]);
+    const depends = [...new Set([...own, ...ofClass])].slice(0, MOST_DEPENDS);
     if (depends.length > 0) unread.set(end, depends);
   }
   return unread;

@@ -9,7 +9,7 @@ import { isIcmp } from '../packet.js';
 import type { CompiledPolicy } from '../policy/compile.js';
 import { meshPorts } from '../policy/mesh.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
-import type { Direction } from '../policy/rules.js';
+import type { Direction, PortRange } from '../policy/rules.js';
 import { policyOf, type State } from '../state.js';
 import { deciding, UNTOLD, unreadOf } from './layer7.js';
 import { run, type Outcome, type Probe, type Sender } from './probe.js';
@@ -33,6 +33,18 @@ export interface ReachPorts {
   readonly ranges: readonly Range[];
   /** Where a proxy looks at what the connections are for; all that it asks for must hold. */
   readonly layer7?: readonly Layer7[];
+  /** Of a Service's ports, as `diff` tells them: where they are asked for, and who answers. */
+  readonly via?: Via;
+}
+
+/** How a client gets at a port of a Service. */
+export interface Via {
+  /** Its ClusterIP, or name where it is headless; the node ports, or an address that it has outside. */
+  readonly at: 'ClusterIP' | 'NodePort' | (string & {});
+  /** A workload and the port of its pods: `shop/cart[Deployment]:8080`; or an address and a port. */
+  readonly backend: string;
+  /** The nodes that the client is on, or comes in by; left out for all. */
+  readonly nodes?: readonly string[];
 }
 
 export interface ReachIcmp {
@@ -67,19 +79,23 @@ interface Stretch {
 }
 
 /** Where ports, or types, stop being alike: for the policies of both ends, for the datapath, and for the single ports that the mesh knows. */
-export function stretches(
+export const stretches = (
   policies: readonly (CompiledPolicy | null)[],
   single: readonly number[],
   protocol: number,
-): Stretch[] {
+): Stretch[] =>
+  cut(
+    policies.flatMap((policy) => policy?.boundaries ?? []),
+    single,
+    protocol,
+  );
+
+/** The same, where ranges of ports stop. */
+function cut(ranges: readonly PortRange[], single: readonly number[], protocol: number): Stretch[] {
   const [lowest, highest] = isIcmp(protocol) ? [0, LAST_TYPE] : [1, LAST_PORT];
   const starts = new Set([lowest, ...(KNOWN_TYPES[protocol] ?? []).flatMap((type) => [type, type + 1])]);
   if (protocol === IpProto.TCP) for (const port of single) starts.add(port).add(port + 1);
-  for (const policy of policies) {
-    for (const range of policy?.boundaries ?? []) {
-      if (range.protocol === protocol) starts.add(range.first).add(range.last + 1);
-    }
-  }
+  for (const range of ranges) if (range.protocol === protocol) starts.add(range.first).add(range.last + 1);
   const sorted = [...starts].filter((start) => start >= lowest && start <= highest).sort((a, b) => a - b);
   return sorted.map((first, i) => ({ protocol, first, last: (sorted[i + 1] ?? highest + 1) - 1 }));
 }
@@ -101,53 +117,44 @@ function probesOf(from: End, to: End, { protocol, first }: Stretch): Probe[] {
 }
 
 /** What is open, and what else that depends on which could not be read: ports about which it leaves nothing to be said are left out. */
-interface Found {
+export interface Found {
   readonly open: Open;
   readonly depends: readonly string[];
 }
 
-const known = new WeakMap<State, Map<string, Map<string, Found>>>();
-
-/** What is open from an end to each other. Ends that are alike are asked about once, all in as few calls as the batch allows. */
-export function openFrom(state: State, from: End, targets: readonly End[]): Map<End, Open> {
-  const ofState = known.get(state) ?? new Map<string, Map<string, Found>>();
-  known.set(state, ofState);
-  const found = ofState.get(from.like) ?? new Map<string, Found>();
-  ofState.set(from.like, found);
-  const asked = new Map<string, End>();
-  for (const to of targets) if (!found.has(to.like) && !asked.has(to.like)) asked.set(to.like, to);
-  const questions = [...asked.values()].flatMap((to) => {
-    const policies = [from, to].map(({ pods }) => (pods[0] ? policyOf(state, pods[0]) : null));
-    const single = to.pods[0] ? meshPorts(state.cluster, to.pods[0]) : [];
-    return [...Object.values(PROTOCOL_NUMBERS), IpProto.ICMP, IpProto.ICMPV6].flatMap((protocol) =>
-      stretches(policies, single, protocol).map((stretch) => ({ to, stretch, probes: probesOf(from, to, stretch) })),
-    );
-  });
-  const sent = questions.flatMap(({ probes }) => probes);
-  const outcomes = new Map(run(state, sent, deciding(state, UNTOLD)).map((outcome) => [outcome.probe, outcome]));
-  const opened = new Map<string, OpenStretch[]>();
-  const unread = new Map<string, Set<string>>();
-  for (const { to, stretch, probes } of questions) {
-    const ofProbes = probes.map((probe) => outcomes.get(probe)!);
-    // What is open is so in each family that both ends have.
-    if (ofProbes.length === 0 || !ofProbes.every(({ allowed }) => allowed)) continue;
-    const depends = ofProbes.flatMap(unreadOf);
-    if (depends.length > 0) {
-      unread.set(to.like, new Set([...(unread.get(to.like) ?? []), ...depends]));
-      continue;
-    }
-    const open = opened.get(to.like) ?? [];
-    opened.set(to.like, open);
-    open.push({ ...stretch, asks: asksOf(ofProbes) });
-  }
-  for (const like of asked.keys())
-    found.set(like, { open: opensOf(opened.get(like) ?? []), depends: [...(unread.get(like) ?? [])] });
-  return new Map(targets.map((to) => [to, found.get(to.like)!.open]));
+/** Two ends, and where the ports may stop to be alike for what goes from one to the other; null for wherever either's policy does. */
+export interface Asked {
+  readonly from: End;
+  readonly to: End;
+  readonly boundaries: readonly PortRange[] | null;
 }
 
-/** What else decides between two ends about which `openFrom` was asked, and could not be read. */
-export const unreadBetween = (state: State, from: End, to: End): readonly string[] =>
-  known.get(state)?.get(from.like)?.get(to.like)?.depends ?? [];
+/** What is open between ends: all packets in as few calls as the batch allows. */
+export function findOpen(state: State, pairs: readonly Asked[]): Found[] {
+  const questions = pairs.map(({ from, to, boundaries }) => {
+    const ranges =
+      boundaries ?? [from, to].flatMap(({ pods }) => (pods[0] ? (policyOf(state, pods[0])?.boundaries ?? []) : []));
+    const single = to.pods[0] ? meshPorts(state.cluster, to.pods[0]) : [];
+    return [...Object.values(PROTOCOL_NUMBERS), IpProto.ICMP, IpProto.ICMPV6].flatMap((protocol) =>
+      cut(ranges, single, protocol).map((stretch) => ({ stretch, probes: probesOf(from, to, stretch) })),
+    );
+  });
+  const sent = questions.flat().flatMap(({ probes }) => probes);
+  const outcomes = new Map(run(state, sent, deciding(state, UNTOLD)).map((outcome) => [outcome.probe, outcome]));
+  return questions.map((ofPair) => {
+    const opened: OpenStretch[] = [];
+    const unread = new Set<string>();
+    for (const { stretch, probes } of ofPair) {
+      const ofProbes = probes.map((probe) => outcomes.get(probe)!);
+      // What is open is so in each family that both ends have.
+      if (ofProbes.length === 0 || !ofProbes.every(({ allowed }) => allowed)) continue;
+      const depends = ofProbes.flatMap(unreadOf);
+      for (const line of depends) unread.add(line);
+      if (depends.length === 0) opened.push({ ...stretch, asks: asksOf(ofProbes) });
+    }
+    return { open: opensOf(opened), depends: [...unread] };
+  });
+}
 
 /** A stretch that is open, as far as the proxies on its way let it. */
 interface OpenStretch extends Stretch {

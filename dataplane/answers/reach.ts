@@ -5,7 +5,9 @@ import { identityOf, policyOf, type State } from '../state.js';
 import { unreadIngresses } from './ingress/through.js';
 import { choose, endsOf, MOST_DEPENDS, onNodes, unreadOf, type End, type OpenPort } from './reach-ends.js';
 import { ingressEnd, portsBehind } from './reach-ingress.js';
-import { openFrom, unreadBetween, type Open, type Range, type ReachIcmp, type ReachPorts } from './reach-open.js';
+import { matrixOf, type Opening } from './reach-matrix.js';
+import type { Found, Open, Range, ReachIcmp, ReachPorts } from './reach-open.js';
+import { pairsOf } from './reach-pairs.js';
 
 export interface ReachEndpoint {
   readonly ref: string;
@@ -41,6 +43,8 @@ export interface ReachOptions {
   readonly to: string | null;
   /** ICMP is ICMPv6 too. */
   readonly protocol: Protocol | 'ICMP' | null;
+  /** Also what pods of one workload may say to each other, where it has several. */
+  readonly itself?: boolean;
 }
 
 export function reach(state: State, options: ReachOptions): Reach | { readonly error: string } {
@@ -53,29 +57,34 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
   const unread = unreadOf(state, used);
   const connections: Connection[] = [];
   const inMesh = new Map<End, Set<string>>();
-  const note = (from: End, to: End): void => {
-    for (const line of unreadBetween(state, from, to)) inMesh.set(to, (inMesh.get(to) ?? new Set()).add(line));
+  const note = (to: End, { depends }: Found): void => {
+    for (const line of depends) inMesh.set(to, (inMesh.get(to) ?? new Set()).add(line));
   };
+  const others = targets.ends.filter((to) => !unread.has(to));
+  const isAll = options.from === null && options.to === null;
   for (const from of sources.ends) {
     if (unread.has(from)) continue;
-    const others = targets.ends.filter(
-      (to) => to !== from && !unread.has(to) && (from.external === null || to.external === null),
-    );
-    for (const [to, open] of openFrom(state, from, others)) {
-      connections.push(...connectionOf(from.ref, to.ref, narrowed(open, options.protocol, targets.ports)));
-      note(from, to);
+    const own = options.itself && targets.ends.includes(from) ? openFrom(state, from, anotherOf(from)) : [];
+    const open = isAll ? matrixOf(state).openFrom(from) : openFrom(state, from, others);
+    for (const { to, found } of [...open, ...own]) {
+      if (to === from) continue;
+      connections.push(...connectionOf(from.ref, to.ref, narrowed(found.open, options.protocol, targets.ports)));
+      note(to, found);
     }
   }
   const ingresses = sources.ingresses.map((ingress) => ({ ingress, from: ingressEnd(state, ingress) }));
-  const pods = targets.ends.filter((to) => to.pods.length > 0 && !unread.has(to));
+  const pods = others.filter((to) => to.pods.length > 0);
   for (const { ingress, from } of ingresses) {
     const behind = pods.filter((to) => portsBehind(state, ingress, to).length > 0);
-    for (const [to, open] of openFrom(state, from, behind)) {
-      const exposed = narrowed(open, options.protocol, portsBehind(state, ingress, to));
-      const { ports } = narrowed(exposed, options.protocol, targets.ports);
-      if (ports.length > 0) connections.push({ from: from.ref, to: to.ref, ports });
-      note(from, to);
-    }
+    pairsOf(state)
+      .from(from, behind)
+      .forEach((found, i) => {
+        const to = behind[i]!;
+        const exposed = narrowed(found!.open, options.protocol, portsBehind(state, ingress, to));
+        const { ports } = narrowed(exposed, options.protocol, targets.ports);
+        if (ports.length > 0) connections.push({ from: from.ref, to: to.ref, ports });
+        note(to, found!);
+      });
   }
   const unreadable = options.from === null ? unreadIngresses(state) : [];
   return {
@@ -90,6 +99,17 @@ export function reach(state: State, options: ReachOptions): Reach | { readonly e
     onNodes: onNodes(state),
   };
 }
+
+/** A workload as its own peer: without the pod that stands for it as the sender. */
+const anotherOf = (end: End): End[] => (end.pods.length > 1 ? [{ ...end, pods: end.pods.slice(1) }] : []);
+
+/** What is open from an end to some. */
+const openFrom = (state: State, from: End, targets: readonly End[]): Opening[] => {
+  const others = targets.filter((to) => to !== from && (from.external === null || to.external === null));
+  return pairsOf(state)
+    .from(from, others)
+    .flatMap((found, i) => (found ? { to: others[i]!, found } : []));
+};
 
 const NOTHING: readonly never[] = [];
 

@@ -3,9 +3,12 @@ import { FAMILIES, familyOf, parseAddress, type Address, type Family } from '../
 import type { ClusterNode, ClusterPod, ClusterService, ClusterWorkload } from '../cluster/cluster.js';
 import { CONTROLLER_NAMESPACE } from '../cluster/ingress.js';
 import type { Ingress } from '../manifests/ingress.js';
+import { keptFor } from '../kept.js';
+import { unreadName, type UnreadDocument } from '../manifests/objects.js';
 import { lineOf } from '../manifests/place.js';
 import { nearest } from '../nearest.js';
 import type { State } from '../state.js';
+import { unreadPods } from './checks/unread.js';
 
 /** What a reference stands for. */
 export type Target =
@@ -60,6 +63,22 @@ export function resolveRef(state: State, text: string, from: string): Resolved {
   }
 }
 
+/** What is asked for, where one of these documents, which could not be read, is it. */
+function unreadTarget(
+  label: string,
+  documents: readonly UnreadDocument[],
+  namespace: string | undefined,
+  name: string | undefined,
+): Target | null {
+  const found = documents.find((one) => one.name === name && (one.namespace === null || one.namespace === namespace));
+  return found
+    ? { kind: 'unanswerable', label, why: `${lineOf(found.at)}: ${unreadName(found)} could not be read` }
+    : null;
+}
+
+const unreadServices = ({ manifests }: State): UnreadDocument[] =>
+  manifests.unread.filter(({ kind }) => kind === 'Service');
+
 const WORKLOAD = /^([^/\s[\]]+)\/([^/\s[\]]+)(?:\[(\w+)\])?$/;
 
 function resolveWorkload(state: State, ref: string): Resolved {
@@ -75,21 +94,40 @@ function resolveWorkload(state: State, ref: string): Resolved {
       error: `${ref} is no reference: expected ns/name, ns/name[Kind], svc:, dns:, ip:, node:, host or world${hint}`,
     };
   }
-  const workloads = state.cluster.workloads.filter(
-    (workload) =>
-      workload.namespace === namespace && workload.name === name && (kind === undefined || workload.kind === kind),
+  const workloads = named(state.cluster.workloads, namespace, name).filter(
+    (workload) => kind === undefined || workload.kind === kind,
   );
   if (workloads.length > 1)
     return { error: `${ref} could be ${workloads.map((workload) => workload.ref).join(' or ')}` };
   if (workloads[0]) return podsOf(ref, workloads[0]);
-  const pods =
-    kind === undefined || kind === 'Pod'
-      ? state.cluster.pods.filter((pod) => pod.namespace === namespace && pod.name === name)
-      : [];
+  const hidden = unreadPods(state).filter((document) => kind === undefined || kind === document.kind);
+  const unread = unreadTarget(ref, hidden, namespace, name);
+  if (unread) return unread;
+  const pods = kind === undefined || kind === 'Pod' ? named(state.cluster.pods, namespace, name) : [];
   return pods.length > 0
     ? { kind: 'pods', label: ref, pods }
     : { error: `nothing matches ${ref}${nearWorkload(state, namespace, name)}` };
 }
+
+interface Named {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+const byName = keptFor((all: readonly Named[]): ReadonlyMap<string, readonly Named[]> => {
+  const found = new Map<string, Named[]>();
+  for (const one of all) {
+    const key = `${one.namespace}/${one.name}`;
+    const others = found.get(key);
+    if (others) others.push(one);
+    else found.set(key, [one]);
+  }
+  return found;
+});
+
+/** Those of a namespace and a name, in their order. */
+const named = <One extends Named>(all: readonly One[], namespace = '', name = ''): readonly One[] =>
+  (byName(all).get(`${namespace}/${name}`) ?? []) as readonly One[];
 
 /** A workload of a near name in that namespace, or of that very name in another. */
 function nearWorkload(state: State, namespace: string, name: string): string {
@@ -109,16 +147,18 @@ function podsOf(label: string, workload: ClusterWorkload): Target {
 
 function resolveService(state: State, path: string, viaName: string | null = null): Resolved {
   const [namespace, name, ...more] = path.split('/');
-  const service =
-    more.length === 0
-      ? state.cluster.services.find((candidate) => candidate.namespace === namespace && candidate.name === name)
-      : undefined;
+  const service = more.length === 0 ? named(state.cluster.services, namespace, name)[0] : undefined;
+  const unread = service ? null : unreadTarget(`svc:${path}`, unreadServices(state), namespace, name);
+  if (unread) return unread;
   if (!service) {
     const full = state.cluster.services.map((candidate) => `${candidate.namespace}/${candidate.name}`);
     const near = full.find((candidate) => candidate.endsWith(`/${path}`)) ?? nearest(path, full);
     return { error: `there is no Service ${path}${suggestion(near)}` };
   }
-  return { kind: 'service', label: viaName ? `dns:${viaName}` : `svc:${path}`, service, viaName };
+  const label = viaName ? `dns:${viaName}` : `svc:${path}`;
+  // Another name of the cluster's own is followed, as whoever looks it up is led on.
+  if (isAliasWithin(state, service)) return aliasOf(state, service, label, 0);
+  return { kind: 'service', label, service, viaName };
 }
 
 function resolveIngress({ cluster, manifests }: State, label: string, path: string): Resolved {
@@ -161,7 +201,7 @@ export function resolveName(state: State, typed: string, from: string): Resolved
     ? [name]
     : [`${name}.${from}.svc.${domain}`, `${name}.svc.${domain}`, `${name}.${domain}`, name];
   for (const candidate of searched) {
-    const found = lookUp(state, candidate, domain, typed);
+    const found = lookUp(state, candidate, domain, `dns:${typed}`);
     if (found) return found;
   }
   if (isInside(state, name, domain)) return { error: `no DNS name ${typed} in the cluster${meant(state, name, from)}` };
@@ -196,14 +236,21 @@ const MAX_ALIASES = 8;
 export const fullName = (state: State, { namespace, name }: ClusterService): string =>
   `${name}.${namespace}.svc.${state.settings.clusterDomain}`;
 
+/** The full name that an ExternalName Service is another one for. */
+const aliasedBy = ({ source }: ClusterService): string =>
+  source.externalName?.value.replace(/\.$/, '').toLowerCase() ?? '';
+
+const isAliasWithin = ({ settings }: State, service: ClusterService): boolean =>
+  service.source.type === 'ExternalName' && aliasedBy(service).endsWith(`.${settings.clusterDomain}`);
+
 /** What an ExternalName Service stands for: a full name, of the cluster or of the world. */
-function aliasOf(state: State, service: ClusterService, typed: string, depth: number): Target {
-  const { source } = service;
-  const label = `dns:${typed}`;
-  const name = source.externalName?.value.replace(/\.$/, '').toLowerCase() ?? '';
+function aliasOf(state: State, service: ClusterService, label: string, depth: number): Target {
+  const name = aliasedBy(service);
+  if (name === '')
+    return { kind: 'unanswerable', label, why: `${lineOf(service.source.at)}: ${label} has no externalName` };
   const domain = state.settings.clusterDomain;
-  if (!name.endsWith(`.${domain}`)) return { kind: 'world', label, name: fullName(state, service) };
-  const found = depth < MAX_ALIASES ? lookUp(state, name, domain, typed, depth + 1) : null;
+  if (!isAliasWithin(state, service)) return { kind: 'world', label, name: fullName(state, service) };
+  const found = depth < MAX_ALIASES ? lookUp(state, name, domain, label, depth + 1) : null;
   return (
     found ?? {
       kind: 'unanswerable',
@@ -214,7 +261,7 @@ function aliasOf(state: State, service: ClusterService, typed: string, depth: nu
 }
 
 /** The record of a full name: `service.ns.svc.domain`, `pod-ip.ns.pod.domain`, `hostname.service.ns.svc.domain`. */
-function lookUp(state: State, name: string, domain: string, typed: string, depth = 0): Target | null {
+function lookUp(state: State, name: string, domain: string, label: string, depth = 0): Target | null {
   if (!name.endsWith(`.${domain}`)) return null;
   const labels = name.slice(0, -domain.length - 1).split('.');
   const kind = labels.pop();
@@ -222,20 +269,18 @@ function lookUp(state: State, name: string, domain: string, typed: string, depth
   if (kind === 'pod' && labels.length === 1) {
     // Dashes stand for the dots of IPv4, and for the colons of IPv6.
     const address = parseAddress(labels[0]!.replaceAll('-', '.')) ?? parseAddress(labels[0]!.replaceAll('-', ':'));
-    return address === null ? null : { kind: 'address', label: `dns:${typed}`, address };
+    return address === null ? null : { kind: 'address', label, address };
   }
   if (kind !== 'svc') return null;
   const serviceName = labels.pop();
-  const service = state.cluster.services.find(
-    (candidate) => candidate.namespace === namespace && candidate.name === serviceName,
-  );
-  if (!service) return null;
+  const [service] = named(state.cluster.services, namespace, serviceName);
+  if (!service) return unreadTarget(label, unreadServices(state), namespace, serviceName);
   if (labels.length === 0) {
-    if (service.source.type === 'ExternalName') return aliasOf(state, service, typed, depth);
-    return { kind: 'service', label: `dns:${typed}`, service, viaName: typed };
+    if (service.source.type === 'ExternalName') return aliasOf(state, service, label, depth);
+    return { kind: 'service', label, service, viaName: label.replace(/^dns:/, '') };
   }
   const pods = service.selected.filter((pod) => (pod.spec.hostname ?? pod.name) === labels.join('.'));
-  return service.source.headless && pods.length > 0 ? { kind: 'pods', label: `dns:${typed}`, pods } : null;
+  return service.source.headless && pods.length > 0 ? { kind: 'pods', label, pods } : null;
 }
 
 /** The families of the addresses that a target stands for. */

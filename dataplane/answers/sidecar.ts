@@ -1,7 +1,7 @@
 /** What the proxies of the mesh decide: a packet that the datapath has delivered to a pod is theirs first. Istio, Envoy's RBAC filters. */
 import { IpProto, Program } from '../../assembly/abi.js';
 import type { ClusterPod } from '../cluster/cluster.js';
-import type { AuthorizationPolicy, AuthorizationRule, PeerAuthentication } from '../manifests/istio.js';
+import type { AuthorizationPolicy, AuthorizationRule, RequestAuthentication } from '../manifests/istio.js';
 import { lineOf, type Place } from '../manifests/place.js';
 import { tupleOf } from '../packet.js';
 import type { HttpRequest } from '../policy/http.js';
@@ -13,7 +13,10 @@ import {
   isTaken,
   mtlsOf,
   outboundOf,
+  plainOf,
   proxyOf,
+  tokensOf,
+  type MeshPolicy,
   type MeshProxy,
 } from '../policy/mesh.js';
 import type { State } from '../state.js';
@@ -61,7 +64,7 @@ interface Judgement {
 
 /** A policy, or a rule of one. */
 interface Part {
-  readonly policy: AuthorizationPolicy | PeerAuthentication;
+  readonly policy: MeshPolicy;
   readonly rule: string | null;
   readonly at: Place;
 }
@@ -77,7 +80,8 @@ export function meshRuling(state: State, redirect: Redirect, request: HttpReques
   const possible = (proxy: MeshProxy): MeshProxy[] => (proxy === 'undeclared' ? ['sidecar', 'none'] : [proxy]);
   // Ports are kept from the sidecar of whoever asks as they were asked for: a Service's, which is not told here.
   const passing = client && other === 'sidecar' ? outboundOf(client) : null;
-  const theirs = passing === null ? possible(other) : possible('undeclared');
+  const plain = client && other !== 'none' ? plainOf(state.cluster, pod) : [];
+  const theirs = passing === null && plain.length === 0 ? possible(other) : possible('undeclared');
   const judgements = possible(own).flatMap((proxy) =>
     theirs.map((from) => (proxy === 'none' ? LET : judge(state, redirect, proxy, from !== 'none', request))),
   );
@@ -91,7 +95,21 @@ export function meshRuling(state: State, redirect: Redirect, request: HttpReques
   );
   if (passing !== null)
     depends.push(`whether the sidecar of pod ${client!.namespace}/${client!.name} takes what it sends: ${passing}`);
-  return rulingOf({ ...first!, fate: 'unread', by: [], depends, text: 'whether there is a sidecar is not known' });
+  for (const {
+    metadata,
+    host,
+    plain: [at],
+  } of plain)
+    depends.push(
+      `${lineOf(at!)}: DestinationRule ${metadata.namespace}/${metadata.name.value} has clients of ${host.value} connect without the mesh's mutual TLS: whether it was asked for`,
+    );
+  return rulingOf({
+    ...first!,
+    fate: 'unread',
+    by: [],
+    depends,
+    text: 'whether the connection is secured is not known',
+  });
 }
 
 const rulingOf = ({ fate, effect, by, depends, text, isAnswered }: Judgement): Ruling => {
@@ -141,8 +159,12 @@ function judge(
     principal:
       isPlain || !client ? null : { namespace: client.namespace, serviceAccount: client.spec.serviceAccountName },
     request,
+    hasToken: request !== null && hasToken(request, tokensOf(cluster, pod)),
   };
   const policies = authorizationOf(cluster, pod);
+  const tokens = tokensOf(cluster, pod);
+  if (proxy === 'sidecar' && tokens.length > 0 && connection.hasToken)
+    return open(tokens.map(wholeOf), 'whether the token in the request is good', 'the request has a token');
   if (proxy !== 'ztunnel') return authorize(policies, connection, proxy);
   if (hasWaypoint(cluster, pod))
     return open([], `what the waypoint of pod ${pod.namespace}/${pod.name} decides`, 'a waypoint decides');
@@ -154,6 +176,18 @@ function judge(
       'a rule asks about requests',
     );
   return authorize(policies, { ...connection, request: null }, proxy);
+}
+
+/** Whether a request has something where a token may be: where it is looked for, and in the header that any token is in. */
+function hasToken({ headers, path }: HttpRequest, policies: readonly RequestAuthentication[]): boolean {
+  const parameters = (path.split('?')[1] ?? '').split('&').map((pair) => pair.split('=')[0]!);
+  return (
+    headers.has('authorization') ||
+    policies.some(
+      (policy) =>
+        policy.headers.some((name) => headers.has(name)) || policy.parameters.some((name) => parameters.includes(name)),
+    )
+  );
 }
 
 /**

@@ -104,10 +104,26 @@ export function entrances(state: State, pods: ReadonlySet<ClusterPod>): End[] {
 
 const TERM = /^(?:(!?)([\w./-]+)|([\w./-]+)\s*(==?|!=)\s*([\w.-]*)|([\w./-]+)\s+(in|notin)\s*\(([^()]*)\))$/;
 
+/** What stands between commas, but for those in brackets. */
+function termsOf(text: string): string[] {
+  const terms: string[] = [];
+  let start = 0;
+  let isWithin = false;
+  for (let i = 0; i < text.length; i++) {
+    const letter = text[i];
+    if (letter === '(' || letter === ')') isWithin = letter === '(';
+    else if (letter === ',' && !isWithin) {
+      terms.push(text.slice(start, i));
+      start = i + 1;
+    }
+  }
+  return [...terms, text.slice(start)];
+}
+
 /** A selector as kubectl takes it: `app=db,tier!=back,!old,zone in (a, b)`. */
 export function readSelector(text: string): EndpointSelector | { readonly error: string } {
   const requirements = [];
-  for (const part of text.split(/,(?![^(]*\))/)) {
+  for (const part of termsOf(text)) {
     const [, not, bare, key, operator, value = '', listed, word, values = ''] = TERM.exec(part.trim()) ?? [];
     if (bare !== undefined) requirements.push(requirement(bare, not ? 'DoesNotExist' : 'Exists'));
     else if (key !== undefined) requirements.push(requirement(key, operator === '!=' ? 'NotIn' : 'In', value));

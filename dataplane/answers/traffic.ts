@@ -21,8 +21,14 @@ const COUNTERPARTS: ReadonlyMap<number, number> = new Map([
 
 export const hasPorts = (protocol: string): protocol is Protocol => protocol in PROTOCOL_NUMBERS;
 
-export const isKnown = (protocol: string): boolean =>
+export const isCarried = (protocol: string): boolean =>
   hasPorts(protocol) || protocol === 'ICMP' || protocol === 'ICMPV6';
+
+/** Protocols over IP that policies have names for, and that the dataplane does not carry. Cilium `pkg/u8proto`; Calico's `protocol`. */
+const OTHERS = ['IGMP', 'IPIP', 'GRE', 'ESP', 'AH', 'VRRP', 'UDPLITE'];
+
+/** Whether there is a protocol over IP of that name, in capitals. */
+export const isProtocol = (name: string): boolean => isCarried(name) || OTHERS.includes(name);
 
 /** `protocol` is one that is known, in capitals. ICMP is asked of IPv6 too, where it has a message of that meaning. */
 export function trafficOf(protocol: string, port: number, icmpType: number | null): Traffic {

@@ -2,6 +2,7 @@
 import { readFileSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { isMainThread } from 'node:worker_threads';
+import { nearest } from '../nearest.js';
 import { report } from '../problems.js';
 import { Session } from '../session.js';
 import { DEFAULT_SETTINGS, isSetting, SETTINGS, withSetting, type Settings } from '../settings.js';
@@ -34,8 +35,7 @@ function readSettings(pairs: readonly string[]): Record<string, string> {
   for (const pair of pairs) {
     const [key = '', ...rest] = pair.split('=');
     const value = rest.join('=');
-    if (!isSetting(key))
-      throw new CallError(`--set ${pair}: there is no setting ${key}; there are ${Object.keys(SETTINGS).join(', ')}`);
+    if (!isSetting(key)) throw new CallError(`--set ${pair}: there is no setting ${key}; ${meantBy(key)}`);
     if (withSetting(DEFAULT_SETTINGS, key, value) === null)
       throw new CallError(`--set ${pair}: ${key} cannot be ${value === '' ? 'empty' : value}: ${remedy(key)}`);
     settings[key] = value;
@@ -43,10 +43,17 @@ function readSettings(pairs: readonly string[]): Record<string, string> {
   return settings;
 }
 
+const meantBy = (key: string): string => {
+  const near = nearest(key, Object.keys(SETTINGS));
+  return near === null ? 'hopscope reach --help lists them' : `did you mean ${near}?`;
+};
+
 /** What a setting may be instead, and what it is for. */
 function remedy(key: keyof Settings): string {
   const may = key === 'nodes' ? 'names with IPv4 addresses such as n1=10.0.0.1,n2=10.0.0.2' : allowed(key);
-  return `it must be ${may}. ${SETTINGS[key].description}`;
+  // Words speak for themselves; of any other, the first sentence says what it is.
+  const [what = ''] = /^[^.]*\.(?= |$)/.exec(SETTINGS[key].description) ?? [];
+  return 'enum' in SETTINGS[key].schema ? `it must be ${may}` : `it must be ${may}. ${what}`;
 }
 
 function openSession(modules: Modules, files: Files, set: readonly string[], tell: (line: string) => void): Session {

@@ -1,10 +1,22 @@
 /** `hopscope query`: JSON Lines in, JSON Lines out, in the same order. */
 import type { Question } from '../answers/query.js';
+import { meantKey } from '../nearest.js';
 import type { Session } from '../session.js';
 import { CallError, Exit, type Output } from './call.js';
 import { readText } from './files.js';
 
 type Asked = { readonly id: unknown; readonly question: Question } | { readonly id: unknown; readonly error: string };
+
+const FIELDS = ['id', 'from', 'to', 'protocol', 'port', 'sourcePort', 'icmpType', 'node', 'http'];
+
+/** A key that was meant for another is an error; those that are the caller's own are let be. */
+function slipIn(fields: Readonly<Record<string, unknown>>): string | null {
+  for (const key of Object.keys(fields)) {
+    const meant = FIELDS.includes(key) ? null : meantKey(key, FIELDS);
+    if (meant !== null) return `there is no "${key}": did you mean "${meant}"?`;
+  }
+  return null;
+}
 
 const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
 
@@ -20,6 +32,10 @@ export function readQuestion(line: string): Asked {
     return { id: null, error: 'the line is not a JSON object' };
   const fields = value as Readonly<Record<string, unknown>>;
   const id = fields['id'] ?? null;
+  const slip = slipIn(fields);
+  if (slip !== null) return { id, error: slip };
+  for (const name of ['protocol', 'node'])
+    if (text(fields[name] ?? '') === null) return { id, error: `"${name}" is not a text` };
   const from = text(fields['from']);
   const to = text(fields['to']);
   if (from === null || to === null) return { id, error: '"from" and "to" are needed, each a reference' };

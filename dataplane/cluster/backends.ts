@@ -1,5 +1,5 @@
 /** Who is behind a Service's port: the pods that it selects, or what Endpoints and EndpointSlices list. */
-import { formatEndpoint, parseAddress, type Address, type Family } from '../addresses.js';
+import { parseAddress, type Address, type Family } from '../addresses.js';
 import type { EndpointAddress, Endpoints, Service, ServicePort } from '../manifests/objects.js';
 import { isKubeProxy, type Settings } from '../settings.js';
 import {
@@ -73,6 +73,10 @@ function weightOf({ metadata }: Endpoints): number {
   return /^\d{1,5}$/.test(text) && Number(text) <= 65535 ? Number(text) : 1;
 }
 
+/** What tells an address with a port from others; an IPv4 one still fits into a number. */
+const keyOf = (address: Address, port: number): string | number =>
+  typeof address === 'number' ? address * 65536 + port : `${address} ${port}`;
+
 /** What Endpoints and EndpointSlices list under the port's name. Of an address listed twice, what a slice says counts. */
 export function listedBackends(
   port: ServicePort,
@@ -81,7 +85,7 @@ export function listedBackends(
   nodes: ReadonlyMap<string, ClusterNode>,
   settings: Settings,
 ): ClusterServicePort {
-  const endpoints = new Map<string, ClusterBackend>();
+  const endpoints = new Map<string | number, ClusterBackend>();
   const kinds = ['EndpointSlice', 'Endpoints'];
   for (const slice of [...slices].sort((a, b) => kinds.indexOf(a.kind) - kinds.indexOf(b.kind))) {
     for (const subset of slice.subsets) {
@@ -90,8 +94,9 @@ export function listedBackends(
       );
       for (const endpoint of listed ? subset.endpoints.filter(canServe) : []) {
         for (const address of endpoint.addresses.map(parseAddress)) {
-          const key = address === null ? '' : formatEndpoint(address, listed!.port);
-          if (address === null || endpoints.has(key)) continue;
+          if (address === null) continue;
+          const key = keyOf(address, listed!.port);
+          if (endpoints.has(key)) continue;
           const pod = pods.get(address) ?? null;
           endpoints.set(key, {
             address,

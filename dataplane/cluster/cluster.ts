@@ -2,7 +2,12 @@
 import { familyOf, type Address, type Family, type Prefix } from '../addresses.js';
 import type { CalicoNetworkSet, CalicoTier } from '../manifests/calico.js';
 import type { CiliumCIDRGroup } from '../manifests/cilium.js';
-import type { AuthorizationPolicy, PeerAuthentication } from '../manifests/istio.js';
+import type {
+  AuthorizationPolicy,
+  DestinationRule,
+  PeerAuthentication,
+  RequestAuthentication,
+} from '../manifests/istio.js';
 import type { Ingress, IngressClass } from '../manifests/ingress.js';
 import type {
   ContainerPort,
@@ -14,6 +19,7 @@ import type {
   Protocol,
   Service,
   ServicePort,
+  UnevaluatedPolicy,
   Workload,
 } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
@@ -134,10 +140,14 @@ export interface Cluster {
   readonly endpoints: readonly Endpoints[];
   readonly authorizationPolicies: readonly AuthorizationPolicy[];
   readonly peerAuthentications: readonly PeerAuthentication[];
+  readonly requestAuthentications: readonly RequestAuthentication[];
+  readonly destinationRules: readonly DestinationRule[];
   readonly ingresses: readonly Ingress[];
   readonly ingressClasses: readonly IngressClass[];
   /** Pods, among the others, that no manifest has: an Ingress takes them for granted. They are no workload's. */
   readonly assumed: ReadonlySet<ClusterPod>;
+  /** Policies that could change verdicts and are not evaluated. */
+  readonly unevaluated: readonly UnevaluatedPolicy[];
   readonly objects: readonly ManifestObject[];
 }
 

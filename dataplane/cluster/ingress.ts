@@ -1,5 +1,5 @@
 /** What an Ingress needs and manifests seldom hold: its controller, and, where they hold it alone, its Services. */
-import type { Ingress, IngressBackend } from '../manifests/ingress.js';
+import { CLASS_ANNOTATION, type Ingress, type IngressBackend } from '../manifests/ingress.js';
 import type { Metadata, Pod, PodSpec, Service } from '../manifests/objects.js';
 import type { Place } from '../manifests/place.js';
 import type { Cluster, ClusterPod } from './cluster.js';
@@ -138,6 +138,18 @@ const ASIDE = ['admission-webhook', 'default-backend', 'defaultbackend'];
 /** The name of the class that an Ingress is of: its own, else that of the class which is the default; null for none. */
 export const classOf = ({ ingressClasses }: Cluster, { className }: Ingress): string | null =>
   className?.value ?? ingressClasses.find(({ isDefault }) => isDefault)?.metadata.name.value ?? null;
+
+/**
+ * Why no controller takes an Ingress; null where one may. Classes are often installed apart from the manifests: none is missing
+ * where these hold none at all. Kubernetes documentation, "Ingress class".
+ */
+export function untakenSince(cluster: Cluster, ingress: Ingress): string | null {
+  const names = cluster.ingressClasses.map(({ metadata }) => metadata.name.value);
+  const className = classOf(cluster, ingress);
+  if (names.length === 0 || ingress.metadata.annotations.has(CLASS_ANNOTATION)) return null;
+  if (className === null) return 'it names no class, and no IngressClass is the default';
+  return names.includes(className) ? null : `there is no IngressClass ${className}, only ${names.join(', ')}`;
+}
 
 /** The pods that take the requests of a class: those of its controller where the manifests hold it, else the one that is assumed. */
 export function controllersOf(cluster: Cluster, className: string | null): readonly ClusterPod[] {

@@ -10,6 +10,7 @@ import {
   type Prefix,
 } from '../addresses.js';
 import { compare } from '../hash.js';
+import { sameItems } from '../kept.js';
 import type { Node } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
 import type { ClusterNode } from './cluster.js';
@@ -98,3 +99,15 @@ function partOf({ address, length: whole }: Prefix, index: number, count: number
   const length = Math.min(Math.max(whole + Math.ceil(Math.log2(Math.max(1, count))), least), most);
   return { address: plus(address, (index % 2 ** (length - whole)) * 2 ** (BITS[family] - length)), length };
 }
+
+/** Whether two nodes are the same: what else there is of them comes from the same manifest. */
+export const sameNode = (a: ClusterNode, b: ClusterNode): boolean =>
+  a.index === b.index &&
+  a.name === b.name &&
+  a.source === b.source &&
+  sameItems(a.addresses, b.addresses) &&
+  sameItems(a.others, b.others) &&
+  a.podRanges.length === b.podRanges.length &&
+  a.podRanges.every(
+    ({ address, length }, i) => address === b.podRanges[i]!.address && length === b.podRanges[i]!.length,
+  );

@@ -1,6 +1,7 @@
 /** Services: their addresses, the pods they select, and what is behind their ports. */
 import { familyOf, parseAddress, sizeOf, type Address, type Family } from '../addresses.js';
 import { compare } from '../hash.js';
+import { kept, same, sameItems, steady } from '../kept.js';
 import type { Endpoints, Service } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
 import { allocate } from './allocate.js';
@@ -8,33 +9,96 @@ import { listedBackends, selectedBackends } from './backends.js';
 import { addressIn, type ClusterNode, type ClusterPod, type ClusterService } from './cluster.js';
 import { rangeOf } from './families.js';
 
-export function buildServices(
-  sources: readonly Service[],
-  endpoints: readonly Endpoints[],
-  pods: readonly ClusterPod[],
-  nodes: readonly ClusterNode[],
-  families: readonly Family[],
-  settings: Settings,
-): ClusterService[] {
-  const nodesByName = new Map(nodes.map((node) => [node.name, node]));
-  const byNamespace = groupByNamespace(pods);
-  const byAddress = new Map(
+/** Builds Services, and again only those that an edit touched. */
+export class ServiceBuilder {
+  private readonly byNamespace = kept(groupByNamespace);
+  private readonly byService = kept(groupByService);
+  private readonly byAddress = kept(ownersOf);
+  private readonly byName = kept((nodes: readonly ClusterNode[]) => new Map(nodes.map((node) => [node.name, node])));
+  private readonly clusterIPs = kept(clusterIPsOf);
+  private readonly built = new WeakMap<Service, Built>();
+  private readonly sorted = steady((services: ClusterService[]) =>
+    services.sort((a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name)),
+  );
+
+  build(
+    sources: readonly Service[],
+    endpoints: readonly Endpoints[],
+    pods: readonly ClusterPod[],
+    nodes: readonly ClusterNode[],
+    families: readonly Family[],
+    settings: Settings,
+  ): readonly ClusterService[] {
+    const nodesByName = this.byName(nodes);
+    const podsByNamespace = this.byNamespace(pods);
+    const slicesByService = this.byService(endpoints);
+    const owners = this.byAddress(pods);
+    const addresses = this.clusterIPs(sources, families, settings);
+    const build = (source: Service): ClusterService => {
+      const { namespace, name } = source.metadata;
+      const slices = slicesByService.get(`${namespace}/${name.value}`) ?? [];
+      const inputs = [slices, addresses.get(source) ?? [], families, nodes, settings] as const;
+      const before = this.built.get(source);
+      const selected = selectedBy(source, podsByNamespace.get(namespace) ?? []);
+      const selects = source.selector !== null && slices.length === 0;
+      if (
+        before &&
+        sameItems(before.service.selected, selected) &&
+        inputs.every((input, i) => same(input, before.inputs[i])) &&
+        (selects || before.owners === owners || standsFor(before.service, owners))
+      ) {
+        before.owners = owners;
+        return before.service;
+      }
+      const ports = source.ports.map((port) =>
+        selects
+          ? selectedBackends(source, port, selected, familiesOf(source, families))
+          : listedBackends(port, slices, owners, nodesByName, settings),
+      );
+      const clusterIPs = inputs[1];
+      const service = {
+        source,
+        namespace,
+        name: name.value,
+        clusterIPs,
+        clusterIP: clusterIPs[0] ?? null,
+        selected,
+        ports,
+      };
+      this.built.set(source, { service, inputs, owners });
+      return service;
+    };
+    return this.sorted(sources.map(build));
+  }
+}
+
+/** A Service and what it was made of. */
+interface Built {
+  readonly service: ClusterService;
+  readonly inputs: readonly unknown[];
+  /** The pods by their addresses, when that was looked at last. */
+  owners: ReadonlyMap<Address, ClusterPod>;
+}
+
+/** Whether all addresses behind a Service are still those pods'. */
+const standsFor = ({ ports }: ClusterService, owners: ReadonlyMap<Address, ClusterPod>): boolean =>
+  ports.every(({ endpoints }) => endpoints.every(({ address, pod }) => (owners.get(address) ?? null) === pod));
+
+const ownersOf = (pods: readonly ClusterPod[]): ReadonlyMap<Address, ClusterPod> =>
+  new Map(
     pods.filter((pod) => !pod.hostNetwork).flatMap((pod) => pod.addresses.map((address) => [address, pod] as const)),
   );
-  const addresses = clusterIPsOf(sources, families, settings);
-  const services = sources.map((source): ClusterService => {
-    const { namespace, name } = source.metadata;
-    const selected = selectedBy(source, byNamespace.get(namespace) ?? []);
-    const slices = endpoints.filter((slice) => slice.metadata.namespace === namespace && slice.service === name.value);
-    const ports = source.ports.map((port) =>
-      source.selector !== null && slices.length === 0
-        ? selectedBackends(source, port, selected, familiesOf(source, families))
-        : listedBackends(port, slices, byAddress, nodesByName, settings),
-    );
-    const clusterIPs = addresses.get(source) ?? [];
-    return { source, namespace, name: name.value, clusterIPs, clusterIP: clusterIPs[0] ?? null, selected, ports };
-  });
-  return services.sort((a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name));
+
+function groupByService(endpoints: readonly Endpoints[]): ReadonlyMap<string, readonly Endpoints[]> {
+  const groups = new Map<string, Endpoints[]>();
+  for (const slice of endpoints) {
+    if (slice.service === null) continue;
+    const key = `${slice.metadata.namespace}/${slice.service}`;
+    const group = groups.get(key);
+    if (group) group.push(slice);
+    else groups.set(key, [slice]);
+  }
+  return groups;
 }
 
 function groupByNamespace(pods: readonly ClusterPod[]): Map<string, ClusterPod[]> {
@@ -101,5 +165,6 @@ function clusterIPsOf(
 function selectedBy(source: Service, pods: readonly ClusterPod[]): ClusterPod[] {
   const { selector } = source;
   if (selector === null) return [];
-  return pods.filter((pod) => [...selector.labels].every(([key, { value }]) => pod.labels.get(key) === value));
+  const labels = [...selector.labels];
+  return pods.filter((pod) => labels.every(([key, { value }]) => pod.labels.get(key) === value));
 }

@@ -2,6 +2,7 @@
  * What the manifests show of the cluster's own network: the programs that make it, which run there as DaemonSets, and the
  * ConfigMaps that they read. The names are those of the projects' own manifests and charts.
  */
+import { keptFor } from '../kept.js';
 import type { ConfigMap, ManifestObject } from '../manifests/objects.js';
 import type { Cni, Given, Settings } from '../settings.js';
 
@@ -16,6 +17,11 @@ export function resolved(given: Given, objects: readonly ManifestObject[]): Sett
     cni: cni === 'auto' ? (cniOf(objects) ?? 'cilium-vxlan') : cni,
   };
 }
+
+/** Of objects, those that show something. */
+export const ofNetwork = keptFor((objects: readonly ManifestObject[]) =>
+  objects.filter(({ kind }) => kind === 'DaemonSet' || kind === 'ConfigMap'),
+);
 
 const daemons = (objects: readonly ManifestObject[], name: RegExp) =>
   objects.flatMap((object) => (object.kind === 'DaemonSet' && name.test(object.metadata.name.value) ? [object] : []));

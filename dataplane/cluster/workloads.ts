@@ -1,6 +1,7 @@
 /** The pods: those of the manifests, and those that workloads would make. */
 import { contains, familyOf, parseAddress, sizeOf, type Address, type Family, type Prefix } from '../addresses.js';
 import { compare, hashOf } from '../hash.js';
+import { kept, sameItems } from '../kept.js';
 import type { Pod, PodSpec, Workload, WorkloadKind } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
 import type { Settings } from '../settings.js';
@@ -38,7 +39,7 @@ function suffix(text: string, length: number): string {
 }
 
 /** Whether a pod is on its node's network: by its manifest, unless the setting makes it a pod like others. */
-const onNode = ({ hostNetwork }: PodSpec, { hostNetworkPods }: Settings): boolean =>
+export const onNode = ({ hostNetwork }: PodSpec, { hostNetworkPods }: Settings): boolean =>
   hostNetwork && hostNetworkPods === 'node';
 
 const keyOf = (kind: string, namespace: string, name: string): string => `${kind}/${namespace}/${name}`;
@@ -132,11 +133,44 @@ function makerOf(
 }
 
 export interface Workloads {
-  readonly workloads: ClusterWorkload[];
-  readonly pods: ClusterPod[];
+  readonly workloads: readonly ClusterWorkload[];
+  readonly pods: readonly ClusterPod[];
 }
 
-export function buildWorkloads(
+/** Builds workloads with their pods; what an edit leaves as it was stays the very same. */
+export class WorkloadBuilder {
+  private before: Workloads = { workloads: [], pods: [] };
+  readonly build = kept((...inputs: Parameters<typeof buildWorkloads>) => this.settled(buildWorkloads(...inputs)));
+
+  private settled({ workloads, pods }: Workloads): Workloads {
+    const byRef = new Map(this.before.workloads.map((workload) => [workload.ref, workload]));
+    const former = new Map<ClusterPod, ClusterPod>();
+    const settled = workloads.map((workload) => {
+      const earlier = byRef.get(workload.ref);
+      if (!earlier || !isSame(earlier, workload)) return workload;
+      workload.pods.forEach((pod, i) => former.set(pod, earlier.pods[i]!));
+      return earlier;
+    });
+    return (this.before = { workloads: settled, pods: pods.map((pod) => former.get(pod) ?? pod) });
+  }
+}
+
+const isSame = (a: ClusterWorkload, b: ClusterWorkload): boolean =>
+  a.source === b.source && a.pods.length === b.pods.length && a.pods.every((pod, i) => isSamePod(pod, b.pods[i]!));
+
+/** Of one place in the manifests, and with the same in everything that does not come from there. */
+const isSamePod = (a: ClusterPod, b: ClusterPod): boolean =>
+  a.source === b.source &&
+  a.spec === b.spec &&
+  a.namespace === b.namespace &&
+  a.name === b.name &&
+  a.node === b.node &&
+  a.hostNetwork === b.hostNetwork &&
+  a.ready === b.ready &&
+  a.terminating === b.terminating &&
+  sameItems(a.addresses, b.addresses);
+
+function buildWorkloads(
   pods: readonly Pod[],
   declared: readonly Workload[],
   nodes: readonly ClusterNode[],
@@ -219,17 +253,18 @@ function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings
   const byName = new Map(nodes.map((node) => [node.name, node]));
   const taken = new Set([...nodes.flatMap(allAddresses), ...drafts.flatMap(({ addresses }) => addresses)]);
 
-  const nodeOf = (draft: Draft): ClusterNode => {
+  const homeOf = (draft: Draft): ClusterNode => {
     if (draft.nodeName !== null) return byName.get(draft.nodeName) ?? nodes[0]!;
     const isHome = ({ podRanges }: ClusterNode): boolean =>
       draft.addresses.some((address) => podRanges.some((range) => contains(range, address)));
     return nodes.find(isHome) ?? nodes[(hashOf(draft.workload.ref) + draft.ordinal) % nodes.length]!;
   };
+  const homes = drafts.map(homeOf);
 
   const wanting = new Map<Prefix, string[]>();
-  for (const draft of drafts) {
+  for (const [i, draft] of drafts.entries()) {
     for (const family of draft.wanting) {
-      const range = nodeOf(draft).podRanges.find(({ address }) => familyOf(address) === family)!;
+      const range = homes[i]!.podRanges.find(({ address }) => familyOf(address) === family)!;
       const names = wanting.get(range);
       if (names) names.push(nameOf(draft));
       else wanting.set(range, [nameOf(draft)]);
@@ -248,11 +283,12 @@ function place(drafts: readonly Draft[], nodes: readonly ClusterNode[], settings
     }
   }
 
-  const built = drafts.map((draft): ClusterPod => {
-    const node = nodeOf(draft);
+  const built = drafts.map((draft, i): ClusterPod => {
+    const node = homes[i]!;
     const { namespace, name, workload, labelPlaces, annotations, spec, ready, terminating, source } = draft;
     const hostNetwork = onNode(spec, settings);
-    const addresses = hostNetwork ? node.addresses : [...draft.addresses, ...(made.get(nameOf(draft)) ?? [])];
+    const own = draft.wanting.length > 0 ? (made.get(nameOf(draft)) ?? []) : [];
+    const addresses = hostNetwork ? node.addresses : [...draft.addresses, ...own];
     return {
       namespace,
       name,

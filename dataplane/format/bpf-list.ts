@@ -134,12 +134,19 @@ const protocol = (number: unknown): string => PROTOCOLS[Number(number)] ?? text(
 function serviceRows(services: readonly MapDump[], backends: readonly MapDump[]): Row[] {
   const byId = new Map(backends.map(({ key, value }) => [key['backendId'], value]));
   const rows = services.map((entry) => {
-    const { address, dport, proto, scope, backendSlot } = entry.key;
+    const { address, dport, proto, scope, backendSlot, node } = entry.key;
     const frontend = `${hostPort(text(address), Number(dport))}${Number(dport) === 0 ? ':0' : ''}/${protocol(proto)}${scope === 1 ? '/i' : ''}`;
-    return { cells: [`${frontend} (${text(backendSlot)})`, backendText(entry, byId)], entry, frontend };
+    // Cilium has a map for each node, and need not say whose clients the entry is for.
+    const whose = node === undefined ? '' : ` node ${text(node)}`;
+    return { cells: [`${frontend} (${text(backendSlot)})${whose}`, backendText(entry, byId)], entry, frontend };
   });
-  const slot = ({ entry }: Row): number => Number(entry.key['backendSlot']);
-  return rows.sort((a, b) => compare(a.frontend, b.frontend) || slot(a) - slot(b));
+  const numberOf = ({ entry }: Row, field: string): number => Number(entry.key[field] ?? 0);
+  return rows.sort(
+    (a, b) =>
+      compare(a.frontend, b.frontend) ||
+      numberOf(a, 'node') - numberOf(b, 'node') ||
+      numberOf(a, 'backendSlot') - numberOf(b, 'backendSlot'),
+  );
 }
 
 function backendText({ key, value }: MapDump, byId: ReadonlyMap<unknown, Presented>): string {

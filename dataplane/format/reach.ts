@@ -1,6 +1,6 @@
 /** Reachability in each of its formats. */
 import type { Connection, Reach } from '../answers/reach.js';
-import type { Layer7, Range, ReachPorts } from '../answers/reach-open.js';
+import type { Layer7, Range, ReachPorts, Via } from '../answers/reach-open.js';
 import { mergeRanges } from '../answers/ranges.js';
 import { table } from './table.js';
 
@@ -26,7 +26,13 @@ function layer7Text({ ranges }: Pick<ReachPorts, 'ranges'>, { ranges: asked, kin
 function portText(open: ReachPorts): string {
   const asks = (open.layer7 ?? []).map((ask) => layer7Text(open, ask));
   const ports = shortText(open.ranges, ALL);
-  return `${open.protocol} ${ports}${asks.length > 0 ? ` (${asks.join('; ')})` : ''}`;
+  return `${open.protocol} ${ports}${asks.length > 0 ? ` (${asks.join('; ')})` : ''}${open.via ? viaText(open.via) : ''}`;
+}
+
+/** ` at NodePort → shop/cart[Deployment]:8080, by node n1`: where a Service is asked for, if not by its name, and who answers. */
+function viaText({ at, backend, nodes }: Via): string {
+  const where = at === 'ClusterIP' ? '' : ` at ${at}`;
+  return `${where} → ${backend}${nodes ? `, by ${nodes.length === 1 ? 'node' : 'nodes'} ${nodes.join(', ')}` : ''}`;
 }
 
 /** `TCP 80,8080-8090; UDP all; ICMP 8`; `all` where nothing is missing, `all ports` where that is only messages of ICMP. */

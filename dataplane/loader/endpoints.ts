@@ -45,8 +45,8 @@ const macOf = (role: number, number: number): bigint => {
 /** The node's end of tunnels. They run over IPv4; a node without such an address has a link-local one, which is nobody else's. */
 const tunnelEndpointOf = (node: ClusterNode): number => Number(addressIn(node, 'IPv4') ?? 0xa9fe0000 + node.index);
 
-export function nodeEntries(cluster: Cluster, { ofNode }: CompiledPolicies): MapEntry[] {
-  return cluster.nodes.flatMap((node): MapEntry[] => {
+export function nodeEntries(nodes: Cluster['nodes'], ofNode: CompiledPolicies['ofNode']): MapEntry[] {
+  return nodes.flatMap((node): MapEntry[] => {
     const { index, source } = node;
     const origin = source ? [source] : [];
     const ipv6 = BigInt(addressIn(node, 'IPv6') ?? 0);
@@ -84,16 +84,14 @@ export function nodeEntries(cluster: Cluster, { ofNode }: CompiledPolicies): Map
   });
 }
 
-/** `lxcId`: the number of its endpoint. */
+/** `lxcId`: the number of its endpoint; `secId`: of its identity. */
 export function podEntries(
   pod: ClusterPod,
   lxcId: number,
-  identities: Identities,
-  policies: CompiledPolicies,
+  secId: number,
+  policyId: number,
   settings: Settings,
 ): MapEntry[] {
-  const identity = identities.ofPod.get(pod)!;
-  const policyId = policies.ofIdentity.get(identity)!.id;
   const { addresses, node, source } = pod;
   const origin = [source];
   const key = settings['encryption.type'] === 'wireguard' ? WIREGUARD_KEY : 0;
@@ -107,7 +105,7 @@ export function podEntries(
         nodeMac: macOf(1, node.index),
         ipv4: Number(addressIn(pod, 'IPv4') ?? 0),
         ipv6: BigInt(addressIn(pod, 'IPv6') ?? 0),
-        secId: identity.number,
+        secId,
         policyId,
         node: node.index,
       }),
@@ -117,10 +115,10 @@ export function podEntries(
       {
         map: mapsOf(address).map(MapId.LXC4),
         key: encode(mapsOf(address).EndpointKey, { address, node: node.index }),
-        value: encode(EndpointInfo, { lxcId, secId: identity.number }),
+        value: encode(EndpointInfo, { lxcId, secId }),
         origin,
       },
-      ipcacheEntry(prefixOf(address), identity.number, tunnelEndpointOf(node), origin, key),
+      ipcacheEntry(prefixOf(address), secId, tunnelEndpointOf(node), origin, key),
     ]),
   ];
 }
@@ -155,10 +153,13 @@ const ipcacheEntry = (
 });
 
 /** The world, the prefixes that policies name, and the nodes. */
-export function ipcacheEntries(cluster: Cluster, identities: Identities): MapEntry[] {
+export function ipcacheEntries(
+  { pods, nodes }: Pick<Cluster, 'pods' | 'nodes'>,
+  identities: Pick<Identities, 'world' | 'prefixes' | 'fqdns'>,
+): MapEntry[] {
   const taken = new Set<Address>([
-    ...cluster.pods.filter((pod) => !pod.hostNetwork).flatMap((pod) => pod.addresses),
-    ...cluster.nodes.flatMap(allAddresses),
+    ...pods.filter((pod) => !pod.hostNetwork).flatMap((pod) => pod.addresses),
+    ...nodes.flatMap(allAddresses),
   ]);
   const isOneTaken = ({ address, length }: Prefix): boolean => length === BITS[familyOf(address)] && taken.has(address);
   return [
@@ -172,7 +173,7 @@ export function ipcacheEntries(cluster: Cluster, identities: Identities): MapEnt
       .filter(({ prefix }) => !isOneTaken(prefix))
       .map(({ number, prefix }) => ipcacheEntry(prefix, number, 0, [])),
     ...identities.fqdns.map(({ number, address, fqdn }) => ipcacheEntry(prefixOf(address), number, 0, [fqdn.at])),
-    ...cluster.nodes.flatMap((node) =>
+    ...nodes.flatMap((node) =>
       allAddresses(node).map((address) =>
         ipcacheEntry(prefixOf(address), ReservedIdentity.REMOTE_NODE, 0, node.source ? [node.source] : []),
       ),
@@ -181,7 +182,7 @@ export function ipcacheEntries(cluster: Cluster, identities: Identities): MapEnt
 }
 
 /** Whether an address is that of a pod, though the manifests may hold no such pod. */
-export const inPodRange = ({ nodes }: Cluster, settings: Settings, address: Address): boolean =>
+export const inPodRange = ({ nodes }: Pick<Cluster, 'nodes'>, settings: Settings, address: Address): boolean =>
   [rangeOf(settings, 'podCIDR', familyOf(address)), ...nodes.flatMap(({ podRanges }) => podRanges)].some((range) =>
     contains(range, address),
   ) && !nodes.some((node) => allAddresses(node).includes(address));
@@ -190,7 +191,11 @@ export const inPodRange = ({ nodes }: Cluster, settings: Settings, address: Addr
  * Pods that EndpointSlices name with their node, and that the manifests do not hold: endpoints that no Cilium manages. Their
  * node's stack delivers to them, and other nodes send them through the tunnel.
  */
-export function unlistedEntries(cluster: Cluster, frontends: readonly Frontend[], settings: Settings): MapEntry[] {
+export function unlistedEntries(
+  cluster: Pick<Cluster, 'nodes'>,
+  frontends: readonly Frontend[],
+  settings: Settings,
+): MapEntry[] {
   const found = new Map<Address, ClusterBackend>();
   for (const { backends } of frontends)
     for (const { backend } of backends)

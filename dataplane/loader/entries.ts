@@ -24,17 +24,18 @@ import {
 } from '../addresses.js';
 import { addressIn, allAddresses, serving } from '../cluster/cluster.js';
 import type { Cluster, ClusterBackend, ClusterPod, ClusterService, ClusterServicePort } from '../cluster/cluster.js';
-import { Numbers } from '../hash.js';
+import { Numbers, UsedNumbers } from '../hash.js';
+import { kept, keptFor, steady } from '../kept.js';
 import type { Located, Place } from '../manifests/place.js';
-import type { CompiledPolicies } from '../policy/compile.js';
+import type { CompiledPolicies, CompiledPolicy } from '../policy/compile.js';
 import type { Identities } from '../policy/identities.js';
 import type { Grant, PolicymapEntry } from '../policy/mapstate.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { isKubeProxy, type Settings } from '../settings.js';
-import { encode } from '../wasm.js';
+import { encode, packed } from '../wasm.js';
 import { configEntry, ipMasqEntries } from './config.js';
 import { ipcacheEntries, nodeEntries, podEntries, unlistedEntries } from './endpoints.js';
-import type { MaglevEntry, MapEntry } from './entry.js';
+import type { Block, MaglevEntry, MapEntry } from './entry.js';
 import { mapsOf } from './families.js';
 import { hostPorts } from './host-ports.js';
 import { keeping, scopesOf } from './scopes.js';
@@ -63,13 +64,21 @@ export interface Frontend {
   readonly draining: Frontend['backends'];
 }
 
+/** Backends by their numbers. */
+export interface Backends extends Iterable<readonly [number, ClusterBackend]> {
+  get(id: number): ClusterBackend | undefined;
+}
+
 export interface Desired {
+  /** All entries, in an order in which the last of a key counts: of each kind a list, which is the very same while it holds the same. */
+  readonly sections: readonly (readonly Block[])[];
+  /** The same in one list. */
   readonly entries: readonly MapEntry[];
   readonly maglev: readonly MaglevEntry[];
   readonly frontends: readonly Frontend[];
   /** Number of each pod's endpoint in the datapath. */
   readonly endpointIds: ReadonlyMap<ClusterPod, number>;
-  readonly backendsById: ReadonlyMap<number, ClusterBackend>;
+  readonly backendsById: Backends;
   readonly frontendsByIndex: ReadonlyMap<number, Frontend>;
 }
 
@@ -77,80 +86,207 @@ export interface Desired {
 const maglevName = (address: Address, port: number, protocol: string): string =>
   `[${formatEndpoint(address, port)}/${protocol},State:active]`;
 
-/** Ids of frontends, backends and endpoints stay while those do. */
+/** Ids of frontends, backends and endpoints stay while those do; and what an edit leaves as it was stays the very same. */
 export class Desirer {
-  private readonly revNatNumbers = new Numbers();
-  private readonly backendNumbers = new Numbers();
   private readonly endpointNumbers = new Numbers();
+  private readonly endpointIds = kept((pods: Cluster['pods']) => this.numbered(pods));
+  private readonly frontends = new Frontends();
+  private readonly ofFrontend = keptFor(blocksOf);
+  private readonly tables = steady((tables: readonly MaglevEntry[]) => tables);
+  private readonly frontendBlocks = steady((blocks: readonly Block[]) => blocks);
+  private readonly byIndex = kept(
+    (frontends: readonly Frontend[]) => new Map(frontends.map((frontend) => [frontend.revNatIndex, frontend])),
+  );
+  private readonly backends = new BackendList();
+  private readonly config = kept((settings: Settings, annotated: boolean) => [
+    [configEntry(settings, annotated), ...ipMasqEntries(settings)],
+  ]);
+  private readonly wildcards = kept(wildcardBlocks);
+  private readonly unlisted = kept(
+    (nodes: Cluster['nodes'], frontends: readonly Frontend[], settings: Settings): readonly Block[] => [
+      unlistedEntries({ nodes }, frontends, settings),
+    ],
+  );
+  private readonly nodes = kept((...inputs: Parameters<typeof nodeEntries>): readonly Block[] => [
+    nodeEntries(...inputs),
+  ]);
+  private readonly ofPod = keptFor(podEntries);
+  private readonly podBlocks = kept(
+    (
+      ids: ReadonlyMap<ClusterPod, number>,
+      { ofPod, pods }: Identities,
+      policyIds: readonly number[],
+      settings: Settings,
+    ) => {
+      const policyOf = new Map(pods.map((identity, i) => [identity, policyIds[i]!]));
+      return [...ids].map(([pod, id]) => {
+        const identity = ofPod.get(pod)!;
+        return this.ofPod(pod, id, identity.number, policyOf.get(identity)!, settings);
+      });
+    },
+  );
+  private readonly ipcache = kept(
+    (
+      pods: Cluster['pods'],
+      nodes: Cluster['nodes'],
+      world: Identities['world'],
+      prefixes: Identities['prefixes'],
+      fqdns: Identities['fqdns'],
+    ): readonly Block[] => [ipcacheEntries({ pods, nodes }, { world, prefixes, fqdns })],
+  );
+  private readonly policyBlocks = steady((blocks: readonly Block[]) => blocks);
 
   /** Everything the maps must hold for a cluster. */
   desire(cluster: Cluster, identities: Identities, policies: CompiledPolicies, settings: Settings): Desired {
-    const pods = cluster.pods.filter((pod) => !pod.hostNetwork);
-    const nameOf = (pod: ClusterPod): string => `${pod.namespace}/${pod.name} of ${pod.workload.ref}`;
-    const numbers = this.endpointNumbers.assign(pods.map(nameOf));
-    const endpointIds = new Map(pods.map((pod) => [pod, numbers.get(nameOf(pod))!]));
-    const frontends = this.frontends(cluster, settings);
+    const { pods, nodes } = cluster;
+    const endpointIds = this.endpointIds(pods);
+    const frontends = this.frontends.of(cluster, settings);
     const annotated = isAnnotated(frontends, settings);
-    const entries: MapEntry[] = [];
-    const maglev: MaglevEntry[] = [];
-    const backendsById = new Map<number, ClusterBackend>();
-    for (const frontend of frontends) {
-      entries.push(...frontendEntries(frontend, settings, annotated));
-      const table = maglevEntry(frontend);
-      if (table && algorithmOf(frontend, settings) === 'maglev') maglev.push(table);
-      for (const { id, backend } of [...frontend.backends, ...frontend.draining]) {
-        if (!backendsById.has(id)) entries.push(backendEntry(id, backend, frontend.protocol));
-        backendsById.set(id, backend);
-      }
-    }
-    entries.push(configEntry(settings, annotated), ...ipMasqEntries(settings));
-    for (const entry of wildcardEntries(frontends, settings)) entries.push(entry);
-    for (const entry of unlistedEntries(cluster, frontends, settings)) entries.push(entry);
-    for (const entry of nodeEntries(cluster, policies)) entries.push(entry);
-    for (const pod of pods) entries.push(...podEntries(pod, endpointIds.get(pod)!, identities, policies, settings));
-    for (const entry of ipcacheEntries(cluster, identities)) entries.push(entry);
-    for (const entry of policyEntries(policies)) entries.push(entry);
+    const ofFrontends = frontends.map((frontend) => this.ofFrontend(frontend, settings, annotated));
+    const backends = this.backends.of(frontends);
+    const { world, prefixes, fqdns } = identities;
+    const sections = [
+      this.frontendBlocks(ofFrontends.map(({ entries }) => entries)),
+      backends.blocks,
+      this.config(settings, annotated),
+      this.wildcards(frontends, settings),
+      this.unlisted(nodes, frontends, settings),
+      this.nodes(nodes, policies.ofNode),
+      this.podBlocks(
+        endpointIds,
+        identities,
+        identities.pods.map((identity) => policies.ofIdentity.get(identity)!.id),
+        settings,
+      ),
+      this.ipcache(pods, nodes, world, prefixes, fqdns),
+      this.policyBlocks(policies.policies.map((policy) => policyEntries(policy))),
+    ];
     return {
-      entries,
-      maglev,
+      sections,
+      get entries() {
+        return sections.flat(2);
+      },
+      maglev: this.tables(ofFrontends.flatMap(({ maglev }) => maglev ?? [])),
       frontends,
       endpointIds,
-      backendsById,
-      frontendsByIndex: new Map(frontends.map((frontend) => [frontend.revNatIndex, frontend])),
+      backendsById: backends,
+      frontendsByIndex: this.byIndex(frontends),
     };
   }
 
-  private frontends(cluster: Cluster, settings: Settings): Frontend[] {
-    const wanted = [
-      ...cluster.services.flatMap((service) =>
-        service.ports.flatMap((port) => listening(cluster, service, port, settings)),
-      ),
-      ...hostPorts(cluster),
-    ].flatMap((one) => [one, ...scopesOf(cluster, one, settings)]);
-    const nameOf = ({ address, number, port, scope, node }: Listening): string =>
-      `${formatEndpoint(address, number)}/${port.source.protocol}${node === 0 ? '' : ` ${scope} ${node}`}`;
-    const backendName = ({ port }: Listening, backend: ClusterBackend): string =>
-      `${formatEndpoint(backend.address, backend.port)}/${port.source.protocol}`;
-    const indexes = this.revNatNumbers.assign(wanted.map(nameOf));
-    const ids = this.backendNumbers.assign(
-      wanted.flatMap((one) => one.endpoints.map((backend) => backendName(one, backend))),
-    );
-    return wanted.map((one) => {
-      const taking = new Set(one.backends);
-      const numbered = (backend: ClusterBackend): Frontend['backends'][number] => ({
-        id: ids.get(backendName(one, backend))!,
-        backend,
-      });
-      return {
-        ...one,
-        protocol: PROTOCOL_NUMBERS[one.port.source.protocol],
-        revNatIndex: indexes.get(nameOf(one))!,
-        backends: one.backends.map(numbered),
-        draining: one.endpoints.filter((backend) => !taking.has(backend)).map(numbered),
-      };
-    });
+  private numbered(pods: Cluster['pods']): ReadonlyMap<ClusterPod, number> {
+    const own = pods.filter((pod) => !pod.hostNetwork);
+    const names = own.map((pod) => `${pod.namespace}/${pod.name} of ${pod.workload.ref}`);
+    const numbers = this.endpointNumbers.assign(names);
+    return new Map(own.map((pod, i) => [pod, numbers.get(names[i]!)!]));
   }
 }
+
+/** The frontends of Services and of pods with hostPorts; those of a Service stay the very same while it does. */
+class Frontends {
+  private readonly revNatNumbers = new UsedNumbers();
+  private readonly backendNumbers = new UsedNumbers();
+  private readonly ofService = keptFor(
+    (service: ClusterService, nodes: Cluster['nodes'], settings: Settings): readonly Listening[] =>
+      service.ports
+        .flatMap((port) => listening(nodes, service, port, settings))
+        .flatMap((one) => [one, ...scopesOf(nodes, one, settings)]),
+  );
+  private readonly ofHosts = kept((pods: Cluster['pods'], nodes: Cluster['nodes'], settings: Settings) =>
+    hostPorts(pods).flatMap((one) => [one, ...scopesOf(nodes, one, settings)]),
+  );
+  /** What listens, group by group, and the frontends that were made of that. */
+  private groups = new Map<readonly Listening[], readonly Frontend[]>();
+  private readonly listed = steady((frontends: readonly Frontend[]) => frontends);
+
+  of({ services, pods, nodes }: Cluster, settings: Settings): readonly Frontend[] {
+    const before = this.groups;
+    const wanted = new Set([
+      ...services.map((service) => this.ofService(service, nodes, settings)),
+      this.ofHosts(pods, nodes, settings),
+    ]);
+    const gone = [...before.keys()].filter((group) => !wanted.has(group)).flat();
+    const come = [...wanted].filter((group) => !before.has(group)).flat();
+    this.revNatNumbers.change(gone.map(frontendName), come.map(frontendName));
+    this.backendNumbers.change(gone.flatMap(backendNames), come.flatMap(backendNames));
+    this.groups = new Map(
+      [...wanted].map((group) => [group, before.get(group) ?? group.map((one) => this.numbered(one))]),
+    );
+    return this.listed([...this.groups.values()].flat());
+  }
+
+  private numbered(one: Listening): Frontend {
+    const numbers = backendNames(one).map((name) => this.backendNumbers.get(name)!);
+    const taking = new Set(one.backends);
+    const ids = new Map(one.endpoints.map((backend, i) => [backend, numbers[i]!]));
+    const numbered = (backend: ClusterBackend): Frontend['backends'][number] => ({ id: ids.get(backend)!, backend });
+    return {
+      ...one,
+      protocol: PROTOCOL_NUMBERS[one.port.source.protocol],
+      revNatIndex: this.revNatNumbers.get(frontendName(one))!,
+      backends: one.backends.map(numbered),
+      draining: one.endpoints.filter((backend) => !taking.has(backend)).map(numbered),
+    };
+  }
+}
+
+const frontendName = ({ address, number, port, scope, node }: Listening): string =>
+  `${formatEndpoint(address, number)}/${port.source.protocol}${node === 0 ? '' : ` ${scope} ${node}`}`;
+
+const backendNames = ({ port, endpoints }: Listening): string[] =>
+  endpoints.map((backend) => `${formatEndpoint(backend.address, backend.port)}/${port.source.protocol}`);
+
+/** What the maps hold for one frontend, but for its backends, which others may have too. */
+function blocksOf(
+  frontend: Frontend,
+  settings: Settings,
+  annotated: boolean,
+): { readonly entries: Block; readonly maglev: MaglevEntry | null } {
+  return {
+    entries: frontendEntries(frontend, settings, annotated),
+    maglev: algorithmOf(frontend, settings) === 'maglev' ? maglevEntry(frontend) : null,
+  };
+}
+
+/** The backends of all frontends, by number. One that several have is in the map as the first has it, and is told of as the last. */
+class BackendList {
+  private known: { readonly frontend: Frontend; readonly block: Block }[] = [];
+  private readonly listed = steady((blocks: readonly Block[]) => blocks);
+  readonly of = kept((frontends: readonly Frontend[]) => this.list(frontends));
+
+  private list(frontends: readonly Frontend[]): Backends & { readonly blocks: readonly Block[] } {
+    const first: Frontend[] = [];
+    const last: Frontend[] = [];
+    for (const frontend of frontends)
+      for (const id of idsOf(frontend)) {
+        first[id] ??= frontend;
+        last[id] = frontend;
+      }
+    const before = this.known;
+    this.known = [];
+    first.forEach((frontend, id) => {
+      const known = before[id];
+      this.known[id] =
+        known?.frontend === frontend
+          ? known
+          : { frontend, block: [backendEntry(id, backendIn(frontend, id), frontend.protocol)] };
+    });
+    return {
+      blocks: this.listed(this.known.flatMap(({ block }) => [block])),
+      get: (id) => last[id] && backendIn(last[id], id),
+      *[Symbol.iterator]() {
+        for (const [id, frontend] of last.entries()) if (frontend) yield [id, backendIn(frontend, id)] as const;
+      },
+    };
+  }
+}
+
+const idsOf = keptFor(({ backends, draining }: Frontend) =>
+  Uint32Array.from([...backends, ...draining], ({ id }) => id),
+);
+
+const backendIn = ({ backends, draining }: Frontend, wanted: number): ClusterBackend =>
+  (backends.find(({ id }) => id === wanted) ?? draining.find(({ id }) => id === wanted))!.backend;
 
 /** A frontend before it has its numbers. */
 export type Listening = Omit<Frontend, 'protocol' | 'revNatIndex' | 'backends' | 'draining'> & {
@@ -162,7 +298,7 @@ export type Listening = Omit<Frontend, 'protocol' | 'revNatIndex' | 'backends' |
  * status; `service.cilium.io/type`.
  */
 function listening(
-  cluster: Cluster,
+  nodes: Cluster['nodes'],
   service: ClusterService,
   port: ClusterServicePort,
   settings: Settings,
@@ -182,7 +318,7 @@ function listening(
   // Cilium keeps the node port once for no address and once for each node's.
   if (nodePort)
     for (const family of clusterIPs.map(familyOf))
-      for (const address of [UNSPECIFIED[family], ...nodePortAddresses(cluster, family, settings)])
+      for (const address of [UNSPECIFIED[family], ...nodePortAddresses(nodes, family, settings)])
         add('NodePort', address, nodePort.value);
   const given =
     source.ingressIPs.length > 0
@@ -199,7 +335,7 @@ function listening(
  * The addresses of nodes on which node ports of a family are open. Where only prefixes of the other one are set, Cilium opens
  * none, and kube-proxy takes this family as if nothing were set.
  */
-function nodePortAddresses({ nodes }: Cluster, family: Family, settings: Settings): Address[] {
+function nodePortAddresses(nodes: Cluster['nodes'], family: Family, settings: Settings): Address[] {
   const prefixes = settings.nodePortAddresses.flatMap((text) => parsePrefix(text) ?? []);
   const all = nodes.flatMap(allAddresses).filter((address) => familyOf(address) === family);
   const isSet = isKubeProxy(settings) ? prefixes.some((one) => familyOf(one.address) === family) : prefixes.length > 0;
@@ -266,15 +402,28 @@ function frontendEntries(frontend: Frontend, settings: Settings, annotated: bool
   const flags = flagsOf(frontend, settings, annotated);
   const origin = [port.source.at];
   const family = mapsOf(address);
-  const slot = (backendSlot: number, value: Partial<LbService>, from: readonly Place[]): MapEntry => ({
+  const slot = (backendSlot: number, backendId: number, count: number, from: readonly Place[]): MapEntry => ({
     map: family.map(MapId.LB4_SERVICES),
-    key: encode(family.LbKey, { address, dport: number, backendSlot, proto: protocol, scope, node }),
-    value: encode(LbService, { revNatIndex, ...flags, ...value }),
+    key: packed(family.LbKey, (key) => {
+      key.address = address;
+      key.dport = number;
+      key.backendSlot = backendSlot;
+      key.proto = protocol;
+      key.scope = scope;
+      key.node = node;
+    }),
+    value: packed(LbService, (value) => {
+      value.backendId = backendId;
+      value.count = count;
+      value.revNatIndex = revNatIndex;
+      value.flags = flags.flags;
+      value.flags2 = flags.flags2;
+    }),
     origin: from,
   });
   const entries = [
-    slot(0, { backendId: (algorithm << 24) | (affinitySeconds ?? 0), count: backends.length }, origin),
-    ...backends.map(({ id, backend }, i) => slot(i + 1, { backendId: id }, [backend.source, ...origin])),
+    slot(0, (algorithm << 24) | (affinitySeconds ?? 0), backends.length, origin),
+    ...backends.map(({ id, backend }, i) => slot(i + 1, id, 0, [backend.source, ...origin])),
     ...(affinitySeconds === null ? [] : backends).map(({ id, backend }) => ({
       map: MapId.AFFINITY_MATCH,
       key: encode(LbAffinityMatch, { backendId: id, revNatIndex }),
@@ -314,16 +463,19 @@ function sourceRangeEntries(frontend: Frontend, settings: Settings): MapEntry[] 
  * Each Service address answers on its other ports too: with no backend. Cilium's wildcard entries; a node has other ports
  * of its own, and kube-proxy knows only ClusterIPs to be nobody else's.
  */
-function wildcardEntries(frontends: readonly Frontend[], settings: Settings): MapEntry[] {
-  const whole = frontends.filter(({ type }) =>
-    isKubeProxy(settings) ? type === 'ClusterIP' : type !== 'NodePort' && type !== 'HostPort',
-  );
-  const byAddress = new Map(whole.map((frontend) => [frontend.address, frontend]));
-  return [...byAddress].map(([address, { service, type }]) => ({
-    ...wildcardEntry(address, typeFlags(type, settings)),
-    origin: service ? [service.source.at] : [],
-  }));
+function wildcardBlocks(frontends: readonly Frontend[], settings: Settings): readonly Block[] {
+  const byAddress = new Map<Address, Frontend>();
+  for (const frontend of frontends) {
+    const { type, address } = frontend;
+    const isWhole = isKubeProxy(settings) ? type === 'ClusterIP' : type !== 'NodePort' && type !== 'HostPort';
+    if (isWhole) byAddress.set(address, frontend);
+  }
+  return [...byAddress.values()].map((frontend) => wildcardBlock(frontend, settings));
 }
+
+const wildcardBlock = keptFor(({ address, service, type }: Frontend, settings: Settings): Block => [
+  { ...wildcardEntry(address, typeFlags(type, settings)), origin: service ? [service.source.at] : [] },
+]);
 
 /** An address with no backend on any port. */
 export const wildcardEntry = (address: Address, flags = 0): MapEntry => ({
@@ -374,19 +526,25 @@ export const policymapEntry = (policyId: number, entry: PolicymapEntry): MapEntr
   const { identity, egress, protocol, port, length, deny, proxyPort, proxyPortPriority, authType, grants } = entry;
   return {
     map: MapId.POLICY,
-    key: encode(PolicyKey, {
-      prefixLength: length,
-      policyId,
-      secLabel: identity,
-      egress: egress ? 1 : 0,
-      protocol,
-      dport: port,
+    key: packed(PolicyKey, (key) => {
+      key.prefixLength = length;
+      key.policyId = policyId;
+      key.secLabel = identity;
+      key.egress = egress ? 1 : 0;
+      key.protocol = protocol;
+      key.dport = port;
     }),
-    value: encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPort, proxyPortPriority, authType }),
+    value: packed(PolicyEntry, (value) => {
+      value.deny = deny ? 1 : 0;
+      value.proxyPort = proxyPort;
+      value.proxyPortPriority = proxyPortPriority;
+      value.authType = authType;
+    }),
     origin: placesOf(grants),
     grants,
   };
 };
 
-const policyEntries = ({ policies }: CompiledPolicies): MapEntry[] =>
-  policies.flatMap(({ id, entries }) => entries.map((entry) => policymapEntry(id, entry)));
+const policyEntries = keptFor(({ id, entries }: CompiledPolicy): Block =>
+  entries.map((entry) => policymapEntry(id, entry)),
+);

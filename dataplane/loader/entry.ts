@@ -14,6 +14,9 @@ export interface MapEntry {
   readonly grants?: readonly Grant[];
 }
 
+/** Entries that come and go together: as long as nothing of them changes, it is the very same list. */
+export type Block = readonly MapEntry[];
+
 /** A Maglev table that must be there: its backends in Cilium's order. */
 export interface MaglevEntry {
   /** LB4_MAGLEV or LB6_MAGLEV. */

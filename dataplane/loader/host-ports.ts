@@ -13,9 +13,9 @@ export const isLoopback = (address: Address): boolean =>
  * Each port that a pod has on its node's addresses, or on the one that `hostIP` names, as far as it has an address of that
  * family itself; only there, and with that pod alone behind it. Of two pods that want the same one, the first has it: Kubernetes would not put them on one node.
  */
-export function hostPorts(cluster: Cluster): Listening[] {
+export function hostPorts(pods: Cluster['pods']): Listening[] {
   const found = new Map<string, Listening>();
-  for (const pod of cluster.pods) {
+  for (const pod of pods) {
     // Its ports are the node's anyway.
     if (pod.hostNetwork) continue;
     for (const port of pod.spec.containers.flatMap(({ ports }) => ports)) {

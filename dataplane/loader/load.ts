@@ -3,7 +3,7 @@ import { MapId } from '../../assembly/abi.js';
 import { MaglevKey } from '../../pkg/structs.js';
 import { Datapath, encode, type Bytes, type Sizes } from '../wasm.js';
 import type { Desired } from './entries.js';
-import type { MaglevEntry, MapEntry } from './entry.js';
+import type { Block, MaglevEntry, MapEntry } from './entry.js';
 
 interface Change {
   readonly map: MapId;
@@ -31,17 +31,40 @@ const METRICS = 512;
 /** Bytes of the longest key. */
 const KEY_ROOM = 40;
 
-const keyOf = (entry: { readonly map: MapId; readonly key: Bytes }): string =>
-  String.fromCharCode(entry.map) + entry.key;
+/** Bytes that Maglev tables may take; where they would take more, only those are there that packets asked for of late. */
+const TABLES_ROOM = 64 * 2 ** 20;
+/** More than the packets of one batch ask for. */
+const LEAST_TABLES = 512;
+
+/** Tables that are there at once, at most. */
+const mostTables = (tableSize: number): number => Math.max(LEAST_TABLES, Math.floor(TABLES_ROOM / (tableSize * 4)));
+
+/** Entries by map and key. */
+type Loaded = Map<MapId, Map<Bytes, MapEntry>>;
+
+/** What an edit does: entries that go, and entries that come, some of them under the same keys. */
+interface Edit {
+  readonly gone: readonly MapEntry[];
+  readonly come: readonly MapEntry[];
+  readonly changes: readonly Change[];
+  /** Entries of each map afterwards. */
+  readonly counts: ReadonlyMap<MapId, number>;
+}
 
 export class Loader {
   private datapath: Datapath | null = null;
-  private loaded = new Map<string, MapEntry>();
-  private tables = new Map<number, { signature: string; entry: MaglevEntry }>();
+  private loaded: Loaded = new Map();
+  private sections: Desired['sections'] = [];
+  /** Whether no two blocks have an entry of one key: only then does a key go when its block does. */
+  private isDistinct = false;
+  private tables: ReadonlyMap<number, MaglevEntry> = new Map();
+  /** Of the tables, those that the dataplane has, oldest first. */
+  private readonly built = new Map<number, MaglevEntry>();
 
   constructor(
     private readonly module: WebAssembly.Module,
     private readonly events = EVENTS,
+    private readonly connections = CONNECTIONS,
   ) {}
 
   /** The dataplane with what was loaded last. */
@@ -52,11 +75,16 @@ export class Loader {
 
   /** The entry that was loaded under a key, with where it came from. */
   entry(map: MapId, key: Bytes): MapEntry | null {
-    return this.loaded.get(keyOf({ map, key })) ?? null;
+    return this.loaded.get(map)?.get(key) ?? null;
   }
 
   table(revNatIndex: number): MaglevEntry | null {
-    return this.tables.get(revNatIndex)?.entry ?? null;
+    return this.tables.get(revNatIndex) ?? null;
+  }
+
+  /** Every Maglev table of a map, whether the dataplane has it or not. */
+  tablesIn(map: MapId): readonly MaglevEntry[] {
+    return [...this.tables.values()].filter((entry) => entry.map === map);
   }
 
   /**
@@ -64,26 +92,95 @@ export class Loader {
    * entry all changes so far are undone before the larger dataplane is made.
    */
   load(desired: Desired, maglevTableSize: number): LoadReport {
-    const wanted = new Map(desired.entries.map((entry) => [keyOf(entry), entry]));
-    const rebuilt = !this.datapath || !fits(this.datapath.sizes, desired, maglevTableSize);
+    const edit = this.isDistinct ? this.editTo(desired.sections) : null;
+    const changes = edit && this.fits(edit.counts, desired, maglevTableSize) ? this.edit(edit) : null;
+    const report = changes ? { changes, rebuilt: false } : this.loadAll(desired, maglevTableSize);
+    this.sections = desired.sections;
+    const tables = this.loadTables(desired.maglev, mostTables(maglevTableSize));
+    this.current.flushConnections();
+    const deleted = report.changes.filter((change) => change.value === null).length;
+    return { updated: report.changes.length - deleted, deleted, tables, rebuilt: report.rebuilt };
+  }
+
+  /** Builds the Maglev table that a packet looked for in vain; false where there is none to build. The packet is to be sent again. */
+  provide(): boolean {
+    const entry = this.tables.get(this.current.wasm.maglevMissing());
+    if (!entry || this.built.has(entry.revNatIndex)) return false;
+    this.build(entry, mostTables(this.current.sizes.maglevTableSize));
+    return true;
+  }
+
+  private fits(counts: ReadonlyMap<MapId, number>, desired: Desired, maglevTableSize: number): boolean {
+    return this.datapath !== null && fits(this.datapath.sizes, counts, desired, maglevTableSize);
+  }
+
+  /** What must come and go; null where two blocks would have an entry of one key. */
+  private editTo(sections: Desired['sections']): Edit | null {
+    const blocks = sections.map((section, i) => blocksBetween(this.sections[i] ?? [], section));
+    const gone = blocks.flatMap((one) => one.gone.flat());
+    const come = blocks.flatMap((one) => one.come.flat());
+    const counts = new Map([...this.loaded].map(([map, entries]) => [map, entries.size]));
+    const leaving = new Map<string, MapEntry>();
+    for (const entry of gone) {
+      leaving.set(keyOf(entry), entry);
+      counts.set(entry.map, counts.get(entry.map)! - 1);
+    }
+    const entering = new Set<string>();
+    const changes: Change[] = [];
+    for (const { map, key, value } of come) {
+      const name = keyOf({ map, key });
+      const before = leaving.get(name);
+      if (entering.has(name) || (!before && this.entry(map, key))) return null;
+      entering.add(name);
+      counts.set(map, (counts.get(map) ?? 0) + 1);
+      if (before?.value !== value) changes.push({ map, key, value, before: before?.value ?? null });
+    }
+    const deleted = gone
+      .filter((entry) => !entering.has(keyOf(entry)))
+      .map(({ map, key, value }): Change => ({ map, key, value: null, before: value }));
+    return { gone, come, changes: [...deleted, ...changes], counts };
+  }
+
+  private edit({ gone, come, changes }: Edit): readonly Change[] {
+    this.apply(changes);
+    for (const { map, key } of gone) this.loaded.get(map)!.delete(key);
+    for (const entry of come) put(this.loaded, entry);
+    return changes;
+  }
+
+  private loadAll(
+    desired: Desired,
+    maglevTableSize: number,
+  ): { readonly changes: readonly Change[]; readonly rebuilt: boolean } {
+    const wanted: Loaded = new Map();
+    let entries = 0;
+    for (const section of desired.sections)
+      for (const block of section)
+        for (const entry of block) {
+          put(wanted, entry);
+          entries++;
+        }
+    const counts = new Map([...wanted].map(([map, entries]) => [map, entries.size]));
+    const rebuilt = !this.fits(counts, desired, maglevTableSize);
     if (rebuilt) {
-      this.datapath = Datapath.create(this.module, { ...sizesFor(desired, maglevTableSize), events: this.events });
+      const sizes = sizesFor(counts, desired, maglevTableSize, this.connections);
+      this.datapath = Datapath.create(this.module, { ...sizes, events: this.events });
       this.loaded = new Map();
-      this.tables = new Map();
+      this.built.clear();
     }
     const changes: Change[] = [];
-    for (const [key, { map, key: bytes, value }] of this.loaded)
-      if (!wanted.has(key)) changes.push({ map, key: bytes, value: null, before: value });
-    for (const [key, { map, key: bytes, value }] of wanted) {
-      const before = this.loaded.get(key)?.value ?? null;
-      if (before !== value) changes.push({ map, key: bytes, value, before });
-    }
+    for (const [map, entries] of this.loaded)
+      for (const [key, { value }] of entries)
+        if (!wanted.get(map)?.has(key)) changes.push({ map, key, value: null, before: value });
+    for (const [map, entries] of wanted)
+      for (const [key, { value }] of entries) {
+        const before = this.entry(map, key)?.value ?? null;
+        if (before !== value) changes.push({ map, key, value, before });
+      }
     this.apply(changes);
     this.loaded = wanted;
-    const tables = this.loadTables(desired.maglev);
-    this.current.flushConnections();
-    const deleted = changes.filter((change) => change.value === null).length;
-    return { updated: changes.length - deleted, deleted, tables, rebuilt };
+    this.isDistinct = [...counts.values()].reduce((sum, count) => sum + count, 0) === entries;
+    return { changes, rebuilt };
   }
 
   private apply(changes: readonly Change[]): void {
@@ -100,26 +197,70 @@ export class Loader {
     }
   }
 
-  private loadTables(entries: readonly MaglevEntry[]): number {
-    const next = new Map(
-      entries.map((entry) => [
-        entry.revNatIndex,
-        { signature: entry.backends.map((b) => `${b.backendId} ${b.weight} ${b.name}`).join('\n'), entry },
-      ]),
-    );
-    for (const [revNatIndex, { entry }] of this.tables)
-      if (!next.has(revNatIndex)) this.current.delete(entry.map, encode(MaglevKey, { revNatIndex }));
-    let built = 0;
-    for (const [revNatIndex, { signature, entry }] of next) {
-      if (this.tables.get(revNatIndex)?.signature === signature) continue;
-      const error = this.current.buildMaglev(revNatIndex, entry.backends, entry.map);
-      if (error !== 0) throw new Error(`Maglev table ${revNatIndex} refused: ${error}`);
-      built++;
-    }
+  private loadTables(entries: readonly MaglevEntry[], most: number): number {
+    const next = new Map(entries.map((entry) => [entry.revNatIndex, entry]));
     this.tables = next;
+    let built = 0;
+    for (const [revNatIndex, entry] of [...this.built]) {
+      const wanted = next.get(revNatIndex);
+      if (wanted === entry) continue;
+      if (wanted && isSameTable(wanted, entry)) this.built.set(revNatIndex, wanted);
+      else this.drop(entry);
+    }
+    if (next.size <= most)
+      for (const entry of entries)
+        if (!this.built.has(entry.revNatIndex)) {
+          this.build(entry, most);
+          built++;
+        }
     return built;
   }
+
+  private build(entry: MaglevEntry, most: number): void {
+    const { revNatIndex, backends, map } = entry;
+    if (!this.built.has(revNatIndex) && this.built.size >= most) this.drop(this.built.values().next().value!);
+    const error = this.current.buildMaglev(revNatIndex, backends, map);
+    if (error !== 0) throw new Error(`Maglev table ${revNatIndex} refused: ${error}`);
+    this.built.set(revNatIndex, entry);
+  }
+
+  private drop({ map, revNatIndex }: MaglevEntry): void {
+    this.current.delete(map, encode(MaglevKey, { revNatIndex }));
+    this.built.delete(revNatIndex);
+  }
 }
+
+/** A key beside those of other maps. */
+const keyOf = ({ map, key }: Pick<MapEntry, 'map' | 'key'>): string => String.fromCharCode(map) + key;
+
+function put(loaded: Loaded, entry: MapEntry): void {
+  const entries = loaded.get(entry.map);
+  if (entries) entries.set(entry.key, entry);
+  else loaded.set(entry.map, new Map([[entry.key, entry]]));
+}
+
+/** The blocks that are only in one of two lists, which begin and end alike. */
+function blocksBetween(
+  before: readonly Block[],
+  after: readonly Block[],
+): { readonly gone: readonly Block[]; readonly come: readonly Block[] } {
+  if (before === after) return { gone: [], come: [] };
+  let head = 0;
+  while (head < before.length && head < after.length && before[head] === after[head]) head++;
+  let tail = 0;
+  while (tail < Math.min(before.length, after.length) - head && before.at(-1 - tail) === after.at(-1 - tail)) tail++;
+  const [old, fresh] = [before.slice(head, before.length - tail), after.slice(head, after.length - tail)];
+  const [olds, freshs] = [new Set(old), new Set(fresh)];
+  return { gone: old.filter((block) => !freshs.has(block)), come: fresh.filter((block) => !olds.has(block)) };
+}
+
+const isSameTable = (a: MaglevEntry, b: MaglevEntry): boolean =>
+  a.map === b.map &&
+  a.backends.length === b.backends.length &&
+  a.backends.every(({ backendId, weight, name }, i) => {
+    const other = b.backends[i]!;
+    return backendId === other.backendId && weight === other.weight && name === other.name;
+  });
 
 /** Maps that hold as many entries as are desired. */
 const COUNTED = {
@@ -164,38 +305,54 @@ type Needs = Record<
   number
 >;
 
-/** What each map must hold at least. An array holds as many as its highest index says. */
-function needs(desired: Desired): Needs {
-  const counts = new Map<MapId, number>();
-  for (const { map } of desired.entries) counts.set(map, (counts.get(map) ?? 0) + 1);
+/** What each map must hold at least, of the entries that each will have. An array holds as many as its highest index says. */
+function needs(counts: ReadonlyMap<MapId, number>, desired: Desired, maglevTableSize: number): Needs {
   const counted = Object.entries(COUNTED).map(([name, map]) => [name, counts.get(map) ?? 0]);
+  const tables = { [MapId.LB4_MAGLEV]: 0, [MapId.LB6_MAGLEV]: 0 };
+  let maglevBackends = 0;
+  for (const { map, backends } of desired.maglev) {
+    tables[map as keyof typeof tables]++;
+    maglevBackends = Math.max(maglevBackends, backends.length);
+  }
+  let endpointConfig = 0;
+  for (const id of desired.endpointIds.values()) endpointConfig = Math.max(endpointConfig, id);
   return {
     ...(Object.fromEntries(counted) as Record<keyof typeof COUNTED, number>),
-    maglev4: desired.maglev.filter(({ map }) => map === MapId.LB4_MAGLEV).length,
-    maglev6: desired.maglev.filter(({ map }) => map === MapId.LB6_MAGLEV).length,
-    maglevBackends: desired.maglev.reduce((most, { backends }) => Math.max(most, backends.length), 0),
-    endpointConfig: [...desired.endpointIds.values()].reduce((most, id) => Math.max(most, id), 0) + 1,
+    maglev4: Math.min(tables[MapId.LB4_MAGLEV], mostTables(maglevTableSize)),
+    maglev6: Math.min(tables[MapId.LB6_MAGLEV], mostTables(maglevTableSize)),
+    maglevBackends,
+    endpointConfig: endpointConfig + 1,
     nodeConfig: (counts.get(MapId.NODE_CONFIG) ?? 0) + 1,
   };
 }
 
-function fits(sizes: Readonly<Sizes>, desired: Desired, maglevTableSize: number): boolean {
+function fits(
+  sizes: Readonly<Sizes>,
+  counts: ReadonlyMap<MapId, number>,
+  desired: Desired,
+  maglevTableSize: number,
+): boolean {
   if (sizes.maglevTableSize !== maglevTableSize) return false;
-  return Object.entries(needs(desired)).every(([name, count]) => sizes[name as keyof Sizes] >= count);
+  return Object.entries(needs(counts, desired, maglevTableSize)).every(
+    ([name, count]) => sizes[name as keyof Sizes] >= count,
+  );
 }
 
 /** Half as much again as is needed, so that the edits to come find room. */
-function sizesFor(desired: Desired, maglevTableSize: number): Omit<Sizes, 'events'> {
+function sizesFor(
+  counts: ReadonlyMap<MapId, number>,
+  desired: Desired,
+  maglevTableSize: number,
+  connections: number,
+): Omit<Sizes, 'events'> {
+  const needed = needs(counts, desired, maglevTableSize);
   const roomy = Object.fromEntries(
-    Object.entries(needs(desired)).map(([name, count]) => [name, 64 + Math.ceil(count * 1.5)]),
+    Object.entries(needed).map(([name, count]) => [name, 64 + Math.ceil(count * 1.5)]),
   ) as Needs;
   // Tables are large: none is made in store for a family without any.
-  for (const [name, map] of [
-    ['maglev4', MapId.LB4_MAGLEV],
-    ['maglev6', MapId.LB6_MAGLEV],
-  ] as const) {
-    const tables = desired.maglev.filter((entry) => entry.map === map).length;
-    roomy[name] = tables === 0 ? 0 : 16 + Math.ceil(tables * 1.25);
+  for (const name of ['maglev4', 'maglev6'] as const) {
+    const tables = needed[name];
+    roomy[name] = tables === 0 ? 0 : Math.min(16 + Math.ceil(tables * 1.25), mostTables(maglevTableSize));
   }
   const flows = Object.fromEntries(FLOWS.map((name) => [name, CONNECTIONS])) as Record<(typeof FLOWS)[number], number>;
   const widest = Math.max(...Object.values(roomy), CONNECTIONS);
@@ -205,6 +362,7 @@ function sizesFor(desired: Desired, maglevTableSize: number): Omit<Sizes, 'event
     // Answers ask about new flows, each a few times.
     flows4: 0,
     flows6: 0,
+    conntrack4: connections,
     runtimeConfig: 1,
     metrics: METRICS,
     maglevTableSize,

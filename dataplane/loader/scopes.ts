@@ -51,13 +51,13 @@ export function nearTo(endpoints: readonly ClusterBackend[], { name, zone }: Clu
 }
 
 /** What a frontend has for each node's clients, inside and outside the cluster, where that differs from what it has for all. */
-export function scopesOf(cluster: Cluster, one: Listening, settings: Settings): Listening[] {
+export function scopesOf(nodes: Cluster['nodes'], one: Listening, settings: Settings): Listening[] {
   return [LbScope.EXTERNAL, LbScope.INTERNAL].flatMap((scope) => {
     const kept = keeping(one, scope, settings);
     if (kept === null) return [];
     const { endpoints } = one;
     const home = endpoints[0]?.node?.index;
-    return cluster.nodes
+    return nodes
       .filter(({ index }) => kept !== 'home' || index === home)
       .map((node): Listening => {
         const here = (): readonly ClusterBackend[] => serving(endpoints.filter((backend) => backend.node === node));

@@ -1,4 +1,4 @@
-import { problem, severityOf } from '../problems.js';
+import { problem } from '../problems.js';
 import { hasHostBits, parseCidr } from './addresses.js';
 import type { AdminPeer, AdminPolicy, AdminPort, AdminRule, AdminRules, NamespacedPods } from './admin.js';
 import type { FqdnSelector, Unevaluated } from './cilium.js';
@@ -9,21 +9,16 @@ import type { LabelSelector, Protocol } from './objects.js';
 import type { Located } from './place.js';
 import { readProtocol } from './pods.js';
 
-/**
- * The policies of policy.networking.k8s.io. Whatever is refused in one, also a field that there is none of, makes the whole policy
- * `undefined` and verdicts that it could change UNKNOWN: a rule that is left out would let what the next one denies, or the reverse.
- */
+/** The policies of policy.networking.k8s.io. */
 export function readAdminPolicy(kind: AdminPolicy['kind']) {
   return (object: Fields, header: Header): AdminPolicy | undefined => {
-    const reported = object.problems.length;
     const spec = object.required('spec', object.fields('spec'));
     const policy = spec && new AdminReader(kind, spec).read(header);
     if (kind === 'BaselineAdminNetworkPolicy' && header.metadata.name.value !== 'default')
       object.problems.push(
         problem('HS1010', header.metadata.name.at, 'A BaselineAdminNetworkPolicy is named default: there is one.'),
       );
-    const refused = object.problems.slice(reported).some(({ code }) => severityOf(code) === 'error');
-    return refused ? undefined : policy;
+    return policy;
   };
 }
 

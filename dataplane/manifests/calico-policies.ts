@@ -1,5 +1,5 @@
 import { IpProto } from '../../assembly/abi.js';
-import { problem, severityOf } from '../problems.js';
+import { problem } from '../problems.js';
 import { hasHostBits, isAddress, parseCidr } from './addresses.js';
 import type {
   CalicoEntity,
@@ -17,70 +17,56 @@ import type { Header } from './kinds.js';
 import type { Located } from './place.js';
 import { parseExpression } from './selector-expressions.js';
 
-/**
- * NetworkPolicy and GlobalNetworkPolicy of projectcalico.org/v3. Whatever is refused in one, also a field that there is none of, makes
- * the whole policy `undefined` and verdicts that it could change UNKNOWN. What is well written and not evaluated stays at its rule.
- */
+/** NetworkPolicy and GlobalNetworkPolicy of projectcalico.org/v3. What is well written and not evaluated stays at its rule. */
 export function readCalicoPolicy(actualKind: CalicoPolicy['actualKind']) {
-  return (object: Fields, header: Header): CalicoPolicy | undefined =>
-    unlessRefused(object, () => {
-      const spec = object.within('spec');
-      const global = actualKind === 'GlobalNetworkPolicy';
-      spec.only(
-        ...['tier', 'order', 'selector', 'serviceAccountSelector', 'types', 'ingress', 'egress', 'performanceHints'],
-        ...(global ? ['namespaceSelector', 'doNotTrack', 'preDNAT', 'applyOnForward'] : []),
-      );
-      const ingress = readRules(spec, 'ingress');
-      const egress = readRules(spec, 'egress');
-      const preDNAT = spec.boolean('preDNAT');
-      const doNotTrack = spec.boolean('doNotTrack');
-      if (preDNAT && doNotTrack) spec.refuse('HS1010', 'preDNAT', 'preDNAT and doNotTrack cannot stand together.');
-      if (preDNAT && egress?.rules.length) spec.refuse('HS1010', 'egress', 'A policy before DNAT has no egress rules.');
-      if ((preDNAT || doNotTrack) && spec.scalar('applyOnForward') === false)
-        spec.refuse('HS1010', 'applyOnForward', 'preDNAT and doNotTrack need applyOnForward.');
-      const tier = spec.string('tier');
-      return {
-        ...header,
-        kind: 'CalicoPolicy',
-        actualKind,
-        tier: tier?.value ? tier : { value: 'default', at: header.metadata.name.at },
-        order: readOrder(spec),
-        selectors: {
-          own: readExpression(spec, 'selector'),
-          namespace: global ? readExpression(spec, 'namespaceSelector') : null,
-          serviceAccount: readExpression(spec, 'serviceAccountSelector'),
-        },
-        aboutHosts: preDNAT || doNotTrack,
-        types: readTypes(spec, ingress, egress),
-        ingress,
-        egress,
-      };
-    });
+  return (object: Fields, header: Header): CalicoPolicy => {
+    const spec = object.within('spec');
+    const global = actualKind === 'GlobalNetworkPolicy';
+    spec.only(
+      ...['tier', 'order', 'selector', 'serviceAccountSelector', 'types', 'ingress', 'egress', 'performanceHints'],
+      ...(global ? ['namespaceSelector', 'doNotTrack', 'preDNAT', 'applyOnForward'] : []),
+    );
+    const ingress = readRules(spec, 'ingress');
+    const egress = readRules(spec, 'egress');
+    const preDNAT = spec.boolean('preDNAT');
+    const doNotTrack = spec.boolean('doNotTrack');
+    if (preDNAT && doNotTrack) spec.refuse('HS1010', 'preDNAT', 'preDNAT and doNotTrack cannot stand together.');
+    if (preDNAT && egress?.rules.length) spec.refuse('HS1010', 'egress', 'A policy before DNAT has no egress rules.');
+    if ((preDNAT || doNotTrack) && spec.scalar('applyOnForward') === false)
+      spec.refuse('HS1010', 'applyOnForward', 'preDNAT and doNotTrack need applyOnForward.');
+    const tier = spec.string('tier');
+    return {
+      ...header,
+      kind: 'CalicoPolicy',
+      actualKind,
+      tier: tier?.value ? tier : { value: 'default', at: header.metadata.name.at },
+      order: readOrder(spec),
+      selectors: {
+        own: readExpression(spec, 'selector'),
+        namespace: global ? readExpression(spec, 'namespaceSelector') : null,
+        serviceAccount: readExpression(spec, 'serviceAccountSelector'),
+      },
+      aboutHosts: preDNAT || doNotTrack,
+      types: readTypes(spec, ingress, egress),
+      ingress,
+      egress,
+    };
+  };
 }
 
-export function readTier(object: Fields, header: Header): CalicoTier | undefined {
-  return unlessRefused(object, () => {
-    const spec = object.within('spec');
-    spec.only('order', 'defaultAction');
-    const defaultAction = spec.oneOf('defaultAction', ['Deny', 'Pass'])?.value ?? 'Deny';
-    return { ...header, kind: 'Tier', order: readOrder(spec), defaultAction };
-  });
+export function readTier(object: Fields, header: Header): CalicoTier {
+  const spec = object.within('spec');
+  spec.only('order', 'defaultAction');
+  const defaultAction = spec.oneOf('defaultAction', ['Deny', 'Pass'])?.value ?? 'Deny';
+  return { ...header, kind: 'Tier', order: readOrder(spec), defaultAction };
 }
 
 export function readNetworkSet(kind: CalicoNetworkSet['kind']) {
-  return (object: Fields, header: Header): CalicoNetworkSet | undefined =>
-    unlessRefused(object, () => {
-      const spec = object.within('spec');
-      spec.only('nets');
-      return { ...header, kind, nets: readNets(spec, 'nets') };
-    });
-}
-
-/** `undefined` where anything of the object was refused while it was read. */
-function unlessRefused<T>(object: Fields, read: () => T): T | undefined {
-  const reported = object.problems.length;
-  const found = read();
-  return object.problems.slice(reported).some(({ code }) => severityOf(code) === 'error') ? undefined : found;
+  return (object: Fields, header: Header): CalicoNetworkSet => {
+    const spec = object.within('spec');
+    spec.only('nets');
+    return { ...header, kind, nets: readNets(spec, 'nets') };
+  };
 }
 
 /** A number of any kind; the last of all without one. */
@@ -253,7 +239,9 @@ function readPorts(fields: Fields, name: 'ports' | 'notPorts'): CalicoPort[] {
     const [, first, last] = /^(\d{1,5})(?::(\d{1,5}))?$/.exec(text) ?? [];
     const range = { first: Number(first), last: Number(last ?? first) };
     if (first !== undefined && range.first <= range.last && range.last <= 65535) return [{ value: range, at }];
-    if (first === undefined && /^[a-zA-Z0-9_.-]{1,128}$/.test(text)) return [{ value: text, at }];
+    // A number that is no port is no name either.
+    const isName = item.type === 'scalar' && typeof item.value === 'string' && /^[a-zA-Z0-9_.-]{1,128}$/.test(text);
+    if (first === undefined && isName) return [{ value: text, at }];
     fields.problems.push(problem('HS1010', at, `${quote(text)} is no port, range of ports or name of one.`));
     return [];
   });

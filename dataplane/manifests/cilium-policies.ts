@@ -1,4 +1,4 @@
-import { problem, severityOf } from '../problems.js';
+import { problem } from '../problems.js';
 import { contains, hasHostBits, isAddress, parseCidr } from './addresses.js';
 import {
   AUTH_MODES,
@@ -21,34 +21,29 @@ import type { LabelSelector } from './objects.js';
 import type { Located } from './place.js';
 
 /**
- * cilium.io/v2 CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy. Whatever is refused in it, also a field that there is
- * none of, makes the whole policy `undefined` and verdicts that it could change UNKNOWN: a deny rule that is left out would let
- * more, and Cilium itself takes a policy whole or not at all. What is well written and not evaluated stays at its rule.
+ * cilium.io/v2 CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy. Cilium too takes a policy whole or not at all. What is well
+ * written and not evaluated stays at its rule.
  */
 export function readCiliumPolicy(kind: CiliumPolicy['kind']) {
-  return (object: Fields, header: Header): CiliumPolicy | undefined => {
-    const reported = object.problems.length;
+  return (object: Fields, header: Header): CiliumPolicy => {
     const spec = object.fields('spec');
     const listed = object.mappings('specs');
     const specs = [
       ...(spec ? [readSpec(spec, '')] : []),
       ...(listed?.items ?? []).map((item, i) => item && readSpec(item, `specs[${i}].`)),
     ].filter((read) => read !== undefined);
-    if (specs.length === 0 && object.problems.length === reported) object.required('spec', null);
-    const refused = object.problems.slice(reported).some(({ code }) => severityOf(code) === 'error');
-    return refused ? undefined : { ...header, kind, specs };
+    if (spec === null && (listed === null || listed?.items.length === 0)) object.required('spec', null);
+    return { ...header, kind, specs };
   };
 }
 
-/** cilium.io/v2 and v2alpha1 CiliumCIDRGroup; `undefined` where one of its blocks is none. */
-export function readCIDRGroup(object: Fields, header: Header): CiliumCIDRGroup | undefined {
-  const reported = object.problems.length;
+/** cilium.io/v2 and v2alpha1 CiliumCIDRGroup. */
+export function readCIDRGroup(object: Fields, header: Header): CiliumCIDRGroup {
   const spec = object.within('spec');
   spec.only('externalCIDRs');
   const externalCIDRs = spec.strings('externalCIDRs');
   for (const cidr of externalCIDRs) checkBlock(spec, cidr);
-  const refused = object.problems.slice(reported).some(({ code }) => severityOf(code) === 'error');
-  return refused ? undefined : { ...header, kind: 'CiliumCIDRGroup', externalCIDRs };
+  return { ...header, kind: 'CiliumCIDRGroup', externalCIDRs };
 }
 
 function readSpec(spec: Fields, path: string): CiliumSpec | undefined {

@@ -1,17 +1,18 @@
-import { problem, type Problem } from '../problems.js';
+import { isRefusal, problem, type Problem } from '../problems.js';
 import { Fields, quote } from './fields.js';
-import { isBeginningOfKind, kindOf, type Header } from './kinds.js';
+import { isBeginningOfKind, isKindName, isKindVersion, kindOf, type Header, type Kind } from './kinds.js';
+import { OBJECT } from './known-fields.js';
 import { readMetadata } from './metadata.js';
 import type { ManifestObject, UnreadDocument } from './objects.js';
 import type { Place, SourceText } from './place.js';
 import { parse } from './syntax.js';
-import { Unreadable, type Tree } from './tree.js';
+import { Unreadable, type Mapping, type Tree } from './tree.js';
 
 /** All that one document gives. */
 export interface Reading {
   readonly objects: readonly ManifestObject[];
   readonly problems: readonly Problem[];
-  /** The document itself where it cannot be read, or the policies in it that are refused. */
+  /** The document itself where it cannot be read, or the objects in it that are refused. */
   readonly unread: readonly UnreadDocument[];
   /**
    * False where the text cannot be read, where an object in it is refused, and where it is no object at all. If it was
@@ -66,11 +67,15 @@ class DocumentReader {
     if (tree.type !== 'mapping' || !type) {
       this.complete = false;
       this.suspect(tree);
+      this.missType(tree);
       return;
     }
     const object = new Fields(tree, this.problems);
     const known = kindOf(type.apiVersion, type.kind);
     if (known) {
+      const reported = this.problems.length;
+      // Cilium's policies may be several in one.
+      if (known.isPolicy) object.only(...OBJECT, ...(type.apiVersion.startsWith('cilium.io/') ? ['specs'] : []));
       const metadata = readMetadata(object, known.namespaced);
       const header: Header | undefined = metadata && {
         apiVersion: type.apiVersion,
@@ -79,8 +84,10 @@ class DocumentReader {
         kindAt: type.kindAt,
       };
       const read = header && known.read(object, header);
-      if (read) this.objects.push(read);
-      else this.refuse(object, known.isPolicy || type.kind === 'Namespace' ? type.kind : null);
+      const mistakes = this.problems.slice(reported).filter(isRefusal);
+      const isWhole = known.isPolicy || type.kind === 'Namespace';
+      if (!read || (isWhole && mistakes.some(({ assumed }) => assumed === null))) this.refuse(object, known);
+      else this.objects.push(mistakes.length > 0 ? { ...read, mistakes } : read);
     } else if (isList(type)) this.readList(object, type);
     else {
       if (isBeginningOfKind(type.apiVersion, type.kind)) this.complete = false;
@@ -110,8 +117,22 @@ class DocumentReader {
         `${quote(text)} with this apiVersion is no policy that is evaluated; verdicts it could change are UNKNOWN.`,
       ),
     );
-    const namespace = new Fields(tree, []).within('metadata').text('namespace');
-    this.unread.push({ at: tree.at, kind: text, namespace, reason: 'syntax' });
+    this.unread.push({ at: tree.at, kind: text, ...namesOf(tree, false), reason: 'syntax' });
+  }
+
+  /** What has the metadata of an object and lacks its kind may be any of its apiVersion; what lacks that, is none. */
+  private missType(tree: Tree): void {
+    if (tree.type !== 'mapping') return;
+    const object = new Fields(tree, this.problems);
+    const [apiVersion, kind] = [object.scalar('apiVersion'), object.scalar('kind')];
+    if (!object.has('metadata') || MEANT_AS_POLICY.test(`${kind}`)) return;
+    const isKindless = typeof apiVersion === 'string' && isKindVersion(apiVersion) && !object.has('kind');
+    const isVersionless = typeof kind === 'string' && isKindName(kind) && !object.has('apiVersion');
+    if (!isKindless && !isVersionless) return;
+    const [missing, given] = isKindless ? ['kind', 'apiVersion'] : ['apiVersion', 'kind'];
+    this.problems.push(problem('HS1009', object.keyAt(given), `${missing} is missing.`));
+    const known = isKindless ? null : (kind as string);
+    this.unread.push({ at: tree.at, kind: known, ...namesOf(tree, false), reason: 'syntax' });
   }
 
   /** Items of `kind: List` name their own kind; those of a `PodList` need not. */
@@ -125,12 +146,17 @@ class DocumentReader {
     for (const item of items?.items ?? []) this.read(item, inherited);
   }
 
-  private refuse(object: Fields, policyKind: string | null): void {
+  private refuse({ at, mapping }: Fields, { kind, namespaced }: Kind): void {
     this.complete = false;
-    if (policyKind === null) return;
-    const namespace = new Fields(object.mapping, []).within('metadata').text('namespace');
-    this.unread.push({ at: object.at, kind: policyKind, namespace, reason: 'syntax' });
+    this.unread.push({ at, kind, ...namesOf(mapping, namespaced), reason: 'syntax' });
   }
+}
+
+/** What can be read of the names of an object that cannot. */
+function namesOf(tree: Mapping, namespaced: boolean): Pick<UnreadDocument, 'namespace' | 'name'> {
+  const metadata = new Fields(tree, []).within('metadata');
+  const isDefault = namespaced && !metadata.has('namespace');
+  return { namespace: isDefault ? 'default' : metadata.text('namespace'), name: metadata.text('name') };
 }
 
 function typeOf(tree: Tree & { type: 'mapping' }, inherited: Inherited | null): Inherited | null {
@@ -147,10 +173,12 @@ function isList({ apiVersion, kind }: Inherited): boolean {
   return kind === 'List' ? apiVersion === 'v1' : kindOf(apiVersion, kind.slice(0, -'List'.length)) !== null;
 }
 
+const NAME_LINE = /^(name|namespace):[ \t]+["']?([-.a-z0-9]+)["']?\s*(?:#|$)/;
+
 /** What lines at the left margin, and those right below `metadata:`, show of a document that cannot be parsed. */
-function legible(source: SourceText): { kind: string | null; namespace: string | null } {
+function legible(source: SourceText): Pick<UnreadDocument, 'kind' | 'namespace' | 'name'> {
   let kind: string | null = null;
-  let namespace: string | null = null;
+  const names = new Map<string, string>();
   let inMetadata = false;
   let indent: string | null = null;
   source.lineStarts.forEach((start, index) => {
@@ -161,8 +189,9 @@ function legible(source: SourceText): { kind: string | null; namespace: string |
     } else if (inMetadata && /\S/.test(line)) indent ??= /^[ \t]*/.exec(line)![0];
     kind ??= /^kind:[ \t]+["']?([A-Za-z]+)["']?\s*(?:#|$)/.exec(line)?.[1] ?? null;
     // Deeper lines are of labels, annotations or texts, which may say `namespace:` too.
-    if (inMetadata && indent !== null && line.startsWith(`${indent}namespace:`))
-      namespace ??= /namespace:[ \t]+["']?([-a-z0-9]+)["']?\s*(?:#|$)/.exec(line)?.[1] ?? null;
+    if (!inMetadata || indent === null || !line.startsWith(indent)) return;
+    const [, key, name] = NAME_LINE.exec(line.slice(indent.length)) ?? [];
+    if (key !== undefined && name !== undefined && !names.has(key)) names.set(key, name);
   });
-  return { kind, namespace };
+  return { kind, namespace: names.get('namespace') ?? null, name: names.get('name') ?? null };
 }

@@ -1,4 +1,4 @@
-import { nearest } from '../nearest.js';
+import { meantKey } from '../nearest.js';
 import { problem, type Problem, type ProblemCode } from '../problems.js';
 import type { Located, Place } from './place.js';
 import type { ScalarValue } from './scalars.js';
@@ -50,6 +50,15 @@ export class Fields {
     return undefined;
   }
 
+  /** What is read of a part with which the rest of an object has nothing to do, whatever is refused there. */
+  apart<Part>(read: () => Part): Part {
+    const reported = this.problems.length;
+    const part = read();
+    const own = this.problems.splice(reported);
+    this.problems.push(...own.map((one) => ({ ...one, assumed: one.assumed ?? ('rest' as const) })));
+    return part;
+  }
+
   /** What was read of a field that Kubernetes requires: an absent one is reported, and refused. */
   required<Value>(name: string, found: Value | null | undefined): Value | undefined {
     return found === null ? this.refuse('HS1009', name, `${name} is missing.`) : found;
@@ -57,19 +66,19 @@ export class Fields {
 
   /** False, and reported, where the mapping has a field that Kubernetes does not know here: probably a misspelled one. */
   only(...names: readonly string[]): boolean {
-    return this.unknown(...names).length === 0;
+    return this.unknown(names, 'HS1010').length === 0;
   }
 
-  /** The fields that Kubernetes does not know here, reported. */
-  unknown(...names: readonly string[]): Located<string>[] {
+  /** The fields that Kubernetes does not know here, reported: as a warning unless nothing of the object counts with them. */
+  unknown(names: readonly string[], code: ProblemCode = 'HS1016'): Located<string>[] {
     return [...this.names]
       .filter((name) => !names.includes(name))
       .map((name) => {
-        const meant = nearest(name, names);
+        const meant = meantKey(name, names);
         const others = names.length > MANY ? '' : `; there are ${names.join(', ')}`;
         const message = `There is no field ${quote(name)} here${others}.`;
         const at = this.keyAt(name);
-        this.problems.push(problem('HS1010', at, message, { fixes: meant === null ? [] : [`change to ${meant}`] }));
+        this.problems.push(problem(code, at, message, { fixes: meant === null ? [] : [`change to ${meant}`] }));
         return { value: name, at };
       });
   }
@@ -177,6 +186,14 @@ export class Fields {
     return list && { at: list.at, items: list.items.map((item) => this.item(item, name)) };
   }
 
+  /** What is read of each item; `undefined` where the list, or one of them, is refused. */
+  items<Item>(name: string, read: (item: Fields) => Item | undefined): Item[] | null | undefined {
+    const list = this.mappings(name);
+    if (!list) return list;
+    const items = list.items.map((item) => item && read(item));
+    return items.every((item): item is Item => item !== undefined) ? items : undefined;
+  }
+
   /** The items of a list that are mappings, for readers to whom the others do not matter. */
   each(name: string): readonly Fields[] {
     return this.mappings(name)?.items.filter((item) => item !== undefined) ?? [];
@@ -218,7 +235,8 @@ export class Fields {
     }
     if (typeof value.value === 'number' || typeof value.value === 'boolean') {
       const message = `${cut(name)} must be a string; without quotes, ${cut(value.text)} is ${describe(value)}.`;
-      this.problems.push(problem('HS1008', value.at, message, { fixes: [`Quote it: "${cut(value.text)}"`] }));
+      const fixes = [`Quote it: "${cut(value.text)}"`];
+      this.problems.push(problem('HS1008', value.at, message, { fixes, assumed: isWord(value) ? 'text' : null }));
     }
     return value.text;
   }
@@ -231,6 +249,10 @@ export class Fields {
 /** IANA service name, as Kubernetes wants the names of ports. */
 export const isPortName = (text: string): boolean =>
   text.length <= 15 && /^[a-z0-9]+(-[a-z0-9]+)*$/.test(text) && /[a-z]/.test(text);
+
+/** A boolean to YAML 1.1 alone (`y`, `no`, `On`), which YAML 1.2 and whoever writes it take for a word. */
+const isWord = ({ value, text }: Tree & { type: 'scalar' }): boolean =>
+  typeof value === 'boolean' && !/^(true|false)$/i.test(text);
 
 /** A value from a manifest as a message shows it: bounded. */
 export const cut = (text: string): string => (text.length > 60 ? `${text.slice(0, 60)}…` : text);

@@ -33,6 +33,9 @@ export interface ControllerAnnotation {
   readonly name: string;
 }
 
+/** What named a class before `spec.ingressClassName` did: controllers go by it without an IngressClass. */
+export const CLASS_ANNOTATION = 'kubernetes.io/ingress.class';
+
 export interface Ingress extends ObjectOf<'Ingress'> {
   /** spec.ingressClassName, else the annotation that was there before it. */
   readonly className: Located<string> | null;

@@ -2,6 +2,7 @@ import { parseAddress } from '../addresses.js';
 import { problem } from '../problems.js';
 import { quote, type Fields } from './fields.js';
 import {
+  CLASS_ANNOTATION,
   PATH_TYPES,
   type Ingress,
   type IngressBackend,
@@ -13,7 +14,6 @@ import type { Header } from './kinds.js';
 import { isSubdomain } from './labels.js';
 import type { Located } from './place.js';
 
-const CLASS_ANNOTATION = 'kubernetes.io/ingress.class';
 const DEFAULT_CLASS_ANNOTATION = 'ingressclass.kubernetes.io/is-default-class';
 
 /** Annotations of ingress-nginx with which a request goes elsewhere, or nowhere. ingress-nginx `docs/user-guide/nginx-configuration/annotations.md`. */
@@ -61,12 +61,10 @@ export function readIngressClass(object: Fields, header: Header): IngressClass {
   };
 }
 
-/** The items of a list; `undefined` where the list or one of them is refused. */
+/** The items of a list, none where it is absent; `undefined` where the list or one of them is refused. */
 function readAll<Item>(fields: Fields, name: string, read: (item: Fields) => Item | undefined): Item[] | undefined {
-  const list = fields.mappings(name);
-  if (!list) return list === null ? [] : undefined;
-  const items = list.items.map((item) => item && read(item));
-  return items.every((item): item is Item => item !== undefined) ? items : undefined;
+  const items = fields.items(name, read);
+  return items === null ? [] : items;
 }
 
 function readTls(tls: Fields): Ingress['tls'][number] | undefined {

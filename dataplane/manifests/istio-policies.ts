@@ -27,7 +27,7 @@ export function readAuthorizationPolicy(object: Fields, header: Header): Authori
   const selector = readSelector(spec);
   const targetRefs = readTargetRefs(spec);
   const action = spec.oneOf('action', ACTIONS);
-  const rules = readAll(spec, 'rules', (rule) => readRule(rule, header.metadata.namespace));
+  const rules = spec.items('rules', (rule) => readRule(rule, header.metadata.namespace));
   if (!known || selector === undefined || targetRefs === undefined || action === undefined || rules === undefined)
     return undefined;
   if (selector && targetRefs)
@@ -48,30 +48,18 @@ export function readAuthorizationPolicy(object: Fields, header: Header): Authori
   };
 }
 
-/** The items of a list; null where it is absent, `undefined` where it, or one of them, is refused. */
-function readAll<Item>(
-  fields: Fields,
-  name: string,
-  read: (item: Fields) => Item | undefined,
-): Item[] | null | undefined {
-  const list = fields.mappings(name);
-  if (!list) return list;
-  const items = list.items.map((item) => item && read(item));
-  return items.every((item): item is Item => item !== undefined) ? items : undefined;
-}
-
-/** The same, of a list that must not be empty where it is there. */
+/** The items of a list that must not be empty where it is there. */
 function readSome<Item>(
   fields: Fields,
   name: string,
   read: (item: Fields) => Item | undefined,
 ): Item[] | null | undefined {
-  const items = readAll(fields, name, read);
+  const items = fields.items(name, read);
   return items?.length === 0 ? fields.refuse('HS1010', name, `${name} is empty; leave it out for any.`) : items;
 }
 
 /** type.istio.io WorkloadSelector: labels alone. An empty one is none. */
-function readSelector(spec: Fields): WorkloadSelector | undefined {
+export function readSelector(spec: Fields): WorkloadSelector | undefined {
   const selector = spec.fields('selector');
   if (!selector) return selector;
   const labels = readValidLabels(selector, 'matchLabels');
@@ -79,7 +67,7 @@ function readSelector(spec: Fields): WorkloadSelector | undefined {
   return labels && labels.size > 0 ? labels : null;
 }
 
-function readTargetRefs(spec: Fields): readonly TargetRef[] | null | undefined {
+export function readTargetRefs(spec: Fields): readonly TargetRef[] | null | undefined {
   const read = (ref: Fields): TargetRef | undefined => {
     const kind = ref.required('kind', ref.string('kind'));
     const name = ref.required('name', ref.string('name'));
@@ -92,7 +80,7 @@ function readTargetRefs(spec: Fields): readonly TargetRef[] | null | undefined {
     const ref = read(single);
     return ref && [ref];
   }
-  const refs = readAll(spec, 'targetRefs', read);
+  const refs = spec.items('targetRefs', read);
   return refs?.length === 0 ? null : refs;
 }
 
@@ -116,7 +104,7 @@ function readRule(rule: Fields, namespace: string): AuthorizationRule | undefine
   const known = rule.only('from', 'to', 'when');
   const from = readSome(rule, 'from', (item) => readPart(item, 'source', SOURCE, namespace));
   const to = readSome(rule, 'to', (item) => readPart(item, 'operation', OPERATION, namespace));
-  const when = readAll(rule, 'when', readCondition);
+  const when = rule.items('when', readCondition);
   if (!known || from === undefined || to === undefined || when === undefined) return undefined;
   return { at: rule.at, from, to, when: (when ?? []).flat() };
 }

@@ -1,4 +1,4 @@
-/** security.istio.io AuthorizationPolicy and PeerAuthentication: whom sidecars let, and whether only over mutual TLS. */
+/** What of Istio's API is read: whom sidecars let, whether only over mutual TLS, and what says how a client connects. */
 import type { ObjectOf } from './objects.js';
 import type { Located, Place } from './place.js';
 
@@ -51,4 +51,21 @@ export interface PeerAuthentication extends ObjectOf<'PeerAuthentication'> {
   readonly mode: Located<MtlsMode> | null;
   /** By port of the pod. */
   readonly ports: ReadonlyMap<number, Located<MtlsMode>>;
+}
+
+/** security.istio.io RequestAuthentication: a request with a token that is not good is refused, one without passes. */
+export interface RequestAuthentication extends ObjectOf<'RequestAuthentication'> {
+  readonly selector: WorkloadSelector;
+  readonly targetRefs: readonly TargetRef[] | null;
+  /** Where requests have their tokens: headers, in lower case, and parameters of the query. */
+  readonly headers: readonly string[];
+  readonly parameters: readonly string[];
+}
+
+/** networking.istio.io DestinationRule, of which only is read whether clients connect otherwise than by the mesh's mutual TLS. */
+export interface DestinationRule extends ObjectOf<'DestinationRule'> {
+  /** As written: a short name is a Service's of the same namespace; it may begin with `*`. */
+  readonly host: Located<string>;
+  /** The modes of TLS other than the mesh's own; none where it says nothing of that. */
+  readonly plain: readonly Place[];
 }

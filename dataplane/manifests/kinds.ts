@@ -6,6 +6,7 @@ import { readConfigMap, readNamespace, readNode } from './cluster.js';
 import { readEndpoints, readEndpointSlice } from './endpoints.js';
 import type { Fields } from './fields.js';
 import { readIngress, readIngressClass, refuseOldIngress } from './ingresses.js';
+import { readDestinationRule, readRequestAuthentication } from './istio-clients.js';
 import { readAuthorizationPolicy, readPeerAuthentication } from './istio-policies.js';
 import { WORKLOAD_KINDS, type ManifestObject, type Metadata, type UnevaluatedPolicy } from './objects.js';
 import type { Place } from './place.js';
@@ -26,7 +27,10 @@ export interface Kind {
   readonly apiVersion: string;
   readonly kind: string;
   readonly namespaced: boolean;
-  /** It can forbid traffic: where it cannot be read, verdicts are UNKNOWN rather than as without it. */
+  /**
+   * It can forbid traffic. Where any of it is refused, all of it is, and verdicts that it could change are UNKNOWN: without a rule
+   * it could let more than was meant, and the API server takes an object whole or not at all.
+   */
   readonly isPolicy: boolean;
   /** `undefined` where the object is refused; the reason is then reported. */
   readonly read: (object: Fields, header: Header) => ManifestObject | undefined;
@@ -82,7 +86,11 @@ const KINDS: readonly Kind[] = [
   ...['security.istio.io/v1', 'security.istio.io/v1beta1'].flatMap((version) => [
     policy(namespaced(version, 'AuthorizationPolicy', readAuthorizationPolicy)),
     policy(namespaced(version, 'PeerAuthentication', readPeerAuthentication)),
+    policy(namespaced(version, 'RequestAuthentication', readRequestAuthentication)),
   ]),
+  ...['v1', 'v1beta1', 'v1alpha3'].map((version) =>
+    policy(namespaced(`networking.istio.io/${version}`, 'DestinationRule', readDestinationRule)),
+  ),
   policy(namespaced('networking.k8s.io/v1', 'NetworkPolicy', readNetworkPolicy)),
   policy(namespaced('cilium.io/v2', 'CiliumNetworkPolicy', readCiliumPolicy('CiliumNetworkPolicy'))),
   policy(
@@ -118,6 +126,7 @@ const UNEVALUATED: readonly (readonly [string, string, boolean])[] = [
 /** Of groups that hold what decides about traffic, the kinds that do not: any other that is not read may. */
 const HARMLESS: ReadonlyMap<string, RegExp> = new Map([
   ['networking.k8s.io', /^(IPAddress|ServiceCIDR)$/],
+  ['security.istio.io', /^$/],
   [
     'cilium.io',
     /^Cilium(Node|NodeConfig|Identity|Endpoint|EndpointSlice|ExternalWorkload|LoadBalancerIPPool|PodIPPool|L2AnnouncementPolicy|GatewayClassConfig|BGP\w*)$/,
@@ -144,6 +153,10 @@ export function kindOf(apiVersion: string, kind: string): Kind | null {
       }
     : null;
 }
+
+/** Whether a kind of that name is read, of whatever apiVersion; or one of that apiVersion, of whatever name. */
+export const isKindName = (kind: string): boolean => KINDS.some((one) => one.kind === kind);
+export const isKindVersion = (apiVersion: string): boolean => KINDS.some((one) => one.apiVersion === apiVersion);
 
 /** Whether these could be the first letters of a kind that is read: then it is probably being typed. */
 export function isBeginningOfKind(apiVersion: string, kind: string): boolean {

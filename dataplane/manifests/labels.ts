@@ -1,3 +1,4 @@
+import { problem, type Assumed, type Problem } from '../problems.js';
 import { cut, quote, type Fields } from './fields.js';
 import type { LabelSelector } from './objects.js';
 import type { Located } from './place.js';
@@ -23,7 +24,7 @@ type IsKey = (text: string) => boolean;
 export function readLabels(fields: Fields, name: string): ReadonlyMap<string, Located<string>> | undefined {
   const mapping = fields.fields(name);
   if (!mapping) return mapping === null ? new Map() : undefined;
-  const { labels } = checkLabels(mapping, isLabelKey);
+  const { labels } = checkLabels(mapping, isLabelKey, 'kept');
   return labels.size === [...mapping.names].length ? labels : undefined;
 }
 
@@ -35,24 +36,26 @@ export function readValidLabels(
 ): ReadonlyMap<string, Located<string>> | null | undefined {
   const mapping = fields.fields(name);
   if (!mapping) return mapping;
-  const { labels, valid } = checkLabels(mapping, isKey);
+  const { labels, valid } = checkLabels(mapping, isKey, null);
   return valid ? labels : undefined;
 }
 
-function checkLabels(mapping: Fields, isKey: IsKey): { labels: ReadonlyMap<string, Located<string>>; valid: boolean } {
+function checkLabels(
+  mapping: Fields,
+  isKey: IsKey,
+  assumed: Assumed | null,
+): { labels: ReadonlyMap<string, Located<string>>; valid: boolean } {
   const labels = mapping.asStrings();
-  let valid = labels.size === [...mapping.names].length;
-  for (const [key, { value }] of labels) {
-    if (!isKey(key)) {
-      mapping.refuse('HS1010', key, `${quote(key)} is not a valid label key.`);
-      valid = false;
-    }
+  const found: Problem[] = [];
+  for (const [key, { value, at }] of labels) {
+    if (!isKey(key)) found.push(problem('HS1010', at, `${quote(key)} is not a valid label key.`, { assumed }));
     if (!isLabelValue(value)) {
-      mapping.refuse('HS1010', key, `${quote(value)} is not a valid label value.`, fixesOf(value));
-      valid = false;
+      const message = `${quote(value)} is not a valid label value.`;
+      found.push(problem('HS1010', at, message, { fixes: fixesOf(value), assumed }));
     }
   }
-  return { labels, valid };
+  mapping.problems.push(...found);
+  return { labels, valid: found.length === 0 && labels.size === [...mapping.names].length };
 }
 
 /** Quotation marks that word processors make are part of the value to YAML. */

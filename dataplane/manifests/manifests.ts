@@ -1,3 +1,4 @@
+import { keptFor } from '../kept.js';
 import { problem, type Problem } from '../problems.js';
 import { align } from './align.js';
 import { decode, type Refusal } from './decode.js';
@@ -24,11 +25,19 @@ interface ManifestFile {
 
 /** What all files together give; made once per generation. */
 interface Summary {
-  readonly files: readonly string[];
   readonly objects: readonly ManifestObject[];
   readonly problems: readonly Problem[];
   readonly unread: readonly UnreadDocument[];
   readonly stale: ReadonlySet<ManifestObject>;
+  readonly parts: readonly (readonly ManifestObject[])[];
+}
+
+/** What one file gives. */
+interface FileSummary {
+  readonly objects: readonly ManifestObject[];
+  readonly problems: readonly Problem[];
+  readonly unread: readonly UnreadDocument[];
+  readonly stale: readonly ManifestObject[];
 }
 
 /**
@@ -37,16 +46,21 @@ interface Summary {
  */
 export class Manifests {
   private readonly read = new Map<string, ManifestFile>();
+  /** In order; null until they are asked for. */
+  private names: readonly string[] | null = null;
+  /** How often each object is declared, and how many are more than once. */
+  private readonly declared = new Map<string, number>();
+  private repeated = 0;
   private current: Summary | null = null;
   private changes = 0;
 
   /** Sets or (null) removes the content of a file; only documents whose text changed are read again. */
   set(file: string, content: string | Uint8Array | null): void {
+    const before = this.read.get(file);
     if (content === null) {
-      if (this.read.delete(file)) this.changed();
+      if (before) this.put(file, before, null);
       return;
     }
-    const before = this.read.get(file);
     const { text, refusal } = decode(content);
     if (before && before.text === text && before.undecodable === (refusal !== null)) return;
     const pieces = refusal ? null : split(text);
@@ -54,8 +68,7 @@ export class Manifests {
     const reading: Pick<ManifestFile, 'documents' | 'refused'> = pieces
       ? { documents: readDocuments(file, pieces, documents), refused: null }
       : { documents, refused: refusedDocument(file, text, refusal ?? tooManyDocuments(text), documents) };
-    this.read.set(file, { text, undecodable: refusal !== null, ...reading });
-    this.changed();
+    this.put(file, before ?? null, { text, undecodable: refusal !== null, ...reading });
   }
 
   /** All objects, files in name order, documents in text order. */
@@ -77,8 +90,20 @@ export class Manifests {
     return this.summary.stale;
   }
 
+  /** The same objects, in parts; one in which nothing changed is the very same. */
+  get parts(): readonly (readonly ManifestObject[])[] {
+    return this.summary.parts;
+  }
+
+  /** Those of one file. */
+  objectsIn(file: string): readonly ManifestObject[] {
+    const read = this.read.get(file);
+    if (this.repeated > 0) return this.objects.filter(({ at }) => at.source.file === file);
+    return read ? summaryOf(read).objects : [];
+  }
+
   get files(): readonly string[] {
-    return this.summary.files;
+    return (this.names ??= [...this.read.keys()].sort());
   }
 
   text(file: string): string | null {
@@ -90,13 +115,45 @@ export class Manifests {
     return this.changes;
   }
 
-  private changed(): void {
+  private put(file: string, before: ManifestFile | null, after: ManifestFile | null): void {
+    if (!before || !after) this.names = null;
+    if (before) for (const object of summaryOf(before).objects) this.count(object, -1);
+    if (after) this.read.set(file, after);
+    else this.read.delete(file);
+    if (after) for (const object of summaryOf(after).objects) this.count(object, 1);
     this.changes++;
     this.current = null;
   }
 
+  private count(object: ManifestObject, change: 1 | -1): void {
+    const identity = identityOf(object);
+    const before = this.declared.get(identity) ?? 0;
+    if (before + change === 0) this.declared.delete(identity);
+    else this.declared.set(identity, before + change);
+    if (Math.max(before, before + change) === 2) this.repeated += change;
+  }
+
   private get summary(): Summary {
-    return (this.current ??= summarize(this.read));
+    return (this.current ??= this.summarize());
+  }
+
+  private summarize(): Summary {
+    const summaries = this.files.map((file) => summaryOf(this.read.get(file)!));
+    const problems = summaries.flatMap((one) => one.problems);
+    const unread = summaries.flatMap((one) => one.unread);
+    const stale = new Set(summaries.flatMap((one) => one.stale));
+    const parts = summaries.map((one) => one.objects);
+    const objects = parts.flat();
+    if (this.repeated === 0) return { objects, problems, unread, stale, parts };
+    const distinct = lastOfEach(objects, problems);
+    const isLeft = new Set(distinct);
+    return {
+      objects: distinct,
+      problems,
+      unread,
+      stale: new Set([...stale].filter((object) => isLeft.has(object))),
+      parts: [distinct],
+    };
   }
 }
 
@@ -156,36 +213,25 @@ function moved(document: ManifestDocument, { offset, line }: Piece): ManifestDoc
   return document;
 }
 
-function summarize(files: ReadonlyMap<string, ManifestFile>): Summary {
-  const names = [...files.keys()].sort();
+const summaryOf = keptFor(({ documents, refused }: ManifestFile): FileSummary => {
   const objects: ManifestObject[] = [];
   const problems: Problem[] = [];
   const unread: UnreadDocument[] = [];
-  const stale = new Set<ManifestObject>();
-  for (const name of names) {
-    let templates = 0;
-    const { documents, refused } = files.get(name)!;
-    for (const { source, reading, lastGood } of refused ? [refused] : documents) {
-      for (const found of reading.problems) {
-        // One report says that the file is a template; more would only repeat it.
-        if (found.code !== 'HS1004' || templates++ === 0) problems.push(found);
-      }
-      if (lastGood) {
-        problems.push(staleness(source));
-        for (const object of lastGood.reading.objects) stale.add(object);
-      } else unread.push(...reading.unread);
-      objects.push(...(lastGood ?? { reading }).reading.objects);
+  const stale: ManifestObject[] = [];
+  let templates = 0;
+  for (const { source, reading, lastGood } of refused ? [refused] : documents) {
+    for (const found of reading.problems) {
+      // One report says that the file is a template; more would only repeat it.
+      if (found.code !== 'HS1004' || templates++ === 0) problems.push(found);
     }
+    if (lastGood) {
+      problems.push(staleness(source));
+      stale.push(...lastGood.reading.objects);
+    } else unread.push(...reading.unread);
+    objects.push(...(lastGood ?? { reading }).reading.objects);
   }
-  const distinct = lastOfEach(objects, problems);
-  return {
-    files: names,
-    objects: distinct,
-    problems,
-    unread,
-    stale: new Set(distinct.filter((object) => stale.has(object))),
-  };
-}
+  return { objects, problems, unread, stale };
+});
 
 /** At the first line of the document. */
 function staleness(source: SourceText): Problem {

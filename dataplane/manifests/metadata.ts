@@ -1,4 +1,6 @@
+import { problem } from '../problems.js';
 import { quote, type Fields } from './fields.js';
+import { METADATA } from './known-fields.js';
 import { isSubdomain, readLabels } from './labels.js';
 import type { Metadata } from './objects.js';
 import type { Located } from './place.js';
@@ -10,6 +12,7 @@ const GENERATED = 'xxxxx';
 export function readMetadata(object: Fields, namespaced: boolean): Metadata | undefined {
   const metadata = object.optional('metadata');
   if (!metadata) return undefined;
+  metadata.unknown(METADATA);
   const name = readName(metadata);
   const namespace = namespaced ? metadata.text('namespace') || 'default' : '';
   const labels = readLabels(metadata, 'labels');
@@ -25,7 +28,10 @@ export function readMetadata(object: Fields, namespaced: boolean): Metadata | un
 function readName(metadata: Fields): Located<string> | undefined {
   const name = metadata.string('name');
   if (name?.value) {
-    if (!isSubdomain(name.value)) metadata.refuse('HS1010', 'name', `${quote(name.value)} is not a valid name.`);
+    if (!isSubdomain(name.value)) {
+      const message = `${quote(name.value)} is not a valid name.`;
+      metadata.problems.push(problem('HS1010', name.at, message, { assumed: 'kept' }));
+    }
     return name;
   }
   const prefix = metadata.string('generateName');

@@ -4,8 +4,9 @@ import type { AdminPolicy } from './admin.js';
 import type { CalicoNetworkSet, CalicoPolicy, CalicoTier } from './calico.js';
 import type { CiliumCIDRGroup, CiliumPolicy } from './cilium.js';
 import type { Ingress, IngressClass } from './ingress.js';
-import type { AuthorizationPolicy, PeerAuthentication } from './istio.js';
+import type { AuthorizationPolicy, DestinationRule, PeerAuthentication, RequestAuthentication } from './istio.js';
 import type { Located, Place } from './place.js';
+import type { Problem } from '../problems.js';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
 
@@ -28,6 +29,8 @@ export interface ObjectOf<Kind extends string> {
   readonly at: Place;
   /** The value of `kind:`. */
   readonly kindAt: Place;
+  /** Errors in it: the API server refuses it, and what is then in the cluster, if anything, no manifest tells. */
+  readonly mistakes?: readonly Problem[];
 }
 
 /** metav1.LabelSelector. `null` where a selector is absent; no terms at all selects everything. */
@@ -264,6 +267,8 @@ export type ManifestObject =
   | NetworkPolicy
   | AuthorizationPolicy
   | PeerAuthentication
+  | RequestAuthentication
+  | DestinationRule
   | CiliumPolicy
   | CiliumCIDRGroup
   | AdminPolicy
@@ -287,11 +292,16 @@ export const POLICY_KINDS = [
 ] as const;
 export type PolicySource = Extract<ManifestObject, { readonly kind: (typeof POLICY_KINDS)[number] }>;
 
-/** A document that cannot be read, and what its text shows of what it would be. */
+/** A document that cannot be read, or that holds an object which is refused, and what its text shows of what it would be. */
 export interface UnreadDocument {
   readonly at: Place;
   /** The text after `kind:` at the left margin, where there is one. */
   readonly kind: string | null;
   readonly namespace: string | null;
+  readonly name: string | null;
   readonly reason: 'syntax' | 'template' | 'limits';
 }
+
+/** What an answer calls such a document. */
+export const unreadName = ({ kind, name }: UnreadDocument): string =>
+  [kind ?? 'a document', ...(name === null ? [] : [name])].join(' ');

@@ -1,6 +1,7 @@
 import { readAddress } from './addresses.js';
 import { Fields, isPortName, quote } from './fields.js';
 import type { Header } from './kinds.js';
+import { CONTAINER, CONTAINER_PORT, OBJECT, POD_SPEC } from './known-fields.js';
 import type { Container, ContainerPort, Pod, PodSpec, Protocol } from './objects.js';
 import type { Located } from './place.js';
 import { parseQuantity } from './quantity.js';
@@ -14,6 +15,7 @@ export function readProtocol(port: Fields): Protocol | undefined {
 }
 
 export function readPod(object: Fields, header: Header): Pod {
+  object.unknown(OBJECT);
   const status = object.within('status');
   const ready = status.each('conditions').find((condition) => condition.text('type') === 'Ready');
   return {
@@ -37,11 +39,12 @@ function readPodIPs(status: Fields): readonly Located<string>[] {
 /** Of a pod, or of the template of one. */
 export function readPodSpec(pod: Fields): PodSpec {
   const spec = pod.within('spec');
+  spec.unknown(POD_SPEC);
   const sidecars = spec.each('initContainers').filter((container) => container.text('restartPolicy') === 'Always');
   return {
     nodeName: spec.string('nodeName') ?? null,
     hostNetwork: spec.boolean('hostNetwork'),
-    containers: [...spec.each('containers'), ...sidecars].map(readContainer),
+    containers: spec.apart(() => [...spec.each('containers'), ...sidecars].map(readContainer)),
     hostname: spec.text('hostname'),
     subdomain: spec.text('subdomain'),
     serviceAccountName: spec.text('serviceAccountName') || spec.text('serviceAccount') || 'default',
@@ -61,7 +64,7 @@ function readEgressBandwidth(annotations: Fields): Located<number> | null {
   const value = parseQuantity(text.value);
   if (value !== null && value >= MIN_BANDWIDTH && value <= MAX_BANDWIDTH) return { value, at: text.at };
   const wanted = 'a quantity of bits a second from 1k to 1P';
-  annotations.refuse('HS1010', EGRESS_BANDWIDTH, `${quote(text.value)} is not ${wanted}.`);
+  annotations.apart(() => annotations.refuse('HS1010', EGRESS_BANDWIDTH, `${quote(text.value)} is not ${wanted}.`));
   return null;
 }
 
@@ -82,6 +85,7 @@ function readConfigMaps(spec: Fields): readonly string[] {
 }
 
 function readContainer(container: Fields): Container {
+  container.unknown(CONTAINER);
   return {
     at: container.at,
     name: container.text('name') ?? '',
@@ -95,6 +99,7 @@ function readContainer(container: Fields): Container {
 }
 
 function readContainerPort(port: Fields): ContainerPort | undefined {
+  port.unknown(CONTAINER_PORT);
   const containerPort = port.required('containerPort', port.port('containerPort'));
   const protocol = readProtocol(port);
   const name = port.string('name') ?? null;

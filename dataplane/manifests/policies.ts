@@ -7,13 +7,7 @@ import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicy
 import type { Located, Place } from './place.js';
 import { readProtocol } from './pods.js';
 
-/**
- * networking.k8s.io/v1 NetworkPolicy. No mistake in it may lead to a reading that allows more than was meant:
- * 1. A refused port or peer is left out of its rule.
- * 2. A rule is left out when a list of it is refused, or keeps none of its items: it would else mean "every".
- * 3. The policy is `undefined`, and verdicts it could change are UNKNOWN, when its pods, its directions or a whole
- *    list of rules are refused.
- */
+/** networking.k8s.io/v1 NetworkPolicy; `undefined` where any of it is refused. */
 export function readNetworkPolicy(object: Fields, header: Header): NetworkPolicy | undefined {
   const spec = object.optional('spec');
   if (!spec) return undefined;
@@ -38,7 +32,7 @@ export function readNetworkPolicy(object: Fields, header: Header): NetworkPolicy
 
 const DIRECTIONS = ['Ingress', 'Egress'] as const;
 
-/** By default Ingress, and Egress where the manifest has an egress rule, be it a refused one. */
+/** By default Ingress, and Egress where the manifest has an egress rule. */
 function readPolicyTypes(spec: Fields): NetworkPolicy['policyTypes'] | undefined {
   const list = spec.list('policyTypes');
   if (list === undefined) return undefined;
@@ -57,27 +51,15 @@ function readRules(
   name: 'ingress' | 'egress',
   peers: 'from' | 'to',
 ): NetworkPolicy['ingress'] | undefined {
-  const list = spec.mappings(name);
-  return list && { at: list.at, rules: list.items.flatMap((rule) => (rule && readRule(rule, peers)) ?? []) };
+  const rules = spec.items(name, (rule) => readRule(rule, peers));
+  return rules && { at: spec.placeOf(name), rules };
 }
 
 function readRule(rule: Fields, peersName: 'from' | 'to'): NetworkPolicyRule | undefined {
   const known = rule.only(peersName, 'ports');
-  const peers = readItems(rule, peersName, readPeer);
-  const ports = readItems(rule, 'ports', readPort);
+  const peers = rule.items(peersName, readPeer);
+  const ports = rule.items('ports', readPort);
   return known && peers !== undefined && ports !== undefined ? { at: rule.at, peers, ports } : undefined;
-}
-
-/** The items that can be read; `undefined` where there are items and none of them can. */
-function readItems<Item>(
-  rule: Fields,
-  name: string,
-  read: (item: Fields) => Item | undefined,
-): Item[] | null | undefined {
-  const list = rule.mappings(name);
-  if (!list) return list;
-  const items = list.items.map((item) => item && read(item)).filter((item) => item !== undefined);
-  return items.length > 0 || list.items.length === 0 ? items : undefined;
 }
 
 function readPort(item: Fields): NetworkPolicyPort | undefined {
@@ -126,20 +108,14 @@ function readIPBlock(peer: Fields): NetworkPolicyPeer['ipBlock'] | undefined {
   const whole = checkCidr(block, cidr);
   const parts = written.map((part) => ({ part, range: checkCidr(block, part) }));
   if (!whole) return undefined;
-  const except: Located<string>[] = [];
   for (const { part, range } of parts) {
-    if (!range) return undefined;
-    const misplaced = misplacement(whole, range);
-    if (!misplaced) except.push(part);
-    else {
-      const related: { at: Place; message: string }[] = [{ at: cidr.at, message: 'The cidr.' }];
-      const message = `except ${quote(part.value)} ${misplaced} cidr ${quote(cidr.value)}.`;
-      block.problems.push(problem('HS3003', part.at, message, { related }));
-      // Kubernetes refuses it; what was meant is a block of which nothing is left.
-      if (contains(range, whole)) return undefined;
-    }
+    const misplaced = range && misplacement(whole, range);
+    if (!misplaced) continue;
+    const related: { at: Place; message: string }[] = [{ at: cidr.at, message: 'The cidr.' }];
+    const message = `except ${quote(part.value)} ${misplaced} cidr ${quote(cidr.value)}.`;
+    block.problems.push(problem('HS3003', part.at, message, { related }));
   }
-  return { at: block.at, cidr, except };
+  return { at: block.at, cidr, except: written };
 }
 
 /** Kubernetes wants each `except` to be a proper part of `cidr`. */

@@ -2,6 +2,7 @@ import { FAMILIES } from '../addresses.js';
 import { isAddress, parseCidr, readAddress } from './addresses.js';
 import { quote, type Fields } from './fields.js';
 import type { Header } from './kinds.js';
+import { OBJECT, SERVICE_PORT, SERVICE_SPEC } from './known-fields.js';
 import { readLabels } from './labels.js';
 import type { CiliumAnnotations, Service, ServicePort } from './objects.js';
 import type { Located } from './place.js';
@@ -11,30 +12,6 @@ import { readProtocol } from './pods.js';
 const TYPES = ['ClusterIP', 'NodePort', 'LoadBalancer', 'ExternalName'] as const;
 const FAMILY_POLICIES = ['SingleStack', 'PreferDualStack', 'RequireDualStack'] as const;
 const TRAFFIC_POLICIES = ['Cluster', 'Local'] as const;
-
-/** The fields of corev1.ServiceSpec; `topologyKeys` was one until 1.22. */
-const SPEC = [
-  'allocateLoadBalancerNodePorts',
-  'clusterIP',
-  'clusterIPs',
-  'externalIPs',
-  'externalName',
-  'externalTrafficPolicy',
-  'healthCheckNodePort',
-  'internalTrafficPolicy',
-  'ipFamilies',
-  'ipFamilyPolicy',
-  'loadBalancerClass',
-  'loadBalancerIP',
-  'loadBalancerSourceRanges',
-  'ports',
-  'publishNotReadyAddresses',
-  'selector',
-  'sessionAffinity',
-  'sessionAffinityConfig',
-  'trafficDistribution',
-  'type',
-] as const;
 
 const DISTRIBUTIONS = ['PreferClose', 'PreferSameZone', 'PreferSameNode'] as const;
 
@@ -52,16 +29,18 @@ export function readService(object: Fields, header: Header): Service | undefined
   const headless = assigned.some(isNone) || header.metadata.labels.has(HEADLESS_LABEL);
   const selector = readLabels(spec, 'selector');
   const ports = spec.each('ports');
-  const read = ports.map((port) => ({ port: readServicePort(port), at: port.at }));
+  const read = ports.map(readServicePort);
   const unknown = [
-    ...object.unknown('apiVersion', 'kind', 'metadata', 'spec', 'status'),
-    ...spec.unknown(...SPEC),
-    ...ports.flatMap((port) => port.unknown('name', 'protocol', 'appProtocol', 'port', 'targetPort', 'nodePort')),
+    ...object.unknown(OBJECT),
+    ...spec.unknown(SERVICE_SPEC),
+    ...ports.flatMap((port) => port.unknown(SERVICE_PORT)),
     ...unknownAnnotations(object),
-    ...read.flatMap(({ port, at }, i) => (port ? [] : [{ value: `ports[${i}]`, at }])),
   ];
   if (ports.length === 0 && !headless && spec.text('type') !== 'ExternalName')
     unknown.push({ value: 'a Service without ports', at: header.metadata.name.at });
+  checkNames(ports.filter((_, i) => read[i]));
+  const isNameless = spec.text('type') === 'ExternalName' && !spec.text('externalName');
+  if (isNameless) spec.refuse('HS1009', 'externalName', 'externalName is missing.');
   spec.integer('healthCheckNodePort', 0, 65535);
   if (!selector) return undefined;
   return {
@@ -73,7 +52,7 @@ export function readService(object: Fields, header: Header): Service | undefined
     headless,
     ipFamilies: readFamilies(spec),
     ipFamilyPolicy: spec.oneOf('ipFamilyPolicy', FAMILY_POLICIES)?.value ?? null,
-    ports: read.flatMap(({ port }) => port ?? []),
+    ports: read.flatMap((port) => port ?? []),
     externalName: spec.string('externalName') ?? null,
     externalIPs: spec.strings('externalIPs').filter((ip) => checked(spec, ip, isAddress, 'an IP address')),
     loadBalancerIP: readAddress(spec, 'loadBalancerIP') ?? null,
@@ -162,6 +141,21 @@ function readSourceRanges(spec: Fields): readonly Located<string>[] {
   for (const range of ranges) checked(spec, range, (text) => parseCidr(text.trim()) !== null, 'an address block');
   return ranges;
 }
+
+/** Of several ports each needs a name of its own; by their numbers they are told apart all the same. */
+function checkNames(ports: readonly Fields[]): void {
+  const names = new Set<string>();
+  for (const port of ports.length > 1 ? ports : []) {
+    const name = port.string('name');
+    const isFree = name && !names.has(name.value);
+    if (isFree) names.add(name.value);
+    else if (name)
+      port.problems.push(problem('HS1010', name.at, `Two ports have the name ${quote(name.value)}.`, KEPT));
+    else port.problems.push(problem('HS1009', port.at, 'name is missing: of several ports each needs one.', KEPT));
+  }
+}
+
+const KEPT = { assumed: 'kept' } as const;
 
 function readServicePort(port: Fields): ServicePort | undefined {
   const number = port.required('port', port.port('port'));

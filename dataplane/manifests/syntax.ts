@@ -1,6 +1,7 @@
 import { Composer, Lexer, Parser, Schema, type CST, type ParsedNode } from 'yaml';
 import { problem, type Problem } from '../problems.js';
 import type { SourceText } from './place.js';
+import { plainTreeOf } from './plain.js';
 import { treeOf, Unreadable, type Tree } from './tree.js';
 
 export const MAX_DEPTH = 256;
@@ -24,7 +25,11 @@ const OPTIONS = {
 const OTHER_LINE_ENDS = /\r(?!\n)|[\u0085\u2028\u2029]/g;
 
 /** What a document says, or null where it says nothing. Throws Unreadable. */
-export function parse(source: SourceText, problems: Problem[]): Tree | null {
+export const parse = (source: SourceText, problems: Problem[]): Tree | null =>
+  plainTreeOf(source) ?? parseAny(source, problems);
+
+/** The same of YAML of any kind. */
+export function parseAny(source: SourceText, problems: Problem[]): Tree | null {
   const text = source.text.replace(OTHER_LINE_ENDS, '\n');
   if (text.startsWith('\ufeff')) {
     const at = { source, start: 0, end: 1 };

@@ -1,6 +1,7 @@
 import type { Located } from './place.js';
 import type { Fields } from './fields.js';
 import type { Header } from './kinds.js';
+import { METADATA, TEMPLATE, WORKLOAD_SPECS } from './known-fields.js';
 import { readLabels, readSelector } from './labels.js';
 import type { LabelSelector, Workload, WorkloadKind } from './objects.js';
 import { readPodSpec } from './pods.js';
@@ -13,6 +14,9 @@ export function readWorkload(kind: WorkloadKind) {
     const spec =
       kind === 'CronJob' ? object.within('spec').within('jobTemplate').within('spec') : object.within('spec');
     const template = spec.required('template', spec.fields('template'));
+    spec.unknown(WORKLOAD_SPECS[kind]);
+    template?.unknown(TEMPLATE);
+    template?.within('metadata').unknown(METADATA);
     const labels = template && readLabels(template.within('metadata'), 'labels');
     if (!template || !labels) return undefined;
     return {

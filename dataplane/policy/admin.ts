@@ -11,7 +11,10 @@ import { DERIVED, requirement, requirementsOf, type EndpointSelector } from './s
 
 const ACTIONS = { allow: { deny: false }, deny: { deny: true }, pass: { deny: false, pass: true } } as const;
 
-export function fromAdminPolicy(source: AdminPolicy, cluster: Cluster): Policy {
+/** What of the cluster these policies are read with. */
+export type AdminParts = Pick<Cluster, 'nodes'>;
+
+export function fromAdminPolicy(source: AdminPolicy, cluster: AdminParts): Policy {
   const { kind, metadata, tier, priority } = source;
   const name = metadata.name.value;
   const unevaluated: Policy['unevaluated'][number][] = [];

@@ -30,8 +30,11 @@ import {
 } from './rules.js';
 import { DERIVED, requirement, type EndpointSelector } from './selectors.js';
 
+/** What of the cluster these policies are read with. */
+export type CalicoParts = Pick<Cluster, 'families' | 'namespaces' | 'networkSets' | 'nodes' | 'services' | 'tiers'>;
+
 /** None for a policy about host endpoints alone, which no pod is. */
-export const fromCalicoPolicy = (source: CalicoPolicy, cluster: Cluster): Policy[] =>
+export const fromCalicoPolicy = (source: CalicoPolicy, cluster: CalicoParts): Policy[] =>
   source.aboutHosts ? [] : [new CalicoReader(source, cluster).policy()];
 
 /** Labels that Calico gives pods, and those of their namespace, by our names for them. */
@@ -54,7 +57,7 @@ class CalicoReader {
 
   constructor(
     private readonly source: CalicoPolicy,
-    private readonly cluster: Cluster,
+    private readonly cluster: CalicoParts,
   ) {
     this.namespace = source.metadata.namespace;
   }
@@ -299,14 +302,18 @@ const rangesOf = (ports: readonly CalicoPort[]): PortNumbers[] =>
 
 /** The parts of ranges that are in none of the others. */
 function less(ranges: readonly PortNumbers[], others: readonly PortNumbers[]): PortNumbers[] {
-  return others.reduce<PortNumbers[]>(
-    (left, { first, last }) =>
-      left.flatMap((range) => [
-        ...(range.first < first ? [{ first: range.first, last: Math.min(range.last, first - 1) }] : []),
-        ...(range.last > last ? [{ first: Math.max(range.first, last + 1), last: range.last }] : []),
-      ]),
-    [...ranges],
-  );
+  const excluded = new Uint8Array(EVERY_PORT.last + 1);
+  for (const { first, last } of others) excluded.fill(1, first, last + 1);
+  return ranges.flatMap(({ first, last }) => {
+    const left: PortNumbers[] = [];
+    for (let next = excluded.indexOf(0, first); next >= 0 && next <= last;) {
+      const end = excluded.indexOf(1, next);
+      const until = end < 0 ? last : Math.min(last, end - 1);
+      left.push({ first: next, last: until });
+      next = excluded.indexOf(0, until + 1);
+    }
+    return left;
+  });
 }
 
 /** What has no namespace is in none that `all()` stands for. */

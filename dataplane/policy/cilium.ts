@@ -23,8 +23,11 @@ const PROTOCOLS: Readonly<Record<CiliumPort['protocol'], readonly number[]>> = {
   IGMP: [2],
 };
 
+/** What of the cluster these policies are read with. */
+export type CiliumParts = Pick<Cluster, 'cidrGroups' | 'services'>;
+
 /** The policies that a manifest holds: one for each of its parts. */
-export const fromCiliumPolicy = (source: CiliumPolicy, cluster: Cluster): Policy[] =>
+export const fromCiliumPolicy = (source: CiliumPolicy, cluster: CiliumParts): Policy[] =>
   source.specs.map((spec) => new SpecReader(source, spec, cluster).policy());
 
 class SpecReader {
@@ -34,7 +37,7 @@ class SpecReader {
   constructor(
     private readonly source: CiliumPolicy,
     private readonly spec: CiliumSpec,
-    private readonly cluster: Cluster,
+    private readonly cluster: CiliumParts,
   ) {
     this.namespace = source.metadata.namespace;
   }

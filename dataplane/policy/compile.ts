@@ -2,15 +2,20 @@
 import { ReservedIdentity } from '../../assembly/abi.js';
 import { namedPort, type Cluster, type ClusterNode } from '../cluster/cluster.js';
 import { Numbers } from '../hash.js';
-import type { PolicySource } from '../manifests/objects.js';
+import { kept, keptFor, sameItems } from '../kept.js';
+import type { AdminPolicy } from '../manifests/admin.js';
+import type { CalicoPolicy } from '../manifests/calico.js';
+import type { CiliumPolicy } from '../manifests/cilium.js';
+import type { NetworkPolicy, PolicySource } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
-import { fromAdminPolicy } from './admin.js';
-import { fromCalicoPolicy } from './calico.js';
-import { fromCiliumPolicy } from './cilium.js';
+import { fromAdminPolicy, type AdminParts } from './admin.js';
+import { fromCalicoPolicy, type CalicoParts } from './calico.js';
+import { fromCiliumPolicy, type CiliumParts } from './cilium.js';
 import { fqdnName } from './fqdn.js';
 import {
   everyIdentity,
   matchesPods,
+  podsSelected,
   selectEndpoints,
   selectPrefix,
   type Identities,
@@ -39,21 +44,43 @@ export const policiesOf = (cluster: Cluster, { hostFirewall }: Settings): Policy
     .flatMap((source) => fromSource(source, cluster))
     .filter(({ aboutNodes }) => hostFirewall || !aboutNodes);
 
-function fromSource(source: PolicySource, cluster: Cluster): Policy[] {
+function fromSource(
+  source: PolicySource,
+  { nodes, namespaces, services, families, ...others }: Cluster,
+): readonly Policy[] {
+  const { cidrGroups, tiers, networkSets } = others;
   switch (source.kind) {
     case 'NetworkPolicy':
-      return [fromNetworkPolicy(source)];
+      return fromKubernetes(source);
     case 'CiliumNetworkPolicy':
     case 'CiliumClusterwideNetworkPolicy':
-      return fromCiliumPolicy(source, cluster);
+      return fromCilium(source, cidrGroups, services);
     case 'ClusterNetworkPolicy':
     case 'AdminNetworkPolicy':
     case 'BaselineAdminNetworkPolicy':
-      return [fromAdminPolicy(source, cluster)];
+      return fromAdmin(source, nodes);
     case 'CalicoPolicy':
-      return fromCalicoPolicy(source, cluster);
+      return fromCalico(source, families, namespaces, networkSets, nodes, services, tiers);
   }
 }
+
+const fromKubernetes = keptFor((source: NetworkPolicy) => [fromNetworkPolicy(source)]);
+const fromCilium = keptFor(
+  (source: CiliumPolicy, cidrGroups: CiliumParts['cidrGroups'], services: CiliumParts['services']) =>
+    fromCiliumPolicy(source, { cidrGroups, services }),
+);
+const fromAdmin = keptFor((source: AdminPolicy, nodes: AdminParts['nodes']) => [fromAdminPolicy(source, { nodes })]);
+const fromCalico = keptFor(
+  (
+    source: CalicoPolicy,
+    families: CalicoParts['families'],
+    namespaces: CalicoParts['namespaces'],
+    networkSets: CalicoParts['networkSets'],
+    nodes: CalicoParts['nodes'],
+    services: CalicoParts['services'],
+    tiers: CalicoParts['tiers'],
+  ) => fromCalicoPolicy(source, { families, namespaces, networkSets, nodes, services, tiers }),
+);
 
 /** The policy of all pods, or nodes, to which the same policies apply in the same way. */
 export interface CompiledPolicy {
@@ -78,7 +105,7 @@ export interface CompiledPolicies {
 
 /** Which identities a peer selects: computed once for each peer. */
 class Peers {
-  private readonly selected = new Map<Peer, readonly number[]>();
+  private readonly selected = new WeakMap<Peer, readonly number[]>();
   readonly byNumber: ReadonlyMap<number, PodIdentity>;
   readonly everyone: readonly number[];
 
@@ -166,9 +193,21 @@ export class Recompiler {
   }
 }
 
-/** Numbers of policies stay while the policies they stand for do. */
+/** What a policy was compiled from, besides itself. */
+interface Compiled {
+  readonly policy: CompiledPolicy;
+  readonly identities: Identities;
+  readonly pod: PodIdentity | null;
+  readonly localhost: boolean;
+  /** Whom each peer of its rules selected. */
+  readonly selected: readonly (readonly number[])[];
+}
+
+/** Numbers of policies stay while the policies they stand for do, and what was compiled while it would come out the same. */
 export class PolicyCompiler {
   private readonly numbers = new Numbers();
+  private compiled: ReadonlyMap<string, Compiled> = new Map();
+  private readonly peers = kept((identities: Identities, settings: Settings) => new Peers(identities, settings));
 
   compile(
     all: readonly Policy[],
@@ -176,12 +215,10 @@ export class PolicyCompiler {
     identities: Identities,
     settings: Settings,
   ): CompiledPolicies {
-    const peers = new Peers(identities, settings);
-    const ofPods = all.filter(({ aboutNodes }) => !aboutNodes);
+    const peers = this.peers(identities, settings);
+    const appliedTo = appliedPolicies(all, identities);
     const groups = grouped(identities.pods, (identity) => {
-      const applied = isRepresentative(identity.example)
-        ? []
-        : ofPods.filter(({ subject }) => selects(subject, identity));
+      const applied = appliedTo.get(identity) ?? [];
       return { key: groupKey(applied, identity, peers), applied };
     });
     const ofHosts = all.filter(({ aboutNodes }) => aboutNodes);
@@ -193,20 +230,67 @@ export class PolicyCompiler {
     const ids = this.numbers.assign([...groups.keys(), ...hosts.keys()]);
     const ofIdentity = new Map<PodIdentity, CompiledPolicy>();
     const policies: CompiledPolicy[] = [];
-    for (const [key, { applied, members }] of groups) {
-      const policy = compileGroup(ids.get(key)!, applied, members[0]!, peers, localhost);
+    const compiled = new Map<string, Compiled>();
+    const compile = (key: string, applied: readonly Policy[], pod: PodIdentity | null): CompiledPolicy => {
+      const selected = applied.flatMap(({ rules }) => rules.flatMap((rule) => selectedBy(rule, peers)));
+      const id = ids.get(key)!;
+      const before = this.compiled.get(key);
+      const isSame =
+        before?.policy.id === id &&
+        before.localhost === localhost &&
+        before.pod === pod &&
+        sameItems(before.policy.applied, applied) &&
+        (before.identities === identities || !asksPeers(applied)) &&
+        before.selected.length === selected.length &&
+        selected.every((numbers, i) => sameItems(numbers, before.selected[i]!));
+      const policy = isSame ? before.policy : compileGroup(id, applied, pod, peers, localhost);
+      compiled.set(key, { policy, identities, pod, localhost, selected });
       policies.push(policy);
+      return policy;
+    };
+    for (const [key, { applied, members }] of groups) {
+      const policy = compile(key, applied, members[0]!);
       for (const member of members) ofIdentity.set(member, policy);
     }
     const ofNode = new Map<ClusterNode, CompiledPolicy>();
     for (const [key, { applied, members }] of hosts) {
-      const policy = compileGroup(ids.get(key)!, applied, null, peers, localhost);
-      policies.push(policy);
+      const policy = compile(key, applied, null);
       for (const member of members) ofNode.set(member, policy);
     }
+    this.compiled = compiled;
     return { all, policies: policies.sort((a, b) => a.id - b.id), ofIdentity, ofNode };
   }
 }
+
+/** The policies of each identity, in their order. */
+function appliedPolicies(all: readonly Policy[], { pods }: Identities): ReadonlyMap<PodIdentity, readonly Policy[]> {
+  const applied = new Map<PodIdentity, Policy[]>();
+  for (const policy of all) {
+    if (policy.aboutNodes) continue;
+    for (const identity of podsSelected(pods, policy.subject)) {
+      if (isRepresentative(identity.example)) continue;
+      const policies = applied.get(identity);
+      if (policies) policies.push(policy);
+      else applied.set(identity, [policy]);
+    }
+  }
+  return applied;
+}
+
+/** Whom each peer that a rule names selects, and whom the rule is about. */
+const selectedBy = ({ own, peers: named }: Rule, peers: Peers): (readonly number[])[] => [
+  ...(own ? [peers.of(own)] : []),
+  ...(named ?? []).map((peer) => peers.of(peer)),
+];
+
+/** Whether compiling looks at identities beyond whom peers select: at all there are, or at the ports of others' pods. */
+const asksPeers = (applied: readonly Policy[]): boolean =>
+  areOrdered(applied) ||
+  applied.some(({ rules }) =>
+    rules.some(
+      ({ origin, ports }) => origin.direction === 'egress' && ports?.some(({ port }) => typeof port === 'string'),
+    ),
+  );
 
 interface Group<Member> {
   readonly applied: readonly Policy[];

@@ -13,13 +13,22 @@ import {
   type Family,
   type Prefix,
 } from '../addresses.js';
-import type { Cluster, ClusterPod } from '../cluster/cluster.js';
+import type { Cluster, ClusterNamespace, ClusterPod } from '../cluster/cluster.js';
 import { compare, spread } from '../hash.js';
+import { kept, keptFor, sameItems, steady } from '../kept.js';
 import type { FqdnSelector } from '../manifests/cilium.js';
 import { ipBlocksMatchPods, type Settings } from '../settings.js';
 import { fqdnName } from './fqdn.js';
 import { partsOf, type Peer, type Policy } from './rules.js';
-import { DERIVED, keysAskedFor, labelsOf, selects, type EndpointSelector, type Labelled } from './selectors.js';
+import {
+  DERIVED,
+  keysAskedFor,
+  labelsOf,
+  namespaceAskedFor,
+  selects,
+  type EndpointSelector,
+  type Labelled,
+} from './selectors.js';
 
 /** Numbers of label identities: those that Cilium leaves to users of one cluster. */
 const FIRST = 256;
@@ -46,6 +55,7 @@ export interface PodIdentity extends Labelled {
   /** Namespace and labels, sorted; pods with the same text have the same number. */
   readonly key: string;
   readonly pods: readonly ClusterPod[];
+  readonly namespace: ClusterNamespace | undefined;
   /** Any of them: its labels, namespace and named ports are those of all. */
   readonly example: ClusterPod;
 }
@@ -80,43 +90,54 @@ function worldOf(families: readonly Family[]): Identities['world'] {
   return { IPv4: ReservedIdentity.WORLD_IPV4, IPv6: ReservedIdentity.WORLD_IPV6 };
 }
 
-const peersOf = (policies: readonly Policy[]): Peer[] =>
-  policies.flatMap(({ rules }) =>
-    rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])].flatMap(partsOf)),
-  );
+/** What one policy asks of identities. */
+interface Asked {
+  /** The label keys that it asks pods for. */
+  readonly keys: readonly string[];
+  /** The prefixes that it names, `cidr` or `except`, under their texts. */
+  readonly prefixes: readonly { readonly text: string; readonly prefix: Prefix; readonly peer: PrefixPeer }[];
+  readonly fqdns: readonly FqdnSelector[];
+}
 
-/** Every prefix of the cluster's families that a policy names, `cidr` or `except`, once; those alone that `asked` says. */
+type PrefixPeer = Peer & { readonly kind: 'prefix' };
+
+const askedBy = keptFor(({ subject, rules }: Policy): Asked => {
+  const peers = rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])].flatMap(partsOf));
+  const selectors = peers.flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : []));
+  return {
+    keys: [subject, ...selectors].flatMap(keysAskedFor),
+    prefixes: peers.flatMap((peer) =>
+      peer.kind === 'prefix'
+        ? [peer.cidr, ...peer.except].map((prefix) => ({ text: formatPrefix(prefix), prefix, peer }))
+        : [],
+    ),
+    fqdns: peers.flatMap((peer) => (peer.kind === 'fqdn' ? peer.fqdn : [])),
+  };
+});
+
+/** Every prefix of the cluster's families that a policy names, once; those alone that `isAsked` says. */
 function prefixesOf(
-  policies: readonly Policy[],
+  asked: readonly Asked[],
   families: readonly Family[],
-  asked: (peer: Peer & { readonly kind: 'prefix' }) => boolean = () => true,
+  isAsked: (peer: PrefixPeer) => boolean = () => true,
 ): Prefix[] {
   const found = new Map<string, Prefix>();
-  for (const peer of peersOf(policies)) {
-    if (peer.kind !== 'prefix' || !asked(peer)) continue;
-    for (const prefix of [peer.cidr, ...peer.except])
-      if (families.includes(familyOf(prefix.address))) found.set(formatPrefix(prefix), prefix);
-  }
+  for (const { prefixes } of asked)
+    for (const { text, prefix, peer } of prefixes)
+      if (families.includes(familyOf(prefix.address)) && isAsked(peer)) found.set(text, prefix);
   return [...found.values()].sort(comparePrefixes);
 }
 
 /** The selectors of names, each once. */
-function fqdnsOf(policies: readonly Policy[]): Map<string, FqdnSelector> {
+function fqdnsOf(asked: readonly Asked[]): Map<string, FqdnSelector> {
   const found = new Map<string, FqdnSelector>();
-  for (const peer of peersOf(policies)) if (peer.kind === 'fqdn') found.set(fqdnName(peer.fqdn), peer.fqdn);
+  for (const { fqdns } of asked) for (const fqdn of fqdns) found.set(fqdnName(fqdn), fqdn);
   return found;
 }
 
 /** Whether the addresses of pods are among those of a prefix. */
 export const matchesPods = ({ pods }: Peer & { readonly kind: 'prefix' }, settings: Settings): boolean =>
   pods === 'always' || (pods && ipBlocksMatchPods(settings));
-
-/** The label keys that policies ask pods for. */
-function keysOfPolicies(policies: readonly Policy[]): Set<string> {
-  const selectors: EndpointSelector[] = policies.map(({ subject }) => subject);
-  for (const peer of peersOf(policies)) if (peer.kind === 'endpoints') selectors.push(peer.selector);
-  return new Set(selectors.flatMap(keysAskedFor));
-}
 
 /**
  * What tells a pod from others: its namespace, its labels, its service account where a policy asks for it, the names of its
@@ -145,52 +166,118 @@ const portsOf = (pod: ClusterPod): string =>
     .sort(compare)
     .join(',');
 
-export function buildIdentities(cluster: Cluster, policies: readonly Policy[], settings: Settings): Identities {
-  const prefixes = prefixesOf(policies, cluster.families);
-  const asked = keysOfPolicies(policies);
-  const ofPods = prefixesOf(policies, cluster.families, (peer) => matchesPods(peer, settings));
-  const groups = new Map<string, Map<string, ClusterPod[]>>();
-  for (const pod of cluster.pods) {
-    if (pod.hostNetwork) continue;
-    const key = keyOf(pod, asked, ofPods);
-    const byPorts = groups.get(key) ?? new Map<string, ClusterPod[]>();
-    groups.set(key, byPorts);
-    const ports = portsOf(pod);
-    byPorts.set(ports, [...(byPorts.get(ports) ?? []), pod]);
+/** Builds the identities, and of those again only what an edit touches. */
+export class IdentityBuilder {
+  private readonly keys = steady((asked: readonly Asked[]) => new Set(asked.flatMap(({ keys }) => keys).sort(compare)));
+  private readonly prefixes = steady(prefixesOf, samePrefixes);
+  private readonly prefixesOfPods = steady(prefixesOf, samePrefixes);
+  private readonly keyOf = keptFor(keyOf);
+  private readonly world = kept(worldOf);
+  private readonly numbered = kept(prefixIdentities);
+  private readonly named = kept(fqdnIdentities);
+  private readonly pods = kept((...inputs: Parameters<IdentityBuilder['podIdentities']>) =>
+    this.podIdentities(...inputs),
+  );
+  private readonly all = kept(
+    (
+      world: Identities['world'],
+      pods: readonly PodIdentity[],
+      prefixes: readonly PrefixIdentity[],
+      fqdns: readonly FqdnIdentity[],
+    ): Identities => ({
+      world,
+      pods,
+      prefixes,
+      fqdns,
+      ofPod: new Map(pods.flatMap((identity) => identity.pods.map((pod) => [pod, identity] as const))),
+    }),
+  );
+  private before: ReadonlyMap<string, PodIdentity> = new Map();
+
+  build({ families, namespaces, pods }: Cluster, policies: readonly Policy[], settings: Settings): Identities {
+    const asked = policies.map((policy) => askedBy(policy));
+    const ofPods = this.prefixesOfPods(asked, families, (peer) => matchesPods(peer, settings));
+    return this.all(
+      this.world(families),
+      this.pods(pods, namespaces, this.keys(asked), ofPods),
+      this.numbered(this.prefixes(asked, families)),
+      this.named(fqdnsOf(asked), families),
+    );
   }
-  const members = new Map<string, ClusterPod[]>();
-  for (const [key, byPorts] of groups) {
-    for (const [ports, pods] of byPorts) members.set(byPorts.size > 1 ? `${key} ${ports}` : key, pods);
-  }
-  const numbers = spread(members.keys(), FIRST, COUNT);
-  const pods = [...members]
-    .sort(([a], [b]) => compare(a, b))
-    .map(([key, group]) => ({
-      number: numbers.get(key) ?? ReservedIdentity.UNMANAGED,
-      key,
-      pods: group,
-      example: group[0]!,
-      ...labelsOf(cluster, group[0]!),
-    }));
-  // 0.0.0.0/0 and ::/0 are the world, whose numbers are reserved.
-  const local = spread(prefixes.filter((prefix) => prefix.length > 0).map(formatPrefix), LOCAL_SCOPE + 1, 2 ** 20);
-  const prefixIdentities = prefixes
-    .filter((prefix) => prefix.length > 0)
-    .map((prefix) => ({ number: local.get(formatPrefix(prefix))!, prefix }));
-  const fqdns = fqdnsOf(policies);
-  const named = spread(fqdns.keys(), LOCAL_SCOPE + 1 + 2 ** 20, 2 ** 20);
-  // A name stands for addresses of both families; one of the cluster's primary family stands for all of them.
-  const block = FQDN_ADDRESSES[cluster.families[0] ?? 'IPv4'];
-  const offsets = spread(fqdns.keys(), 1, 2 ** 20);
-  return {
-    world: worldOf(cluster.families),
-    pods,
-    prefixes: prefixIdentities,
-    fqdns: [...fqdns]
+
+  private podIdentities(
+    pods: Cluster['pods'],
+    namespaces: Cluster['namespaces'],
+    asked: ReadonlySet<string>,
+    prefixes: readonly Prefix[],
+  ): readonly PodIdentity[] {
+    const groups = new Map<string, Map<string, ClusterPod[]>>();
+    for (const pod of pods) {
+      if (pod.hostNetwork) continue;
+      const key = this.keyOf(pod, asked, prefixes);
+      const byPorts = groups.get(key) ?? new Map<string, ClusterPod[]>();
+      groups.set(key, byPorts);
+      const ports = portsOf(pod);
+      const group = byPorts.get(ports);
+      if (group) group.push(pod);
+      else byPorts.set(ports, [pod]);
+    }
+    const members = new Map<string, ClusterPod[]>();
+    for (const [key, byPorts] of groups) {
+      for (const [ports, pods] of byPorts) members.set(byPorts.size > 1 ? `${key} ${ports}` : key, pods);
+    }
+    const numbers = spread(members.keys(), FIRST, COUNT);
+    const made = [...members]
       .sort(([a], [b]) => compare(a, b))
-      .map(([name, fqdn]) => ({ number: named.get(name)!, fqdn, address: plus(block.address, offsets.get(name)!) })),
-    ofPod: new Map(pods.flatMap((identity) => identity.pods.map((pod) => [pod, identity] as const))),
-  };
+      .map(([key, group]) => this.settled(key, numbers.get(key) ?? ReservedIdentity.UNMANAGED, group, namespaces));
+    this.before = new Map(made.map((identity) => [identity.key, identity]));
+    return made;
+  }
+
+  /** The very same identity as before, where nothing of it differs. */
+  private settled(
+    key: string,
+    number: number,
+    pods: readonly ClusterPod[],
+    namespaces: Cluster['namespaces'],
+  ): PodIdentity {
+    const before = this.before.get(key);
+    const namespace = namespaces.get(pods[0]!.namespace);
+    if (before?.number === number && before.namespace === namespace && sameItems(before.pods, pods)) return before;
+    return { number, key, pods, namespace, example: pods[0]!, ...labelsOf({ namespaces }, pods[0]!) };
+  }
+}
+
+export const buildIdentities = (cluster: Cluster, policies: readonly Policy[], settings: Settings): Identities =>
+  new IdentityBuilder().build(cluster, policies, settings);
+
+const samePrefixes = (a: readonly Prefix[], b: readonly Prefix[]): boolean =>
+  a.length === b.length && a.every(({ address, length }, i) => address === b[i]!.address && length === b[i]!.length);
+
+/** 0.0.0.0/0 and ::/0 are the world, whose numbers are reserved. */
+function prefixIdentities(prefixes: readonly Prefix[]): readonly PrefixIdentity[] {
+  const named = prefixes
+    .filter((prefix) => prefix.length > 0)
+    .map((prefix) => ({ prefix, text: formatPrefix(prefix) }));
+  const numbers = spread(
+    named.map(({ text }) => text),
+    LOCAL_SCOPE + 1,
+    2 ** 20,
+  );
+  return named.map(({ prefix, text }) => ({ number: numbers.get(text)!, prefix }));
+}
+
+/** A name stands for addresses of both families; one of the cluster's primary family stands for all of them. */
+function fqdnIdentities(
+  fqdns: ReadonlyMap<string, FqdnSelector>,
+  families: readonly Family[],
+): readonly FqdnIdentity[] {
+  const numbers = spread(fqdns.keys(), LOCAL_SCOPE + 1 + 2 ** 20, 2 ** 20);
+  const block = FQDN_ADDRESSES[families[0] ?? 'IPv4'];
+  const offsets = spread(fqdns.keys(), 1, 2 ** 20);
+  return [...fqdns]
+    .sort(([a], [b]) => compare(a, b))
+    .map(([name, fqdn]) => ({ number: numbers.get(name)!, fqdn, address: plus(block.address, offsets.get(name)!) }));
 }
 
 /** Reserved identities with the labels that selectors find them by. Cilium `pkg/identity/reserved.go`. */
@@ -221,18 +308,53 @@ export const everyIdentity = ({ pods, world, prefixes, fqdns }: Identities): num
   ...fqdns.map(({ number }) => number),
 ];
 
+/** The identities of pods by namespace, and what selectors were found to match among them. */
+interface PodIndex {
+  readonly byNamespace: ReadonlyMap<string, readonly PodIdentity[]>;
+  readonly selected: WeakMap<EndpointSelector, readonly PodIdentity[]>;
+}
+
+const indexOf = keptFor((pods: readonly PodIdentity[]): PodIndex => {
+  const byNamespace = new Map<string, PodIdentity[]>();
+  for (const identity of pods) {
+    const { namespace } = identity.example;
+    const group = byNamespace.get(namespace);
+    if (group) group.push(identity);
+    else byNamespace.set(namespace, [identity]);
+  }
+  return { byNamespace, selected: new WeakMap() };
+});
+
+/** The identities of pods that a selector matches. One that names a namespace looks at the pods there alone. */
+export function podsSelected(pods: readonly PodIdentity[], selector: EndpointSelector): readonly PodIdentity[] {
+  const { byNamespace, selected } = indexOf(pods);
+  let found = selected.get(selector);
+  if (!found) {
+    const among = namespaceAskedFor(selector);
+    const candidates = among === null ? pods : (byNamespace.get(among) ?? []);
+    selected.set(selector, (found = candidates.filter((identity) => selects(selector, identity))));
+  }
+  return found;
+}
+
 /** The identities of endpoints, nodes and the world that a selector matches. */
 export function selectEndpoints(identities: Identities, selector: EndpointSelector): number[] {
-  const numbers = identities.pods.filter((identity) => selects(selector, identity)).map(({ number }) => number);
-  for (const [number, labelled] of RESERVED) if (selects(selector, labelled)) numbers.push(number);
-  for (const family of FAMILIES) {
+  const numbers = podsSelected(identities.pods, selector).map(({ number }) => number);
+  const { reserved, worlds } = reservedSelected(selector);
+  numbers.push(...reserved);
+  for (const family of worlds) {
     const world = identities.world[family];
-    if (world === undefined || !selects(selector, WORLDS[family])) continue;
+    if (world === undefined) continue;
     const prefixes = identities.prefixes.filter(({ prefix }) => familyOf(prefix.address) === family);
     numbers.push(world, ...prefixes.map(({ number }) => number), ...namesIn(identities, family));
   }
   return numbers;
 }
+
+const reservedSelected = keptFor((selector: EndpointSelector) => ({
+  reserved: RESERVED.filter(([, labelled]) => selects(selector, labelled)).map(([number]) => number),
+  worlds: FAMILIES.filter((family) => selects(selector, WORLDS[family])),
+}));
 
 /** The identities of names whose stand-in is of a family. */
 const namesIn = ({ fqdns }: Identities, family: Family): number[] =>

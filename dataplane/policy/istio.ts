@@ -14,6 +14,8 @@ export interface MeshConnection {
   readonly principal: Principal | null;
   /** null where it was not told. */
   readonly request: HttpRequest | null;
+  /** Whether the request has something where tokens are. */
+  readonly hasToken: boolean;
 }
 
 export interface Principal {
@@ -53,7 +55,7 @@ const TRUST_DOMAIN = 'cluster.local';
 
 /** Whether an attribute is one of the values; an attribute that is absent is none of them. */
 function attributeIs(attribute: string, values: readonly string[], connection: MeshConnection): Truth {
-  const { source, destination, port, principal, request } = connection;
+  const { source, destination, port, principal, request, hasToken } = connection;
   const text = (found: string | null, matches = matchesText): Truth =>
     truthOf(found !== null && values.some((value) => matches(value, found)));
   const header = /^request\.headers\[(.*)\]$/.exec(attribute)?.[1];
@@ -61,7 +63,7 @@ function attributeIs(attribute: string, values: readonly string[], connection: M
   // A token in a request is only as good as what has issued it.
   if (attribute.startsWith('request.auth.')) {
     if (!request) return 'untold';
-    return request.headers.has('authorization') ? 'unread' : 'no';
+    return hasToken ? 'unread' : 'no';
   }
   switch (attribute) {
     case 'source.principal':

@@ -3,10 +3,13 @@ import type { Cluster, ClusterPod } from '../cluster/cluster.js';
 import {
   ROOT_NAMESPACE,
   type AuthorizationPolicy,
+  type DestinationRule,
   type MtlsMode,
   type PeerAuthentication,
+  type RequestAuthentication,
   type WorkloadSelector,
 } from '../manifests/istio.js';
+import type { ManifestObject } from '../manifests/objects.js';
 import type { Located } from '../manifests/place.js';
 import { clausesOf } from './istio.js';
 
@@ -52,11 +55,17 @@ const ambientOf = (namespace: ReadonlyMap<string, string> | undefined, pod: Read
 const selects = (selector: WorkloadSelector, labels: ReadonlyMap<string, string>): boolean =>
   [...(selector ?? [])].every(([key, { value }]) => labels.get(key) === value);
 
+/** What is said of the pods before which a proxy of the mesh stands. */
+export type MeshPolicy = AuthorizationPolicy | PeerAuthentication | RequestAuthentication;
+
 /** Whether a policy is for a pod, as its namespace and its selector say. */
 export const isFor = (
-  { metadata, selector }: AuthorizationPolicy | PeerAuthentication,
+  { metadata, selector }: MeshPolicy,
   { namespace, labels }: Pick<ClusterPod, 'namespace' | 'labels'>,
 ): boolean => [namespace, ROOT_NAMESPACE].includes(metadata.namespace) && selects(selector, labels);
+
+export const isMeshPolicy = (object: ManifestObject): object is MeshPolicy =>
+  ['AuthorizationPolicy', 'PeerAuthentication', 'RequestAuthentication'].includes(object.kind);
 
 /** A policy that is only tried out decides nothing. */
 const isTriedOut = ({ metadata }: AuthorizationPolicy): boolean =>
@@ -66,14 +75,36 @@ const GATEWAY = 'gateway.networking.k8s.io/gateway-name';
 
 /** The policies of a pod's own proxy: those of its namespace and of the mesh that select it, or that name it as a Gateway. */
 export const authorizationOf = ({ authorizationPolicies }: Cluster, pod: ClusterPod): AuthorizationPolicy[] =>
-  authorizationPolicies.filter((policy) =>
-    isTriedOut(policy)
-      ? false
-      : policy.targetRefs
-        ? policy.metadata.namespace === pod.namespace &&
-          policy.targetRefs.some(({ kind, name }) => kind === 'Gateway' && pod.labels.get(GATEWAY) === name)
-        : isFor(policy, pod),
-  );
+  authorizationPolicies.filter((policy) => !isTriedOut(policy) && isAtProxy(policy, pod));
+
+/** Whether a policy is for a pod's own proxy: by its selector, or by the Gateway that it names. */
+const isAtProxy = (policy: AuthorizationPolicy | RequestAuthentication, pod: ClusterPod): boolean =>
+  policy.targetRefs
+    ? policy.metadata.namespace === pod.namespace &&
+      policy.targetRefs.some(({ kind, name }) => kind === 'Gateway' && pod.labels.get(GATEWAY) === name)
+    : isFor(policy, pod);
+
+/** What is asked about the tokens in requests to a pod. */
+export const tokensOf = ({ requestAuthentications }: Cluster, pod: ClusterPod): RequestAuthentication[] =>
+  requestAuthentications.filter((policy) => isAtProxy(policy, pod));
+
+/**
+ * What may have clients connect to a pod otherwise than by the mesh's mutual TLS: rules for a Service that leads to it, and those for
+ * hosts that none of the Services is. Whether a client asked for the host is not told here, nor which of a rule's subsets it was.
+ */
+export const plainOf = (cluster: Cluster, pod: ClusterPod): DestinationRule[] =>
+  cluster.destinationRules.filter(({ plain, host, metadata }) => {
+    if (plain.length === 0) return false;
+    const named = cluster.services.filter((service) => isHost(host.value, metadata.namespace, service));
+    return named.length === 0 || named.some((service) => leadsTo(service, pod));
+  });
+
+/** Whether a host is a Service: by its short name in the same namespace, or by as much of its full one, or by a pattern. */
+function isHost(host: string, from: string, { namespace, name }: Cluster['services'][number]): boolean {
+  const full = `${name}.${namespace}.svc.cluster.local`;
+  if (host.startsWith('*')) return full.endsWith(host.slice(1));
+  return `${full}.`.startsWith(`${host.includes('.') ? host : `${host}.${from}`}.`);
+}
 
 /** Whether requests to a pod pass a waypoint, whose policies are those of targetRefs. */
 export const hasWaypoint = (cluster: Cluster, { namespace, labels }: ClusterPod): boolean =>
@@ -88,11 +119,13 @@ const servicesOf = (
   labels: ReadonlyMap<string, string>,
 ): ReadonlyMap<string, string>[] =>
   services
-    .filter(
-      ({ source, namespace: own }) =>
-        own === namespace && source.selector !== null && selects(source.selector.labels, labels),
-    )
+    .filter((service) => leadsTo(service, { namespace, labels }))
     .map(({ source }) => new Map([...source.metadata.labels].map(([key, { value }]) => [key, value])));
+
+const leadsTo = (
+  { source, namespace }: Cluster['services'][number],
+  pod: Pick<ClusterPod, 'namespace' | 'labels'>,
+): boolean => namespace === pod.namespace && source.selector !== null && selects(source.selector.labels, pod.labels);
 
 /** Whether a connection must be secured: the mode, and what says so; several where they do not agree, of which the oldest counts. */
 export interface Mtls {
@@ -135,8 +168,8 @@ export function mtlsOf({ peerAuthentications }: Cluster, pod: ClusterPod, port: 
 }
 
 /** Whether any policy is the mesh's. */
-export const hasMesh = ({ authorizationPolicies, peerAuthentications }: Cluster): boolean =>
-  authorizationPolicies.length + peerAuthentications.length > 0;
+export const hasMesh = ({ authorizationPolicies, peerAuthentications, requestAuthentications }: Cluster): boolean =>
+  authorizationPolicies.length + peerAuthentications.length + requestAuthentications.length > 0;
 
 /** What tells pods apart to the mesh: who they are in it, what is before them, and which policies are theirs. */
 export function meshClass(cluster: Cluster, pod: ClusterPod): string {
@@ -144,7 +177,10 @@ export function meshClass(cluster: Cluster, pod: ClusterPod): string {
   const policies = authorizationOf(cluster, pod).map((policy) => cluster.authorizationPolicies.indexOf(policy));
   const peers = cluster.peerAuthentications.flatMap((policy, i) => (isFor(policy, pod) ? [i] : []));
   const ports = [EXCLUDED, INCLUDED].map((name) => pod.annotations.get(name) ?? '').join(';');
-  return `${proxyOf(cluster, pod)} ${pod.namespace}/${pod.spec.serviceAccountName} ${policies.join()} ${peers.join()} ${ports}`;
+  const tokens = tokensOf(cluster, pod).map((policy) => cluster.requestAuthentications.indexOf(policy));
+  const plain = plainOf(cluster, pod).map((rule) => cluster.destinationRules.indexOf(rule));
+  const said = [policies, peers, tokens, plain].map((numbers) => numbers.join()).join(' ');
+  return `${proxyOf(cluster, pod)} ${pod.namespace}/${pod.spec.serviceAccountName} ${said} ${ports}`;
 }
 
 const EXCLUDED = 'traffic.sidecar.istio.io/excludeInboundPorts';

@@ -9,13 +9,16 @@ import { requirement } from './selectors.js';
 export type NodeShare = 'all' | 'some' | 'none';
 
 /** `holds` says of each thing of a node whether it is meant. */
-export function nodesIn({ nodes }: Cluster, holds: (node: ClusterNode) => readonly boolean[]): NodeShare {
+export function nodesIn(
+  { nodes }: Pick<Cluster, 'nodes'>,
+  holds: (node: ClusterNode) => readonly boolean[],
+): NodeShare {
   const found = nodes.flatMap(holds);
   return found.every((one) => !one) ? 'none' : found.every((one) => one) ? 'all' : 'some';
 }
 
 /** Of which nodes prefixes hold the addresses. */
-export const nodesWithin = (cluster: Cluster, prefixes: readonly Prefix[]): NodeShare =>
+export const nodesWithin = (cluster: Pick<Cluster, 'nodes'>, prefixes: readonly Prefix[]): NodeShare =>
   nodesIn(cluster, (node) => allAddresses(node).map((address) => prefixes.some((prefix) => contains(prefix, address))));
 
 /** All nodes, or none: of some, a rule can only be said not to be evaluated. */

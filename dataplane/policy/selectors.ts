@@ -81,8 +81,19 @@ export const keysAskedFor = ({ requirements, expression }: EndpointSelector): st
   ...(expression ? keysOf(expression) : []),
 ];
 
+/** The only namespace whose pods a selector can match; null where it names no single one. */
+export function namespaceAskedFor({ requirements }: EndpointSelector): string | null {
+  const named = requirements.find(
+    ({ key, operator, source }) => key === DERIVED.namespace && operator === 'In' && source !== 'reserved',
+  );
+  return named?.values.length === 1 ? named.values[0]! : null;
+}
+
 /** The labels of a pod's identity: its own, and what Cilium adds. */
-export function labelsOf(cluster: Cluster, pod: Pick<ClusterPod, 'namespace' | 'labels' | 'spec'>): Labelled {
+export function labelsOf(
+  cluster: Pick<Cluster, 'namespaces'>,
+  pod: Pick<ClusterPod, 'namespace' | 'labels' | 'spec'>,
+): Labelled {
   const labels = new Map(pod.labels);
   for (const [key, value] of cluster.namespaces.get(pod.namespace)?.labels ?? [])
     labels.set(DERIVED.namespaceLabels + key, value);

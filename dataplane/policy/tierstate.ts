@@ -50,6 +50,15 @@ const prefixOf = (word: number, length: number): TrafficPrefix => ({
 });
 const keyOf = (traffic: TrafficPrefix): number => wordOf(traffic) * 32 + traffic.length;
 
+/** The prefixes that hold a prefix's traffic, itself and all, longest first. */
+function* around(traffic: TrafficPrefix): Generator<number> {
+  const word = wordOf(traffic);
+  for (let { length } = traffic; length >= 0; length--) {
+    const rest = LENGTH - length;
+    yield keyOf(prefixOf((word >>> rest) << rest, length));
+  }
+}
+
 /** Whether one prefix holds all of another's traffic. */
 export function holds(outer: TrafficPrefix, inner: TrafficPrefix): boolean {
   const rest = LENGTH - outer.length;
@@ -116,14 +125,25 @@ export class TierState {
   /** Each prefix that a claim is about with what becomes of it, shorter ones first; none that says what the one around it does. */
   private decideAll(claims: readonly Claim[], direction: Direction, isHost: boolean): readonly Decided[] {
     const prefixes = new Map([EVERYTHING, ...claims.map(({ traffic }) => traffic)].map((one) => [keyOf(one), one]));
-    const decided: Decided[] = [];
+    const claimed = new Map<number, number[]>();
+    claims.forEach(({ traffic }, i) => {
+      const key = keyOf(traffic);
+      const others = claimed.get(key);
+      if (others) others.push(i);
+      else claimed.set(key, [i]);
+    });
+    const decided = new Map<number, Decided>();
     for (const traffic of [...prefixes.values()].sort((a, b) => a.length - b.length || wordOf(a) - wordOf(b))) {
-      const about = claims.filter((claim) => holds(claim.traffic, traffic));
-      const decision = this.decide(about, direction, isHost);
-      const around = decided.length > 0 ? lookup(decided, traffic) : null;
-      if (!around || !same(around, decision)) decided.push({ traffic, decision });
+      const about = [...around(traffic)].flatMap((key) => claimed.get(key) ?? []).sort((a, b) => a - b);
+      const decision = this.decide(
+        about.map((i) => claims[i]!),
+        direction,
+        isHost,
+      );
+      const outer = lookup(decided, traffic);
+      if (!outer || !same(outer, decision)) decided.set(keyOf(traffic), { traffic, decision });
     }
-    return decided;
+    return [...decided.values()];
   }
 
   /** Of all stacks, one that denies, else one that refuses; else what they let. */
@@ -224,10 +244,17 @@ function authTypeOf(claims: readonly Claim[]): number {
   return AuthType.EXPLICIT | Math.max(...asking.filter(({ length }) => length === longest).map(({ type }) => type));
 }
 
-/** What is decided of a prefix: by the longest one around it. There is one around each. */
-function lookup(table: readonly Decided[], traffic: TrafficPrefix): Decision {
-  return table.findLast((one) => holds(one.traffic, traffic))!.decision;
+/** What is decided of a prefix: by the longest one around it; null where there is none. */
+function lookup(table: ReadonlyMap<number, Decided>, traffic: TrafficPrefix): Decision | null {
+  for (const key of around(traffic)) {
+    const found = table.get(key);
+    if (found) return found.decision;
+  }
+  return null;
 }
+
+const byKey = (table: readonly Decided[]): ReadonlyMap<number, Decided> =>
+  new Map(table.map((one) => [keyOf(one.traffic), one]));
 
 function same(a: Decision, b: Decision): boolean {
   if (a.effect === 'refuse') return b.effect === 'refuse' && sameItems(a.by, b.by);
@@ -240,9 +267,11 @@ const sameItems = (a: readonly unknown[], b: readonly unknown[]): boolean =>
 
 /** Whether the entries for anyone would be taken where an identity's own say, or leave out, something else. */
 function hides(common: readonly Decided[], own: readonly Decided[]): boolean {
+  const [ofAll, ofOne] = [byKey(common), byKey(own)];
+  // Each table has an entry for everything.
   return [...common, ...own].some(({ traffic }) => {
-    const ofAnyone = lookup(common, traffic);
-    const ofIdentity = lookup(own, traffic);
+    const ofAnyone = lookup(ofAll, traffic)!;
+    const ofIdentity = lookup(ofOne, traffic)!;
     if (ofAnyone.effect === 'refuse' || ofIdentity.effect === 'deny') return false;
     if (ofAnyone.effect === 'deny' || ofIdentity.effect === 'refuse') return true;
     return (
@@ -272,10 +301,7 @@ function withoutRefused(one: Decided, within: readonly Decided[]): Decided[] {
   const { traffic, decision } = one;
   const inside = (part: TrafficPrefix): readonly Decided[] =>
     within.filter((other) => other.traffic.length > part.length && holds(part, other.traffic));
-  if (decision.effect === 'refuse')
-    return within
-      .filter((part) => !within.some((other) => other !== part && holds(other.traffic, part.traffic)))
-      .flatMap((part) => withoutRefused(part, inside(part.traffic)));
+  if (decision.effect === 'refuse') return outermost(within).flatMap(([part, own]) => withoutRefused(part, own));
   if (!within.some((part) => part.decision.effect === 'refuse')) return [one, ...within];
   const length = traffic.length + 1;
   return [0, 1].flatMap((bit) => {
@@ -283,6 +309,18 @@ function withoutRefused(one: Decided, within: readonly Decided[]): Decided[] {
     const own = within.find((part) => keyOf(part.traffic) === keyOf(half));
     return withoutRefused(own ?? { traffic: half, decision }, inside(half));
   });
+}
+
+/** The prefixes that lie in none of the others, each with those that lie in it. */
+function outermost(all: readonly Decided[]): (readonly [Decided, readonly Decided[]])[] {
+  const found = new Map<number, readonly [Decided, Decided[]]>();
+  // Shorter ones come first.
+  for (const one of all) {
+    const outer = [...around(one.traffic)].findLast((key) => found.has(key));
+    if (outer === undefined) found.set(keyOf(one.traffic), [one, []]);
+    else found.get(outer)![1].push(one);
+  }
+  return [...found.values()];
 }
 
 const refusalsOf = (tables: ReadonlyMap<number, readonly Decided[]>): ReadonlyMap<number, readonly Refusal[]> =>

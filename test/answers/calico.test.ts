@@ -5,10 +5,14 @@ import { annotate } from '../../dataplane/answers/annotate.js';
 import { check } from '../../dataplane/answers/check.js';
 import { hover } from '../../dataplane/answers/hover.js';
 import { query, type Answer } from '../../dataplane/answers/query.js';
+import { locate } from '../../dataplane/manifests/place.js';
 import type { Settings } from '../../dataplane/settings.js';
 import { Lab, pod, service, TWO_NODES } from '../lab.js';
 
 const PODS = TWO_NODES + pod('a', '10.1.0.5', 'n1') + pod('b', '10.1.0.6', 'n1') + pod('c', '10.2.0.7', 'n2');
+
+/** Where the first policy after the pods has its spec. */
+const SPEC_LINE = PODS.split('\n').length + 3;
 
 const calico = (kind: string, name: string, spec: string): string =>
   `apiVersion: projectcalico.org/v3\nkind: ${kind}\nmetadata: {name: ${name}}\nspec: {${spec}}\n---\n`;
@@ -111,7 +115,45 @@ test('what is not known makes UNKNOWN of the flows that it has a say in', () => 
     assert.match(answer.depends.join('; '), depends);
     assert.match(answer.depends.join('; '), /lab\.yaml:\d+: .* in NetworkPolicy p is not evaluated yet/);
     assert.equal(ask(lab, 'default/b', 'default/c').verdict, 'ALLOWED', spec);
+    const [said, ...more] = check(lab.state, []).filter(({ code }) => code === 'HS1012');
+    assert.deepEqual([more.length, said && locate(said.at).range.start.line], [0, SPEC_LINE], spec);
   }
+});
+
+test('a port that is none is no name either; ports less some are told from 1', () => {
+  const ports = (list: string, name = 'ports'): Lab =>
+    new Lab(
+      PODS +
+        policy(
+          'p',
+          `selector: app == 'b', ingress: [{action: Allow, protocol: TCP, destination: {${name}: [${list}]}}]`,
+        ),
+    );
+  for (const wrong of ['-80', '80.5', 'true', '70000', '"90:80"']) {
+    const [found] = check(ports(wrong).state, []);
+    assert.match(found?.message ?? '', /is no port, range of ports or name of one\.$/, wrong);
+    assert.equal(ask(ports(wrong), 'default/a', 'default/b').verdict, 'UNKNOWN');
+  }
+  const answer = ask(ports('81', 'notPorts'), 'default/a', 'default/b', 81);
+  assert.equal(told(answer), 'DENIED 133 {NetworkPolicy default/p isolates}');
+  assert.match(answer.hints.join(), /TCP 1-80, TCP 82-65535/);
+});
+
+test('as many ports as a list can hold are left out in no time', () => {
+  const odd = Array.from({ length: 30000 }, (_, i) => 2 * i + 1).join();
+  const lab = new Lab(
+    PODS +
+      policy(
+        'p',
+        `selector: app == 'b', ingress: [{action: Allow, protocol: TCP, destination: {ports: ["1:60000"], notPorts: [${odd}]}}]`,
+      ),
+  );
+  const start = performance.now();
+  assert.deepEqual(
+    [80, 81].map((port) => ask(lab, 'default/a', 'default/b', port).verdict),
+    ['ALLOWED', 'DENIED'],
+  );
+  assert.ok(performance.now() - start < 20_000);
 });
 
 test('policies about hosts are about no pod; with a host endpoint nothing is known', () => {

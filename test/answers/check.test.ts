@@ -223,6 +223,23 @@ test('HS3001: a policy that selects no pod', () => {
   for (const [documents, expected] of table) assert.deepEqual(marks(...documents), expected, documents.join('---'));
 });
 
+test('HS3001 and HS3002 take pods on the host’s network for pods where the setting does', () => {
+  const host = WEB.replace('spec: {', 'spec: {hostNetwork: true, ');
+  const about = `${host}---\n${policy('podSelector: {matchLabels: {app: web}}')}`;
+  const other = `${host}---\n${pod('b', 'app: b')}---\n`;
+  const from =
+    other +
+    policy('podSelector: {matchLabels: {app: b}}, ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]');
+  for (const [text, code] of [
+    [about, 'HS3001'],
+    [from, 'HS3002'],
+  ] as const) {
+    const codes = (hostNetworkPods: 'node' | 'pod'): string[] =>
+      lines(text, { hostNetworkPods }).map((found) => found.split(' ')[0]!);
+    assert.deepEqual([codes('node'), codes('pod')], [[code], []], text);
+  }
+});
+
 test('HS3002: a peer that matches nothing', () => {
   const from = (peer: string): string => policy(`podSelector: {}, ingress: [{from: [{${peer}}]}]`);
   const labelled = [WEB, namespace('shop'), namespace('ops', 'team: ops'), pod('mon', 'app: mon', '', 'ops')];
@@ -508,8 +525,17 @@ spec:
 
 test('fields of a Service that there are not, and values that Kubernetes refuses', () => {
   const table: [string, string[]][] = [
-    [service('slector: {app: web}, prots: [{port: 80}]'), ['HS1010 slector', 'HS1010 prots']],
-    [service('selector: {app: web}, ports: [{port: 8080, targetport: 80}]'), ['HS1010 targetport']],
+    [
+      service('selector: {app: web}, ports: [{port: 80, targetPort: 8080}, {name: b, port: 8080}]'),
+      ['HS1009 {port: 80, targetPort: 8080}'],
+    ],
+    [
+      service('selector: {app: web}, ports: [{name: a, port: 8080}, {name: a, port: 80, targetPort: 8080}]'),
+      ['HS1010 a'],
+    ],
+    [service('type: ExternalName'), ['HS1009 {type: ExternalName}']],
+    [service('slector: {app: web}, prots: [{port: 80}]'), ['HS1016 slector', 'HS1016 prots']],
+    [service('selector: {app: web}, ports: [{port: 8080, targetport: 80}]'), ['HS1016 targetport']],
     [
       service('selector: {app: web}, sessionAffinityConfig: {clientIP: {timeoutSeconds: 5}}'),
       ['HS1010 {clientIP: {timeoutSeconds: 5}}'],

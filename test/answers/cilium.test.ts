@@ -247,7 +247,7 @@ test('what is not evaluated makes UNKNOWN of the flows that it has a say in, and
       'default/b',
       /Service gone, which is not in the manifests/,
     ],
-    [cnp('p', `${about('b')}, ingres: [{}]`), 'default/a', 'default/b', /CiliumNetworkPolicy could not be read/],
+    [cnp('p', `${about('b')}, ingres: [{}]`), 'default/a', 'default/b', /CiliumNetworkPolicy p could not be read/],
   ];
   for (const [policy, from, to, depends] of table) {
     const answer = ask(new Lab(PODS + policy), from, to);

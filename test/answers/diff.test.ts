@@ -210,6 +210,147 @@ test('what can no longer be told is neither gained nor lost, and something all t
   assert.ok(isDifferent(found));
 });
 
+/** A Service of app `api`, to clients outside by node port, and on one line what its spec has besides. */
+const api = (more: string, ports = '{port: 80, targetPort: 8080}', name = 'api'): string =>
+  `apiVersion: v1\nkind: Service\nmetadata: {name: ${name}}\nspec:\n  clusterIP: 10.96.0.9\n  ports: [${ports}]\n  ${more}\n`;
+const API = 'selector: {app: api}';
+const NODES = `apiVersion: v1
+kind: Node
+metadata: {name: n1}
+spec: {podCIDR: 10.1.0.0/24}
+status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: n2}
+spec: {podCIDR: 10.2.0.0/24}
+status: {addresses: [{type: InternalIP, address: 192.168.0.2}]}
+`;
+
+/** What an edit of a Service does for one client, by its name. */
+function gotBy(client: string, before: string, after: string): string[] {
+  const lines = told(state(NODES, PODS, before), state(NODES, PODS, after))
+    .trimEnd()
+    .split('\n');
+  const own = lines.filter((line) => new RegExp(`^ +(LOST|GAINED) +${client}.* → svc:`).test(line));
+  return own.map((line) => line.trim().replace(/ +/g, ' '));
+}
+
+test('what an edit of a Service changes for its clients stands under it, by frontend', () => {
+  const web = 'default/web[Pod] → svc:default/api';
+  const world = 'ip:0.0.0.0-255.255.255.255 → svc:default/api';
+  const nodePort = (number: number, target = 8080): string => `{port: 80, nodePort: ${number}, targetPort: ${target}}`;
+  const external = `${API}\n  type: NodePort`;
+  const balanced = (ranges: string): string =>
+    `${API}\n  type: LoadBalancer\n  loadBalancerSourceRanges: [${ranges}]\nstatus: {loadBalancer: {ingress: [{ip: 203.0.113.9}]}}`;
+  const table: [what: string, client: string, before: string, after: string, expected: string[]][] = [
+    [
+      'targetPort',
+      'default/web',
+      api(API),
+      api(API, '{port: 80, targetPort: 9090}'),
+      [`LOST ${web} TCP 80 → default/api[Pod]:8080`, `GAINED ${web} TCP 80 → default/api[Pod]:9090`],
+    ],
+    [
+      'port',
+      'default/web',
+      api(API),
+      api(API, '{port: 81, targetPort: 8080}'),
+      [`LOST ${web} TCP 80 → default/api[Pod]:8080`, `GAINED ${web} TCP 81 → default/api[Pod]:8080`],
+    ],
+    [
+      'selector',
+      'default/web',
+      api(API),
+      api('selector: {app: web}'),
+      [`LOST ${web} TCP 80 → default/api[Pod]:8080`, `GAINED ${web} TCP 80 → default/web[Pod]:8080`],
+    ],
+    ['deletion', 'default/web', api(API), '', [`LOST ${web} TCP 80 → default/api[Pod]:8080`]],
+    [
+      'type',
+      'ip:0',
+      api(API, nodePort(30080)),
+      api(external, nodePort(30080)),
+      [`GAINED ${world} TCP 30080 at NodePort → default/api[Pod]:8080`],
+    ],
+    [
+      'nodePort',
+      'ip:0',
+      api(external, nodePort(30080)),
+      api(external, nodePort(30081)),
+      [
+        `LOST ${world} TCP 30080 at NodePort → default/api[Pod]:8080`,
+        `GAINED ${world} TCP 30081 at NodePort → default/api[Pod]:8080`,
+      ],
+    ],
+    [
+      'externalTrafficPolicy',
+      'ip:0',
+      api(external, nodePort(30080)),
+      api(`${external}\n  externalTrafficPolicy: Local`, nodePort(30080)),
+      [`LOST ${world} TCP 30080 at NodePort → default/api[Pod]:8080, by node n2`],
+    ],
+    [
+      'source ranges',
+      'ip:8',
+      api(balanced('8.0.0.0/8')),
+      api(balanced('9.0.0.0/8')),
+      ['LOST ip:8.0.0.0-8.255.255.255 → svc:default/api TCP 80 at 203.0.113.9 → default/api[Pod]:8080'],
+    ],
+    ['a label of its own', 'default/web', api(API), api(API).replace('name: api', 'name: api, labels: {a: b}'), []],
+  ];
+  for (const [what, client, before, after, expected] of table)
+    assert.deepEqual(gotBy(client, before, after), expected, what);
+});
+
+test('of two Services, each has its own edit; who decides is told for those inside', () => {
+  const two = (port: number): [string, string] => [
+    api(API),
+    api(API, `{port: ${port}, targetPort: 8080}`, 'other').replace('0.9', '0.8'),
+  ];
+  assert.equal(
+    told(state(PODS, policy(WEB), ...two(80)), state(PODS, policy(WEB), ...two(81)))
+      .split('\n')
+      .filter((line) => !line.includes('default/api[Pod] → svc:'))
+      .join('\n'),
+    `m.yaml:36  Service default/other changed
+  LOST    default/web[Pod] → svc:default/other  TCP 80 → default/api[Pod]:8080
+  GAINED  default/web[Pod] → svc:default/other  TCP 81 → default/api[Pod]:8080
+          by NetworkPolicy default/api ingress[0] allows  m.yaml:20:7
+`,
+  );
+});
+
+test('a pod behind the Service that it asks gets another of its workload, by whatever port it asks', () => {
+  const both = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: api}
+spec: {replicas: 3, selector: {matchLabels: {app: api}}, template: {metadata: {labels: {app: api}}, spec: {containers: [{name: c}]}}}
+`;
+  for (const port of [8081, 8082, 8083, 8084]) {
+    const now = state(both, rules('api'), api(API, `{port: 80, targetPort: ${port}}`));
+    assert.equal(told(state(both, rules('api'), api(API)), now), 'No flow is gained or lost.\n');
+  }
+});
+
+test('a Service that clients outside cannot be told to find is something to tell', () => {
+  const found = diff(state(PODS, api(API)), state(PODS, api(`${API}\n  type: LoadBalancer`)), modules.trace);
+  assert.deepEqual([found.gained, found.lost, found.newlyUnknown], [[], [], ['world → svc:default/api']]);
+});
+
+test('what pods of one workload may say to each other', () => {
+  const both = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: db}
+spec: {replicas: 2, selector: {matchLabels: {app: db}}, template: {metadata: {labels: {app: db}}, spec: {containers: [{name: c}]}}}
+`;
+  const isolated = rules('db').replace('{app: api}', '{app: db}');
+  assert.match(
+    causes(state(both), state(both, isolated)),
+    /LOST {4}default\/db\[Deployment\] → default\/db\[Deployment\] {2}all/,
+  );
+});
+
 const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 5);
 
 test(`of random edits, each change is one that packets show, and each edit does what it is said to (HOPSCOPE_SEED=${SEED})`, () => {

@@ -251,7 +251,7 @@ test('what only a controller can read is UNKNOWN, at its line', () => {
     ],
     [
       `${ingress('i', `rules: [${rule('h', path('/', 'Prefix', 'a'))}]`)}apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: broken}\nspec: {rules: [{host: 10.0.0.1}]}\n`,
-      /^lab\.yaml:\d+: Ingress could not be read$/,
+      /^lab\.yaml:\d+: Ingress broken could not be read$/,
     ],
   ];
   for (const [yaml, depends] of table) {
@@ -304,6 +304,42 @@ test('a class that is the default is that of Ingresses which name none', () => {
   const other = ingress('j', `ingressClassName: main, rules: [${rule('h', path('/long', 'Prefix', 'b'))}]`);
   assert.equal(told(ask(stateOf(CONTROLLER + classes + rules + only), 'h/')), '200 a');
   assert.equal(told(ask(stateOf(classes + rules + other), 'h/long')), '200 b');
+});
+
+test('an Ingress of a class that is not there, or of none where none is the default, is served by nobody', () => {
+  const of = (name: string): string =>
+    `apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: ${name}}\nspec: {controller: k8s.io/ingress-nginx}\n---\n`;
+  const to = (className: string, metadata = ''): string =>
+    ingress('i', `${className}rules: [${rule('h', path('/', 'Prefix', 'a'))}]`, metadata);
+  const annotated = to('', ', annotations: {kubernetes.io/ingress.class: other}');
+  const table: [yaml: string, told: string, hint: string | null][] = [
+    [to('ingressClassName: other, '), '200 a', null],
+    [to(''), '200 a', null],
+    [of('nginx') + to('ingressClassName: nginx, '), '200 a', null],
+    [of('nginx') + annotated, '200 a', null],
+    [of('nginx') + to('ingressClassName: other, '), '404', 'there is no IngressClass other, only nginx'],
+    [of('nginx') + to(''), '404', 'it names no class, and no IngressClass is the default'],
+  ];
+  for (const [yaml, expected, hint] of table) {
+    const state = stateOf(yaml);
+    for (const asked of ['ingress:*', 'ingress:default/i']) {
+      const answer = ask(state, 'h/', { to: asked });
+      assert.equal(told(answer), expected, yaml);
+      if (hint === null) continue;
+      assert.deepEqual([answer.verdict, answer.reason?.code, answer.direction], ['DENIED', 158, 'ingress']);
+      assert.equal(answer.hints[0], `no controller takes Ingress default/i: ${hint}`);
+      assert.deepEqual(
+        answer.deciders.map(({ kind, name, effect }) => [kind, name, effect]),
+        [['Ingress', 'i', 'denies']],
+      );
+    }
+    const found = reach(state, { from: 'ingress:default/i', to: null, protocol: null });
+    assert.equal('connections' in found && found.connections.length > 0, hint === null, 'reach lists what is served');
+    assert.deepEqual(
+      check(state, []).map(({ code }) => code),
+      hint === null ? [] : ['HS6003'],
+    );
+  }
 });
 
 test('nothing but Ingresses is no whole cluster: their Services are assumed, and it is said', () => {
@@ -412,7 +448,7 @@ test('hovering a path shows where its request ends, and behind each backend stan
   );
   assert.equal(
     lineAt('/gone')[0],
-    'DENIED world → ingress:default/i TCP GET https://h/gone: HTTP 503, backend svc:default/x',
+    'DENIED world → ingress:default/i TCP GET https://h/gone: HTTP 503, backend svc:default/x: Service backend not found (158) at egress',
   );
   assert.deepEqual(
     session

@@ -1,7 +1,9 @@
 /** Istio: who has a sidecar, what AuthorizationPolicies and PeerAuthentications make of calls, and what is left open. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { annotate } from '../../dataplane/answers/annotate.js';
 import { check } from '../../dataplane/answers/check.js';
+import { hover } from '../../dataplane/answers/hover.js';
 import { query, type Answer, type Question } from '../../dataplane/answers/query.js';
 import { reach } from '../../dataplane/answers/reach.js';
 import { trace } from '../../dataplane/answers/trace.js';
@@ -44,6 +46,13 @@ const policy = (path: string, spec: string, kind = 'AuthorizationPolicy'): strin
   return `apiVersion: security.istio.io/v1\nkind: ${kind}\nmetadata: {name: ${name}, namespace: ${space}}\nspec: {${spec}}\n---\n`;
 };
 const peer = (path: string, spec: string): string => policy(path, spec, 'PeerAuthentication');
+
+/** How clients of a host connect. */
+const connects = (host: string, spec: string): string =>
+  `apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: d, namespace: shop}\nspec: {host: "${host}", trafficPolicy: {${spec}}}\n---\n`;
+const STRICT = 'mtls: {mode: STRICT}';
+const REQUEST = 'RequestAuthentication';
+const TOKENS = 'jwtRules: [{issuer: a, fromHeaders: [{name: X-Token}], fromParams: [jwt]}]';
 
 const MESH = namespace('shop', 'istio-injection: enabled') + namespace('plain');
 const PODS =
@@ -277,16 +286,75 @@ test('what cannot be told from here is UNKNOWN, at its line', () => {
       policy('shop/x', 'rules: [{from: [{source: {principal: [x]}}]}]'),
       'shop/db',
       null,
-      /AuthorizationPolicy could not be read/,
+      /AuthorizationPolicy x could not be read/,
     ],
-    [policy('istio-system/x', 'rules: [{from: []}]'), 'shop/db', null, /AuthorizationPolicy could not be read/],
-    [peer('istio-system/x', 'mtls: {mode: HARD}'), 'shop/db', null, /PeerAuthentication could not be read/],
+    [policy('istio-system/x', 'rules: [{from: []}]'), 'shop/db', null, /AuthorizationPolicy x could not be read/],
+    [peer('istio-system/x', 'mtls: {mode: HARD}'), 'shop/db', null, /PeerAuthentication x could not be read/],
+    [
+      policy('shop/x', 'action: DENY, rules: [{}]', 'AuthorizaionPolicy'),
+      'shop/db',
+      null,
+      /AuthorizaionPolicy x is not/,
+    ],
+    [peer('shop/s', STRICT) + connects('db', 'tls: {mode: DISABLE}'), 'shop/db', null, /DestinationRule shop\/d/],
+    [peer('shop/s', STRICT) + connects('*.local', 'tls: {mode: SIMPLE}'), 'shop/db', null, /without the mesh/],
+    [
+      peer('shop/s', STRICT) + connects('db.shop', 'portLevelSettings: [{port: {number: 80}, tls: {mode: DISABLE}}]'),
+      'svc:shop/db',
+      null,
+      /^lab\.yaml:\d+: DestinationRule/,
+    ],
+    [peer('shop/s', STRICT) + connects('old.plain', 'tls: {mode: DISABLE}'), 'shop/db', null, null],
+    [
+      peer('shop/s', STRICT) + connects('db', 'tls: {mode: ISTIO_MUTUAL}, loadBalancer: {simple: RANDOM}'),
+      'shop/db',
+      null,
+      null,
+    ],
+    [connects('db', 'tls: {mode: DISABLE}'), 'shop/db', null, null],
+    [policy('shop/t', TOKENS, REQUEST), 'shop/db', 'GET db/', null],
+    [
+      policy('shop/t', TOKENS, REQUEST),
+      'shop/db',
+      { headers: { 'x-token': 'x' } },
+      /RequestAuthentication shop\/t: whether the token in the request is good$/,
+    ],
+    [
+      policy('shop/t', TOKENS, REQUEST) +
+        policy('shop/d', 'action: DENY, rules: [{from: [{source: {requestPrincipals: [x]}}]}]'),
+      'shop/db',
+      'GET db/?jwt=x',
+      /whether the token in the request is good$/,
+    ],
   ];
   for (const [yaml, to, http, depends] of table) {
     const { verdict, depends: found } = ask(stateOf(PODS + yaml), 'shop/web', to, http);
     assert.equal(verdict, depends ? 'UNKNOWN' : 'ALLOWED', `${yaml} ${found.join()}`);
     if (depends) assert.match(found[0]!, depends);
   }
+});
+
+test('the editor tells of a policy whom it is about, and of a rule whose calls it decides', () => {
+  const db = pod('shop/db').replace('{name: app}', '{name: app, ports: [{containerPort: 8080}]}');
+  const rules =
+    'rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]}, {to: [{operation: {paths: [/x]}}]}]';
+  const text =
+    MESH +
+    pod('shop/web', { account: 'web' }) +
+    pod('shop/job') +
+    db +
+    policy('shop/p', `selector: {matchLabels: {app: db}}, ${rules}`);
+  const state = stateOf(text);
+  const { lenses } = annotate(state, 'lab.yaml');
+  assert.equal(lenses.at(-1)?.title, 'applies to 1 pod of 1 workload');
+  const lineAt = (what: string): string[] => {
+    const before = text.slice(0, text.indexOf(what)).split('\n');
+    const card = hover(state, 'lab.yaml', { line: before.length, column: before.at(-1)!.length + 2 });
+    return (card?.lines ?? []).map((spans) => spans.map((span) => span.text).join(''));
+  };
+  assert.ok(lineAt('{from: [{source').includes('lets in today: shop/web[Pod]'));
+  assert.ok(lineAt('{to: [{operation').includes('decides by the request of: shop/job[Pod]'));
+  assert.ok(lineAt('p, namespace: shop}').some((line) => line.startsWith('p ALLOW: applies to 1 pod')));
 });
 
 test('where pods of a Service are not alike to the mesh, the answer says on which it depends', () => {

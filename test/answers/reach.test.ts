@@ -2,7 +2,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { formatAddress, lastOf, parseAddress, parsePrefix, plus, type Address } from '../../dataplane/addresses.js';
+import {
+  contains,
+  formatAddress,
+  lastOf,
+  parseAddress,
+  parsePrefix,
+  plus,
+  type Address,
+} from '../../dataplane/addresses.js';
 import { query } from '../../dataplane/answers/query.js';
 import { rangeOf } from '../../dataplane/answers/ranges.js';
 import type { Range } from '../../dataplane/answers/reach-open.js';
@@ -76,7 +84,12 @@ function questionsOf(cluster: Cluster, text: string, count: number, offset: numb
   });
   const own = new Set<Address | null>(cluster.pods.map(({ status }) => parseAddress(status?.podIP ?? '')));
   const outside = [...new Set([...edges, 1, 0xffffffff])].filter(
-    (address) => address > 0 && address <= 0xffffffff && !own.has(address) && !NODES.includes(formatAddress(address)),
+    (address) =>
+      address > 0 &&
+      address <= 0xffffffff &&
+      !own.has(address) &&
+      !NODES.includes(formatAddress(address)) &&
+      !APART.some((prefix) => contains(prefix, address)),
   );
   const ranges = outside.map((address) => `ip:${formatAddress(address)}`);
   const pairs = pods.flatMap((from) => [
@@ -98,6 +111,8 @@ function questionsOf(cluster: Cluster, text: string, count: number, offset: numb
 
 /** Where nodes are unless the manifests say. */
 const NODES = ['10.0.0.1', '10.0.0.2'];
+/** Where Services of elsewhere may be, and what is said to oneself: a question about one address is answered otherwise than its range. */
+const APART = [DEFAULT_SETTINGS.serviceCIDR, '127.0.0.0/8'].map((text) => parsePrefix(text)!);
 
 /** What the generator has too little of: messages of ICMP, and requests. */
 const MORE_RULES = `---

@@ -1,4 +1,4 @@
-/** HS3010–HS3013: rules that cannot matter, what covers them, and a packet that shows it. */
+/** HS3010–HS3014: rules that cannot matter, what covers them, and a packet that shows it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { check } from '../../dataplane/answers/check.js';
@@ -8,7 +8,7 @@ import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
 import { Engine } from '../../dataplane/state.js';
 import { modules } from '../datapath.js';
 
-const CODES = /^HS301[0-3]$/;
+const CODES = /^HS301[0-4]$/;
 
 function checked(documents: readonly string[], settings: Partial<Settings> = {}): Problem[] {
   const engine = new Engine(modules.trace, { ...DEFAULT_SETTINGS, ...settings });
@@ -123,6 +123,18 @@ test('HS3013: an address of the cluster itself is no peer', () => {
   assert.deepEqual(lines([...PODS, from('10.244.0.5/32')], { ipBlockMatchesPods: true }), []);
   assert.deepEqual(lines([...PODS, from('10.244.0.7/32')]), []);
   assert.deepEqual(lines([...PODS, from('203.0.113.9/32')]), []);
+});
+
+test('HS3014: where there are too many rules, those that were not looked at are named', () => {
+  const apps = Array.from({ length: 64 }, (_, i) => `a${i}`);
+  const rules = apps.map((app) => `- from: [{podSelector: {matchLabels: {app: ${app}}}}]\n  ports: [{port: 80}]`);
+  const twice = ['x', 'y'].map((name) => policy(name, `podSelector: {}\ningress:\n${rules.join('\n')}`));
+  const found = checked([...apps.map((app, i) => pod(app, `10.244.${i & 1}.${i + 1}`)), ...twice]);
+  const [untried, ...more] = found.filter(({ code }) => code === 'HS3014');
+  assert.equal(more.length, 0);
+  const [, number] = /without (\d+) rules would take too long/.exec(untried!.message) ?? [];
+  assert.equal(Number(number) + found.length - 1, 128, 'each rule is redundant, or was left out');
+  assert.match(untried!.message, /Left out: `shop\/[xy] ingress\[\d+\]`, .* and `shop\/y ingress\[63\]`\.$/);
 });
 
 test('nothing is said of what is not all there', () => {

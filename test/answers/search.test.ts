@@ -125,6 +125,12 @@ test('selectors as kubectl takes them', () => {
     'zone In a,b',
     'x/y NotIn c',
   ]);
+  assert.match(requirements('app=db,')[0]!, /^nothing selects no labels/);
+  const long = Array.from({ length: 100_000 }, (_, i) => `a${i}`).join();
+  const start = performance.now();
+  assert.equal(requirements(`${long},b in (x`).length, 1);
+  assert.equal(requirements(long).length, 100_000);
+  assert.ok(performance.now() - start < 5_000);
 });
 
 function* manifestsIn(folder: string): Generator<string> {

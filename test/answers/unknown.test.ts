@@ -1,12 +1,12 @@
 /** What could not be read, or cannot be carried, is never answered ALLOWED: it is UNKNOWN, and named. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { query } from '../../dataplane/answers/query.js';
+import { query, type Answer } from '../../dataplane/answers/query.js';
 import { reach } from '../../dataplane/answers/reach.js';
 import { DEFAULT_SETTINGS, type Settings } from '../../dataplane/settings.js';
 import { Engine, type State } from '../../dataplane/state.js';
 import { modules } from '../datapath.js';
-import { pod } from '../lab.js';
+import { pod, service } from '../lab.js';
 
 function state(settings: Partial<Settings>, ...documents: string[]): State {
   const engine = new Engine(modules.trace, { ...DEFAULT_SETTINGS, ...settings });
@@ -45,37 +45,37 @@ const CASES: readonly (readonly [what: string, state: State, to: string, depends
       'apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\nmetadata: {name: c}\nspec: {}\n',
     ),
     'default/b',
-    /AdminNetworkPolicy could not be read/,
+    /AdminNetworkPolicy c could not be read/,
   ],
   [
     'a policy with a type that Kubernetes has not',
     state({}, PODS, POLICY.replace('spec: {', 'spec: {policyTypes: [Ingres], ')),
     'default/b',
-    /could not be read/,
+    /NetworkPolicy b could not be read/,
   ],
   [
     'a policy of an old apiVersion',
     state({}, PODS, POLICY.replace('networking.k8s.io/v1', 'extensions/v1beta1')),
     'default/b',
-    /NetworkPolicy could not be read/,
+    /NetworkPolicy b could not be read/,
   ],
   [
     'a policy whose kind is misspelt in case',
     state({}, PODS, POLICY.replace('kind: NetworkPolicy', 'kind: Networkpolicy')),
     'default/b',
-    /Networkpolicy could not be read/,
+    /Networkpolicy b could not be read/,
   ],
   [
     'a policy in a List without apiVersion',
     state({}, PODS, 'kind: List\nitems:\n  - {kind: NetworkPolicy, metadata: {name: x}}\n'),
     'default/b',
-    /NetworkPolicy could not be read/,
+    /NetworkPolicy x could not be read/,
   ],
   [
     'a broken policy whose labels name another namespace',
     state({}, PODS, 'kind: NetworkPolicy\nmetadata:\n  labels:\n    namespace: other\n  name: x\nspec: [\n'),
     'default/b',
-    /NetworkPolicy could not be read/,
+    /NetworkPolicy x could not be read/,
   ],
   [
     'a Namespace that could not be read, where a policy asks for labels',
@@ -93,7 +93,7 @@ const CASES: readonly (readonly [what: string, state: State, to: string, depends
     'a tier that could not be read',
     state({}, PODS, 'apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: t}\nspec: {order: first}\n'),
     'default/b',
-    /Tier could not be read/,
+    /Tier t could not be read/,
   ],
   [
     'two pods with one address',
@@ -116,53 +116,108 @@ const CASES: readonly (readonly [what: string, state: State, to: string, depends
   ],
 ];
 
-for (const [what, given, to, depends, protocol = 'TCP'] of CASES) {
+function ask(given: State, from: string, to: string, protocol = 'TCP'): Answer {
+  const answered = query(given, { from, to, protocol, port: 80, sourcePort: null, node: null, http: null });
+  if ('error' in answered) throw new Error(answered.error);
+  return answered.answer;
+}
+
+for (const [what, given, to, depends, protocol] of CASES) {
   test(`UNKNOWN: ${what}`, () => {
-    const answered = query(given, {
-      from: 'default/a',
-      to,
-      protocol,
-      port: 80,
-      sourcePort: null,
-      node: null,
-      http: null,
-    });
-    assert.ok('answer' in answered, 'error' in answered ? answered.error : '');
-    assert.equal(answered.answer.verdict, 'UNKNOWN');
-    assert.match(answered.answer.depends.join('\n'), depends);
+    const { verdict, depends: lines } = ask(given, 'default/a', to, protocol);
+    assert.equal(verdict, 'UNKNOWN');
+    assert.match(lines.join('\n'), depends);
   });
 }
 
-test('labels that are no texts: the pod is not answered for, and a Namespace with such makes its askers UNKNOWN', () => {
-  const broken = state(
-    {},
-    pod('a', '10.1.0.5', 'n1'),
-    pod('b', '10.1.0.6', 'n1').replace('{app: b}', '{app: [b]}'),
-    POLICY,
+/** Policies that the API server, or the agent that takes them, refuses: each of pod `b`, by a mistake that lets or denies more. */
+const REFUSED: readonly (readonly [version: string, kind: string, spec: string])[] = [
+  ['networking.k8s.io/v1', 'NetworkPolicy', 'podSelector: {}, ingress: [{from: [{}]}]'],
+  ['networking.k8s.io/v1', 'NetworkPolicy', 'podSelector: {}, ingress: [{}, {ports: [{port: "80"}]}]'],
+  ['networking.k8s.io/v1', 'NetworkPolicy', 'podSelector: {}, ingress: [{ports: [{port: 80}, {port: 99999}]}]'],
+  [
+    'networking.k8s.io/v1',
+    'NetworkPolicy',
+    'podSelector: {}, ingress: [{from: [{podSelector: {}}, {podSelector: {}, ipBlock: {cidr: 10.0.0.0/8}}]}]',
+  ],
+  [
+    'networking.k8s.io/v1',
+    'NetworkPolicy',
+    'podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [11.0.0.0/8]}}]}]',
+  ],
+  ['networking.k8s.io/v1', 'NetworkPolicy', 'podSelector: {matchLabels: {app: 7}}, ingress: [{}]'],
+  ['cilium.io/v2', 'CiliumNetworkPolicy', 'endpointSelector: {}, ingress: [{fromEntities: [wrold]}, {}]'],
+  ['policy.networking.k8s.io/v1alpha1', 'AdminNetworkPolicy', 'priority: 2000, subject: {namespaces: {}}'],
+  ['projectcalico.org/v3', 'GlobalNetworkPolicy', 'selector: all(), ingress: [{action: Alow}]'],
+  ['projectcalico.org/v3', 'GlobalNetworkSet', 'nets: [10.0.0.0/33]'],
+  ['security.istio.io/v1', 'AuthorizationPolicy', 'rules: [{from: []}]'],
+];
+
+test('UNKNOWN: whom a policy that is refused may select', () => {
+  for (const [version, kind, spec] of REFUSED) {
+    const text = `apiVersion: ${version}\nkind: ${kind}\nmetadata: {name: p}\nspec: {${spec}}\n`;
+    const answer = ask(state({}, PODS, text), 'default/a', 'default/b');
+    assert.equal(answer.verdict, 'UNKNOWN', spec);
+    assert.match(answer.depends.join('\n'), new RegExp(`m\\.yaml:\\d+: ${kind} p could not be read`), spec);
+  }
+});
+
+test('UNKNOWN: whom a policy may select whose spec is misspelt', () => {
+  const text = POLICY.replace('spec:', 'spce:');
+  assert.match(
+    ask(state({}, PODS, text), 'default/a', 'default/b').depends.join(),
+    /NetworkPolicy b could not be read/,
   );
-  assert.deepEqual(
-    query(broken, {
-      from: 'default/a',
-      to: 'default/b',
-      protocol: 'TCP',
-      port: 80,
-      sourcePort: null,
-      node: null,
-      http: null,
-    }),
-    { error: 'nothing matches default/b' },
-  );
+});
+
+test('a refused policy of one namespace leaves the others as they are', () => {
+  const policy = POLICY.replace('name: b', 'name: b, namespace: other').replace('{matchLabels: {team: x}}', '7');
+  assert.equal(ask(state({}, PODS, policy), 'default/a', 'default/b').verdict, 'ALLOWED');
+  const own = POLICY.replace('{matchLabels: {team: x}}', '7');
+  const others = PODS.replaceAll('labels:', 'namespace: other, labels:');
+  assert.equal(ask(state({}, others, own), 'other/a', 'other/b').verdict, 'ALLOWED');
+});
+
+test('UNKNOWN: pods and Services that the API server refuses', () => {
+  const s = service('s', '10.96.0.9', 80, 8080).replace('{app: s}', '{app: b}');
+  const lone = PODS.replace('{app: b}', '[app=b]');
+  const table: readonly (readonly [given: State, to: string, depends: RegExp])[] = [
+    [state({}, lone), 'default/b', /m\.yaml:\d+: Pod b could not be read/],
+    [state({}, lone, s), 'svc:default/s', /Pod b could not be read: it may be behind the Service/],
+    [
+      state({}, PODS.replace('{app: b}', '{app: b, v: 7}')),
+      'default/b',
+      /Kubernetes refuses Pod default\/b: v must be/,
+    ],
+    [state({}, PODS.replaceAll('labels:', 'namespace: 7, labels:')), '7/b', /refuses Pod 7\/b: namespace must be/],
+    [state({}, PODS, s.replace('8080', '"8080"')), 'svc:default/s', /refuses Service default\/s: "8080" is not/],
+    [state({}, PODS, s.replace('{app: b}', '[app]')), 'svc:default/s', /Service s could not be read/],
+    [state({}, PODS, s.replace('{app: b}', '[app]')), 'dns:s', /Service s could not be read/],
+  ];
+  for (const [given, to, depends] of table) {
+    const answer = ask(given, to.startsWith('7/') ? '7/a' : 'default/a', to);
+    assert.deepEqual([to, answer.verdict], [to, 'UNKNOWN']);
+    assert.match(answer.depends.join('\n'), depends);
+  }
+});
+
+test('what is refused, and yet plain, is assumed', () => {
+  const b = pod('b', '10.1.0.6', 'n1');
+  const table: readonly (readonly [text: string, from: string, assumes: RegExp])[] = [
+    [PODS.replaceAll('labels:', 'namespace: y, labels:'), 'y', /m\.yaml:3: y is taken for text: .* without quotes/],
+    [PODS.replace('{app: b}', '{app: b!}'), 'default', /m\.yaml:\d+: b! is kept as it stands: Kubernetes refuses it/],
+    [PODS.replace(b, b.replace('containerPort', 'port')), 'default', /the rest counts: containerPort is missing/],
+  ];
+  for (const [text, namespace, assumes] of table) {
+    const answer = ask(state({}, text), `${namespace}/a`, `${namespace}/b`);
+    assert.equal(answer.verdict, 'ALLOWED');
+    assert.match(answer.assumes.join('\n'), assumes);
+  }
+});
+
+test('a Namespace whose labels are no texts makes its askers UNKNOWN', () => {
   const namespace = 'apiVersion: v1\nkind: Namespace\nmetadata: {name: default, labels: [team=x]}\n';
-  const answered = query(state({}, PODS, POLICY, namespace), {
-    from: 'default/a',
-    to: 'default/b',
-    protocol: 'TCP',
-    port: 80,
-    sourcePort: null,
-    node: null,
-    http: null,
-  });
-  assert.equal('answer' in answered && answered.answer.verdict, 'UNKNOWN');
+  assert.equal(ask(state({}, PODS, POLICY, namespace), 'default/a', 'default/b').verdict, 'UNKNOWN');
 });
 
 test('reach lists such ends as unknown, and no connection of theirs', () => {

@@ -79,6 +79,30 @@ test('query answers each line in order, and a bad reference only spoils its own'
   assert.deepEqual([four!['id'], four!['verdict']], [{ any: 'id' }, 'ALLOWED']);
 });
 
+test('a key that was meant for another spoils its line, and says for which; the caller’s own keys do not', () => {
+  const line = { id: 1, from: 'default/b', to: 'default/a', port: 80 };
+  const table: readonly (readonly [more: Record<string, unknown>, error: string | undefined])[] = [
+    [{ prot: 'UDP' }, 'there is no "prot": did you mean "protocol"?'],
+    [{ Protocol: 'UDP' }, 'there is no "Protocol": did you mean "protocol"?'],
+    [{ icmp_type: 8 }, 'there is no "icmp_type": did you mean "icmpType"?'],
+    [{ form: 'default/b' }, 'there is no "form": did you mean "from"?'],
+    [{ protocol: 6 }, '"protocol" is not a text'],
+    [{ protocol: 'QUIC' }, 'QUIC is no protocol over IP: expected TCP, UDP, SCTP, ICMP or ICMPv6'],
+    [{ http: { mehtod: 'GET' } }, '"http" has no "mehtod": did you mean "method"?'],
+    [{ http: { body: '' } }, '"http" has no "body"'],
+    [{ expect: 'allow', comment: 'ours' }, undefined],
+  ];
+  const { stdout, status } = hopscope(
+    ['query', 'app', '--queries', '-'],
+    ask(...table.map(([more]) => ({ ...line, ...more }))),
+  );
+  assert.equal(status, 2);
+  assert.deepEqual(
+    answers(stdout).map(({ error }) => error),
+    table.map(([, error]) => error),
+  );
+});
+
 test('an answer has the fields of the contract, in its order', () => {
   const { stdout, status } = hopscope(
     ['query', 'app', '--queries', '-'],
@@ -271,16 +295,21 @@ const WRONG: readonly (readonly [what: string, args: readonly string[], says: Re
   ['a path that is not there', ['reach', 'missing'], /missing: there is no such file/],
   ['an unknown option', ['reach', 'app', '--colour'], /--colour/],
   ['an unknown format', ['reach', 'app', '--format', 'pdf'], /--format pdf: expected table/],
-  ['an unknown setting', ['reach', 'app', '--set', 'speed=fast'], /no setting speed/],
+  [
+    'an unknown setting',
+    ['reach', 'app', '--set', 'speed=fast'],
+    /no setting speed; hopscope reach --help lists them$/m,
+  ],
+  ['a setting misspelt', ['reach', 'app', '--set', 'cnii=bridge'], /no setting cnii; did you mean cni\?$/m],
   [
     'a value that is not allowed',
     ['reach', 'app', '--set', 'maglev.tableSize=1000'],
-    /maglev.tableSize cannot be 1000: it must be `251`, /,
+    /maglev.tableSize cannot be 1000: it must be `251`, .* or `131071`$/m,
   ],
   [
     'a range that is none',
     ['reach', 'app', '--set', 'podCIDR=banana'],
-    /podCIDR cannot be banana: it must be a prefix such as `10\.244\.0\.0\/16`, or one of each family\. The range that pods /,
+    /podCIDR cannot be banana: it must be a prefix such as `10\.244\.0\.0\/16`, or one of each family\. The range that pods [^.]*\.$/m,
   ],
   ['nodes without addresses', ['reach', 'app', '--set', 'nodes=n1'], /such as n1=10\.0\.0\.1,n2=10\.0\.0\.2/],
   ['a folder without manifests', ['show', 'empty'], /empty: there are no manifests there/],

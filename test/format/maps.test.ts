@@ -58,25 +58,25 @@ test('frontends: `cilium bpf lb list`, and what belongs to it', () => {
   const services = listed(lab, 'cilium_lb4_services_v2');
   assert.deepEqual(services.slice(0, 5), [
     'cilium_lb4_services_v2 (27): cilium bpf lb list',
-    'SERVICE ADDRESS            BACKEND ADDRESS (REVNAT_ID) (SLOT)',
-    '0.0.0.0:30080/TCP (0)      0.0.0.0:0 (1) (0) [NodePort, Local, sessionAffinity]',
-    '0.0.0.0:30080/TCP (0)      0.0.0.0:0 (2) (0) [NodePort, Local, sessionAffinity]',
-    '0.0.0.0:30080/TCP (0)      0.0.0.0:0 (3) (0) [NodePort, Local, sessionAffinity]',
+    'SERVICE ADDRESS                   BACKEND ADDRESS (REVNAT_ID) (SLOT)',
+    '0.0.0.0:30080/TCP (0)             0.0.0.0:0 (1) (0) [NodePort, Local, sessionAffinity]',
+    '0.0.0.0:30080/TCP (1)             10.1.0.2:8080/TCP (1) (1)',
+    '0.0.0.0:30080/TCP (0) node 1      0.0.0.0:0 (2) (0) [NodePort, Local, sessionAffinity]',
   ]);
   assert.deepEqual(
     services.filter((line) => line.startsWith('10.96')),
     [
-      '10.96.0.7:0/ANY (0)        0.0.0.0:0 (0) (0) [ClusterIP, non-routable]',
-      '10.96.0.7:80/TCP (0)       0.0.0.0:0 (4) (0) [ClusterIP, non-routable]',
-      '10.96.0.7:80/TCP (1)       10.2.0.2:8080/TCP (4) (1)',
-      '10.96.0.8:0/ANY (0)        0.0.0.0:0 (0) (0) [ClusterIP, non-routable]',
-      '10.96.0.8:80/TCP (0)       0.0.0.0:0 (5) (0) [ClusterIP, sessionAffinity, non-routable]',
-      '10.96.0.8:80/TCP (1)       10.1.0.2:8080/TCP (5) (1)',
+      '10.96.0.7:0/ANY (0)               0.0.0.0:0 (0) (0) [ClusterIP, non-routable]',
+      '10.96.0.7:80/TCP (0)              0.0.0.0:0 (4) (0) [ClusterIP, non-routable]',
+      '10.96.0.7:80/TCP (1)              10.2.0.2:8080/TCP (4) (1)',
+      '10.96.0.8:0/ANY (0)               0.0.0.0:0 (0) (0) [ClusterIP, non-routable]',
+      '10.96.0.8:80/TCP (0)              0.0.0.0:0 (5) (0) [ClusterIP, sessionAffinity, non-routable]',
+      '10.96.0.8:80/TCP (1)              10.1.0.2:8080/TCP (5) (1)',
     ],
   );
   assert.ok(
     services.includes(
-      '198.51.100.7:80/TCP (0)    0.0.0.0:0 (12) (0) [LoadBalancer, Local, sessionAffinity, check source-range]',
+      '198.51.100.7:80/TCP (0)           0.0.0.0:0 (12) (0) [LoadBalancer, Local, sessionAffinity, check source-range]',
     ),
   );
   assert.deepEqual(listed(lab, 'cilium_lb4_backends_v3'), [

@@ -73,7 +73,7 @@ test('a document that breaks keeps its last good state until it is read again', 
   for (const [broken, problems] of [
     [POLICY.replace('[Ingress, Egress]', '[Ingress'), ['HS1001 14:1 ingress']],
     [POLICY.replace('kind: NetworkPolicy', 'kind: Netw'), []],
-    [POLICY.replace('kind: NetworkPolicy\n', ''), []],
+    [POLICY.replace('kind: NetworkPolicy\n', ''), ['HS1009 6:1 apiVersion']],
     [POLICY.replace('apiVersion: networking.k8s.io/v1', 'apiVersion: netw'), ['HS1012 7:7 NetworkPolicy']],
     [POLICY.replace('name: front', 'name: '), ['HS1009 9:3 name']],
     [POLICY.replace('[Ingress, Egress]', 'Ing'), ['HS1008 13:16 Ing']],

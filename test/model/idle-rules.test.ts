@@ -93,7 +93,7 @@ const rulesOf = ({ policies }: State): { policy: Policy; origin: RuleOrigin }[] 
     [...new Set(policy.rules.map(({ origin }) => origin))].map((origin) => ({ policy, origin })),
   );
 
-const counted = { idle: 0, matters: 0, unknown: 0, questions: 0 };
+const counted = { idle: 0, matters: 0, unknown: 0, untried: 0, questions: 0 };
 
 /** What one rule is wrongly said to change, or not to change; null where it is rightly said. */
 function wrong(
@@ -104,7 +104,7 @@ function wrong(
   effect: Effect,
 ): string | null {
   counted[effect.kind]++;
-  const edited = effect.kind === 'unknown' ? null : withoutRule(manifests, origin);
+  const edited = effect.kind === 'unknown' || effect.kind === 'untried' ? null : withoutRule(manifests, origin);
   if (edited === null) return null;
   after.manifests.set('cluster.yaml', edited);
   const named = `${origin.namespace}/${origin.name} ${origin.rule}`;

@@ -22,7 +22,7 @@ function checkSubject(state: State, { source, subject }: Policy, shapes: Shapes)
   if (!own || local.length === 0 || keysOf(own.expression).every((key) => key.startsWith('projectcalico.org/')))
     return [];
   const selected = local.filter((shape) => selects(subject, labelsOf(state.cluster, shape)));
-  if (selected.some(({ spec }) => !spec.hostNetwork)) return [];
+  if (selected.some(({ hostNetwork }) => !hostNetwork)) return [];
   const where = metadata.namespace === '' ? '' : ` in namespace ${named(metadata.namespace)}`;
   const text = own.at.source.text.slice(own.at.start, own.at.end);
   const why =

@@ -72,7 +72,7 @@ function checkSubject(state: State, { source, subject }: Policy, shapes: Shapes)
   const { written } = subject;
   if (!written || !asksPods(subject) || !isAbout(state, subject, shapes)) return [];
   const selected = shapesOf(state, subject, shapes);
-  if (selected.some(({ spec }) => !spec.hostNetwork)) return [];
+  if (selected.some(({ hostNetwork }) => !hostNetwork)) return [];
   const where = `Policy ${named(source.metadata.name.value)} selects`;
   if (selected.length > 0) {
     const why = 'these are on the network of their node, where no policy of pods applies';
@@ -90,7 +90,7 @@ function checkPeers(state: State, { peers }: Rule, shapes: Shapes): Problem[] {
     const { written } = peer.selector;
     if (!asksPods(selector) || !isAbout(state, selector, shapes)) return [];
     const found = shapesOf(state, selector, shapes);
-    if (found.some(({ spec }) => !spec.hostNetwork)) return [];
+    if (found.some(({ hostNetwork }) => !hostNetwork)) return [];
     if (found.length > 0) {
       const why = 'these are on the network of their node and are not known by their labels';
       return [problem('HS3002', tellingPlace(written), `The peer is only pods of ${workloadsOf(found)}, and ${why}.`)];

@@ -1,5 +1,5 @@
 /** HS6001–HS6004: whether the paths of an Ingress lead somewhere, its class is there, and no path stands in another's way. */
-import { backendsOf, classOf } from '../../cluster/ingress.js';
+import { backendsOf, classOf, untakenSince } from '../../cluster/ingress.js';
 import type { Ingress, IngressBackend } from '../../manifests/ingress.js';
 import type { Service } from '../../manifests/objects.js';
 import { nearest } from '../../nearest.js';
@@ -67,11 +67,16 @@ function checkPort(
   ];
 }
 
-/** A class is often installed apart from the manifests: it is called missing only where these hold others. */
-function checkClass({ cluster, manifests }: State, { className }: Ingress): Problem[] {
+/** That the class is not there may be since its document could not be read. */
+function checkClass({ cluster, manifests }: State, ingress: Ingress): Problem[] {
+  const { className, metadata } = ingress;
+  const untaken = untakenSince(cluster, ingress);
+  if (untaken === null || manifests.unread.some(({ kind }) => kind === null || kind === 'IngressClass')) return [];
   const names = cluster.ingressClasses.map(({ metadata }) => metadata.name.value);
-  const isUnread = manifests.unread.some(({ kind }) => kind === null || kind === 'IngressClass');
-  if (!className || names.length === 0 || names.includes(className.value) || isUnread) return [];
+  if (className === null) {
+    const message = 'The Ingress names no class, and no IngressClass is the default: no controller takes it.';
+    return [problem('HS6003', metadata.name.at, message, { fixes: [`add \`ingressClassName: ${names[0]}\``] })];
+  }
   const message = `There is no IngressClass ${named(className.value)}, only ${list(names.map(named), 'and', 5)}: no controller takes this Ingress.`;
   const meant = nearest(className.value, names) ?? names[0]!;
   return [problem('HS6003', className.at, message, { fixes: [`change to ${named(meant)}`] })];

@@ -1,18 +1,18 @@
 /** HS3001 and HS7001: whether a policy of the mesh is about any pod, and whether anything of the mesh is before those. */
-import { ROOT_NAMESPACE, type AuthorizationPolicy, type PeerAuthentication } from '../../manifests/istio.js';
-import { isFor, proxyOf } from '../../policy/mesh.js';
+import { ROOT_NAMESPACE } from '../../manifests/istio.js';
+import { isFor, proxyOf, type MeshPolicy } from '../../policy/mesh.js';
 import { problem, type Problem } from '../../problems.js';
 import type { State } from '../../state.js';
 import { count, list, named } from '../../words.js';
 import { slipHint, type Shapes } from './shapes.js';
 
 export function checkMesh(state: State, shapes: Shapes): Problem[] {
-  const { authorizationPolicies, peerAuthentications } = state.cluster;
-  const ofPods = authorizationPolicies.filter(({ targetRefs }) => targetRefs === null);
+  const { authorizationPolicies, peerAuthentications, requestAuthentications } = state.cluster;
+  const ofPods = [...authorizationPolicies, ...requestAuthentications].filter(({ targetRefs }) => targetRefs === null);
   return [...ofPods, ...peerAuthentications].flatMap((policy) => checkPolicy(state, policy, shapes));
 }
 
-function checkPolicy({ cluster }: State, policy: AuthorizationPolicy | PeerAuthentication, shapes: Shapes): Problem[] {
+function checkPolicy({ cluster }: State, policy: MeshPolicy, shapes: Shapes): Problem[] {
   const { kind, metadata, selector } = policy;
   const { namespace, name } = metadata;
   const isOfMesh = namespace === ROOT_NAMESPACE;

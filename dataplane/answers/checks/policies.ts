@@ -37,7 +37,7 @@ export function checkPolicies(state: State, shapes: Shapes): Problem[] {
 function checkSelected(policy: NetworkPolicy, shapes: Shapes): Problem[] {
   const { podSelector, metadata } = policy;
   const selected = selectedBy(policy, shapes);
-  if (asksForAbsence(podSelector) || selected.some(({ spec }) => !spec.hostNetwork)) return [];
+  if (asksForAbsence(podSelector) || selected.some(({ hostNetwork }) => !hostNetwork)) return [];
   if (shapes.mayLack(metadata.namespace)) return [];
   const at = tellingPlace(podSelector);
   const subject = `Policy ${named(metadata.name.value)} selects`;
@@ -78,7 +78,7 @@ function checkPeer(state: State, policy: NetworkPolicy, peer: NetworkPolicyPeer,
   if (podSelector === null || asksForAbsence(podSelector)) return [];
   if (shapes.mayLack(namespaceSelector ? null : policy.metadata.namespace)) return [];
   const found = shapesOfPeer(state, policy, peer, shapes);
-  if (found.some(({ spec }) => !spec.hostNetwork)) return [];
+  if (found.some(({ hostNetwork }) => !hostNetwork)) return [];
   const at = tellingPlace(podSelector);
   if (found.length > 0) {
     const why = 'these are on the network of their node and are not known by their labels';

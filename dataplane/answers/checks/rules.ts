@@ -7,9 +7,9 @@ import type { Policy, RuleOrigin } from '../../policy/rules.js';
 import { problem, type Problem } from '../../problems.js';
 import { ipBlocksMatchPods } from '../../settings.js';
 import type { State } from '../../state.js';
-import { list, named } from '../../words.js';
+import { count, list, named } from '../../words.js';
 import { grantsFor, policyAt } from '../decide.js';
-import { Effects } from '../effects.js';
+import { Effects, type Effect } from '../effects.js';
 import { isInside, nodeAt, podAt, type Outcome, type Sender } from '../probe.js';
 import type { Shapes } from './shapes.js';
 
@@ -20,12 +20,28 @@ export function checkRules(state: State, shapes: Shapes, found: readonly Problem
   // A pod in a document that could not be read may be the one that a rule is for.
   if (shapes.mayLack(null)) return inside;
   const effects = new Effects(state);
+  const untried: RuleOrigin[] = [];
   const idle = policies.flatMap((policy) => {
     const origins = new Set(policy.rules.map(({ origin }) => origin));
     const whole = [...origins].filter(({ at }) => !found.some((known) => isWithin(known.at, at)));
-    return whole.flatMap((origin) => checkRule(state, effects, policy, origin));
+    return whole.flatMap((origin) => {
+      const effect = effects.of(policy, origin);
+      if (effect.kind === 'untried') untried.push(origin);
+      return checkRule(state, effect, policy, origin);
+    });
   });
-  return [...inside, ...idle];
+  return [...inside, ...idle, ...checkUntried(untried)];
+}
+
+/** Rules that are named, at most, where they were not looked at. */
+const MOST_UNTRIED = 100;
+
+/** That rules were left out, told once, at the first of them. */
+function checkUntried(untried: readonly RuleOrigin[]): Problem[] {
+  const [first] = untried;
+  if (!first) return [];
+  const message = `Not every rule was looked at: whether anything fares otherwise without ${count(untried.length, 'rule')} would take too long to find out. Left out: ${list(untried.map(nameOf), 'and', MOST_UNTRIED)}.`;
+  return [problem('HS3014', firstLineOf(first.at), message)];
 }
 
 const isWithin = (inner: Place, outer: Place): boolean =>
@@ -49,8 +65,7 @@ function checkAddresses(state: State, { rules }: Policy): Problem[] {
   );
 }
 
-function checkRule(state: State, effects: Effects, policy: Policy, origin: RuleOrigin): Problem[] {
-  const effect = effects.of(policy, origin);
+function checkRule(state: State, effect: Effect, policy: Policy, origin: RuleOrigin): Problem[] {
   if (effect.kind !== 'idle' || effect.outcomes.length === 0) return [];
   const denies = policy.rules.some((rule) => rule.origin === origin && rule.deny);
   // Packets of pods make better examples than those of nodes.

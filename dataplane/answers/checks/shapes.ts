@@ -1,5 +1,6 @@
 /** What checks compare selectors with: each kind of pod once, however many pods there are of it. */
 import type { ClusterPod, ClusterWorkload } from '../../cluster/cluster.js';
+import { onNode } from '../../cluster/workloads.js';
 import type { ContainerPort, LabelSelector, PodSpec, Protocol } from '../../manifests/objects.js';
 import type { Located, Place } from '../../manifests/place.js';
 import { nearest } from '../../nearest.js';
@@ -16,6 +17,8 @@ export interface Shape {
   readonly labels: ReadonlyMap<string, string>;
   readonly labelPlaces: ReadonlyMap<string, Located<string>>;
   readonly spec: PodSpec;
+  /** Whether they are on the network of their node, where no policy holds for them. */
+  readonly hostNetwork: boolean;
   readonly pods: readonly ClusterPod[];
 }
 
@@ -51,19 +54,20 @@ function listShapes(state: State): Shape[] {
   const byLabels = new Map<ReadonlyMap<string, Located<string>>, Shape & { pods: ClusterPod[] }>();
   for (const pod of state.cluster.pods) {
     if (state.cluster.assumed.has(pod)) continue;
-    const { namespace, labels, labelPlaces, spec, workload } = pod;
+    const { namespace, labels, labelPlaces, spec, hostNetwork, workload } = pod;
     const shape = byLabels.get(labelPlaces);
     if (shape) shape.pods.push(pod);
-    else byLabels.set(labelPlaces, { ref: workload.ref, namespace, labels, labelPlaces, spec, pods: [pod] });
+    else
+      byLabels.set(labelPlaces, { ref: workload.ref, namespace, labels, labelPlaces, spec, hostNetwork, pods: [pod] });
   }
-  return [...byLabels.values(), ...state.cluster.workloads.flatMap(scaledToNone)];
+  return [...byLabels.values(), ...state.cluster.workloads.flatMap((workload) => scaledToNone(state, workload))];
 }
 
-function scaledToNone({ ref, namespace, pods, source }: ClusterWorkload): Shape[] {
+function scaledToNone({ settings }: State, { ref, namespace, pods, source }: ClusterWorkload): Shape[] {
   if (pods.length > 0 || source.kind === 'Pod') return [];
   const { labels: labelPlaces, spec } = source.template;
   const labels = new Map([...labelPlaces].map(([key, { value }]) => [key, value]));
-  return [{ ref, namespace, labels, labelPlaces, spec, pods: [] }];
+  return [{ ref, namespace, labels, labelPlaces, spec, hostNetwork: onNode(spec, settings), pods: [] }];
 }
 
 /** The workloads that shapes are of, as a message lists them. */

@@ -4,7 +4,8 @@ import type { Place } from '../../manifests/place.js';
 import { DIRECTIONS, type Policy } from '../../policy/rules.js';
 import { placeOf } from '../../policy/selectors.js';
 import type { State } from '../../state.js';
-import { plural, reachedBy } from '../annotate.js';
+import { plural } from '../annotate.js';
+import { reachedBy } from '../reach-counts.js';
 import { podsOf, policiesIn } from '../policy-pods.js';
 import {
   clientOf,

@@ -3,7 +3,8 @@ import { formatAddress, formatEndpoint } from '../../addresses.js';
 import { countEndpoints } from '../../cluster/cluster.js';
 import type { Service } from '../../manifests/objects.js';
 import type { State } from '../../state.js';
-import { plural, reachedBy, serviceOf } from '../annotate.js';
+import { plural, serviceOf } from '../annotate.js';
+import { reachedBy } from '../reach-counts.js';
 import {
   clientOf,
   headAt,

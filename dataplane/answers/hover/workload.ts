@@ -1,7 +1,8 @@
 /** Hovering a workload, one of its ports or labels, or a host name in its configuration. */
 import type { ManifestObject } from '../../manifests/objects.js';
 import type { State } from '../../state.js';
-import { plural, reachedBy, workloadOf } from '../annotate.js';
+import { plural, workloadOf } from '../annotate.js';
+import { reachedBy } from '../reach-counts.js';
 import { announced, hostsIn } from '../announced.js';
 import {
   clientOf,

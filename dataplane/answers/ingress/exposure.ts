@@ -1,12 +1,14 @@
 /** What Ingresses expose: the pods and ports that their controllers send requests to. */
+import { DropReason } from '../../../assembly/abi.js';
 import type { ClusterService, ClusterServicePort } from '../../cluster/cluster.js';
-import { classOf, controllersOf } from '../../cluster/ingress.js';
+import { classOf, controllersOf, untakenSince } from '../../cluster/ingress.js';
+import type { Ingress } from '../../manifests/ingress.js';
 import type { State } from '../../state.js';
 import type { Answered } from '../query.js';
 import type { Target } from '../refs.js';
-import { unknown } from '../unknown.js';
+import { refused, unknown } from '../unknown.js';
 import { allRoutes, type Route } from './route.js';
-import { agreed, assumedIn, backendOf, routeDecider, unreadIngresses, type Send } from './through.js';
+import { agreed, assumedIn, backendOf, nameOf, routeDecider, unreadIngresses, type Send } from './through.js';
 
 /** A port of a Service that an Ingress leads to. */
 export interface Exposure {
@@ -17,10 +19,15 @@ export interface Exposure {
 
 /** Every port that there is behind an Ingress. */
 export const exposures = (state: State): Exposure[] =>
-  state.cluster.ingresses.flatMap(allRoutes).flatMap((route) => {
-    const { service, port } = backendOf(state, route);
-    return service && port ? [{ route, service, port }] : [];
-  });
+  takenIngresses(state)
+    .flatMap(allRoutes)
+    .flatMap((route) => {
+      const { service, port } = backendOf(state, route);
+      return service && port ? [{ route, service, port }] : [];
+    });
+
+const takenIngresses = ({ cluster }: State): Ingress[] =>
+  cluster.ingresses.filter((ingress) => untakenSince(cluster, ingress) === null);
 
 type IngressTarget = Extract<Target, { readonly kind: 'ingress' }>;
 
@@ -38,12 +45,10 @@ export function fromIngress(
   const unread = ingress === null ? unreadIngresses(state) : [];
   if (unread.length > 0) return { answer: unknown(unread), outcomes: [] };
   if (leading.length === 0) {
-    const answer = {
-      ...unknown([]),
-      verdict: 'DENIED' as const,
-      hints: [`${label} leads no request to ${to.label}, TCP ${port}`],
-    };
-    return { answer, outcomes: [] };
+    const why = ingress && untakenSince(state.cluster, ingress);
+    const untaken = ingress && why !== null ? [`no controller takes ${nameOf(ingress)}: ${why}`] : [];
+    const hints = [...untaken, `${label} leads no request to ${to.label}, TCP ${port}`];
+    return { answer: refused(DropReason.NO_SERVICE, 'egress', { hints }), outcomes: [] };
   }
   // Each class has its own controllers.
   const classes = new Map<string | null, Route[]>();

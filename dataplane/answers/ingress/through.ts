@@ -1,8 +1,9 @@
 /** A request through an Ingress: a packet to its controller, and from there another to the backend that the rules name. */
 import { DropReason } from '../../../assembly/abi.js';
 import type { ClusterPod, ClusterService, ClusterServicePort } from '../../cluster/cluster.js';
-import { classOf, controllersOf, isAssumedController, isCilium } from '../../cluster/ingress.js';
+import { classOf, controllersOf, isAssumedController, isCilium, untakenSince } from '../../cluster/ingress.js';
 import type { Ingress } from '../../manifests/ingress.js';
+import { unreadName } from '../../manifests/objects.js';
 import { lineOf, type Place } from '../../manifests/place.js';
 import type { HttpRequest } from '../../policy/http.js';
 import type { State } from '../../state.js';
@@ -11,7 +12,7 @@ import { deciderAt } from '../decider.js';
 import type { Outcome } from '../probe.js';
 import type { Answer, Answered, Verdict } from '../query.js';
 import type { Target } from '../refs.js';
-import { unknown } from '../unknown.js';
+import { refused, unknown } from '../unknown.js';
 import { hostOf, routesOf, rulesFor, unreadable, type Route } from './route.js';
 
 /** What stands between the packet of whoever asks and the controller's. */
@@ -41,10 +42,12 @@ export function throughIngress(
   reach: (controller: Target) => Answered,
   send: Send,
 ): Answered {
-  const asked = ingress ? [ingress] : state.cluster.ingresses;
+  const { cluster } = state;
+  const all = ingress ? [ingress] : cluster.ingresses;
+  const asked = all.filter((one) => untakenSince(cluster, one) === null);
   const missing = missingIn(state, asked, request);
   if (missing.length > 0 || !request) return { answer: unknown(missing), outcomes: [] };
-  const answers = waysOf(state, asked, request).map((way) => answerOf(state, way, asked, request, reach, send));
+  const answers = waysOf(state, asked, request).map((way) => answerOf(state, way, all, request, reach, send));
   const answered = agreed(answers);
   const others = ingress ? takenBy(state, ingress, request) : [];
   const { answer } = answered;
@@ -53,7 +56,7 @@ export function throughIngress(
     answer: {
       ...answer,
       hints: [...others, ...answer.hints],
-      assumes: [...answer.assumes, ...tlsAssumed(asked, request, label)],
+      assumes: [...answer.assumes, ...tlsAssumed(all, request, label)],
     },
   };
 }
@@ -64,7 +67,7 @@ export const unreadIngresses = (state: State): string[] =>
     .filter(({ kind }) =>
       kind === null || kind === 'List' ? state.cluster.ingresses.length > 0 : /^ingress(class)?$/i.test(kind),
     )
-    .map(({ at, kind }) => `${lineOf(at)}: ${kind ?? 'a document'} could not be read`);
+    .map((document) => `${lineOf(document.at)}: ${unreadName(document)} could not be read`);
 
 /** What cannot be told of the way of a request, one line each. */
 function missingIn(state: State, asked: readonly Ingress[], request: HttpRequest | null): string[] {
@@ -110,7 +113,7 @@ const distinct = (routes: readonly Route[]): Route[] => {
 function answerOf(
   state: State,
   way: Way,
-  asked: readonly Ingress[],
+  all: readonly Ingress[],
   request: HttpRequest,
   reach: (controller: Target) => Answered,
   send: Send,
@@ -130,30 +133,20 @@ function answerOf(
     return { ...client, answer: { ...client.answer, hints, backend: null, service: null } };
   }
   const ended = (status: number, why: string, deciders: readonly Decider[], origin: readonly Place[]): Answered => ({
-    answer: {
-      ...unknown([]),
-      verdict: 'DENIED',
+    answer: refused(DropReason.NO_SERVICE, status === 404 ? 'ingress' : 'egress', {
       deciders,
       http: { status, backend: way.route?.backend.service ? backendName(way.route) : null },
       assumes: [...client.answer.assumes, ...taken],
       hints: [why],
-    },
+    }),
     outcomes: [],
     ...throughOf(client, `answers ${requestText(request)} with ${status}: ${why}`, origin),
   });
   const { route } = way;
   if (!route) {
-    const met = [...new Set(rulesFor(asked, request).map(({ ingress }) => ingress))];
-    const why =
-      met.length > 0
-        ? `no path of ${met.map(nameOf).join(', ')} takes ${request.path}`
-        : `no rule is for host ${hostOf(request) || '""'}`;
-    return ended(
-      404,
-      why,
-      met.map(objectDecider),
-      met.map(({ metadata }) => metadata.name.at),
-    );
+    const { why, places } = unrouted(state, all, request);
+    const deciders = [...places].map(([ingress, at]) => deciderOf(ingress, null, at, 'denies'));
+    return ended(404, why, deciders, [...places.values()]);
   }
   if (!route.backend.service) {
     const line = `${lineOf(route.backend.at)}: ${route.backend.resource} in ${nameOf(route.ingress)} is the controller's own`;
@@ -201,6 +194,25 @@ const isAllotted = ({ ports, ingressIPs, externalIPs, loadBalancerIP }: ClusterS
   ports.some(({ nodePort }) => nodePort !== null && nodePort.value > 0) ||
   ingressIPs.length + externalIPs.length > 0 ||
   loadBalancerIP !== null;
+
+/** Why nothing takes a request, and the Ingresses that would, did a controller take them, or else that have a rule for its host. */
+function unrouted(
+  { cluster }: State,
+  all: readonly Ingress[],
+  request: HttpRequest,
+): { readonly why: string; readonly places: ReadonlyMap<Ingress, Place> } {
+  const idle = all.filter((one) => untakenSince(cluster, one) !== null && routesOf([one], request).length > 0);
+  if (idle.length > 0) {
+    const why = idle.map((one) => `no controller takes ${nameOf(one)}: ${untakenSince(cluster, one)}`).join('; ');
+    return { why, places: new Map(idle.map((one) => [one, (one.className ?? one.metadata.name).at])) };
+  }
+  const met = [...new Set(rulesFor(all, request).map(({ ingress }) => ingress))];
+  const why =
+    met.length > 0
+      ? `no path of ${met.map(nameOf).join(', ')} takes ${request.path}`
+      : `no rule is for host ${hostOf(request) || '""'}`;
+  return { why, places: new Map(met.map((one) => [one, one.metadata.name.at])) };
+}
 
 /** The port that a route leads to; what is wrong, where there is none. */
 export function backendOf(
@@ -276,7 +288,6 @@ function statusOf({ reason }: Answer, outcomes: readonly Outcome[]): number {
   return outcomes.some(({ refusedBy }) => refusedBy?.mesh) ? 502 : 504;
 }
 
-/** One answer of several ways, of which nobody tells which is taken. */
 /** One answer of several ways, of which nobody tells which is taken. */
 export function agreed(answers: readonly Answered[]): Answered {
   const [first, ...others] = answers;
@@ -355,7 +366,5 @@ const backendName = ({ ingress, backend }: Route): string =>
 
 export const routeDecider = ({ ingress, rule, at }: Route, effect: Decider['effect']): Decider =>
   deciderOf(ingress, rule, at, effect);
-const objectDecider = (ingress: Ingress): Decider => deciderOf(ingress, null, ingress.metadata.name.at, 'denies');
-
 const deciderOf = ({ metadata }: Ingress, rule: string | null, at: Place, effect: Decider['effect']): Decider =>
   deciderAt({ kind: 'Ingress', namespace: metadata.namespace, name: metadata.name.value, rule, at }, effect);

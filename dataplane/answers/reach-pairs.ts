@@ -1,0 +1,256 @@
+/**
+ * Between which ends packets fare alike, so that those between two of them answer for all: the datapath's way from an end to
+ * another differs by what the policymaps say, of the sender's policy about the receiver's identity and of the receiver's about the
+ * sender's, and by what the ends are. What policymaps say is a row: the entries for one identity and for any. So there are as many
+ * questions as there are pairs of rows, and an edit asks those that were not there before.
+ */
+import { TunnelProtocol } from '../../assembly/abi.js';
+import { familyOf, UNSPECIFIED, type Address } from '../addresses.js';
+import { kept, keptFor } from '../kept.js';
+import { isLoopback } from '../loader/host-ports.js';
+import { modesOf } from '../loader/modes.js';
+import type { Frontend } from '../loader/entries.js';
+import type { Loader } from '../loader/load.js';
+import type { CompiledPolicy } from '../policy/compile.js';
+import type { PolicymapEntry } from '../policy/mapstate.js';
+import { hasMesh } from '../policy/mesh.js';
+import type { PortRange, TrafficPrefix } from '../policy/rules.js';
+import { isKubeProxy } from '../settings.js';
+import { identityOf, policyOf, type State } from '../state.js';
+import type { End } from './reach-ends.js';
+import { findOpen, type Asked, type Found } from './reach-open.js';
+
+/** What a policymap says of one identity: the same number for the same entries. */
+export interface Row {
+  readonly number: number;
+  readonly boundaries: readonly PortRange[];
+}
+
+/** What a policymap says in one direction: of the identities that it names, and of all others. */
+interface Rows {
+  readonly named: ReadonlyMap<number, Row>;
+  readonly rest: Row;
+}
+
+/** An end as the datapath knows it. */
+export interface Side {
+  /** What it is: a pod or an address outside, and its families; numbered. */
+  readonly kind: number;
+  readonly identity: number;
+  readonly egress: Rows;
+  readonly ingress: Rows;
+}
+
+/** Numbers in place of texts; the same for the same text. */
+class Numbered {
+  private readonly numbers = new Map<string, number>();
+
+  of(text: string): number {
+    let number = this.numbers.get(text);
+    if (number === undefined) this.numbers.set(text, (number = this.numbers.size));
+    return number;
+  }
+}
+
+/** More than there are ever rows, and kinds of ends, so that the numbers of two of each make one. */
+const ROWS = 2 ** 22;
+export const KINDS = 2 ** 4;
+/** Entries of one prefix of 24 bits, the protocol's eight first. */
+const WHOLE_LENGTH = 24;
+const PROTOCOL_LENGTH = 8;
+
+/** What is known of rows and of pairs of them, from one state of an engine to the next. */
+class Known {
+  private readonly shapes = new Numbered();
+  private readonly kinds = new Numbered();
+  private readonly rows = new Map<string, Row>();
+  private readonly l7 = new WeakMap<object, number>();
+  private l7Count = 0;
+  /** Outside, nobody asks a policy. */
+  readonly outside: Rows = { named: new Map(), rest: this.row([], []) };
+  readonly rowsOf = keptFor((policy: CompiledPolicy) => ({
+    egress: this.rowsIn(policy.entries.filter(({ egress }) => egress)),
+    ingress: this.rowsIn(policy.entries.filter(({ egress }) => !egress)),
+  }));
+  /** The answers, by what `keyOf` says, for as long as nothing else changes that the datapath looks at. */
+  readonly answers = kept((...of: readonly unknown[]) => ({ of, found: new Map<number, Found>() }));
+
+  kind(text: string): number {
+    return this.kinds.of(text);
+  }
+
+  private rowsIn(entries: readonly PolicymapEntry[]): Rows {
+    const byIdentity = new Map<number, PolicymapEntry[]>();
+    for (const entry of entries) {
+      const own = byIdentity.get(entry.identity);
+      if (own) own.push(entry);
+      else byIdentity.set(entry.identity, [entry]);
+    }
+    const ofAnyone = byIdentity.get(0) ?? [];
+    byIdentity.delete(0);
+    return {
+      named: new Map([...byIdentity].map(([identity, own]) => [identity, this.row(own, ofAnyone)])),
+      rest: this.row([], ofAnyone),
+    };
+  }
+
+  private row(own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[]): Row {
+    const signature = [own, ofAnyone]
+      .map((entries) =>
+        entries
+          .map((entry) => this.shapeOf(entry))
+          .sort()
+          .join(),
+      )
+      .join('|');
+    let row = this.rows.get(signature);
+    if (!row) {
+      const boundaries = [...own, ...ofAnyone].flatMap(boundaryOf);
+      this.rows.set(signature, (row = { number: this.rows.size, boundaries }));
+    }
+    return row;
+  }
+
+  /** All that the datapath, and a proxy behind it, take from an entry. */
+  private shapeOf({
+    protocol,
+    port,
+    length,
+    deny,
+    proxyPort,
+    proxyPortPriority,
+    authType,
+    grants,
+  }: PolicymapEntry): number {
+    const rules = proxyPort === 0 ? '' : grants.map(({ l7 }) => (l7 ? this.numberOf(l7) : '')).join();
+    return this.shapes.of(
+      `${protocol} ${port} ${length} ${deny} ${proxyPort} ${proxyPortPriority} ${authType} ${rules}`,
+    );
+  }
+
+  private numberOf(l7: object): number {
+    let number = this.l7.get(l7);
+    if (number === undefined) this.l7.set(l7, (number = this.l7Count++));
+    return number;
+  }
+}
+
+/** The ports of an entry's prefix; none for one of all ports. */
+const boundaryOf = ({ protocol, port, length }: TrafficPrefix): PortRange[] =>
+  length <= PROTOCOL_LENGTH ? [] : [{ protocol, first: port, last: port + 2 ** (WHOLE_LENGTH - length) - 1 }];
+
+const knownBy = new WeakMap<Loader, Known>();
+
+function knownOf(loader: Loader): Known {
+  let known = knownBy.get(loader);
+  if (!known) knownBy.set(loader, (known = new Known()));
+  return known;
+}
+
+/** What is open between the ends of one state. */
+export class Pairs {
+  private readonly known: Known;
+  private readonly answers: Map<number, Found>;
+  /** Whether addresses and nodes have no part in what becomes of packets, as they have where some are masqueraded or encrypted. */
+  readonly isPlain: boolean;
+  /** Whether addresses outside are told apart by more than policies: pods keep their own to some of them. */
+  private readonly isAddressed: boolean;
+  private readonly listening: ReadonlySet<Address>;
+  private readonly sides = new Map<string, Side | null>();
+  /** Of two of which one is not known by rows, by what each is alike in. */
+  private readonly others = new Map<string, Found>();
+
+  constructor(private readonly state: State) {
+    const { settings, cluster, desired, loader } = state;
+    this.known = knownOf(loader);
+    this.answers = this.known.answers(settings, cluster.nodes, cluster.families).found;
+    this.isPlain =
+      !isKubeProxy(settings) &&
+      !hasMesh(cluster) &&
+      settings['encryption.type'] === 'none' &&
+      modesOf(settings, false).tunnel !== TunnelProtocol.NONE;
+    this.isAddressed = settings.nativeRoutingCIDR !== '' || settings['ipMasqAgent.nonMasqueradeCIDRs'].length > 0;
+    this.listening = addressesOf(desired.frontends);
+  }
+
+  /** What is open from an end to each other; ends that are alike are asked about once, and so are pairs of them. null for itself. */
+  from(from: End, targets: readonly End[]): (Found | null)[] {
+    const byLike = new Map<string, End>();
+    for (const to of targets) if (to !== from && !byLike.has(to.like)) byLike.set(to.like, to);
+    this.ask([...byLike.values()].map((to) => [from, to]));
+    const found = new Map([...byLike].map(([like, to]) => [like, this.between(from, to)]));
+    return targets.map((to) => (to === from ? null : found.get(to.like)!));
+  }
+
+  /** What is known between two ends; null where it has not been asked. */
+  between(from: End, to: End): Found | null {
+    const key = this.keyOf(from, to);
+    return (typeof key === 'number' ? this.answers.get(key) : this.others.get(key)) ?? null;
+  }
+
+  /** Asks what is not known yet, all in as few calls as the batch allows. */
+  ask(pairs: Iterable<readonly [End, End]>): void {
+    const asked = new Map<number | string, Asked>();
+    for (const [from, to] of pairs) {
+      const key = this.keyOf(from, to);
+      if (asked.has(key) || this.between(from, to)) continue;
+      const rows = typeof key === 'number' ? this.rowsOf(this.sideOf(from)!, this.sideOf(to)!) : null;
+      asked.set(key, { from, to, boundaries: rows && rows.flatMap(({ boundaries }) => boundaries) });
+    }
+    const found = findOpen(this.state, [...asked.values()]);
+    [...asked.keys()].forEach((key, i) => {
+      if (typeof key === 'number') this.answers.set(key, found[i]!);
+      else this.others.set(key, found[i]!);
+    });
+  }
+
+  private rowsOf(from: Side, to: Side): readonly [Row, Row] {
+    return [
+      from.egress.named.get(to.identity) ?? from.egress.rest,
+      to.ingress.named.get(from.identity) ?? to.ingress.rest,
+    ];
+  }
+
+  /** What decides between two ends. */
+  private keyOf(from: End, to: End): number | string {
+    const [sender, receiver] = [this.sideOf(from), this.sideOf(to)];
+    if (!sender || !receiver) return `${from.like}\n${to.like}`;
+    const [egress, ingress] = this.rowsOf(sender, receiver);
+    return pairKey(sender.kind, receiver.kind, egress.number, ingress.number);
+  }
+
+  /** null for an end of which more matters than rows say. */
+  sideOf(end: End): Side | null {
+    let side = this.sides.get(end.like);
+    if (side === undefined) this.sides.set(end.like, (side = this.isPlain ? this.readSide(end) : null));
+    return side;
+  }
+
+  private readSide({ pods, external }: End): Side | null {
+    const { known, state } = this;
+    if (external) {
+      const { example, identity } = external;
+      if (this.isAddressed || example === UNSPECIFIED[familyOf(example)] || isLoopback(example)) return null;
+      const kind = known.kind(`outside ${familyOf(example)}`);
+      return { kind, identity, egress: known.outside, ingress: known.outside };
+    }
+    const [pod] = pods;
+    const identity = pod && identityOf(state, pod);
+    const policy = pod && policyOf(state, pod);
+    if (!pod || !identity || !policy || pods.some(({ addresses }) => addresses.some((one) => this.listening.has(one))))
+      return null;
+    const kind = known.kind(`pod ${pod.addresses.map(familyOf).join(' ')}`);
+    if (kind >= KINDS) return null;
+    return { kind, identity: identity.number, ...known.rowsOf(policy) };
+  }
+}
+
+const pairKey = (sender: number, receiver: number, egress: number, ingress: number): number =>
+  ((sender * KINDS + receiver) * ROWS + egress) * ROWS + ingress;
+
+const addressesOf = keptFor(
+  (frontends: readonly Frontend[]): ReadonlySet<Address> => new Set(frontends.map(({ address }) => address)),
+);
+
+/** What is open between the ends of a state. */
+export const pairsOf = keptFor((state: State) => new Pairs(state));
