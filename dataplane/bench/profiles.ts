@@ -2,12 +2,15 @@
 import type { Traffic } from './traffic.js';
 
 /** What is counted, and what nanoseconds are given per. */
-export type Unit = 'packet' | 'build' | 'edit';
+export const UNITS = ['packet', 'build', 'load', 'edit', 'question'] as const;
+export type Unit = (typeof UNITS)[number];
 
 export interface Listed {
   readonly name: string;
   readonly description: string;
   readonly unit: Unit;
+  /** Takes so long, or so much memory, that it runs only when it is named. */
+  readonly isLarge?: boolean;
 }
 
 export interface Profile extends Listed {
@@ -155,10 +158,47 @@ export const EDIT_PROFILE: Listed = {
   unit: 'edit',
 };
 
+export interface ClusterProfile extends Listed {
+  readonly what: 'cold' | 'edit' | 'reach';
+  readonly pods: number;
+}
+
+/** Pods of a cluster with as many Services, policies and endpoints as go with them (`scale.ts`). */
+const CLUSTER_PODS = [100, 1000, 10_000];
+const CLUSTER_WORK: Readonly<Record<ClusterProfile['what'], readonly [unit: Unit, description: string]>> = {
+  cold: ['load', 'the manifests of a cluster, until a question about it is answered'],
+  edit: ['edit', 'one edit to a policy, until a question is answered, in a cluster'],
+  reach: ['question', 'who reaches whom after one edit, in a cluster'],
+};
+
+/** What the control plane does with clusters; see `clusters.ts`. */
+export const CLUSTER_PROFILES: readonly ClusterProfile[] = CLUSTER_PODS.flatMap((pods) =>
+  (Object.keys(CLUSTER_WORK) as ClusterProfile['what'][]).map((what) => {
+    const [unit, description] = CLUSTER_WORK[what];
+    return {
+      name: `${what}-${pods}`,
+      description: `${description} of ${pods.toLocaleString('en')} pods`,
+      unit,
+      what,
+      pods,
+      isLarge: pods >= 10_000,
+    };
+  }),
+);
+
 /** All that can be measured. */
-export const ALL_PROFILES: readonly Listed[] = [...PROFILES, ...WORKERS_PROFILES, ...MAGLEV_PROFILES, EDIT_PROFILE];
+export const ALL_PROFILES: readonly Listed[] = [
+  ...PROFILES,
+  ...WORKERS_PROFILES,
+  ...MAGLEV_PROFILES,
+  EDIT_PROFILE,
+  ...CLUSTER_PROFILES,
+];
 
 export const PROFILE_NAMES: readonly string[] = ALL_PROFILES.map(({ name }) => name);
+
+/** What is measured unless profiles are named. */
+export const USUAL_NAMES: readonly string[] = ALL_PROFILES.filter(({ isLarge }) => !isLarge).map(({ name }) => name);
 
 /** How time grows with one number, all else the same. */
 export interface Growth {
@@ -178,6 +218,18 @@ export const GROWTHS: readonly Growth[] = [
   growth('Connections that new flows evict from', ['4,096', 'new-flows-2k'], ['1,048,576', 'new-flows']),
   growth('Bytes of a frame', ['64', 'size-64'], ['1,500', 'size-1500']),
   growth('Flows, IPv6', ['1,000', 'ipv6-1k'], ['100,000', 'ipv6-100k']),
+  ...(Object.keys(CLUSTER_WORK) as ClusterProfile['what'][]).map((work) =>
+    growth(
+      {
+        cold: 'Pods of a cluster, loaded',
+        edit: 'Pods of a cluster, edited',
+        reach: 'Pods of a cluster, who reaches whom',
+      }[work],
+      ...CLUSTER_PROFILES.filter(({ what }) => what === work).map(
+        ({ pods, name }) => [pods.toLocaleString('en'), name] as const,
+      ),
+    ),
+  ),
   ...MAGLEV_BACKENDS.map((backends) =>
     growth(
       `Entries of a Maglev table of ${backends} backends`,

@@ -1,7 +1,15 @@
 /** Who measures what: one line for each kind of profile. */
 import { maglevSubject } from './maglev.js';
 import { packetSubject } from './packets.js';
-import { EDIT_PROFILE, MAGLEV_PROFILES, PROFILES, WORKERS_PROFILES, type Listed } from './profiles.js';
+import { clusterSubject } from './clusters.js';
+import {
+  CLUSTER_PROFILES,
+  EDIT_PROFILE,
+  MAGLEV_PROFILES,
+  PROFILES,
+  WORKERS_PROFILES,
+  type Listed,
+} from './profiles.js';
 import { editSubject } from './shop.js';
 import type { BenchModules, StartWorker, Subject } from './subject.js';
 import { workersSubject } from './workers.js';
@@ -19,6 +27,7 @@ const MAKERS: ReadonlyMap<string, Maker> = new Map([
   ...of(WORKERS_PROFILES, workersSubject),
   ...of(MAGLEV_PROFILES, maglevSubject),
   ...of([EDIT_PROFILE], editSubject),
+  ...of(CLUSTER_PROFILES, clusterSubject),
 ]);
 
 /** Throws RangeError for a name that is no profile's. */

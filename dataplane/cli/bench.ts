@@ -1,7 +1,7 @@
 /** `hopscope bench`: the benchmark on this machine, with progress on standard error. */
 import { cpus } from 'node:os';
 import { bench, machineOf } from '../bench/bench.js';
-import { PROFILE_NAMES } from '../bench/profiles.js';
+import { PROFILE_NAMES, USUAL_NAMES } from '../bench/profiles.js';
 import { benchJson } from '../format/bench-json.js';
 import { benchMarkdown } from '../format/bench-md.js';
 import { benchTable } from '../format/bench-table.js';
@@ -14,7 +14,7 @@ const ROUNDS = 15;
 export async function runBench(call: Call): Promise<Output> {
   const format = choice(call, 'format', ['table', 'json', 'md'], 'table');
   const wanted = call.options['profile'] ?? 'all';
-  const profiles = wanted === 'all' ? PROFILE_NAMES : wanted.split(',');
+  const profiles = wanted === 'all' ? USUAL_NAMES : wanted.split(',');
   for (const name of profiles) {
     if (!PROFILE_NAMES.includes(name))
       throw new CallError(`--profile ${name}: expected all, ${PROFILE_NAMES.join(', ')}`);

@@ -190,6 +190,18 @@ test('a report has the median of the rounds and the tail of the samples', async 
   }
 });
 
+test('a cluster is loaded, edited, and asked who reaches whom', async () => {
+  const { results } = await bench(modules, { profiles: ['cold-100', 'edit-100', 'reach-100'], rounds: 2, machine });
+  assert.deepEqual(
+    results.map(({ unit, packets }) => [unit, packets]),
+    [
+      ['load', 2],
+      ['edit', 2],
+      ['question', 2],
+    ],
+  );
+});
+
 test('the others that take the same packets are in the report, and Maglev tables too', async () => {
   const { results } = await bench(modules, { profiles: ['established-1k', 'maglev-251-3'], rounds: 1, machine });
   assert.deepEqual(
@@ -297,7 +309,7 @@ test('the table', () => {
 established-1k  181.2 ns  1.3 µs  1 (181.2 ns to 181.2 ns)  5.52 Mpps  5.4 MiB  plain × 3.00, floor × 0.10
 
 abacus, 1 cores; Node v20.0.0; wasm -O3
-Packets already in memory, no network card; one core, but for workers, whose time is until the last of them is done. Time is per packet (maglev: per table; edit: per edit): median over rounds, 99th percentile over samples.
+Packets already in memory, no network card; one core, but for workers, whose time is until the last of them is done. Time is per packet (maglev: per table; cold, edit, reach: each): median over rounds, 99th percentile over samples.
 Others take the same packets in turns with it, in so many times its time: plain goes packet by packet, JavaScript is the same pipeline in that, the floor touches the same memory and does nothing else.
 Cancelled: not all rounds were run.
 `,
