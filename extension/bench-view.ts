@@ -3,7 +3,7 @@ import * as vscode from 'vscode';
 import type { BenchReport } from '../dataplane/bench/bench.js';
 import { ALL_PROFILES as ALL, UNITS, USUAL_NAMES, type Unit } from '../dataplane/bench/profiles.js';
 import { benchMarkdown } from '../dataplane/format/bench-md.js';
-import { growthPlots, stagePlot, type Plot } from '../dataplane/format/bench-plots.js';
+import { growthPlots, stagePlots, type Plot } from '../dataplane/format/bench-plots.js';
 import { BENCH_COLUMNS, benchCells, benchNotes, duration } from '../dataplane/format/bench-table.js';
 import { runBenchmark, type BenchEngine } from './bench-client.js';
 import { registerCommand } from './commands.js';
@@ -120,7 +120,7 @@ function viewOf(report: BenchReport, generation: number): BenchView {
     plots: [
       ...UNITS.flatMap((unit) => resultPlot(report, unit)),
       ...growthPlots(report).map((plot) => barPlot({ ...plot, title: `Growth: ${plot.title}` })),
-      ...stagePlot(report).map(barPlot),
+      ...stagePlots(report).map(barPlot),
     ],
     columns: BENCH_COLUMNS.map((column) => column.slice(0, 1) + column.slice(1).toLowerCase()),
     rows: report.results.map(benchCells),

@@ -240,11 +240,11 @@ export const GROWTHS: readonly Growth[] = [
   ),
 ];
 
-/** Where packets end, from the first on; what each way is longer than the one before is a stage's cost. */
-export const STAGES: readonly { readonly stage: string; readonly profile: string }[] = [
-  { stage: 'receive and record', profile: 'stop-receive' },
-  { stage: 'parse', profile: 'stop-parse' },
-  { stage: 'Service', profile: 'stop-service' },
-  { stage: 'backend, conntrack, identity, egress policy', profile: 'stop-policy' },
-  { stage: 'delivery, conntrack, ingress policy', profile: 'size-64' },
+/** Where packets end, from the first on; what the plain path takes longer for one than for that before is a step's cost. */
+export const STEPS: readonly { readonly step: string; readonly profile: string }[] = [
+  { step: 'receive and record', profile: 'stop-receive' },
+  { step: 'parse', profile: 'stop-parse' },
+  { step: 'Service', profile: 'stop-service' },
+  { step: 'backend, conntrack, identity, egress policy', profile: 'stop-policy' },
+  { step: 'delivery, conntrack, ingress policy', profile: 'size-64' },
 ];

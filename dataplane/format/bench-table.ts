@@ -1,6 +1,6 @@
 /** A benchmark's report as a table for a terminal, with bars below. */
 import type { BenchReport, BenchResult } from '../bench/bench.js';
-import { growthPlots, stagePlot, type Plot } from './bench-plots.js';
+import { growthPlots, stagePlots, type Plot } from './bench-plots.js';
 import { table } from './table.js';
 
 export const BENCH_COLUMNS = ['PROFILE', 'MEDIAN', 'P99', 'ROUNDS', 'RATE', 'MEMORY', 'OTHERS'] as const;
@@ -57,7 +57,7 @@ export function benchBars({ title, bars }: Plot): string[] {
 }
 
 export const benchPlots = (report: BenchReport): string[][] =>
-  [...growthPlots(report), ...stagePlot(report)].map(benchBars);
+  [...growthPlots(report), ...stagePlots(report)].map(benchBars);
 
 export const benchTable = (report: BenchReport): string =>
   [

@@ -12,7 +12,7 @@ import { countOf, strideOf, writeTemplates } from '../../dataplane/bench/templat
 import { laneWorker, serveLane, type FromLane } from '../../dataplane/bench/workers.js';
 import { benchJson } from '../../dataplane/format/bench-json.js';
 import { benchMarkdown } from '../../dataplane/format/bench-md.js';
-import { growthPlots, stagePlot } from '../../dataplane/format/bench-plots.js';
+import { growthPlots, stagePlots } from '../../dataplane/format/bench-plots.js';
 import { benchBars, benchTable } from '../../dataplane/format/bench-table.js';
 import { tupleOf } from '../../dataplane/packet.js';
 import { decode, encode, type Datapath } from '../../dataplane/wasm.js';
@@ -298,6 +298,7 @@ const REPORT: BenchReport = {
         { name: 'plain', nsPerPacket: { median: 543.6, p99: 1300 }, ratio: 3 },
         { name: 'floor', nsPerPacket: { median: 18.1, p99: 20 }, ratio: 0.1 },
       ],
+      stages: [],
     },
   ],
 };
@@ -323,6 +324,7 @@ const reportOf = (medians: Readonly<Record<string, number>>): BenchReport => ({
     ...REPORT.results[0]!,
     profile,
     nsPerPacket: { median, p99: median },
+    baselines: [{ name: 'plain', nsPerPacket: { median, p99: median }, ratio: 1 }],
   })),
 });
 
@@ -337,13 +339,20 @@ test('growth is drawn where two sizes of a row were measured', () => {
   ]);
 });
 
-test('a stage costs what its way takes longer than that which ends before', () => {
+test('a stage costs what its way takes longer than that which ends before', async () => {
+  const { results } = await bench(modules, { profiles: ['established-1k'], rounds: 1, machine });
+  const { stages, nsPerPacket } = results[0]!;
+  assert.equal(stages.length, 5);
+  const sum = stages.reduce((all, { ns }) => all + ns, 0);
+  assert.ok(sum >= nsPerPacket.median - 1, `${sum} of ${nsPerPacket.median}`);
+
   const ways = { 'stop-receive': 4, 'stop-parse': 8, 'stop-service': 10, 'stop-policy': 40, 'size-64': 60 };
+  const plain = reportOf(ways);
   assert.deepEqual(
-    stagePlot(reportOf(ways)).flatMap(({ bars }) => bars.map(({ ns }) => ns)),
+    stagePlots(plain).flatMap(({ bars }) => bars.map(({ ns }) => ns)),
     [4, 4, 2, 30, 20],
   );
-  assert.deepEqual(stagePlot(reportOf({ 'stop-receive': 4 })), []);
+  assert.deepEqual(stagePlots(reportOf({ 'stop-receive': 4 })), []);
 });
 
 test('JSON is the report', () => {
