@@ -6,6 +6,7 @@ import { table } from './table.js';
 export const BENCH_COLUMNS = ['PROFILE', 'MEDIAN', 'P99', 'ROUNDS', 'RATE', 'MEMORY', 'OTHERS'] as const;
 
 const UNITS = [
+  ['s', 1e9],
   ['ms', 1e6],
   ['µs', 1e3],
   ['ns', 1],
@@ -13,7 +14,7 @@ const UNITS = [
 
 /** Nanoseconds in the unit in which they read best. */
 export function duration(ns: number): string {
-  const [unit, size] = UNITS.find(([, size]) => ns >= size) ?? UNITS[2];
+  const [unit, size] = UNITS.find(([, size]) => ns >= size) ?? UNITS[3];
   return `${(ns / size).toFixed(1)} ${unit}`;
 }
 
