@@ -41,6 +41,22 @@ function packetAt(packets: usize, index: u32): Packet {
   return changetype<Packet>(packets + <usize>index * offsetof<Packet>());
 }
 
+/** The stages, of which a benchmark may leave out the last ones. */
+export const enum Stage {
+  LOOK = 1,
+  FIND = 2,
+  TOUCH = 3,
+  ANSWER = 4,
+}
+
+/** The last stage that batches go through. */
+let last: i32 = Stage.ANSWER;
+
+/** Batches end after a stage: all but the last change nothing, and answer nothing. */
+export function endAfter(stage: i32): void {
+  last = stage;
+}
+
 /** Sum of what was touched: a load whose value nobody uses is left out. */
 let sum: u32 = 0;
 
@@ -54,7 +70,9 @@ export function process(packets: usize, count: u32): void {
 }
 
 function stage(packets: usize, count: u32): void {
+  if (last < Stage.LOOK) return;
   for (let i: u32 = 0; i < count; i++) look(packetAt(packets, i), stagedAt(i));
+  if (last < Stage.FIND) return;
   let touched: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
@@ -68,11 +86,15 @@ function stage(packets: usize, count: u32): void {
     one.flow = one.family == Family.IPV4 ? guess<u32>(one.hash) : guess<v128>(one.hash);
     if (one.flow != 0) touched += load<u8>(one.flow) + load<u8>(one.flow, 64) + load<u8>(one.flow, 127);
   }
+  sum += touched;
+  if (last < Stage.TOUCH) return;
+  touched = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
     if (one.flow != 0) touched += one.family == Family.IPV4 ? touch<u32>(one.flow) : touch<v128>(one.flow);
   }
   sum += touched;
+  if (last < Stage.ANSWER) return;
   let followed: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);

@@ -144,6 +144,13 @@ export function replay(first: u32, count: u32, total: u32, stride: u32): u32 {
   return passed;
 }
 
+/** The same up to a `batch.Stage`, 0 for receiving alone: it answers nothing, and tells a benchmark what the stages cost. */
+export function replayUntil(stage: i32, first: u32, count: u32, total: u32, stride: u32): void {
+  batch.endAfter(stage);
+  replay(first, count, total, stride);
+  batch.endAfter(batch.Stage.ANSWER);
+}
+
 /** The same, each through the programs. */
 export function replayPlain(first: u32, count: u32, total: u32, stride: u32): u32 {
   let passed: u32 = 0;

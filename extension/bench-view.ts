@@ -1,9 +1,9 @@
 /** The benchmark, from the palette to its page. */
 import * as vscode from 'vscode';
 import type { BenchReport } from '../dataplane/bench/bench.js';
-import { ALL_PROFILES as ALL, type Unit } from '../dataplane/bench/profiles.js';
+import { ALL_PROFILES as ALL, PROFILE_NAMES, UNITS, type Unit } from '../dataplane/bench/profiles.js';
 import { benchMarkdown } from '../dataplane/format/bench-md.js';
-import { growthPlots, stagePlot, type Plot } from '../dataplane/format/bench-plots.js';
+import { growthPlots, stagePlots, type Plot } from '../dataplane/format/bench-plots.js';
 import { BENCH_COLUMNS, benchCells, benchNotes, duration } from '../dataplane/format/bench-table.js';
 import { runBenchmark, type BenchEngine } from './bench-client.js';
 import { registerCommand } from './commands.js';
@@ -50,12 +50,12 @@ async function copy(report: BenchReport): Promise<void> {
   vscode.window.setStatusBarMessage('Hopscope: benchmark copied', 3000);
 }
 
-async function pickProfiles(): Promise<string[] | null> {
+async function pickProfiles(): Promise<readonly string[] | null> {
   const items = ALL.map(({ name, description }) => ({ label: name, description, profiles: [name] }));
   const all = {
     label: '$(play-circle) All profiles',
-    description: `${ALL.length} profiles, in turns`,
-    profiles: ALL.map(({ name }) => name),
+    description: `${PROFILE_NAMES.length} profiles, in turns`,
+    profiles: PROFILE_NAMES,
   };
   const separator = { label: 'One profile', kind: vscode.QuickPickItemKind.Separator, profiles: [] };
   const options = { title: 'Run Dataplane Benchmark', placeHolder: 'Which profile?', matchOnDescription: true };
@@ -118,9 +118,9 @@ function viewOf(report: BenchReport, generation: number): BenchView {
   return {
     generation,
     plots: [
-      ...(['packet', 'build', 'edit', 'load'] as const).flatMap((unit) => resultPlot(report, unit)),
+      ...UNITS.flatMap((unit) => resultPlot(report, unit)),
       ...growthPlots(report).map((plot) => barPlot({ ...plot, title: `Growth: ${plot.title}` })),
-      ...stagePlot(report).map(barPlot),
+      ...stagePlots(report).map(barPlot),
     ],
     columns: BENCH_COLUMNS.map((column) => column.slice(0, 1) + column.slice(1).toLowerCase()),
     rows: report.results.map(benchCells),

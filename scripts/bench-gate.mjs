@@ -1,6 +1,7 @@
 /**
- * Fails when the dataplane has lost more than 15 % against those who take the same packets in the same run: the plain path, and
- * JavaScript. What it held against them is in test/bench/gate.json. Where it falls short it is measured once more, for longer.
+ * Fails when the dataplane has lost more than 15 % against its plain path, which takes the same packets in the same run. What it held
+ * is in test/bench/gate.json: of profiles that stay near the processor, for how long others wait for memory depends on who else uses
+ * it. Where it falls short it is measured once more, for longer.
  *
  *   node scripts/bench-gate.mjs [--update]     --update writes this run's ratios to test/bench/gate.json
  */

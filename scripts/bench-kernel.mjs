@@ -26,7 +26,7 @@ const isKnown = ({ traffic: { family, clients, local, survivor, frameLength, sto
   family === 'IPv4' && clients === 'pods' && local && survivor === 0 && frameLength === 64 && stop !== 'receive';
 
 const NOTES = `
-Medians over rounds, an empty program's time subtracted from the kernel's. What to know before comparing:
+Medians over rounds; the kernel's are its own timer's, in whole nanoseconds, an empty program's subtracted. What to know before comparing:
 - No network card on either side: BPF_PROG_TEST_RUN runs the program on a frame in memory, and so does the wasm. A driver costs more.
 - The kernel's program runs with the mitigations of this kernel (/sys/devices/system/cpu/vulnerabilities); wasm calls nothing of it.
 - The maps are BPF_MAP_TYPE_HASH, LRU_HASH (conntrack), ARRAY and PERCPU_ARRAY. Cilium's own are LPM tries for ipcache and policy, which

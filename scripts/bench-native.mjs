@@ -1,6 +1,7 @@
 /**
- * Holds the WebAssembly, its fast path and its plain one, against the same datapath in C (test/bench/native/plain.c), compiled with
- * clang and gcc, whichever are there, -O3 -march=native: the same maps, the same packets, rounds in turns. Fails when a digest differs.
+ * Holds the WebAssembly, its fast path and its plain one, against the same in C: the datapath packet by packet (plain.c in
+ * test/bench/native), and with the fast path's design and prefetch besides (fast.c). Compiled with clang and gcc, whichever are there,
+ * -O3 -march=native: the same maps, the same packets, rounds in turns. Fails when a digest differs.
  *
  *   node scripts/bench-native.mjs [--rounds 15] [--profile NAME,NAME]
  */
@@ -9,14 +10,15 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { benchmark, compile, contest, isThere, loudly, median, rounds, versionOf, withFolder } from './native.mjs';
 
-const SOURCE = 'test/bench/native/plain.c';
+const SOURCES = ['plain', 'fast'];
+const FOLDER = 'test/bench/native';
 const FLAGS = ['-O3', '-march=native', '-std=gnu11'];
 
 const { values: options } = parseArgs({
   options: { rounds: { type: 'string', default: '15' }, profile: { type: 'string', default: 'all' } },
 });
 
-/** plain.c knows IPv4 from pods to Services, and no answers. */
+/** Both know IPv4 from pods to Services, and no answers. */
 const isKnown = ({ traffic: { family, clients, survivor } }) =>
   family === 'IPv4' && clients === 'pods' && survivor === 0;
 
@@ -25,9 +27,15 @@ await withFolder(async (folder) => {
     return loudly(`This comparison needs Linux, and this is ${process.platform}. Nothing was measured.`);
   const compilers = ['clang', 'gcc'].filter(isThere);
   if (compilers.length === 0) return loudly('There is no C compiler: install clang or gcc. Nothing was measured.');
-  const programs = compilers.map((compiler) => ({ name: `C, ${compiler}`, command: join(folder, compiler), compiler }));
-  for (const { compiler, command } of programs)
-    if (!compile(compiler, [...FLAGS, '-o', command, SOURCE])) return loudly(`${compiler} does not compile ${SOURCE}.`);
+  const programs = [];
+  for (const source of SOURCES) {
+    for (const compiler of compilers) {
+      const command = join(folder, `${source}-${compiler}`);
+      if (!compile(compiler, [...FLAGS, '-o', command, `${FOLDER}/${source}.c`]))
+        return loudly(`${compiler} does not compile ${source}.c.`);
+      programs.push({ name: `${source} C, ${compiler}`, command });
+    }
+  }
 
   const bench = await benchmark();
   const known = bench.PROFILES.filter(isKnown);
@@ -41,15 +49,15 @@ await withFolder(async (folder) => {
   await rounds(contests, Number(options.rounds));
 
   console.log(`${cpus()[0].model}; Node ${process.version}`);
-  for (const { compiler } of programs) console.log(`${versionOf(compiler)}, ${FLAGS.join(' ')}`);
-  console.log('Nanoseconds a packet, medians; in brackets how many times as long as the fast path takes.');
+  for (const compiler of compilers) console.log(`${versionOf(compiler)}, ${FLAGS.join(' ')}`);
+  console.log('Nanoseconds a packet, medians; × how many times as long as the fast path in wasm takes.');
+  const row = (first, cells) =>
+    console.log([first.padEnd(18), ...cells.map((cell) => cell.padEnd(20))].join('').trimEnd());
+  row('profile', [...contests[0].contestants.map(({ name }) => name), 'digest']);
   for (const { profile, digest, contestants } of contests) {
     const own = median(contestants.find(({ name }) => name === 'fast').times);
-    const cells = contestants.map(({ name, times }) => {
-      const ns = median(times);
-      return `${name} ${ns.toFixed(1)}${name === 'fast' ? '' : ` (× ${(ns / own).toFixed(2)})`}`.padEnd(26);
-    });
-    console.log(`${profile.name.padEnd(18)}${cells.join('')}digest ${digest}`);
+    const cells = contestants.map(({ times }) => `${median(times).toFixed(1)} × ${(median(times) / own).toFixed(2)}`);
+    row(profile.name, [...cells, digest]);
   }
   const wrong = contests.flatMap(({ profile, digest, contestants }) =>
     contestants

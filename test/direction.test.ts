@@ -49,11 +49,12 @@ const RULES: readonly (readonly [from: RegExp, allowed: RegExp])[] = [
   [/^assembly\/(lxc|netdev|overlay|sock|wireguard)\.ts$/, /^assembly\/(abi\.ts|wire\/|maps\/|lib\/)/],
   [/^assembly\/registry\.ts$/, /^assembly\/(abi\.ts|maps\/|lib\/)/],
   [/^assembly\/run\.ts$/, /^assembly\/(abi\.ts|wire\/|lib\/|lxc\.ts|netdev\.ts|overlay\.ts|sock\.ts|wireguard\.ts)/],
+  [/^assembly\/batch\.ts$/, /^assembly\/(abi\.ts|wire\/|lib\/|run\.ts)/],
   // Within lib: endpoint, ipcache < conntrack < nat < lb; rewriting knows of no map.
   [/^assembly\/lib\/(endpoint|ipcache)\.ts$/, /^(?!assembly\/lib\/(conntrack|nat|lb|policy)\.ts)/],
   [/^assembly\/lib\/conntrack\.ts$/, /^(?!assembly\/lib\/(nat|lb|policy)\.ts)/],
   [/^assembly\/lib\/nat\.ts$/, /^(?!assembly\/lib\/(lb|policy)\.ts)/],
-  [/^assembly\/lib\/rewrite\.ts$/, /^assembly\/(abi|wire\/\w+|lib\/packet)\.ts$/],
+  [/^assembly\/lib\/rewrite\.ts$/, /^assembly\/(abi|wire\/\w+|lib\/(packet|recording))\.ts$/],
   [/^dataplane\//, /^(dataplane\/|pkg\/|assembly\/abi\.ts$|ipaddr\.js$|yaml$|node:|examples\/)/],
   // Only the command line is Node's; everything else runs in a browser's worker too.
   [/^dataplane\/(?!cli\/)/, /^(?!node:|dataplane\/cli\/)/],

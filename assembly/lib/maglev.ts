@@ -189,12 +189,6 @@ function fill(table: usize, weightSum: u32, count: u32): void {
  * client's address alone decides, not its port.
  */
 export function select<A>(ctx: Context<A>, revNatIndex: u32, affinity: bool): u32 {
-  const slot = slotOf<A>(revNatIndex, ctx.saddr, ctx.ports, ctx.protocol, affinity);
-  return slot == 0 ? 0 : load<u32>(slot);
-}
-
-/** Address of the slot with the backend of a tuple; 0 where the Service has no table. */
-export function slotOf<A>(revNatIndex: u32, saddr: A, ports: u32, protocol: u32, affinity: bool): usize {
   key.revNatIndex = revNatIndex;
   const table = tables<A>().lookup(key);
   trace.lookup<MaglevKey, MaglevTable>(mapOf<A>(MapId.LB4_MAGLEV), key, table);
@@ -202,8 +196,9 @@ export function slotOf<A>(revNatIndex: u32, saddr: A, ports: u32, protocol: u32,
     missing = revNatIndex;
     return 0;
   }
-  const index = tupleHash<A>(saddr, affinity ? ports & 0xffff0000 : ports, protocol) % table.size;
-  return <usize>table.table + ((<usize>index) << 2);
+  const ports = (ctx.dport << 16) | (affinity ? 0 : ctx.sport);
+  const index = tupleHash<A>(ctx.saddr, ports, ctx.protocol) % table.size;
+  return load<u32>(<usize>table.table + ((<usize>index) << 2));
 }
 
 /** Cilium `hash_from_tuple_v4`, `hash_from_tuple_v6`. */

@@ -42,6 +42,8 @@ export interface BenchResult {
   readonly digest: string | null;
   /** The same by others, in rounds of their own between those of this. */
   readonly baselines: readonly Baseline[];
+  /** What each stage adds, in nanoseconds; none where they were not told apart. */
+  readonly stages: readonly { readonly name: string; readonly ns: number }[];
 }
 
 export interface Baseline {
@@ -130,10 +132,12 @@ class Times {
 class Measured {
   private readonly own: Times;
   private readonly baselines: readonly Times[];
+  private readonly stages: readonly Times[];
 
   constructor(readonly subject: Subject) {
     this.own = new Times(subject.own);
     this.baselines = subject.baselines.map((baseline) => new Times(baseline));
+    this.stages = (subject.stages ?? []).map((stage) => new Times(stage));
   }
 
   get rounds(): number {
@@ -142,10 +146,23 @@ class Measured {
 
   /** One round of each contestant, each time another first: whoever follows finds warm what they share. Throws WrongAnswer. */
   async round(): Promise<void> {
-    const contestants = [this.own, ...this.baselines];
+    const contestants = [this.own, ...this.baselines, ...this.stages];
     const first = this.rounds % contestants.length;
     for (const times of [...contestants.slice(first), ...contestants.slice(0, first)]) await times.round();
     this.subject.check();
+  }
+
+  /** By how much each stage, the last among them, takes longer than those before it. */
+  private costs(): BenchResult['stages'] {
+    if (this.stages.length === 0) return [];
+    const until = [...this.stages, this.own].map(({ contestant, rounds }) => ({
+      name: contestant.name,
+      ns: median(rounds),
+    }));
+    return until.map(({ name, ns }, i) => ({
+      name: i === this.stages.length ? 'answer' : name,
+      ns: tenths(Math.max(0, ns - (until[i - 1]?.ns ?? 0))),
+    }));
   }
 
   result(): BenchResult {
@@ -168,6 +185,7 @@ class Measured {
         nsPerPacket,
         ratio: hundredths(median(rounds) / median(own.rounds)),
       })),
+      stages: this.costs(),
     };
   }
 }

@@ -34,11 +34,24 @@ export function packetSubject(profile: Profile, modules: BenchModules): Subject 
     memoryBytes: () => lane.memoryBytes,
     own: contestant('fast', watches.fast),
     baselines,
+    stages: COMPARED.has(profile.name) ? STAGES.map((name, last) => contestant(name, untilStage(lane, last))) : [],
     check() {
       for (const watch of Object.values(watches)) watch.check(profile);
       lane.checkSurvivors(cursor.turns);
     },
   };
+}
+
+/** The stages of a batch (`assembly/batch.ts`) but for the last, which is what is left. */
+const STAGES = ['receive', 'look at the headers', 'find the flow', 'touch what it names'];
+
+/** Batches that end after a stage. */
+function untilStage({ datapath: { wasm }, workload: { templates, stride } }: Lane, last: number): Stopwatch {
+  const replay = (first: number, count: number): number => {
+    wasm.replayUntil(last, first, count, templates, stride);
+    return 0;
+  };
+  return new Stopwatch({ replay, templates });
 }
 
 /** Something with a stopwatch, warm. */

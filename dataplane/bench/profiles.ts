@@ -2,7 +2,8 @@
 import type { Traffic } from './traffic.js';
 
 /** What is counted, and what nanoseconds are given per. */
-export type Unit = 'packet' | 'build' | 'edit' | 'load';
+export const UNITS = ['packet', 'build', 'load', 'edit'] as const;
+export type Unit = (typeof UNITS)[number];
 
 export interface Listed {
   readonly name: string;
@@ -65,9 +66,15 @@ export const PROFILES: readonly Profile[] = [
     // Each flow takes three entries, so when a template comes round again all of its flow has long been evicted.
     { ...TABLE, flows: 1 << 19, connections: 1 << 20, opening: true, maglevTableSize: 16381 },
   ),
+  profile('new-flows-2k', 'the same from a table of 4,096 entries, which stays near the processor', {
+    ...TABLE,
+    flows: 1 << 11,
+    connections: 1 << 12,
+    opening: true,
+  }),
   profile(
     'flood',
-    'likewise in a table of half a million, but every 256th packet is of one of 1,024 established flows, and none of those may go',
+    'as new-flows in a table of half a million, but every 256th packet is of one of 1,024 established flows, and none of those may go',
     { ...TABLE, flows: 1 << 18, connections: 1 << 19, opening: true, survivor: 256 },
   ),
   profile('drops', '100,000 flows that the sender’s policy does not allow', established(100_000, { stop: 'policy' })),
@@ -215,6 +222,7 @@ export const GROWTHS: readonly Growth[] = [
   growth('Flows', ['1,000', 'established-1k'], ['100,000', 'established-100k'], ['1,000,000', 'established-1m']),
   growth('Services', ['10', 'services-10'], ['1,000', 'services-1k'], ['10,000', 'services-10k']),
   growth('Policy entries', ['10', 'policy-10'], ['100', 'policy-100'], ['1,000', 'policy-1000']),
+  growth('Connections that new flows evict from', ['4,096', 'new-flows-2k'], ['1,048,576', 'new-flows']),
   growth('Bytes of a frame', ['64', 'size-64'], ['1,500', 'size-1500']),
   growth('Objects, cold', ['100', 'cold-100'], ['1,000', 'cold-1k']),
   growth('Objects, one edit', ['100', 'edit-100'], ['1,000', 'edit-1k']),
@@ -230,11 +238,11 @@ export const GROWTHS: readonly Growth[] = [
   ),
 ];
 
-/** Where packets end, from the first on; what each way is longer than the one before is a stage's cost. */
-export const STAGES: readonly { readonly stage: string; readonly profile: string }[] = [
-  { stage: 'receive and record', profile: 'stop-receive' },
-  { stage: 'parse', profile: 'stop-parse' },
-  { stage: 'Service', profile: 'stop-service' },
-  { stage: 'backend, conntrack, identity, egress policy', profile: 'stop-policy' },
-  { stage: 'delivery, conntrack, ingress policy', profile: 'size-64' },
+/** Where packets end, from the first on; what the plain path takes longer for one than for that before is a step's cost. */
+export const STEPS: readonly { readonly step: string; readonly profile: string }[] = [
+  { step: 'receive and record', profile: 'stop-receive' },
+  { step: 'parse', profile: 'stop-parse' },
+  { step: 'Service', profile: 'stop-service' },
+  { step: 'backend, conntrack, identity, egress policy', profile: 'stop-policy' },
+  { step: 'delivery, conntrack, ingress policy', profile: 'size-64' },
 ];

@@ -47,6 +47,8 @@ export interface Subject {
   /** Its own measure, and those it is held against. */
   readonly own: Contestant;
   readonly baselines: readonly Contestant[];
+  /** Its own, but only up to a stage, from the first on. */
+  readonly stages?: readonly Contestant[];
   /** Throws WrongAnswer where what was measured gave a wrong answer. */
   readonly check: () => void;
   /** Ends its workers. */

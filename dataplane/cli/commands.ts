@@ -343,7 +343,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     help: 'Measures the dataplane on this machine: nanoseconds per packet by profile, rounds interleaved, results verified.',
     example: 'hopscope bench --profile established-1k',
     options: {
-      profile: option('NAMES', 'a profile, or several with commas between: all unless given'),
+      profile: option(
+        'NAMES',
+        'a profile, or several with commas between: unless given all, but for clusters of 10,000 pods',
+      ),
       rounds: option('N', 'how often each is measured'),
       format: formats('table', 'json', 'md'),
     },

@@ -1,6 +1,6 @@
 /** What of a benchmark's report is shown as bars: how time grows with size, and what each stage costs. */
 import type { BenchReport } from '../bench/bench.js';
-import { GROWTHS, STAGES } from '../bench/profiles.js';
+import { GROWTHS, STEPS } from '../bench/profiles.js';
 
 export interface Bar {
   readonly label: string;
@@ -27,15 +27,27 @@ export const growthPlots = (report: BenchReport): Plot[] =>
     }),
   })).filter(({ bars }) => bars.length > 1);
 
-/** What a packet's way takes longer than that which ends before; only where all of them were measured. */
-export function stagePlot(report: BenchReport): Plot[] {
-  const ways = STAGES.map(({ stage, profile }) => ({ label: stage, profile, ns: medianOf(report, profile) }));
+/** What each stage of the fast path adds, and what each step of the programs does: a packet's way, less that which ends before. */
+export const stagePlots = (report: BenchReport): Plot[] => [
+  ...report.results
+    .filter(({ stages }) => stages.length > 0)
+    .map(({ profile, stages }) => ({
+      title: `Stages of ${profile}`,
+      bars: stages.map(({ name, ns }) => ({ label: name, profile, ns })),
+    })),
+  ...plainPlot(report),
+];
+
+/** Only where all ways were measured. */
+function plainPlot({ results }: BenchReport): Plot[] {
   const bars: Bar[] = [];
   let before = 0;
-  for (const { label, profile, ns } of ways) {
-    if (ns === null) return [];
-    bars.push({ label, profile, ns: Math.max(0, ns - before) });
+  for (const { step, profile } of STEPS) {
+    const found = results.find((result) => result.profile === profile);
+    const ns = found?.baselines.find(({ name }) => name === 'plain')?.nsPerPacket.median;
+    if (ns === undefined) return [];
+    bars.push({ label: step, profile, ns: Math.max(0, ns - before) });
     before = ns;
   }
-  return [{ title: 'Stages of an established flow', bars }];
+  return [{ title: 'Steps of the plain path', bars }];
 }

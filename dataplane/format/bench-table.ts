@@ -1,11 +1,12 @@
 /** A benchmark's report as a table for a terminal, with bars below. */
 import type { BenchReport, BenchResult } from '../bench/bench.js';
-import { growthPlots, stagePlot, type Plot } from './bench-plots.js';
+import { growthPlots, stagePlots, type Plot } from './bench-plots.js';
 import { table } from './table.js';
 
 export const BENCH_COLUMNS = ['PROFILE', 'MEDIAN', 'P99', 'ROUNDS', 'RATE', 'MEMORY', 'OTHERS'] as const;
 
 const UNITS = [
+  ['s', 1e9],
   ['ms', 1e6],
   ['µs', 1e3],
   ['ns', 1],
@@ -13,12 +14,14 @@ const UNITS = [
 
 /** Nanoseconds in the unit in which they read best. */
 export function duration(ns: number): string {
-  const [unit, size] = UNITS.find(([, size]) => ns >= size) ?? UNITS[2];
+  const [unit, size] = UNITS.find(([, size]) => ns >= size) ?? UNITS[3];
   return `${(ns / size).toFixed(1)} ${unit}`;
 }
 
-const rate = ({ unit, mpps }: BenchResult): string =>
-  unit === 'packet' ? `${mpps.toFixed(2)} Mpps` : `${(mpps * 1e6).toFixed(0)} ${unit}s/s`;
+function rate({ unit, mpps }: BenchResult): string {
+  const perSecond = mpps * 1e6;
+  return unit === 'packet' ? `${mpps.toFixed(2)} Mpps` : `${perSecond.toFixed(perSecond < 10 ? 1 : 0)} ${unit}s/s`;
+}
 
 /** One result, a text for each of `BENCH_COLUMNS`. */
 export function benchCells(result: BenchResult): string[] {
@@ -38,7 +41,7 @@ export function benchCells(result: BenchResult): string[] {
 export function benchNotes({ machine: { cpu, cores, node, wasm }, cancelled }: BenchReport): string[] {
   return [
     `${cpu}, ${cores} cores; Node ${node}; wasm ${wasm}`,
-    'Packets already in memory, no network card; one core, but for workers, whose time is until the last of them is done. Time is per packet (maglev: per table; edit: per edit): median over rounds, 99th percentile over samples.',
+    'Packets already in memory, no network card; one core, but for workers, whose time is until the last of them is done. Time is per packet (maglev: per table; cold, edit, reach: each): median over rounds, 99th percentile over samples.',
     'Others take the same packets in turns with it, in so many times its time: plain goes packet by packet, JavaScript is the same pipeline in that, the floor touches the same memory and does nothing else.',
     ...(cancelled ? ['Cancelled: not all rounds were run.'] : []),
   ];
@@ -55,7 +58,7 @@ export function benchBars({ title, bars }: Plot): string[] {
 }
 
 export const benchPlots = (report: BenchReport): string[][] =>
-  [...growthPlots(report), ...stagePlot(report)].map(benchBars);
+  [...growthPlots(report), ...stagePlots(report)].map(benchBars);
 
 export const benchTable = (report: BenchReport): string =>
   [

@@ -12,7 +12,7 @@ import { countOf, strideOf, writeTemplates } from '../../dataplane/bench/templat
 import { laneWorker, serveLane, type FromLane } from '../../dataplane/bench/workers.js';
 import { benchJson } from '../../dataplane/format/bench-json.js';
 import { benchMarkdown } from '../../dataplane/format/bench-md.js';
-import { growthPlots, stagePlot } from '../../dataplane/format/bench-plots.js';
+import { growthPlots, stagePlots } from '../../dataplane/format/bench-plots.js';
 import { benchBars, benchTable } from '../../dataplane/format/bench-table.js';
 import { tupleOf } from '../../dataplane/packet.js';
 import { decode, encode, type Datapath } from '../../dataplane/wasm.js';
@@ -190,6 +190,18 @@ test('a report has the median of the rounds and the tail of the samples', async 
   }
 });
 
+test('a cluster is loaded, edited, and asked who reaches whom', async () => {
+  const { results } = await bench(modules, { profiles: ['cold-100', 'edit-100', 'reach-100'], rounds: 2, machine });
+  assert.deepEqual(
+    results.map(({ unit, packets }) => [unit, packets]),
+    [
+      ['load', 8],
+      ['edit', 8],
+      ['edit', 8],
+    ],
+  );
+});
+
 test('the others that take the same packets are in the report, and Maglev tables too', async () => {
   const { results } = await bench(modules, { profiles: ['established-1k', 'maglev-251-3'], rounds: 1, machine });
   assert.deepEqual(
@@ -286,6 +298,7 @@ const REPORT: BenchReport = {
         { name: 'plain', nsPerPacket: { median: 543.6, p99: 1300 }, ratio: 3 },
         { name: 'floor', nsPerPacket: { median: 18.1, p99: 20 }, ratio: 0.1 },
       ],
+      stages: [],
     },
   ],
 };
@@ -297,7 +310,7 @@ test('the table', () => {
 established-1k  181.2 ns  1.3 µs  1 (181.2 ns to 181.2 ns)  5.52 Mpps  5.4 MiB  plain × 3.00, floor × 0.10
 
 abacus, 1 cores; Node v20.0.0; wasm -O3
-Packets already in memory, no network card; one core, but for workers, whose time is until the last of them is done. Time is per packet (maglev: per table; edit: per edit): median over rounds, 99th percentile over samples.
+Packets already in memory, no network card; one core, but for workers, whose time is until the last of them is done. Time is per packet (maglev: per table; cold, edit, reach: each): median over rounds, 99th percentile over samples.
 Others take the same packets in turns with it, in so many times its time: plain goes packet by packet, JavaScript is the same pipeline in that, the floor touches the same memory and does nothing else.
 Cancelled: not all rounds were run.
 `,
@@ -311,6 +324,7 @@ const reportOf = (medians: Readonly<Record<string, number>>): BenchReport => ({
     ...REPORT.results[0]!,
     profile,
     nsPerPacket: { median, p99: median },
+    baselines: [{ name: 'plain', nsPerPacket: { median, p99: median }, ratio: 1 }],
   })),
 });
 
@@ -325,13 +339,20 @@ test('growth is drawn where two sizes of a row were measured', () => {
   ]);
 });
 
-test('a stage costs what its way takes longer than that which ends before', () => {
+test('a stage costs what its way takes longer than that which ends before', async () => {
+  const { results } = await bench(modules, { profiles: ['established-1k'], rounds: 1, machine });
+  const { stages, nsPerPacket } = results[0]!;
+  assert.equal(stages.length, 5);
+  const sum = stages.reduce((all, { ns }) => all + ns, 0);
+  assert.ok(sum >= nsPerPacket.median - 1, `${sum} of ${nsPerPacket.median}`);
+
   const ways = { 'stop-receive': 4, 'stop-parse': 8, 'stop-service': 10, 'stop-policy': 40, 'size-64': 60 };
+  const plain = reportOf(ways);
   assert.deepEqual(
-    stagePlot(reportOf(ways)).flatMap(({ bars }) => bars.map(({ ns }) => ns)),
+    stagePlots(plain).flatMap(({ bars }) => bars.map(({ ns }) => ns)),
     [4, 4, 2, 30, 20],
   );
-  assert.deepEqual(stagePlot(reportOf({ 'stop-receive': 4 })), []);
+  assert.deepEqual(stagePlots(reportOf({ 'stop-receive': 4 })), []);
 });
 
 test('JSON is the report', () => {

@@ -28,6 +28,19 @@ typedef int32_t i32;
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* Where fast.c takes down what a packet's answer depends on, and what it does to the maps. Here nobody does. */
+#ifndef FAST
+#define WIDTH 1
+#define FRAME_ROOM PACKET_ROOM
+#define COUNTED(entry)
+#define ASKED(tuple)
+#define CHANGED(tuple)
+#define SPOIL()
+#define ADDRESSED()
+#define REWRITTEN()
+#define MEASURED(metric)
+#endif
+
 /* assembly/abi.ts */
 enum program { FROM_CONTAINER = 1, LXC_POLICY, FROM_NETDEV, TO_NETDEV, FROM_OVERLAY, FROM_HOST, WIRE, SOCK_CONNECT = 16, FROM_PROXY, TO_HOST, DELIVERED = 32, HOST, WORLD };
 enum drop {
@@ -55,6 +68,7 @@ enum { TUNNEL_VXLAN = 0, VXLAN_PORT = 8472, TUNNEL_OVERHEAD = 50, BATCH_SIZE = 2
 #define JHASH_SEED 0x71dcda46u
 
 struct ct_entry;
+struct ct_tuple { u32 daddr, saddr, ports; u8 nexthdr, flags; u16 node; };
 struct packet {
     u32 data, length;
     u16 node, program;
@@ -246,6 +260,7 @@ INLINE void lru_assure(struct lru *l, void *value, bool assured, size_t k, size_
 static void lru_evict(struct lru *l, size_t k, size_t v) {
     u32 index = l->links[l->assured_count > l->assured_most ? l->map.capacity + 1 : 0].behind;
     struct header *entry = map_detach(&l->map, key_at(entry_at(&l->map, index, k, v)), k, v);
+    CHANGED((struct ct_tuple *)key_at(entry));
     l->assured_count -= entry->assured;
     lru_unlink(l, index);
     l->links[index] = (struct link){ index, index };
@@ -286,7 +301,6 @@ struct lb4_service { u32 backend_id; u16 count, rev_nat_index; u8 flags, flags2;
 struct lb4_backend { u32 address; u16 port; u8 proto, state; u16 weight, pad; };
 struct lb4_reverse_nat { u32 address; u16 port, pad; };
 struct maglev_table { u32 *table; u32 size; };
-struct ct_tuple { u32 daddr, saddr, ports; u8 nexthdr, flags; u16 node; };
 struct ct_entry { u64 packets, bytes; u32 lifetime; u16 flags, rev_nat_index; u32 backend_id, src_sec_id; u8 tx_flags_seen, rx_flags_seen; u16 replied; u32 pad; };
 struct ipcache_key { u32 address, prefix_length; };
 struct remote_endpoint { u32 sec_identity, tunnel_endpoint, key; };
@@ -348,6 +362,7 @@ static i32 parse(struct context *ctx) {
 /* ---------------------------------------------------------------- assembly/lib/rewrite.ts */
 
 static void rewrite(struct context *ctx, u32 saddr, u32 daddr, u32 ports) {
+    REWRITTEN();
     u64 addresses = difference(ctx->saddr, saddr) + difference(ctx->daddr, daddr);
     u64 all = addresses + difference(ctx->ports, ports);
     store16(ctx->ip + IP_CHECKSUM, checksum_update(load16(ctx->ip + IP_CHECKSUM), addresses));
@@ -390,6 +405,7 @@ static void close_entry(struct ct_entry *e, u32 flags, u32 direction) {
 static struct ct_entry *turned(const struct context *ctx, struct ct_entry *e, u32 direction) {
     lru_renew(&connections, e, CT);
     u32 flags = ctx->tcp_flags;
+    if (flags & REPORTED) CHANGED((struct ct_tuple *)e - 1);
     if ((flags & (REPORTED | ACK)) == SYN && e->flags & CLOSED) {
         e->flags &= ~(CLOSED | SEEN_NON_SYN);
         e->tx_flags_seen = e->rx_flags_seen = 0;
@@ -405,13 +421,18 @@ static struct ct_entry *turned(const struct context *ctx, struct ct_entry *e, u3
 }
 INLINE struct ct_entry *counted(const struct context *ctx, struct ct_entry *e, u32 direction) {
     if (!e) return NULL;
+    COUNTED(e);
     e->packets++;
     e->bytes += ctx->end - ctx->data;
     if ((ctx->tcp_flags & REPORTED) | staleness(&connections, e, sizeof(struct ct_tuple))) return turned(ctx, e, direction);
     if (is_alive(e)) refresh(e, ctx->protocol, ctx->tcp_flags, direction);
+    else SPOIL();
     return e;
 }
-INLINE struct ct_entry *ct_find(const struct ct_tuple *tuple) { return map_lookup(&connections.map, tuple, CT); }
+INLINE struct ct_entry *ct_find(const struct ct_tuple *tuple) {
+    ASKED(tuple);
+    return map_lookup(&connections.map, tuple, CT);
+}
 INLINE struct ct_entry *ct_find_forward(const struct context *ctx, u32 direction) {
     struct ct_tuple tuple = { ctx->daddr, ctx->saddr, ctx->ports, ctx->protocol, direction, ctx->node };
     return ct_find(&tuple);
@@ -430,6 +451,7 @@ static u32 ct_lookup(struct context *ctx, u32 direction) {
     }
     if (!e) status = CT_NEW;
     else if (status == CT_REPLY) {
+        if (!e->replied) CHANGED((struct ct_tuple *)e - 1);
         e->replied = 1;
         ctx->rev_nat_index = e->rev_nat_index;
         ctx->loopback = e->flags & LB_LOOPBACK;
@@ -458,7 +480,9 @@ static struct ct_entry *ct_lookup_service(struct context *ctx, u32 rev_nat_index
 }
 static i32 ct_create(struct context *ctx, u32 direction, u32 rev_nat_index, u32 backend_id, u32 flags) {
     struct ct_tuple tuple = { ctx->daddr, ctx->saddr, ctx->ports, ctx->protocol, direction, ctx->node };
+    SPOIL();
     struct ct_entry *e = lru_admit(&connections, &tuple, CT);
+    CHANGED(&tuple);
     if (!e) return -CT_CREATE_FAILED;
     lru_assure(&connections, e, false, CT);
     *e = (struct ct_entry){ .rev_nat_index = rev_nat_index, .backend_id = backend_id, .src_sec_id = ctx->source_identity, .flags = flags };
@@ -524,6 +548,7 @@ static i32 lb_local(struct context *ctx, struct lb4_service *service) {
         if (service->flags & AFFINITY) beyond("session affinity");
         backend = lookup_backend(ctx->backend_id = select_backend(ctx, service));
         if (!backend) return -NO_SERVICE;
+        SPOIL();
         if (flow) flow->backend_id = ctx->backend_id;
         else {
             i32 result = ct_create(ctx, SERVICE, rev_nat_index, ctx->backend_id, 0);
@@ -650,7 +675,10 @@ static i32 unwrap(struct context *ctx) {
 }
 static i32 decrement_ttl(struct context *ctx) {
     u32 ttl = ctx->ip[IP_TTL];
-    if (ttl <= 1) return -TTL_EXCEEDED;
+    if (ttl <= 1) {
+        SPOIL();
+        return -TTL_EXCEEDED;
+    }
     ctx->ip[IP_TTL] = ttl - 1;
     store16(ctx->ip + IP_CHECKSUM, checksum_update(load16(ctx->ip + IP_CHECKSUM), difference(ttl, ttl - 1)));
     return 0;
@@ -661,6 +689,7 @@ static i32 to_endpoint(struct context *ctx, struct endpoint_info *info) {
     struct endpoint_config *own = endpoint_config(info->lxc_id);
     if (!own || !own->policy_id) return -EP_NOT_READY;
     set_addresses(ctx->data, own->mac, own->node_mac);
+    ADDRESSED();
     ctx->endpoint = info->lxc_id;
     return LXC_POLICY;
 }
@@ -817,7 +846,7 @@ static bool is_entry(u32 program) {
     return program == FROM_CONTAINER || program == FROM_NETDEV || program == FROM_HOST || program == SOCK_CONNECT || program == FROM_PROXY;
 }
 
-static u8 frame[PACKET_ROOM];
+static u8 frame[WIDTH * FRAME_ROOM];
 
 static void run(struct packet *packet) {
     u8 *data = frame + packet->data;
@@ -833,6 +862,7 @@ static void run(struct packet *packet) {
     if (next >= 0 && next < DELIVERED) next = -UNROUTABLE;
     u32 length = ctx.end - ctx.data;
     u32 metric = (next < 0 ? -next & 0xff : 0) << 1 | (program != LXC_POLICY);
+    MEASURED(metric);
     metrics[metric].count++;
     metrics[metric].bytes += length;
     packet->data = ctx.data - frame;
@@ -854,24 +884,31 @@ static void run(struct packet *packet) {
 /* ---------------------------------------------------------------- the benchmark: assembly/index.ts, dataplane/bench/lane.ts */
 
 static u8 *templates;
-static struct packet packet;
+static struct packet packets[WIDTH];
 
+#ifndef FAST
 static __attribute__((noinline)) u32 replay(u32 first, u32 count, u32 total, u32 stride) {
     u32 forwarded = 0, index = first;
+    struct packet *packet = packets;
     for (u32 i = 0; i < count; i++) {
         u8 *template = templates + (size_t)index * stride;
-        memcpy(&packet, template, sizeof packet);
-        memcpy(frame + PACKET_HEADROOM, template + sizeof packet, packet.length);
-        packet.data = PACKET_HEADROOM;
-        run(&packet);
-        forwarded += packet.verdict == 0;
+        memcpy(packet, template, sizeof *packet);
+        memcpy(frame + PACKET_HEADROOM, template + sizeof *packet, packet->length);
+        packet->data = PACKET_HEADROOM;
+        run(packet);
+        forwarded += packet->verdict == 0;
         index = index + 1 == total ? 0 : index + 1;
     }
     return forwarded;
 }
+#else
+static u32 replay(u32 first, u32 count, u32 total, u32 stride);
+static void flows_create(u32 count, u32 connections);
+#endif
 static u32 digest(u32 hash) {
-    hash = (hash ^ (u32)packet.verdict) * 0x01000193;
-    for (u32 i = 0; i < packet.length; i++) hash = (hash ^ frame[packet.data + i]) * 0x01000193;
+    const struct packet *packet = packets;
+    hash = (hash ^ (u32)packet->verdict) * 0x01000193;
+    for (u32 i = 0; i < packet->length; i++) hash = (hash ^ frame[packet->data + i]) * 0x01000193;
     return hash;
 }
 
@@ -926,7 +963,10 @@ int main(int argc, char **argv) {
     node_configs = take((node_config_count = word()) * sizeof *node_configs);
     map_create(&nodes, word(), OF(u32, u32));
     u32 maglev_size = word(), total = word(), stride = word(), head = word(), calls = word(), samples = word();
-    if (head != sizeof packet) beyond("a packet's record of another size");
+    if (head != sizeof *packets) beyond("a packet's record of another size");
+#ifdef FAST
+    flows_create(total, connections.map.capacity);
+#endif
     for (u32 entries = word(); entries; entries--) {
         u32 map = word(), key_size = word(), value_size = word();
         u8 bytes[128];
