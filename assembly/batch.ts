@@ -9,11 +9,8 @@
  */
 import { Family } from './abi';
 import { ETHERNET_LENGTH, Ethernet, EtherType } from './wire/ethernet';
-import * as ct from './lib/conntrack';
 import * as flow from './lib/flow';
 import { Flow } from './lib/flow';
-import * as foresight from './lib/foresight';
-import { foreseen } from './lib/foresight';
 import { Packet } from './lib/packet';
 import * as trace from './lib/trace';
 import { run } from './run';
@@ -21,16 +18,13 @@ import { run } from './run';
 /** Packets that go through the stages together: their frames, records and flows fit in the first cache. */
 export const WIDTH: u32 = 32;
 
-/** Connections that the caches hold as it is. */
-const CACHED: u32 = 1 << 14;
-
 /** What the first stages find out about a packet. */
 @unmanaged
 class Staged {
-  /** A `Family`; 0 for a packet of which nothing more is known. */
+  /** A `Family`. */
   family: u32;
   hash: u32;
-  /** Bytes from its IP header on; 0 for a packet that has to run through the programs. */
+  /** Bytes from its IP header on; 0 for a packet whose flow is not kept. */
   total: u32;
   /** What its flow may be; 0 for none. */
   flow: u32;
@@ -47,9 +41,6 @@ function packetAt(packets: usize, index: u32): Packet {
   return changetype<Packet>(packets + <usize>index * offsetof<Packet>());
 }
 
-/** Places of the packets whose flow is not known. */
-const unknowns = memory.data(32, 16);
-
 /** Sum of what was touched: a load whose value nobody uses is left out. */
 let sum: u32 = 0;
 
@@ -65,12 +56,11 @@ export function process(packets: usize, count: u32): void {
 function stage(packets: usize, count: u32): void {
   for (let i: u32 = 0; i < count; i++) look(packetAt(packets, i), stagedAt(i));
   let touched: u32 = 0;
-  let unknown: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
     if (one.total == 0) continue;
-    if (one.family == Family.IPV4) touched += load<u8>(flow.flows<u32>().tagsOf(one.hash));
-    else touched += load<u8>(flow.flows<v128>().tagsOf(one.hash));
+    if (one.family == Family.IPV4) touched += load<u8>(flow.flows<u32>().groupOf(one.hash));
+    else touched += load<u8>(flow.flows<v128>().groupOf(one.hash));
   }
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
@@ -81,9 +71,7 @@ function stage(packets: usize, count: u32): void {
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
     if (one.flow != 0) touched += one.family == Family.IPV4 ? touch<u32>(one.flow) : touch<v128>(one.flow);
-    else if (one.family != 0) store<u8>(unknowns + unknown++, <u8>i);
   }
-  if (unknown != 0) touched += foresee(packets, unknown);
   sum += touched;
   let followed: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
@@ -97,7 +85,6 @@ function stage(packets: usize, count: u32): void {
 
 /** Which flow a packet is of. */
 function look(packet: Packet, one: Staged): void {
-  one.family = 0;
   one.total = 0;
   one.flow = 0;
   if (packet.length < ETHERNET_LENGTH || !flow.mayKeep(packet)) return;
@@ -109,11 +96,9 @@ function look(packet: Packet, one: Staged): void {
 function lookInto<A>(packet: Packet, one: Staged, family: Family): void {
   if (flow.flows<A>().capacity == 0) return;
   const ip = <usize>packet.data + ETHERNET_LENGTH;
-  const total = flow.lengthOf<A>(ip, packet.length - ETHERNET_LENGTH);
-  if (total == 0) return;
+  one.total = flow.lengthOf<A>(ip, packet.length - ETHERNET_LENGTH);
+  if (one.total == 0) return;
   one.family = family;
-  if (!flow.isQuiet<A>(ip)) return;
-  one.total = total;
   one.hash = flow.hashOf<A>(packet, ip);
 }
 
@@ -128,39 +113,12 @@ function touch<A>(at: u32): u32 {
   return (
     load<u8>(known.tuple0) +
     load<u8>(known.tuple1) +
-    load<u8>(known.tuple2) +
     load<u8>(known.entry0) +
     load<u8>(known.entry1) +
     load<u8>(known.entry2) +
     load<u8>(known.entry3) +
     load<u8>(known.entry4)
   );
-}
-
-/** Touches what the programs will look up for the first `count` of `unknowns`, where that is too much for the caches. */
-function foresee(packets: usize, count: u32): u32 {
-  let touched: u32 = 0;
-  const is4 = ct.connections<u32>().capacity > CACHED;
-  const is6 = ct.connections<v128>().capacity > CACHED;
-  if (!is4 && !is6) return 0;
-  if (is4) touched += foresight.makeRoom<u32>(count);
-  if (is6) touched += foresight.makeRoom<v128>(count);
-  for (let i: u32 = 0; i < count; i++) {
-    const index = <u32>load<u8>(unknowns + i);
-    const packet = packetAt(packets, index);
-    const ip = <usize>packet.data + ETHERNET_LENGTH;
-    if (stagedAt(index).family == Family.IPV4) touched += flow.foresee<u32>(packet, ip, i);
-    else touched += flow.foresee<v128>(packet, ip, i);
-  }
-  for (let i: u32 = 0; i < count; i++) {
-    if (stagedAt(<u32>load<u8>(unknowns + i)).family == Family.IPV4) touched += foreseen<u32>(i).goOn();
-    else touched += foreseen<v128>(i).goOn();
-  }
-  for (let i: u32 = 0; i < count; i++) {
-    if (stagedAt(<u32>load<u8>(unknowns + i)).family == Family.IPV4) touched += foreseen<u32>(i).end();
-    else touched += foreseen<v128>(i).end();
-  }
-  return touched;
 }
 
 /** 1 for a packet that followed its flow. */

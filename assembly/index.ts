@@ -59,7 +59,9 @@ export function create(hashSeed: u64, murmurSeed: u32, jhashSeed: u32, jhash6See
   trace.events.create(capacities.events, EVENT_SIZE);
   flow.flows<u32>().create(capacities.flows4);
   flow.flows<v128>().create(capacities.flows6);
-  turnover.create(capacities.flows4 + capacities.flows6 == 0 ? 0 : capacities.conntrack4 + capacities.conntrack6);
+  turnover.create(
+    capacities.flows4 + capacities.flows6 == 0 ? 0 : (capacities.conntrack4 + capacities.conntrack6) >>> 1,
+  );
   scratchAt = arena.take(capacities.scratch);
   packetsAt = arena.take(BATCH_SIZE * offsetof<Packet>());
   framesAt = arena.take(BATCH_SIZE * PACKET_ROOM);

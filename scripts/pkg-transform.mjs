@@ -27,7 +27,6 @@ const SHARED = /^(assembly\/(lib|maps)\/)/;
 const PRIVATE = new Set([
   'Context',
   'Flow',
-  'Foreseen',
   'TaggedCache',
   'EntryHeader',
   'Link',

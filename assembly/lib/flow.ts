@@ -18,7 +18,6 @@ import { Ports, Tcp, Udp } from '../wire/l4';
 import { copy } from '../wire/records';
 import * as ct from './conntrack';
 import { CtEntry } from './conntrack';
-import { foreseen } from './foresight';
 import * as metrics from './metrics';
 import * as nat from './nat';
 import { NatEntry } from './nat';
@@ -42,10 +41,8 @@ export class Flow<A> {
   generation: u32;
   tuple0: u32;
   tuple1: u32;
-  tuple2: u32;
   count0: u32;
   count1: u32;
-  count2: u32;
   /** Conntrack entries from the front, NAT entries from the end; what is left of the five names this flow. */
   entry0: u32;
   entry1: u32;
@@ -90,10 +87,7 @@ export class Flow<A> {
   /** Whether the maps are as they were. */
   @inline
   get isCurrent(): bool {
-    const turned =
-      (load<u32>(this.tuple0) ^ this.count0) |
-      (load<u32>(this.tuple1) ^ this.count1) |
-      (load<u32>(this.tuple2) ^ this.count2);
+    const turned = (load<u32>(this.tuple0) ^ this.count0) | (load<u32>(this.tuple1) ^ this.count1);
     return (turned | (this.generation ^ recording.generation)) == 0;
   }
 }
@@ -149,7 +143,7 @@ function placeOf(packet: Packet, protocol: u32): u32 {
 
 /**
  * Length of the IP packet at `ip`, of which there are `available` bytes, if it is of the kind whose flows are kept: whole, with
- * nothing between its headers, TCP, UDP or SCTP. 0 if not.
+ * nothing between its headers, TCP, UDP or SCTP, opening and closing nothing. 0 if not.
  */
 export function lengthOf<A>(ip: usize, available: u32): u32 {
   if (available < headerLength<A>() + l4.UDP_LENGTH) return 0;
@@ -166,14 +160,9 @@ export function lengthOf<A>(ip: usize, available: u32): u32 {
   const protocol = protocolOf<A>(ip);
   if (protocol != IpProto.TCP && protocol != IpProto.UDP && protocol != IpProto.SCTP) return 0;
   const transport = ip + headerLength<A>();
-  return l4.check(protocol, transport, total - headerLength<A>(), true) ? total : 0;
-}
-
-/** Whether a packet opens and closes nothing. */
-export function isQuiet<A>(ip: usize): bool {
-  if (protocolOf<A>(ip) != IpProto.TCP) return true;
-  const header = changetype<Tcp>(ip + headerLength<A>());
-  return (header.flags & (TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST)) == 0;
+  if (!l4.check(protocol, transport, total - headerLength<A>(), true)) return 0;
+  if (protocol != IpProto.TCP) return total;
+  return (changetype<Tcp>(transport).flags & (TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST)) == 0 ? total : 0;
 }
 
 /** Whether packets that enter so are kept at all: from a pod, the network or a node, and no proxy. */
@@ -183,11 +172,6 @@ export function mayKeep(packet: Packet): bool {
     packet.mark == 0 &&
     (program == Program.FROM_CONTAINER || program == Program.FROM_NETDEV || program == Program.FROM_HOST)
   );
-}
-
-/** Touches what the programs will look up for a packet; `index` is its place among those of the batch. */
-export function foresee<A>(packet: Packet, ip: usize, index: u32): u32 {
-  return foreseen<A>(index).start(packet, saddrOf<A>(ip), daddrOf<A>(ip), portsOf<A>(ip), protocolOf<A>(ip));
 }
 
 /** Hash of the flow of a packet. */
@@ -381,10 +365,8 @@ function state<A>(flow: Flow<A>): void {
   flow.generation = recording.generation;
   flow.tuple0 = placeIn(0);
   flow.tuple1 = placeIn(1);
-  flow.tuple2 = placeIn(2);
   flow.count0 = load<u32>(flow.tuple0);
   flow.count1 = load<u32>(flow.tuple1);
-  flow.count2 = load<u32>(flow.tuple2);
   flow.connections = <u8>recording.connections;
   flow.mappings = <u8>recording.mappings;
   flow.entry0 = recording.entry(0);
@@ -402,5 +384,5 @@ function placeIn(index: u32): u32 {
 /** A count of nothing. */
 const NEVER = memory.data(4, 16);
 
-if (offsetof<Flow<u32>>() != 128) ERROR('a flow takes two cache lines');
+if (offsetof<Flow<u32>>() > 128) ERROR('a flow takes two cache lines');
 if (offsetof<Flow<v128>>() % 8 != 0) ERROR('a flow is copied by words');

@@ -7,10 +7,10 @@
 /** Conntrack entries that count the packet, from the front, and mappings of source NAT that it uses, from the end. */
 export const MAX_ENTRIES: u32 = 5;
 /** Tuples on whose connections the answer depends. */
-export const MAX_TUPLES: u32 = 3;
+export const MAX_TUPLES: u32 = 2;
 
 const entries = memory.data(5 << 2, 16);
-const tuples = memory.data(3 << 2, 16);
+const tuples = memory.data(2 << 2, 16);
 
 /** What the control plane has put in the maps, numbered: an answer that was kept under another number is asked for again. */
 export let generation: u32 = 1;

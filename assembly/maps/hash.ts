@@ -132,16 +132,6 @@ export class HashMap<K, V> extends MapCounters {
     return entry + offsetof<EntryHeader>() + offsetof<K>();
   }
 
-  /** Where the chain of a key begins. */
-  bucketFor(key: K): usize {
-    return this.bucketOf(changetype<usize>(key));
-  }
-
-  /** Address of the first entry of a chain; where it has none, of one that is nobody's. */
-  first(bucket: usize): usize {
-    return this.entry(load<u32>(bucket));
-  }
-
   protected bucketOf(key: usize): usize {
     return this.buckets + ((<usize>(hashOf<K>(key) & this.mask)) << 2);
   }

@@ -130,7 +130,7 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
       if (this.staleness(value) != 0) this.renew(value);
       return changetype<usize>(value);
     }
-    if (this.isFull) this.evict();
+    if (this.free == 0 && this.fresh > this.capacity && this.capacity != 0) this.evict();
     const index = this.insert(bucket, key);
     if (index == 0) return 0;
     const header = changetype<EntryHeader>(this.entry(index));
@@ -171,25 +171,6 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
     const first = this.entry(this.link(end).behind);
     this.remove(first + offsetof<EntryHeader>());
     this.evicted++;
-  }
-
-  /** Whether a new entry takes the place of another. */
-  get isFull(): bool {
-    return this.free == 0 && this.fresh > this.capacity && this.capacity != 0;
-  }
-
-  /** Number of the first of the others, which goes next; `afterIt` of the one behind it. */
-  get firstToGo(): u32 {
-    return this.link(OTHERS).behind;
-  }
-
-  afterIt(index: u32): u32 {
-    return this.link(index).behind;
-  }
-
-  /** The key in a place; at a queue's end, one that is nobody's. */
-  keyAt(index: u32): K {
-    return changetype<K>(this.entry(index <= this.capacity ? index : 0) + offsetof<EntryHeader>());
   }
 
   /** The key over a value, in place. */

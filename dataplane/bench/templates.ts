@@ -8,7 +8,7 @@ import { draws } from './draws.js';
 import { opens, type Traffic } from './traffic.js';
 
 const ETHERNET = 14;
-const FIRST_SOURCE_PORT = 1024;
+const FIRST_SOURCE_PORT = 32768;
 const PORTS = 65536 - FIRST_SOURCE_PORT;
 const SYN = 0x02;
 const ACK = 0x10;
