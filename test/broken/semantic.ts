@@ -2,6 +2,7 @@
  * Builds that do something wrong with packets, each one fragment of a source and what stands in its place: no access to memory
  * is amiss in them, and only the reference can tell. `npm run differential:broken` runs them all.
  */
+import { FLOWS } from './flows.js';
 import { MODES } from './modes.js';
 import type { Broken } from './table.js';
 import { wrong } from './wrong.js';
@@ -260,4 +261,5 @@ export const SEMANTIC: readonly Broken[] = [
   ...POLICY,
   ...TUNNEL,
   ...MODES,
+  ...FLOWS,
 ];
