@@ -33,12 +33,13 @@ export class TaggedCache<V> {
     return (offsetof<V>() + 63) & ~63;
   }
 
-  /** Takes memory for `capacity` entries, and groups for half as many again at least: they fill unevenly. */
+  /** Takes memory for `capacity` entries, and groups for twice as many: they fill unevenly, and an entry that finds no place costs
+   * more than all others of its group. */
   create(capacity: u32): void {
     this.capacity = capacity;
     if (capacity == 0) return;
     let groups: u32 = 1;
-    while (groups * WAYS < capacity + (capacity >>> 1)) groups <<= 1;
+    while (groups * WAYS < capacity << 1) groups <<= 1;
     this.mask = groups - 1;
     this.groups = take(<usize>groups * GROUP);
     this.slab = take(<usize>capacity * this.stride);
