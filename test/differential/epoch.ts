@@ -8,9 +8,9 @@ import { Traffic } from './traffic.js';
 
 export const EPOCH = 20_000;
 /** Packets made before any of them is run; none of them answers another. */
-const BLOCK = 64;
+export const BLOCK = 64;
 /** Blocks between two changes of the cluster. */
-const EVOLVED = 100;
+export const EVOLVED = 100;
 
 export interface Difference {
   readonly epoch: number;
@@ -51,7 +51,7 @@ const isSame = (a: Uint8Array, b: Uint8Array): boolean => {
   return true;
 };
 
-function compareOutcomes(wasm: Outcome, reference: Outcome): string | null {
+export function compareOutcomes(wasm: Outcome, reference: Outcome): string | null {
   const fields = FIELDS.filter((field) => wasm[field] !== reference[field]);
   if (fields.length === 0 && isSame(wasm.frame, reference.frame)) return null;
   const lines = fields.map((field) => `    ${field}: wasm ${wasm[field]}, reference ${reference[field]}`);

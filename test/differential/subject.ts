@@ -195,8 +195,9 @@ export class Subject {
   private loaded = new Map<string, Entry>();
   private tables: readonly { readonly map: MapId; readonly key: Bytes }[] = [];
 
-  constructor(module: WebAssembly.Module) {
-    this.datapath = Datapath.create(module, SIZES);
+  /** `sizes` of maps that have others than enough. */
+  constructor(module: WebAssembly.Module, sizes: Partial<Sizes> = {}) {
+    this.datapath = Datapath.create(module, { ...SIZES, ...sizes });
     const { memory } = this.datapath.wasm;
     this.bytes = new Uint8Array(memory.buffer);
     this.view = new DataView(memory.buffer);
@@ -236,8 +237,8 @@ export class Subject {
       if (map === MapId.THROTTLE && this.datapath.delete(map, key) === 0) this.loaded.delete(name);
   }
 
-  /** Runs packets, in order, and looks at each in turn before the next batch. */
-  run(arrivals: readonly Arrival[]): Outcome[] {
+  /** Runs packets, in order, and looks at each in turn before the next batch; `isPlain`: each through the programs. */
+  run(arrivals: readonly Arrival[], isPlain = false): Outcome[] {
     const { wasm } = this.datapath;
     const { record, bytes } = this;
     for (const [i, { frame, program, node, endpoint, mark }] of arrivals.entries()) {
@@ -253,7 +254,8 @@ export class Subject {
       record.verdict = 0;
       record.time = 0n;
     }
-    wasm.process(arrivals.length);
+    if (isPlain) wasm.processPlain(arrivals.length);
+    else wasm.process(arrivals.length);
     return arrivals.map((_, i) => {
       record.at = wasm.packets() + i * Packet.size;
       const { data, length } = record;

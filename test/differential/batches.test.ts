@@ -1,0 +1,90 @@
+/**
+ * Batches do what packets do one by one, where there is little room: entries are evicted, collected and made anew, and who goes
+ * next is the same on both sides, or the maps would soon hold others.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { MapId } from '../../assembly/abi.js';
+import { CtEntry, CtTuple4, CtTuple6, NatEntry4, NatEntry6 } from '../../pkg/structs.js';
+import { compile } from '../broken/compile.js';
+import { UNSEEN } from '../broken/flows.js';
+import { modules } from '../datapath.js';
+import { drawCluster, evolve } from './cluster.js';
+import { BLOCK, compareOutcomes, EVOLVED } from './epoch.js';
+import { Random } from './random.js';
+import { Subject } from './subject.js';
+import { Traffic } from './traffic.js';
+
+const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 1);
+const EPOCHS = 12;
+const BLOCKS = 250;
+const CROWDED = { conntrack4: 48, conntrack6: 48, snat4: 24, snat6: 24, flows4: 40, flows6: 40 };
+
+/** The maps that flows are kept along with: keys and values. */
+const KEPT = [
+  [MapId.CT4, CtTuple4.size, CtEntry.size],
+  [MapId.CT6, CtTuple6.size, CtEntry.size],
+  [MapId.SNAT4, CtTuple4.size, NatEntry4.size],
+  [MapId.SNAT6, CtTuple6.size, NatEntry6.size],
+] as const;
+
+const contents = ({ datapath }: Subject): string[] =>
+  KEPT.flatMap(([map, key, value]) =>
+    datapath.keys(map, key).map((one) => `${map} ${one} ${datapath.lookup(map, one, value)}`),
+  );
+
+/** Runs one epoch on both sides. Where they part, or null; and how many packets followed a flow. */
+function compare(module: WebAssembly.Module, epoch: number): { found: string | null; followed: number } {
+  const [batched, plain] = [new Subject(module, CROWDED), new Subject(module, CROWDED)];
+  const random = new Random(SEED, epoch);
+  const cluster = drawCluster(random);
+  const both = [batched, plain];
+  for (const one of both) one.load(cluster);
+  const traffic = new Traffic(cluster, random);
+  let clock = 1000;
+  const result = (found: string | null): ReturnType<typeof compare> => ({
+    found,
+    followed: batched.datapath.flowCounters().followed,
+  });
+  for (let block = 0; block < BLOCKS; block++) {
+    if (block % EVOLVED === EVOLVED - 1) {
+      const changed = evolve(cluster, random);
+      for (const one of both) one.load(changed);
+      traffic.use(changed);
+    }
+    clock += random.pick([0, 0, 1, 5, 70]);
+    const places = random.below(16);
+    for (const { datapath } of both) {
+      datapath.wasm.setClock(clock);
+      datapath.wasm.collect(places);
+    }
+    const arrivals = Array.from({ length: BLOCK }, () => traffic.next());
+    // Traffic goes on from what came out: it needs bytes of its own.
+    const expected = plain.run(arrivals, true).map((one) => ({ ...one, frame: one.frame.slice() }));
+    for (const [i, outcome] of batched.run(arrivals).entries()) {
+      const text = compareOutcomes(outcome, expected[i]!);
+      if (text !== null) return result(`packet ${block * BLOCK + i} of epoch ${epoch}: ${text}`);
+      traffic.learn(arrivals[i]!, expected[i]!);
+    }
+    const [a, b] = both.map(contents) as [string[], string[]];
+    if (a.join() !== b.join()) return result(`the maps after block ${block} of epoch ${epoch}`);
+  }
+  return result(null);
+}
+
+test(`${EPOCHS * BLOCKS * BLOCK} packets in crowded maps: the same in batches and one by one (HOPSCOPE_SEED=${SEED})`, () => {
+  let all = 0;
+  for (let epoch = 0; epoch < EPOCHS; epoch++) {
+    const { found, followed } = compare(modules.fast, epoch);
+    assert.equal(found, null);
+    all += followed;
+  }
+  assert.ok(all > (EPOCHS * BLOCKS * BLOCK) / 100, `${all} packets followed a flow`);
+});
+
+for (const broken of UNSEEN)
+  test(`caught where there is little room: ${broken.name}`, async () => {
+    const module = new WebAssembly.Module(Uint8Array.from(await compile('fast', broken)));
+    const epochs = Array.from({ length: EPOCHS }, (_, epoch) => epoch);
+    assert.ok(epochs.some((epoch) => compare(module, epoch).found !== null));
+  });
