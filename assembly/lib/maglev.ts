@@ -52,6 +52,8 @@ let spareCount: u32 = 0;
 /** While building: position in each backend's sequence, its offset, skip and turn. */
 let walkers: usize = 0;
 let walkerCount: u32 = 0;
+/** While building: a byte for each slot, 1 for one that is taken: four times as near as the table. */
+let taken: usize = 0;
 
 /** The Service whose table was looked for in vain last, 0 for none. */
 let missing: u32 = 0;
@@ -82,6 +84,7 @@ export function create(capacity: u32, tableSize: u32, backends: u32): void {
   }
   walkers = take(<usize>backends * offsetof<Walker>());
   walkerCount = backends;
+  taken = take(tableSize);
 }
 
 export function setSeeds(murmur: u32, jhash: u32, jhash6: u32): void {
@@ -155,12 +158,25 @@ function prepare(backends: usize, count: u32): u32 {
   return weighted ? sum : 0;
 }
 
+/** The slot `skip` slots further on, round and round. */
+function after(slot: u32, skip: u32): u32 {
+  const next = slot + skip;
+  return next >= size ? next - size : next;
+}
+
+/** The first free slot of a walk from `slot` on. */
+function free(slot: u32, skip: u32): u32 {
+  const bytes = taken;
+  while (load<u8>(bytes + slot) != 0) slot = after(slot, skip);
+  return slot;
+}
+
 /**
  * Lets the backends take turns, each claiming the next slot of its own order that is still free. With weights, the slot
  * goes to the first backend, from the one whose turn it would be, whose share of the slots so far is not yet used up.
  */
 function fill(table: usize, weightSum: u32, count: u32): void {
-  memory.fill(table, 0xff, (<usize>size) << 2);
+  memory.fill(taken, 0, size);
   let turn: u32 = 0;
   for (let filled: u32 = 0; filled < size; filled++) {
     let w = walker(turn);
@@ -172,14 +188,10 @@ function fill(table: usize, weightSum: u32, count: u32): void {
       }
       w.claimed += <f64>weightSum;
     }
-    let slot = w.slot;
-    while (load<u32>(table + ((<usize>slot) << 2)) != 0xffffffff) {
-      slot += w.skip;
-      if (slot >= size) slot -= size;
-    }
+    const slot = free(w.slot, w.skip);
+    store<u8>(taken + slot, 1);
     store<u32>(table + ((<usize>slot) << 2), w.backendId);
-    slot += w.skip;
-    w.slot = slot >= size ? slot - size : slot;
+    w.slot = after(slot, w.skip);
     turn = turn + 1 == count ? 0 : turn + 1;
   }
 }
