@@ -481,7 +481,12 @@ const MAPS: readonly Broken[] = [
   ),
   broken('Maglev takes any number of backends', 'lib/maglev.ts', 'if (count > walkerCount) return MapError.E2BIG;', ''),
   broken('there is always a spare Maglev table', 'lib/maglev.ts', 'if (spareCount == 0) return MapError.E2BIG;', ''),
-  broken('a walk through a Maglev table does not wrap', 'lib/maglev.ts', 'if (slot >= size) slot -= size;', ''),
+  broken(
+    'a walk through a Maglev table does not wrap',
+    'lib/maglev.ts',
+    'return next >= size ? next - size : next;',
+    'return next;',
+  ),
 ];
 
 /** What only some modes do: Geneve, direct server return, sockets, WireGuard, paces, firewalls of nodes, authentication. */

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MapId } from '../../assembly/abi.js';
-import { CtEntry, CtTuple4, CtTuple6, NatEntry4, NatEntry6 } from '../../pkg/structs.js';
+import { CtEntry, CtTuple4, CtTuple6, MetricsValue, NatEntry4, NatEntry6 } from '../../pkg/structs.js';
 import { compile } from '../broken/compile.js';
 import { UNSEEN } from '../broken/flows.js';
 import { modules } from '../datapath.js';
@@ -28,10 +28,15 @@ const KEPT = [
   [MapId.SNAT6, CtTuple6.size, NatEntry6.size],
 ] as const;
 
-const contents = ({ datapath }: Subject): string[] =>
-  KEPT.flatMap(([map, key, value]) =>
+/** Indices of all metrics. */
+const METRICS = Array.from({ length: 512 }, (_, i) => String.fromCharCode(i & 255, i >> 8, 0, 0));
+
+const contents = ({ datapath }: Subject): string[] => [
+  ...KEPT.flatMap(([map, key, value]) =>
     datapath.keys(map, key).map((one) => `${map} ${one} ${datapath.lookup(map, one, value)}`),
-  );
+  ),
+  ...METRICS.map((index) => datapath.lookup(MapId.METRICS, index, MetricsValue.size)!),
+];
 
 /** Runs one epoch on both sides. Where they part, or null; and how many packets followed a flow. */
 function compare(module: WebAssembly.Module, epoch: number): { found: string | null; followed: number } {
