@@ -62,6 +62,7 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
   lines.push(...firewallAssumed(state, outcomes));
   lines.push(...enforcementAssumed(state, outcomes));
   lines.push(...meshAssumed(state, outcomes));
+  lines.push(...routesAssumed(state, outcomes));
   if (outcomes.some(({ reason }) => reason?.code === DropReason.POLICY_AUTH_REQUIRED))
     lines.push('no two identities have authenticated yet: Cilium begins with that at the first packet, and drops it');
   const audits = outcomes.flatMap(({ audited }) => (audited ? [`${audited.reason.text}, ${audited.direction}`] : []));
@@ -80,6 +81,20 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
   if (to.label.startsWith('dns:') && !clusterDns(state))
     lines.push('names are looked up: the manifests hold no cluster DNS');
   return [...new Set(lines)];
+}
+
+/** Routes that are not read, where a Service of their namespace, or of its client's, was asked. */
+function routesAssumed({ cluster }: State, outcomes: readonly Outcome[]): string[] {
+  if (cluster.routes.length === 0) return [];
+  const namespaces = outcomes.flatMap(({ probe: { sender }, frontend }) =>
+    frontend ? [frontend.service?.namespace, ...(sender.kind === 'pod' ? [sender.pod.namespace] : [])] : [],
+  );
+  return cluster.routes
+    .filter(({ metadata }) => namespaces.includes(metadata.namespace))
+    .map(
+      ({ actualKind, metadata: { name } }) =>
+        `${lineOf(name.at)}: ${actualKind} ${name.value} is not read: requests go where their Service leads them`,
+    );
 }
 
 /** Policies about nodes, which have no say in what nodes send and get unless they have a firewall, or Calico an endpoint for them. */

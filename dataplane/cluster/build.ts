@@ -18,6 +18,7 @@ import type {
   PolicySource,
   Service,
   UnevaluatedPolicy,
+  UnreadRoute,
   Workload,
   WorkloadKind,
 } from '../manifests/objects.js';
@@ -111,6 +112,7 @@ export class ClusterBuilder {
       ingresses,
       ingressClasses: of<IngressClass>('IngressClass'),
       unevaluated: of<UnevaluatedPolicy>('UnevaluatedPolicy'),
+      routes: of<UnreadRoute>('UnreadRoute'),
       objects,
     };
   }

@@ -20,6 +20,7 @@ import type {
   Service,
   ServicePort,
   UnevaluatedPolicy,
+  UnreadRoute,
   Workload,
 } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
@@ -148,6 +149,7 @@ export interface Cluster {
   readonly assumed: ReadonlySet<ClusterPod>;
   /** Policies that could change verdicts and are not evaluated. */
   readonly unevaluated: readonly UnevaluatedPolicy[];
+  readonly routes: readonly UnreadRoute[];
   readonly objects: readonly ManifestObject[];
 }
 

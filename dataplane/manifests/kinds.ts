@@ -8,7 +8,13 @@ import type { Fields } from './fields.js';
 import { readIngress, readIngressClass, refuseOldIngress } from './ingresses.js';
 import { readDestinationRule, readRequestAuthentication } from './istio-clients.js';
 import { readAuthorizationPolicy, readPeerAuthentication } from './istio-policies.js';
-import { WORKLOAD_KINDS, type ManifestObject, type Metadata, type UnevaluatedPolicy } from './objects.js';
+import {
+  WORKLOAD_KINDS,
+  type ManifestObject,
+  type Metadata,
+  type UnevaluatedPolicy,
+  type UnreadRoute,
+} from './objects.js';
 import type { Place } from './place.js';
 import { readPod } from './pods.js';
 import { readNetworkPolicy } from './policies.js';
@@ -133,11 +139,18 @@ const HARMLESS: ReadonlyMap<string, RegExp> = new Map([
   ],
 ]);
 
+/** Of groups that lead requests elsewhere, the kinds that do. */
+const ROUTES: ReadonlyMap<string, RegExp> = new Map([
+  ['gateway.networking.k8s.io', /^[A-Z]+Route$/],
+  ['networking.istio.io', /^(VirtualService|ServiceEntry|Sidecar|EnvoyFilter)$/],
+]);
+
 /** Who reads an object; null for kinds that are left alone. A kind of the same name in another group is such. */
 export function kindOf(apiVersion: string, kind: string): Kind | null {
   const known = KINDS.find((one) => one.kind === kind && one.apiVersion === apiVersion);
   if (known) return known;
   const group = apiVersion.slice(0, apiVersion.indexOf('/'));
+  if (ROUTES.get(group)?.test(kind)) return namespaced(apiVersion, kind, readRoute(kind));
   const other = UNEVALUATED.find(([of, name]) => name === kind && (of === group || of === apiVersion));
   // What is misspelt, or being typed, is told as such.
   const isMeant =
@@ -166,6 +179,10 @@ export function isBeginningOfKind(apiVersion: string, kind: string): boolean {
     KINDS.some((one) => begins(one.apiVersion, one.kind)) || UNEVALUATED.some(([of, name]) => begins(`${of}/`, name))
   );
 }
+
+const readRoute =
+  (actualKind: string) =>
+  (_: Fields, header: Header): UnreadRoute => ({ ...header, kind: 'UnreadRoute', actualKind });
 
 function readUnevaluated(actualKind: string) {
   return (object: Fields, header: Header): UnevaluatedPolicy => {

@@ -254,6 +254,11 @@ export interface UnevaluatedPolicy extends ObjectOf<'UnevaluatedPolicy'> {
   readonly actualKind: string;
 }
 
+/** Where requests to a Service are led by others than the Service: the Gateway API's routes, and Istio's. What it says is not read. */
+export interface UnreadRoute extends ObjectOf<'UnreadRoute'> {
+  readonly actualKind: string;
+}
+
 export type ManifestObject =
   | Namespace
   | Node
@@ -275,7 +280,8 @@ export type ManifestObject =
   | CalicoPolicy
   | CalicoTier
   | CalicoNetworkSet
-  | UnevaluatedPolicy;
+  | UnevaluatedPolicy
+  | UnreadRoute;
 
 /** The kind of an object as its manifest has it: two groups have a NetworkPolicy. */
 export const kindName = (object: ManifestObject): string => ('actualKind' in object ? object.actualKind : object.kind);

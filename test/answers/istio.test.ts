@@ -545,3 +545,23 @@ test('what Istio documents is read, every field; what it does not know is refuse
     );
   }
 });
+
+test('a route that is not read is told of where a Service beside it is asked', () => {
+  const route = (version: string, kind: string): string =>
+    `apiVersion: ${version}\nkind: ${kind}\nmetadata: {name: r, namespace: shop}\nspec: {}\n---\n`;
+  const line = /^lab\.yaml:\d+: (VirtualService|HTTPRoute) r is not read: requests go where their Service leads them$/;
+  for (const [yaml, from, to, told] of [
+    [route('networking.istio.io/v1', 'VirtualService'), 'shop/web', 'svc:shop/db', true],
+    [route('gateway.networking.k8s.io/v1', 'HTTPRoute'), 'plain/old', 'svc:shop/db', true],
+    [route('gateway.networking.k8s.io/v1', 'HTTPRoute'), 'shop/web', 'shop/db', false],
+    [route('gateway.networking.k8s.io/v1', 'GatewayClass'), 'shop/web', 'svc:shop/db', false],
+  ] as const) {
+    const { verdict, assumes } = ask(stateOf(PODS + yaml), from, to);
+    assert.equal(verdict, 'ALLOWED');
+    assert.equal(
+      assumes.some((one) => line.test(one)),
+      told,
+      assumes.join('\n'),
+    );
+  }
+});
