@@ -32,6 +32,13 @@ test(`${EPOCHS * EPOCH} packets: the same verdict, bytes, end and connections on
     assert.ok((ends.get(end) ?? 0) > (EPOCHS * EPOCH) / 20, `${ends.get(end)} ended at ${end}`);
 });
 
+/** A packet that followed its flow with Ethernet's padding, which another IP header leaves behind (direct server return). */
+const FOUND = [{ seed: 4, epoch: 2515, packets: 1300 }];
+
+test('epochs that once differed', () => {
+  for (const run of FOUND) assert.equal(runEpoch(new Subject(modules.fast), { ...run, exact: false }), null);
+});
+
 test('the clusters are in every mode', () => {
   const configs = Array.from({ length: 200 }, (_, epoch) => drawCluster(new Random(SEED, epoch)).tables.config);
   const seen = (show: (config: (typeof configs)[number]) => unknown): string =>
