@@ -62,11 +62,14 @@ let sum: u32 = 0;
 
 /** Runs `count` packets, whose records are at `packets`, in order. */
 export function process(packets: usize, count: u32): void {
-  if (trace.isEnabled() || flow.flows<u32>().capacity + flow.flows<v128>().capacity == 0) {
-    for (let i: u32 = 0; i < count; i++) run(packetAt(packets, i));
-    return;
-  }
+  if (trace.isEnabled() || flow.flows<u32>().capacity + flow.flows<v128>().capacity == 0)
+    return processPlain(packets, count);
   for (let i: u32 = 0; i < count; i += WIDTH) stage(packets + <usize>i * offsetof<Packet>(), min(WIDTH, count - i));
+}
+
+/** The same, each through the programs. */
+export function processPlain(packets: usize, count: u32): void {
+  for (let i: u32 = 0; i < count; i++) run(packetAt(packets, i));
 }
 
 function stage(packets: usize, count: u32): void {
@@ -151,6 +154,6 @@ function answer<A>(packet: Packet, one: Staged): u32 {
   const length = packet.length;
   flow.record<A>(packet, ip);
   run(packet);
-  flow.keep<A>(packet, ip, one.hash, length);
+  flow.keep<A>(packet, ip, one.hash, length, known);
   return 0;
 }

@@ -1,13 +1,11 @@
 /** The benchmark's floor: the memory that packets need, touched, and nothing else. No part of the datapath. */
+import { WIDTH } from './batch';
 import { Packet } from './lib/packet';
 import { copy, copyFrame } from './wire/records';
 
-/** Packets whose flows are touched together, so that none waits for another's memory. */
-const TOGETHER: u32 = 32;
-
 /**
  * Receives `count` packets as `replay` does, from templates at `templates` into `packet` and `frame`, and counts each in its
- * flow: one line of memory, whose address stands in the template's `time`.
+ * flow: one line of memory, whose address stands in the template's `time`. As many are touched together as go through the stages.
  */
 export function touch(
   templates: usize,
@@ -18,8 +16,8 @@ export function touch(
   total: u32,
   stride: u32,
 ): void {
-  for (let done: u32 = 0; done < count; done += TOGETHER) {
-    const some = min<u32>(TOGETHER, count - done);
+  for (let done: u32 = 0; done < count; done += WIDTH) {
+    const some = min<u32>(WIDTH, count - done);
     for (let i: u32 = 0; i < some; i++) {
       const template = changetype<Packet>(templates + <usize>((first + done + i) % total) * stride);
       const flow = <usize>template.time;

@@ -24,7 +24,6 @@ import * as arena from './maps/arena';
 import { Capacities } from './maps/capacities';
 import { setSeed } from './maps/hash';
 import { MapOp, onMap } from './registry';
-import { run } from './run';
 import { mapOf } from './wire/address';
 import { copy, copyFrame } from './wire/records';
 
@@ -123,8 +122,7 @@ export function process(count: u32): void {
 
 /** The same, each through the programs, whatever is known of its flow: what `process` is held to. */
 export function processPlain(count: u32): void {
-  for (let i: u32 = 0; i < min<u32>(count, BATCH_SIZE); i++)
-    run(changetype<Packet>(packetsAt + <usize>i * offsetof<Packet>()));
+  batch.processPlain(packetsAt, min<u32>(count, BATCH_SIZE));
 }
 
 /**
@@ -157,7 +155,7 @@ export function replayPlain(first: u32, count: u32, total: u32, stride: u32): u3
   let next = first;
   for (let i: u32 = 0; i < count; i++) {
     next = receive(next, 1, total, stride);
-    run(changetype<Packet>(packetsAt));
+    batch.processPlain(packetsAt, 1);
     passed += forwarded(1);
   }
   return passed;

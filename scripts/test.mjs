@@ -10,6 +10,7 @@ import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { build } from 'esbuild';
 import { buildBundles, buildDatapath } from './build.mjs';
+import { FOR_NODE } from './harness.mjs';
 
 const OUT = 'dist/test';
 const picked = process.argv.slice(2);
@@ -53,13 +54,7 @@ await build({
   outdir: OUT,
   outbase: 'test',
   outExtension: { '.js': '.mjs' },
-  bundle: true,
-  platform: 'node',
-  format: 'esm',
-  packages: 'external',
-  loader: { '.yaml': 'text' },
-  define: { HOPSCOPE_VERSION: JSON.stringify('test') },
-  logLevel: 'warning',
+  ...FOR_NODE,
 });
 const bundles = files.map((file) => join(OUT, file.replace(/^test[\\/]/, '').replace(/\.ts$/, '.mjs')));
 // Without files, Node's runner would look for some itself.

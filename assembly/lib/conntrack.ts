@@ -382,11 +382,7 @@ export function peekQuotedService<A>(ctx: Context<A>): CtEntry {
 
 /** The entry that this tuple opened in `direction`, without counting the packet in it or saving it from eviction; null for none. */
 export function peek<A>(ctx: Context<A>, direction: CtDirection): CtEntry {
-  const tuple = tupleOf<A>(ctx, direction);
-  tuple.ask();
-  const entry = connections<A>().lookup(tuple);
-  trace.lookup<CtTuple<A>, CtEntry>(mapOf<A>(MapId.CT4), tuple, entry);
-  return entry;
+  return tupleOf<A>(ctx, direction).find();
 }
 
 /** Whether the packet in hand answers one that a Service lent to this node, or that another node's did (`ct_has_nodeport_egress_entry4`). */

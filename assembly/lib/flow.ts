@@ -296,8 +296,9 @@ export function record<A>(packet: Packet, ip: usize): void {
 
 /**
  * After they ran: keeps what became of the packet, which had `length` bytes, unless that depends on more than can be kept.
+ * `known` is the flow as it was kept under another state of the maps, null for none.
  */
-export function keep<A>(packet: Packet, ip: usize, hash: u32, length: u32): void {
+export function keep<A>(packet: Packet, ip: usize, hash: u32, length: u32, known: Flow<A>): void {
   if (!recording.isOn) return;
   recording.spoil();
   const frame = ip - ETHERNET_LENGTH;
@@ -332,20 +333,10 @@ export function keep<A>(packet: Packet, ip: usize, hash: u32, length: u32): void
   flow.program = <u16>program;
 
   counters.kept++;
-  const kept = claim<A>(flow, hash);
+  const kept = known !== null ? known : flows<A>().claim(hash);
   copy<Flow<A>>(changetype<usize>(kept), changetype<usize>(flow));
   for (let i = <u32>flow.connections; i < recording.MAX_ENTRIES - <u32>flow.mappings; i++)
     store<u32>(changetype<usize>(kept) + offsetof<Flow<A>>('entry0') + ((<usize>i) << 2), <u32>changetype<usize>(kept));
-}
-
-/** The place of a flow: its own, if it is known under another state of the maps. */
-function claim<A>(flow: Flow<A>, hash: u32): Flow<A> {
-  for (let bits = flows<A>().candidates(hash); bits != 0; bits &= bits - 1) {
-    const other = flows<A>().at(hash, bits);
-    const differs = (flow.ports ^ other.ports) | (flow.endpoint ^ other.endpoint) | (flow.place ^ other.place);
-    if (differs == 0 && flow.saddr == other.saddr && flow.daddr == other.daddr) return other;
-  }
-  return flows<A>().claim(hash);
 }
 
 /** What the rewriting of a recorded flow adds to the checksums. */

@@ -40,10 +40,16 @@ function incomingTuple<A>(): CtTuple<A> {
   return changetype<CtTuple<A>>(memory.data(offsetof<CtTuple<A>>(), 16));
 }
 
-function find<A>(tuple: CtTuple<A>): NatEntry<A> {
+/** The mapping of a tuple, which the packet in hand uses; null for none. */
+function use<A>(tuple: CtTuple<A>): NatEntry<A> {
   tuple.ask();
   const entry = mappings<A>().touch(tuple);
   if (entry !== null) recording.used(changetype<usize>(entry));
+  return entry;
+}
+
+function find<A>(tuple: CtTuple<A>): NatEntry<A> {
+  const entry = use<A>(tuple);
   trace.lookup<CtTuple<A>, NatEntry<A>>(mapOf<A>(MapId.SNAT4), tuple, entry);
   return entry;
 }
@@ -124,9 +130,7 @@ export function reserve<A>(ctx: Context<A>): i32 {
   if (ctx.quoted != 0 || ntohs(ctx.sport) < <u32>NAT_PORT_MIN) return 0;
   const outgoing = outgoingTuple<A>();
   outgoing.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, OUT, ctx.node);
-  outgoing.ask();
-  const entry = mappings<A>().touch(outgoing);
-  if (entry !== null) recording.used(changetype<usize>(entry));
+  const entry = use<A>(outgoing);
   if (entry !== null) return isItself<A>(entry, ctx.saddr, ctx.sport) ? 0 : masquerade<A>(ctx, ctx.saddr);
   const incoming = incomingTuple<A>();
   incoming.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, IN, ctx.node);

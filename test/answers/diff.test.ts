@@ -10,7 +10,7 @@ import { diffText } from '../../dataplane/format/diff.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
 import { Engine, type State } from '../../dataplane/state.js';
 import { modules } from '../datapath.js';
-import { pod } from '../lab.js';
+import { pod, TWO_NODES } from '../lab.js';
 import { clusters, toManifests } from '../model/generate.js';
 
 const PODS = pod('web', '10.1.0.5', 'n1') + pod('api', '10.1.0.6', 'n1');
@@ -214,22 +214,10 @@ test('what can no longer be told is neither gained nor lost, and something all t
 const api = (more: string, ports = '{port: 80, targetPort: 8080}', name = 'api'): string =>
   `apiVersion: v1\nkind: Service\nmetadata: {name: ${name}}\nspec:\n  clusterIP: 10.96.0.9\n  ports: [${ports}]\n  ${more}\n`;
 const API = 'selector: {app: api}';
-const NODES = `apiVersion: v1
-kind: Node
-metadata: {name: n1}
-spec: {podCIDR: 10.1.0.0/24}
-status: {addresses: [{type: InternalIP, address: 192.168.0.1}]}
----
-apiVersion: v1
-kind: Node
-metadata: {name: n2}
-spec: {podCIDR: 10.2.0.0/24}
-status: {addresses: [{type: InternalIP, address: 192.168.0.2}]}
-`;
 
 /** What an edit of a Service does for one client, by its name. */
 function gotBy(client: string, before: string, after: string): string[] {
-  const lines = told(state(NODES, PODS, before), state(NODES, PODS, after))
+  const lines = told(state(TWO_NODES, PODS, before), state(TWO_NODES, PODS, after))
     .trimEnd()
     .split('\n');
   const own = lines.filter((line) => new RegExp(`^ +(LOST|GAINED) +${client}.* → svc:`).test(line));

@@ -280,7 +280,12 @@ const PLACES: readonly Broken[] = [
     'template + offsetof<Packet>(), packet.length',
     'template + 2 * offsetof<Packet>(), packet.length',
   ),
-  broken('a batch may be larger than there are records', 'index.ts', 'i < min<u32>(count, BATCH_SIZE)', 'i < count'),
+  broken(
+    'a batch may be larger than there are records',
+    'index.ts',
+    'batch.processPlain(packetsAt, min<u32>(count, BATCH_SIZE))',
+    'batch.processPlain(packetsAt, count)',
+  ),
   broken(
     'the batch starts with its second record',
     'index.ts',
