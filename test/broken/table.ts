@@ -288,9 +288,9 @@ const PLACES: readonly Broken[] = [
   ),
   broken(
     'the batch starts with its second record',
-    'index.ts',
-    'packetsAt + <usize>i * offsetof<Packet>()));',
-    'packetsAt + <usize>(i + 1) * offsetof<Packet>()));',
+    'batch.ts',
+    'packets + <usize>index * offsetof<Packet>()',
+    'packets + <usize>(index + 1) * offsetof<Packet>()',
   ),
 ];
 
