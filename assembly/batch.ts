@@ -4,11 +4,13 @@
  * the processor waits for many lines at once. Nothing is decided there: packets are answered one by one, in order.
  *
  * 1. each is looked at: of what family, of which flow
- * 2. the tags of its flow's group are touched, then the flow that they name, then the connections that this one names
+ * 2. the tags of its flow's group are touched, then the flow that they name, then the connections that this one names; of a packet
+ *    whose flow is not kept, what opening a connection takes
  * 3. it follows its flow, if that is known and nothing has changed; else it runs through the programs
  */
 import { Family } from './abi';
 import { ETHERNET_LENGTH, Ethernet, EtherType } from './wire/ethernet';
+import * as ct from './lib/conntrack';
 import * as flow from './lib/flow';
 import { Flow } from './lib/flow';
 import { Packet } from './lib/packet';
@@ -18,11 +20,15 @@ import { run } from './run';
 /** Packets that go through the stages together: their frames, records and flows fit in the first cache. */
 export const WIDTH: u32 = 32;
 
+/** Entries of conntrack that a connection takes at most: its Service's, its sender's and its receiver's. */
+const ENTRIES: u32 = 3;
+
 /** What the first stages find out about a packet. */
 @unmanaged
 class Staged {
-  /** A `Family`. */
+  /** A `Family`; 0 for a packet that has no ports. */
   family: u32;
+  /** Of its flow; of a packet whose flow is not kept, that of its connections. */
   hash: u32;
   /** Bytes from its IP header on; 0 for a packet whose flow is not kept. */
   total: u32;
@@ -79,9 +85,8 @@ function stage(packets: usize, count: u32): void {
   let touched: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
-    if (one.total == 0) continue;
-    if (one.family == Family.IPV4) touched += load<u8>(flow.flows<u32>().groupOf(one.hash));
-    else touched += load<u8>(flow.flows<v128>().groupOf(one.hash));
+    if (one.family == Family.IPV4) touched += group<u32>(one);
+    else if (one.family == Family.IPV6) touched += group<v128>(one);
   }
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
@@ -92,10 +97,16 @@ function stage(packets: usize, count: u32): void {
   sum += touched;
   if (last < Stage.TOUCH) return;
   touched = 0;
+  let opening4: u32 = 0;
+  let opening6: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
     if (one.flow != 0) touched += one.family == Family.IPV4 ? touch<u32>(one.flow) : touch<v128>(one.flow);
+    else if (one.total == 0 && one.family == Family.IPV4) opening4++;
+    else if (one.total == 0 && one.family == Family.IPV6) opening6++;
   }
+  if (opening4 != 0) touched += ct.connections<u32>().foresee(opening4 * ENTRIES);
+  if (opening6 != 0) touched += ct.connections<v128>().foresee(opening6 * ENTRIES);
   sum += touched;
   if (last < Stage.ANSWER) return;
   let followed: u32 = 0;
@@ -112,6 +123,7 @@ function stage(packets: usize, count: u32): void {
 function look(packet: Packet, one: Staged): void {
   one.total = 0;
   one.flow = 0;
+  one.family = 0;
   if (packet.length < ETHERNET_LENGTH || !flow.mayKeep(packet)) return;
   const type = <u32>changetype<Ethernet>(packet.data).type;
   if (type == EtherType.IPV4) lookInto<u32>(packet, one, Family.IPV4);
@@ -120,11 +132,23 @@ function look(packet: Packet, one: Staged): void {
 
 function lookInto<A>(packet: Packet, one: Staged, family: Family): void {
   if (flow.flows<A>().capacity == 0) return;
-  const ip = <usize>packet.data + ETHERNET_LENGTH;
-  one.total = flow.lengthOf<A>(ip, packet.length - ETHERNET_LENGTH);
-  if (one.total == 0) return;
+  const ip = ipOf(packet);
+  const total = flow.lengthOf<A>(ip, packet.length - ETHERNET_LENGTH);
+  if (total == 0) return;
   one.family = family;
-  one.hash = flow.hashOf<A>(packet, ip);
+  if (flow.isTurning<A>(ip)) one.hash = flow.homeOf<A>(ip);
+  else {
+    one.total = total;
+    one.hash = flow.hashOf<A>(packet, ip);
+  }
+}
+
+function ipOf(packet: Packet): usize {
+  return <usize>packet.data + ETHERNET_LENGTH;
+}
+
+function group<A>(one: Staged): u32 {
+  return one.total == 0 ? ct.connections<A>().groupOf(one.hash).turnover : flow.flows<A>().groupOf(one.hash).turnover;
 }
 
 /** The flow that the tags name first; 0 for none. */
@@ -148,7 +172,7 @@ function touch<A>(at: u32): u32 {
 
 /** 1 for a packet that followed its flow. */
 function answer<A>(packet: Packet, one: Staged): u32 {
-  const ip = <usize>packet.data + ETHERNET_LENGTH;
+  const ip = ipOf(packet);
   const known = flow.find<A>(packet, ip, one.hash, changetype<Flow<A>>(<usize>one.flow));
   if (known !== null && flow.follow<A>(packet, known, ip, one.total)) return 1;
   const length = packet.length;

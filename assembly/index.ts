@@ -19,7 +19,6 @@ import { policies } from './lib/policy';
 import * as recording from './lib/recording';
 import * as reverseSk from './lib/reverse-sk';
 import * as trace from './lib/trace';
-import * as turnover from './lib/turnover';
 import * as arena from './maps/arena';
 import { Capacities } from './maps/capacities';
 import { setSeed } from './maps/hash';
@@ -58,9 +57,6 @@ export function create(hashSeed: u64, murmurSeed: u32, jhashSeed: u32, jhash6See
   trace.events.create(capacities.events, EVENT_SIZE);
   flow.flows<u32>().create(capacities.flows4);
   flow.flows<v128>().create(capacities.flows6);
-  turnover.create(
-    capacities.flows4 + capacities.flows6 == 0 ? 0 : (capacities.conntrack4 + capacities.conntrack6) >>> 1,
-  );
   scratchAt = arena.take(capacities.scratch);
   packetsAt = arena.take(BATCH_SIZE * offsetof<Packet>());
   framesAt = arena.take(BATCH_SIZE * PACKET_ROOM);

@@ -1,7 +1,15 @@
 /** The host's side of the datapath: one instance of the wasm, its maps as bytes, its batch of packets and its events. */
 import { BATCH_SIZE, EVENT_SIZE, MapId, PACKET_HEADROOM, PACKET_ROOM } from '../assembly/abi.js';
 import { instantiate, type Dataplane } from '../pkg/dataplane.js';
-import { Capacities, FlowCounters, MaglevBackend, MapCounters, Packet } from '../pkg/structs.js';
+import {
+  Capacities,
+  FlowCounters,
+  MaglevBackend,
+  MaglevKey,
+  MaglevTable,
+  MapCounters,
+  Packet,
+} from '../pkg/structs.js';
 
 /** A generated view of a struct of the datapath. */
 export interface StructType<T> {
@@ -180,9 +188,15 @@ export class Datapath {
     return this.wasm.buildMaglev(map, revNatIndex, this.wasm.scratch(), backends.length);
   }
 
-  /** A copy of `length` words at an address: a Maglev table. */
-  words(at: number, length: number): Uint32Array {
-    return new Uint32Array(this.bytes.slice(at, at + length * 4).buffer);
+  /** The ids of backends in the slots of a Service's Maglev table; null for a Service without one. */
+  maglevTable(revNatIndex: number, map = MapId.LB4_MAGLEV): Uint32Array | null {
+    const found = this.lookup(map, encode(MaglevKey, { revNatIndex }), MaglevTable.size);
+    if (found === null) return null;
+    const { ids, slots, size, width } = decode(MaglevTable, found);
+    return Uint32Array.from({ length: size }, (_, slot) => {
+      const number = width === 1 ? this.view.getUint8(slots + slot) : this.view.getUint16(slots + slot * 2, true);
+      return this.view.getUint32(ids + number * 4, true);
+    });
   }
 
   /** Runs up to `BATCH_SIZE` packets, in order, in one call. */

@@ -28,6 +28,7 @@ const PRIVATE = new Set([
   'Context',
   'Flow',
   'TaggedCache',
+  'Group',
   'EntryHeader',
   'Link',
   'Walker',

@@ -1,6 +1,6 @@
 /** Session affinity: which backend a client had last. Cilium `bpf/lib/lb.h`, maps cilium_lb4_affinity and cilium_lb_affinity_match. */
 import { MapId } from '../abi';
-import { HashMap } from '../maps/hash';
+import { HashMap, hashOf } from '../maps/hash';
 import { LruHashMap } from '../maps/lru';
 import { mapOf } from '../wire/address';
 import * as ct from './conntrack';
@@ -17,8 +17,12 @@ export class LbAffinityKey<A> {
   netnsCookie: u8;
   pad: u8;
 
+  home(): u32 {
+    return hashOf<LbAffinityKey<A>>(changetype<usize>(this));
+  }
+
   /** No answer is kept that depends on what a client had. */
-  changed(): void {}
+  leaves(_: u32): void {}
 
   /** `netns` is 0 for a client known by its address. */
   @inline

@@ -1,5 +1,6 @@
 /** Connection tracking. Cilium `bpf/lib/conntrack.h`, maps cilium_ct4_global and cilium_ct6_global. */
 import { CtDirection, CtFlag, CtLifetime, CtStatus, DropReason, IpProto, MapId, TcpFlag } from '../abi';
+import { finish, mix, start } from '../maps/hash';
 import { LruHashMap } from '../maps/lru';
 import { mapOf } from '../wire/address';
 import { be16 } from '../wire/bytes';
@@ -7,7 +8,6 @@ import { clear } from '../wire/records';
 import { Context } from './packet';
 import * as recording from './recording';
 import * as trace from './trace';
-import * as turnover from './turnover';
 
 /**
  * Cilium `struct ipv4_ct_tuple`, `ipv6_ct_tuple`, with the ports in wire order (Cilium's field names are swapped) and, since
@@ -31,34 +31,67 @@ export class CtTuple<A> {
     store<u32>(changetype<usize>(this) + offsetof<CtTuple<A>>('nexthdr'), protocol | (flags << 8) | (node << 16));
   }
 
-  private get ports(): u32 {
-    return load<u32>(changetype<usize>(this) + offsetof<CtTuple<A>>('sport'));
+  @inline
+  home(): u32 {
+    const ports = load<u32>(changetype<usize>(this) + offsetof<CtTuple<A>>('sport'));
+    return homeOf<A>(this.saddr, this.daddr, ports);
   }
 
   /** What the packet in hand becomes depends on whether there is an entry of this tuple, and what it says. */
   @inline
   ask(): void {
-    if (recording.isOn) recording.asked(this.turnover);
+    if (recording.isOn) asked<A>(this.home());
   }
 
-  /** Where it is counted how often the connections of this tuple changed. */
-  get turnover(): usize {
-    return turnover.placeOf<A>(this.saddr, this.daddr, this.ports);
-  }
-
-  /** An entry of this tuple has come, is about to go, or says something else than it did. */
+  /** An entry of this tuple, of this map or that of source NAT, has come, is about to go, or says something else than it did. */
   changed(): void {
-    turnover.changed<A>(this.saddr, this.daddr, this.ports);
+    this.leaves(this.home());
+  }
+
+  leaves(home: u32): void {
+    connections<A>().groupOf(home).turnover++;
   }
 
   /** The connection of this tuple; null for none. Whoever goes on with it counts its packet in it. */
   @inline
   find(): CtEntry {
-    this.ask();
-    const entry = connections<A>().lookup(this);
+    return this.findAt(this.home());
+  }
+
+  /** The same, of a tuple whose home is known. */
+  @inline
+  findAt(home: u32): CtEntry {
+    if (recording.isOn) asked<A>(home);
+    const entry = connections<A>().lookupAt(home, this);
     trace.lookup<CtTuple<A>, CtEntry>(mapOf<A>(MapId.CT4), this, entry);
     return entry;
   }
+}
+
+function asked<A>(home: u32): void {
+  recording.asked(changetype<usize>(connections<A>().groupOf(home)));
+}
+
+/** One end of a tuple as a word. */
+function end<A>(address: A, port: u32): u64 {
+  const place = (<u64>port) << 32;
+  if (isVector<A>())
+    return i64x2.extract_lane(address, 0) ^ rotl<u64>(i64x2.extract_lane(address, 1), 23) ^ rotl<u64>(place, 7);
+  return (<u64>(<u32>address)) | place;
+}
+
+/**
+ * Hash of a tuple, whichever way round; the source port is in the lower half of `ports`. It is that of the end with the higher port, as
+ * far as their upper bytes tell, which is the client's: so a Service's tuple, that of the connection to its backend, and those of
+ * their replies are in one group.
+ */
+export function homeOf<A>(saddr: A, daddr: A, ports: u32): u32 {
+  const source = end<A>(saddr, ports & 0xffff);
+  const destination = end<A>(daddr, ports >>> 16);
+  const sport = ports & 0xff;
+  const dport = (ports >>> 16) & 0xff;
+  const isSource = sport == dport ? source > destination : sport > dport;
+  return finish(mix(start(), isSource ? source : destination));
 }
 
 /** Cilium `struct ct_entry`. What an endpoint receives is rx, what it and a Service's client send is tx. */
@@ -167,6 +200,13 @@ function tupleOf<A>(ctx: Context<A>, direction: u32): CtTuple<A> {
   return tuple;
 }
 
+/** The tuple of which the packet in hand goes back, as one that was opened in `direction`. */
+function reverseOf<A>(ctx: Context<A>, direction: u32): CtTuple<A> {
+  const tuple = reverseTuple<A>();
+  tuple.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, direction, ctx.node);
+  return tuple;
+}
+
 /**
  * Counts the packet in hand in `entry`, null for none, of a look-up in `direction` (`__ct_lookup`). The lifetime of an entry
  * says when it may be collected; until then it is found, and lives on. Null for none, and for a connection that is opened
@@ -229,10 +269,12 @@ export function lookup<A>(ctx: Context<A>, direction: CtDirection): CtStatus {
   if (ctx.quoted != 0) return lookupQuoted<A>(ctx, direction);
   const opposite: u32 = direction == CtDirection.EGRESS ? CtDirection.INGRESS : CtDirection.EGRESS;
   let status = CtStatus.REPLY;
-  let entry = counted<A>(ctx, findReverse<A>(ctx, opposite), direction);
+  const reverse = reverseOf<A>(ctx, opposite);
+  const home = reverse.home();
+  let entry = counted<A>(ctx, reverse.findAt(home), direction);
   if (entry === null) {
     status = CtStatus.ESTABLISHED;
-    entry = counted<A>(ctx, tupleOf<A>(ctx, direction).find(), direction);
+    entry = counted<A>(ctx, tupleOf<A>(ctx, direction).findAt(home), direction);
   }
   ctx.connection = 0;
   if (entry === null) status = CtStatus.NEW;
@@ -283,17 +325,14 @@ export function lookupNodePort<A>(ctx: Context<A>, revNatIndex: u32): bool {
 
 /** Whether the packet in hand answers one that an endpoint received, were that connection closed since (`ct_is_reply4`). */
 export function isReply<A>(ctx: Context<A>): bool {
-  const tuple = reverseTuple<A>();
-  tuple.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, CtDirection.INGRESS, ctx.node);
+  const tuple = reverseOf<A>(ctx, CtDirection.INGRESS);
   tuple.ask();
   return connections<A>().lookup(tuple) !== null;
 }
 
 /** The connection that was opened in `direction`, and along which the packet in hand goes back; null for none. */
 function findReverse<A>(ctx: Context<A>, direction: u32): CtEntry {
-  const reverse = reverseTuple<A>();
-  reverse.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, direction, ctx.node);
-  return reverse.find();
+  return reverseOf<A>(ctx, direction).find();
 }
 
 /**
@@ -387,8 +426,7 @@ export function peek<A>(ctx: Context<A>, direction: CtDirection): CtEntry {
 
 /** Whether the packet in hand answers one that a Service lent to this node, or that another node's did (`ct_has_nodeport_egress_entry4`). */
 export function isNodePortReply<A>(ctx: Context<A>): bool {
-  const tuple = reverseTuple<A>();
-  tuple.set(ctx.saddr, ctx.daddr, rotl(ctx.ports, 16), ctx.protocol, CtDirection.EGRESS, ctx.node);
+  const tuple = reverseOf<A>(ctx, CtDirection.EGRESS);
   tuple.ask();
   const entry = connections<A>().lookup(tuple);
   return entry !== null && (entry.flags & (CtFlag.NODE_PORT | CtFlag.DSR_INTERNAL)) != 0;
@@ -401,9 +439,10 @@ export function isNodePortReply<A>(ctx: Context<A>): bool {
 export function create<A>(ctx: Context<A>, direction: CtDirection, revNatIndex: u32, backendId: u32, flags: u32): i32 {
   recording.spoil();
   const tuple = tupleOf<A>(ctx, direction);
-  const at = connections<A>().admit(tuple);
+  const home = tuple.home();
+  const at = connections<A>().admitAt(home, tuple);
   if (at == 0) return -DropReason.CT_CREATE_FAILED;
-  tuple.changed();
+  tuple.leaves(home);
   const entry = changetype<CtEntry>(at);
   connections<A>().release(entry);
   clear<CtEntry>(at);

@@ -143,7 +143,7 @@ function placeOf(packet: Packet, protocol: u32): u32 {
 
 /**
  * Length of the IP packet at `ip`, of which there are `available` bytes, if it is of the kind whose flows are kept: whole, with
- * nothing between its headers, TCP, UDP or SCTP, opening and closing nothing. 0 if not.
+ * nothing between its headers, TCP, UDP or SCTP. 0 if not.
  */
 export function lengthOf<A>(ip: usize, available: u32): u32 {
   if (available < headerLength<A>() + l4.UDP_LENGTH) return 0;
@@ -160,9 +160,18 @@ export function lengthOf<A>(ip: usize, available: u32): u32 {
   const protocol = protocolOf<A>(ip);
   if (protocol != IpProto.TCP && protocol != IpProto.UDP && protocol != IpProto.SCTP) return 0;
   const transport = ip + headerLength<A>();
-  if (!l4.check(protocol, transport, total - headerLength<A>(), true)) return 0;
-  if (protocol != IpProto.TCP) return total;
-  return (changetype<Tcp>(transport).flags & (TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST)) == 0 ? total : 0;
+  return l4.check(protocol, transport, total - headerLength<A>(), true) ? total : 0;
+}
+
+/** Whether a packet of that kind opens or closes a connection: its answer is not kept. */
+export function isTurning<A>(ip: usize): bool {
+  if (protocolOf<A>(ip) != IpProto.TCP) return false;
+  return (changetype<Tcp>(ip + headerLength<A>()).flags & (TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST)) != 0;
+}
+
+/** Hash by which the connections of a packet of that kind are found. */
+export function homeOf<A>(ip: usize): u32 {
+  return ct.homeOf<A>(saddrOf<A>(ip), daddrOf<A>(ip), portsOf<A>(ip));
 }
 
 /** Whether packets that enter so are kept at all: from a pod, the network or a node, and no proxy. */

@@ -1,5 +1,6 @@
 /** Fragments: the ports of a packet's first piece, kept for the pieces after it. Cilium `bpf/lib/ipfrag.h`, map cilium_ipv4_frag_datagrams. */
 import { ConfigFlag, DropReason, MapId, Program } from '../abi';
+import { hashOf } from '../maps/hash';
 import { LruHashMap } from '../maps/lru';
 import { mapOf } from '../wire/address';
 import { be16 } from '../wire/bytes';
@@ -19,8 +20,12 @@ export class FragmentKey<A> {
   pad: u8;
   node: u16;
 
+  home(): u32 {
+    return hashOf<FragmentKey<A>>(changetype<usize>(this));
+  }
+
   /** No answer to a piece is kept. */
-  changed(): void {}
+  leaves(_: u32): void {}
 }
 
 /** Cilium `struct ipv4_frag_l4ports`, and when it was put down. */

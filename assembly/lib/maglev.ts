@@ -28,12 +28,21 @@ export class MaglevKey {
   revNatIndex: u32;
 }
 
-/** Cilium's inner map: here a table in a pool of tables of one size. */
+/**
+ * Cilium's inner map: here a table in a pool of tables of one size. Where Cilium has a backend's id in each slot, this has its number
+ * among the Service's backends, a quarter of the bytes: the slot of a new flow is wherever its hash says, and seldom near.
+ *
+ *   u32 ids[backends]   of the backends, by number
+ *   slots[size]         numbers, of one byte; of two where a Service may have more than 255 backends
+ */
 @unmanaged
 export class MaglevTable {
-  /** Address of the table, u32 backend ids. */
-  table: u32;
+  /** Address of the ids, and of the slots. */
+  ids: u32;
+  slots: u32;
   size: u32;
+  /** Bytes of a slot. */
+  width: u32;
 }
 
 /** The tables of a family's Services; both take them from one pool. */
@@ -46,15 +55,16 @@ const value = changetype<MaglevTable>(memory.data(offsetof<MaglevTable>(), 16));
 
 /** Slots of each table, a prime. */
 let size: u32 = 0;
+/** Bytes of each slot. */
+let width: u32 = 1;
 /** Addresses of the tables that no Service uses, and how many. */
 let spare: usize = 0;
 let spareCount: u32 = 0;
 /** While building: position in each backend's sequence, its offset, skip and turn. */
 let walkers: usize = 0;
 let walkerCount: u32 = 0;
-/** While building: a byte for each slot, 1 for one that is taken: four times as near as the table. */
-let taken: usize = 0;
-
+/** Backends that each table has room for the ids of. */
+let room: u32 = 0;
 /** The Service whose table was looked for in vain last, 0 for none. */
 let missing: u32 = 0;
 
@@ -63,13 +73,15 @@ let murmurSeed: u32 = 0;
 let jhashSeed: u32 = 0;
 let jhashSeed6: u32 = 0;
 
+/** As many backends have numbers of one byte; the byte that is left says that a slot is free. */
+const MOST: u32 = 0xff;
+
 /** A backend's walk through the slots in its own order. */
 @unmanaged
 class Walker {
   slot: u32;
   skip: u32;
   weight: u32;
-  backendId: u32;
   /** Slots taken so far, times the sum of all weights; a little at first, so that nobody is left out. */
   claimed: f64;
 }
@@ -77,14 +89,16 @@ class Walker {
 /** Takes memory for the pool of `capacity` tables of `tableSize` slots, built from at most `backends` backends each. */
 export function create(capacity: u32, tableSize: u32, backends: u32): void {
   size = tableSize;
+  width = backends > MOST ? 2 : 1;
+  room = backends;
+  const ids = (<usize>backends) << 2;
+  const stride = ids + ((<usize>(tableSize * width) + 3) & ~3);
   spare = take((<usize>capacity) << 2);
-  const pool = take((<usize>capacity * tableSize) << 2);
-  for (spareCount = 0; spareCount < capacity; spareCount++) {
-    store<u32>(spare + ((<usize>spareCount) << 2), <u32>(pool + ((<usize>spareCount * tableSize) << 2)));
-  }
+  const pool = take(<usize>capacity * stride);
+  for (spareCount = 0; spareCount < capacity; spareCount++)
+    store<u32>(spare + ((<usize>spareCount) << 2), <u32>(pool + <usize>spareCount * stride));
   walkers = take(<usize>backends * offsetof<Walker>());
-  walkerCount = backends;
-  taken = take(tableSize);
+  walkerCount = min<u32>(backends, 0xffff);
 }
 
 export function setSeeds(murmur: u32, jhash: u32, jhash6: u32): void {
@@ -102,18 +116,23 @@ export function build<A>(revNatIndex: u32, backends: usize, count: u32): i32 {
   if (count > walkerCount) return MapError.E2BIG;
   key.revNatIndex = revNatIndex;
   const present = tables<A>().lookup(key);
-  let table: usize;
-  if (present !== null) table = present.table;
+  let ids: usize;
+  if (present !== null) ids = present.ids;
   else {
     if (spareCount == 0) return MapError.E2BIG;
-    table = load<u32>(spare + ((<usize>(spareCount - 1)) << 2));
-    value.table = <u32>table;
+    ids = load<u32>(spare + ((<usize>(spareCount - 1)) << 2));
+    value.ids = <u32>ids;
+    value.slots = <u32>ids + (room << 2);
     value.size = size;
+    value.width = width;
     const error = tables<A>().update(key, value);
     if (error != 0) return error;
     spareCount--;
   }
-  fill(table, prepare(backends, count), count);
+  const slots = ids + ((<usize>room) << 2);
+  const weightSum = prepare(backends, count, ids);
+  if (width == 1) fill<u8>(slots, weightSum, count);
+  else fill<u16>(slots, weightSum, count);
   return 0;
 }
 
@@ -122,7 +141,7 @@ export function remove<A>(revNatIndex: u32): i32 {
   key.revNatIndex = revNatIndex;
   const present = tables<A>().lookup(key);
   if (present === null) return MapError.ENOENT;
-  store<u32>(spare + ((<usize>spareCount) << 2), present.table);
+  store<u32>(spare + ((<usize>spareCount) << 2), present.ids);
   spareCount++;
   return tables<A>().delete(key);
 }
@@ -138,8 +157,8 @@ function walker(index: u32): Walker {
   return changetype<Walker>(walkers + <usize>index * offsetof<Walker>());
 }
 
-/** Hashes the names; returns the sum of the weights, or 0 when all weights are 1. */
-function prepare(backends: usize, count: u32): u32 {
+/** Hashes the names, and numbers the backends; returns the sum of the weights, or 0 when all weights are 1. */
+function prepare(backends: usize, count: u32, ids: usize): u32 {
   let sum: u32 = 0;
   let weighted = false;
   for (let i: u32 = 0; i < count; i++) {
@@ -149,7 +168,7 @@ function prepare(backends: usize, count: u32): u32 {
     const w = walker(i);
     w.slot = <u32>(murmur3Low() % size);
     w.skip = <u32>(murmur3High() % (size - 1)) + 1;
-    w.backendId = backend.backendId;
+    store<u32>(ids + ((<usize>i) << 2), backend.backendId);
     w.weight = backend.weight;
     w.claimed = <f64>backend.weight / <f64>count;
     sum += backend.weight;
@@ -165,9 +184,8 @@ function after(slot: u32, skip: u32): u32 {
 }
 
 /** The first free slot of a walk from `slot` on. */
-function free(slot: u32, skip: u32): u32 {
-  const bytes = taken;
-  while (load<u8>(bytes + slot) != 0) slot = after(slot, skip);
+function free<T>(slots: usize, slot: u32, skip: u32): u32 {
+  while (load<T>(slots + <usize>slot * sizeof<T>()) != <T>-1) slot = after(slot, skip);
   return slot;
 }
 
@@ -175,22 +193,21 @@ function free(slot: u32, skip: u32): u32 {
  * Lets the backends take turns, each claiming the next slot of its own order that is still free. With weights, the slot
  * goes to the first backend, from the one whose turn it would be, whose share of the slots so far is not yet used up.
  */
-function fill(table: usize, weightSum: u32, count: u32): void {
-  memory.fill(taken, 0, size);
+function fill<T>(slots: usize, weightSum: u32, count: u32): void {
+  memory.fill(slots, 0xff, <usize>size * sizeof<T>());
   let turn: u32 = 0;
   for (let filled: u32 = 0; filled < size; filled++) {
-    let w = walker(turn);
+    let number = turn;
+    let w = walker(number);
     if (weightSum != 0) {
-      let i = turn;
       while (<f64>(filled + 1) * <f64>w.weight < w.claimed) {
-        i = i + 1 == count ? 0 : i + 1;
-        w = walker(i);
+        number = number + 1 == count ? 0 : number + 1;
+        w = walker(number);
       }
       w.claimed += <f64>weightSum;
     }
-    const slot = free(w.slot, w.skip);
-    store<u8>(taken + slot, 1);
-    store<u32>(table + ((<usize>slot) << 2), w.backendId);
+    const slot = free<T>(slots, w.slot, w.skip);
+    store<T>(slots + <usize>slot * sizeof<T>(), <T>number);
     w.slot = after(slot, w.skip);
     turn = turn + 1 == count ? 0 : turn + 1;
   }
@@ -209,8 +226,10 @@ export function select<A>(ctx: Context<A>, revNatIndex: u32, affinity: bool): u3
     return 0;
   }
   const ports = (ctx.dport << 16) | (affinity ? 0 : ctx.sport);
-  const index = tupleHash<A>(ctx.saddr, ports, ctx.protocol) % table.size;
-  return load<u32>(<usize>table.table + ((<usize>index) << 2));
+  const slot = tupleHash<A>(ctx.saddr, ports, ctx.protocol) % table.size;
+  const number: u32 =
+    table.width == 1 ? load<u8>(<usize>table.slots + slot) : load<u16>(<usize>table.slots + (slot << 1));
+  return load<u32>(<usize>table.ids + ((<usize>number) << 2));
 }
 
 /** Cilium `hash_from_tuple_v4`, `hash_from_tuple_v6`. */

@@ -1,5 +1,6 @@
 /** What sockets were connected to before translation. Cilium `bpf/bpf_sock.c`, maps cilium_lb4_reverse_sk and cilium_lb6_reverse_sk. */
 import { MapId } from '../abi';
+import { hashOf } from '../maps/hash';
 import { LruHashMap } from '../maps/lru';
 import { mapOf } from '../wire/address';
 import { be16 } from '../wire/bytes';
@@ -16,8 +17,12 @@ export class ReverseSkKey<A> {
   pad1: u16;
   pad2: u32;
 
+  home(): u32 {
+    return hashOf<ReverseSkKey<A>>(changetype<usize>(this));
+  }
+
   /** No answer to a socket is kept. */
-  changed(): void {}
+  leaves(_: u32): void {}
 }
 
 /** Cilium `struct ipv4_revnat_entry`, `ipv6_revnat_entry`: whom it asked for. */

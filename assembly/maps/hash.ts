@@ -53,7 +53,7 @@ export function hashOf<K>(key: usize): u32 {
 }
 
 /** Whether the words of two keys are the same. */
-function same<K>(a: usize, b: usize): bool {
+export function same<K>(a: usize, b: usize): bool {
   let difference = load<u32>(a) ^ load<u32>(b);
   if (offsetof<K>() >= 8) difference |= load<u32>(a + 4) ^ load<u32>(b + 4);
   if (offsetof<K>() >= 12) difference |= load<u32>(a + 8) ^ load<u32>(b + 8);
@@ -106,8 +106,13 @@ export class HashMap<K, V> extends MapCounters {
 
   /** Takes memory for `capacity` entries, and twice as many buckets at least: each entry passed in vain is a cache miss. */
   create(capacity: u32): void {
+    this.reserve(capacity, capacity << 1);
+  }
+
+  /** Takes memory for `capacity` entries, and `least` buckets. */
+  protected reserve(capacity: u32, least: u32): void {
     let buckets: u32 = 16;
-    while (buckets < capacity << 1) buckets <<= 1;
+    while (buckets < least) buckets <<= 1;
     this.buckets = take((<usize>buckets) << 2);
     this.mask = buckets - 1;
     this.slab = take(<usize>(capacity + 1) * this.stride);
@@ -176,12 +181,22 @@ export class HashMap<K, V> extends MapCounters {
 
   /** Puts a key that the map does not hold into the chain of `bucket`, its own. Number of the entry, 0 when the map is full. */
   protected insert(bucket: usize, key: K): u32 {
+    const index = this.enter(key);
+    if (index != 0) this.chain(bucket, index);
+    return index;
+  }
+
+  /** Puts an entry in front of the chain of `bucket`. */
+  protected chain(bucket: usize, index: u32): void {
+    changetype<EntryHeader>(this.entry(index)).next = load<u32>(bucket);
+    store<u32>(bucket, index);
+  }
+
+  /** Gives a key an entry, where nothing finds it yet. Number of the entry, 0 when the map is full. */
+  protected enter(key: K): u32 {
     const index = this.allocate();
     if (index == 0) return 0;
     const entry = this.entry(index);
-    const header = changetype<EntryHeader>(entry);
-    header.next = load<u32>(bucket);
-    store<u32>(bucket, index);
     // The engine leaves wasm for `memory.copy`, which costs more than these few words.
     for (let i: usize = 0; i < offsetof<K>(); i += 4)
       store<u32>(entry + offsetof<EntryHeader>() + i, load<u32>(changetype<usize>(key) + i));
@@ -201,13 +216,15 @@ export class HashMap<K, V> extends MapCounters {
 
   /** Takes an entry out. 0, or ENOENT when there is none. */
   delete(key: K): i32 {
-    if (this.detach(changetype<usize>(key)) == 0) return MapError.ENOENT;
+    const index = this.unchain(changetype<usize>(key));
+    if (index == 0) return MapError.ENOENT;
+    this.leave(index);
     this.deleted++;
     return 0;
   }
 
-  /** Gives an entry back. Its number, 0 when there is none with that key. */
-  protected detach(key: usize): u32 {
+  /** Takes the entry with that key out of its chain. Its number, 0 for none. */
+  protected unchain(key: usize): u32 {
     let link = this.bucketOf(key);
     let index = load<u32>(link);
     while (index != 0) {
@@ -215,15 +232,19 @@ export class HashMap<K, V> extends MapCounters {
       const header = changetype<EntryHeader>(entry);
       if (same<K>(entry + offsetof<EntryHeader>(), key)) {
         store<u32>(link, header.next);
-        header.next = this.free;
-        this.free = index;
-        this.count--;
         return index;
       }
       link = entry;
       index = header.next;
     }
     return 0;
+  }
+
+  /** Gives an entry back that nothing finds any more. */
+  protected leave(index: u32): void {
+    changetype<EntryHeader>(this.entry(index)).next = this.free;
+    this.free = index;
+    this.count--;
   }
 
   /** Copies the keys of all entries to `to`, in no useful order, for a dump; as many as fit in `room` bytes. Returns how many. */

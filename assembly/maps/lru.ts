@@ -1,7 +1,11 @@
 /**
  * A hash map that makes room for itself, and in which a flood of new entries evicts its own.
  *
+ *   groups  Group[]                where entries are, by the `home` of their keys: those that are looked up together are found together
  *   links   u32[2][capacity + 2]   the entries before and behind each in its queue; two are the queues' own ends
+ *
+ * Entries whose group is full stand in chains, by the hash of their whole key: who has all of his aim at one group finds them
+ * there, and slows down nobody else.
  *
  *   others    ── first ─▶ … ─▶ last    new entries join here
  *   assured   ── first ─▶ … ─▶ last    entries that proved their worth: `assure` brings them, `release` takes them back
@@ -15,11 +19,21 @@
  */
 import { MapError } from '../abi';
 import { take } from './arena';
-import { EntryHeader, HashMap } from './hash';
+import { Group, GROUP, groupsFor, tagOf } from './group';
+import { EntryHeader, HashMap, same } from './hash';
 
-/** What a key needs: to be told that its entry is about to go. */
 export interface LruKey {
-  changed(): void;
+  /** A hash that keys have in common whose entries are looked up together. */
+  home(): u32;
+  /** Its entry is about to go; `home` is as above. */
+  leaves(home: u32): void;
+}
+
+/** A hash of the words of a key, which tells those of one home apart. */
+function tagFor<K>(key: usize): u32 {
+  let h = load<u32>(key);
+  for (let i: usize = 4; i < offsetof<K>(); i += 4) h = rotl<u32>(h, 5) ^ load<u32>(key + i);
+  return tagOf(h * 0x9e3779b1);
 }
 
 /** Of one entry, or an end of a queue: both ways round, so that a queue is a ring. */
@@ -38,6 +52,9 @@ const OTHERS: u32 = 0;
  */
 @unmanaged
 export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
+  private groups: usize;
+  /** Groups, less one. */
+  private groupMask: u32;
   private links: usize;
   private assuredCount: u32;
   /** As many may be assured before the next has to go from among them. */
@@ -50,7 +67,10 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
   private hand: u32;
 
   create(capacity: u32): void {
-    super.create(capacity);
+    this.reserve(capacity, capacity);
+    const groups = groupsFor(capacity << 1);
+    this.groups = take(<usize>groups * GROUP);
+    this.groupMask = groups - 1;
     this.links = take(<usize>(capacity + 2) * offsetof<Link>());
     this.assuredMost = capacity - min<u32>(capacity, (capacity >>> 4) + 4);
     this.epochBits = <u16>(31 - clz<u32>((capacity >>> 4) | 1));
@@ -60,6 +80,7 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
 
   clear(): void {
     super.clear();
+    memory.fill(this.groups, 0, (<usize>this.groupMask + 1) * GROUP);
     this.assuredCount = 0;
     this.hand = 0;
     this.empty(OTHERS);
@@ -96,10 +117,39 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
     this.link(link.behind).before = link.before;
   }
 
+  /** The group of the keys with this home. */
+  @inline
+  groupOf(home: u32): Group {
+    return changetype<Group>(this.groups + <usize>(home & this.groupMask) * GROUP);
+  }
+
+  /** The entry with that key, which is at home in `group`; 0 for none. */
+  @inline
+  private seek(group: Group, key: usize): usize {
+    for (let ways = group.withTag(tagFor<K>(key)); ways != 0; ways &= ways - 1) {
+      const entry = this.entry(group.place(ways));
+      if (same<K>(entry + offsetof<EntryHeader>(), key)) return entry;
+    }
+    return group.overflown == 0 ? 0 : this.find(key);
+  }
+
+  /** The value under a key, in place; null for none. */
+  @inline
+  lookup(key: K): V {
+    return this.lookupAt(key.home(), key);
+  }
+
+  /** The same, of a key whose home is known. */
+  @inline
+  lookupAt(home: u32, key: K): V {
+    const entry = this.seek(this.groupOf(home), changetype<usize>(key));
+    return changetype<V>(entry == 0 ? <usize>0 : this.valueOf(entry));
+  }
+
   /** Looks a key up to use its entry, which then is none of the next to go; null for none. */
   @inline
   touch(key: K): V {
-    const entry = this.find(changetype<usize>(key));
+    const entry = this.seek(this.groupOf(key.home()), changetype<usize>(key));
     if (entry == 0) return changetype<V>(0);
     const value = changetype<V>(this.valueOf(entry));
     if (this.staleness(value) != 0) this.renew(value);
@@ -115,7 +165,7 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
   /** Sends an entry to the end of its queue: it is used. */
   renew(value: V): void {
     const header = this.headerOf(changetype<usize>(value));
-    const index = <u32>((changetype<usize>(header) - this.slab) / this.stride);
+    const index = this.numberOf(changetype<usize>(header));
     header.epoch = this.epoch;
     this.unlink(index);
     this.append(header.assured != 0 ? this.assuredEnd : OTHERS, index);
@@ -123,16 +173,27 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
 
   /** Where the value of a key goes: found, or made in place of another; 0 for a map without room for any. */
   admit(key: K): usize {
-    const bucket = this.bucketOf(changetype<usize>(key));
-    const entry = this.search(bucket, changetype<usize>(key));
+    return this.admitAt(key.home(), key);
+  }
+
+  /** The same, of a key whose home is known. */
+  admitAt(home: u32, key: K): usize {
+    const group = this.groupOf(home);
+    const entry = this.seek(group, changetype<usize>(key));
     if (entry != 0) {
       const value = changetype<V>(this.valueOf(entry));
       if (this.staleness(value) != 0) this.renew(value);
       return changetype<usize>(value);
     }
     if (this.free == 0 && this.fresh > this.capacity && this.capacity != 0) this.evict();
-    const index = this.insert(bucket, key);
+    const index = this.enter(key);
     if (index == 0) return 0;
+    const ways = group.empty;
+    if (ways != 0) group.set(ctz<u32>(ways), tagFor<K>(changetype<usize>(key)), index);
+    else {
+      group.overflown++;
+      this.chain(this.bucketOf(changetype<usize>(key)), index);
+    }
     const header = changetype<EntryHeader>(this.entry(index));
     this.epoch = <u16>(this.created >>> this.epochBits);
     header.epoch = this.epoch;
@@ -150,27 +211,70 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
   }
 
   delete(key: K): i32 {
-    if (!this.remove(changetype<usize>(key))) return MapError.ENOENT;
+    const entry = this.seek(this.groupOf(key.home()), changetype<usize>(key));
+    if (entry == 0) return MapError.ENOENT;
+    this.remove(this.numberOf(entry));
     this.deleted++;
     return 0;
   }
 
-  private remove(key: usize): bool {
-    changetype<K>(key).changed();
-    const index = this.detach(key);
-    if (index == 0) return false;
-    this.assuredCount -= changetype<EntryHeader>(this.entry(index)).assured;
+  private numberOf(entry: usize): u32 {
+    return <u32>((entry - this.slab) / this.stride);
+  }
+
+  /** Takes an entry out of its group, or its chain, and of its queue. */
+  private remove(index: u32): void {
+    const entry = this.entry(index);
+    const key = changetype<K>(entry + offsetof<EntryHeader>());
+    const home = key.home();
+    key.leaves(home);
+    this.forget(this.groupOf(home), changetype<usize>(key), index);
+    this.leave(index);
+    this.assuredCount -= changetype<EntryHeader>(entry).assured;
     this.unlink(index);
     this.empty(index);
-    return true;
+  }
+
+  private forget(group: Group, key: usize, index: u32): void {
+    for (let ways = group.withTag(tagFor<K>(key)); ways != 0; ways &= ways - 1)
+      if (group.place(ways) == index) return group.unset(ctz<u32>(ways));
+    this.unchain(key);
+    group.overflown--;
+  }
+
+  /** Touches what making room for `count` entries will look at. */
+  foresee(count: u32): u32 {
+    if (this.free != 0 || this.fresh <= this.capacity) return 0;
+    const end = this.first;
+    let touched: u32 = 0;
+    for (let index = this.link(end).behind; count > 0 && index != end; count--, index = this.link(index).behind) {
+      const key = changetype<K>(this.entry(index) + offsetof<EntryHeader>());
+      touched += this.groupOf(key.home()).turnover;
+    }
+    return touched;
+  }
+
+  /** The end of the queue from which entries go. */
+  private get first(): u32 {
+    return this.assuredCount > this.assuredMost ? this.assuredEnd : OTHERS;
   }
 
   /** Every entry is in use here, and neither queue that is chosen empty. */
   private evict(): void {
-    const end = this.assuredCount > this.assuredMost ? this.assuredEnd : OTHERS;
-    const first = this.entry(this.link(end).behind);
-    this.remove(first + offsetof<EntryHeader>());
+    this.remove(this.link(this.first).behind);
     this.evicted++;
+  }
+
+  /** Copies the keys of all entries to `to`, as those of any hash map. */
+  keys(to: usize, room: usize): u32 {
+    let copied: u32 = 0;
+    for (let index: u32 = 1; index < this.fresh; index++) {
+      if (this.link(index).behind == index) continue;
+      if (<usize>(copied + 1) * offsetof<K>() > room) return copied;
+      memory.copy(to + <usize>copied * offsetof<K>(), this.entry(index) + offsetof<EntryHeader>(), offsetof<K>());
+      copied++;
+    }
+    return copied;
   }
 
   /** The key over a value, in place. */
@@ -221,7 +325,7 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
 
   /** Takes out the entry with this value: its time is past. */
   expire(value: V): void {
-    this.remove(changetype<usize>(this.keyOf(value)));
+    this.remove(this.numberOf(changetype<usize>(this.headerOf(changetype<usize>(value)))));
     this.expired++;
   }
 }

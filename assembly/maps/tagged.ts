@@ -1,19 +1,12 @@
 /**
- * A cache of entries found by a hash: groups of twelve in a cache line each, every entry with one byte of its hash as its tag, so that
- * one comparison of vectors tells which of a group may be meant ("Swiss tables", Abseil). It forgets: a full group, and a full slab,
- * gives up one of its entries.
+ * A cache of entries found by a hash. It forgets: a full group, and a full slab, gives up one of its entries.
  *
- *   groups    +-----------------+---+----------------+
- *             | u8 tags[12]     |   | u32 places[12] |     a tag of 0: nothing there
- *             +-----------------+---+----------------+
+ *   groups    Group[]           where entries are, by their hash
  *   slab      V[capacity]       in whole cache lines, in the order in which they came
  *   owners    u32[capacity]     the group, times sixteen, and the way in it, of each
  */
 import { take } from './arena';
-
-const WAYS: u32 = 12;
-const GROUP: usize = 64;
-const PLACES: usize = 16;
+import { FIRST_WAY, Group, GROUP, groupsFor, tagOf, WAYS } from './group';
 
 @unmanaged
 export class TaggedCache<V> {
@@ -33,44 +26,32 @@ export class TaggedCache<V> {
     return (offsetof<V>() + 63) & ~63;
   }
 
-  /** Takes memory for `capacity` entries, and groups for twice as many: they fill unevenly, and an entry that finds no place costs
-   * more than all others of its group. */
   create(capacity: u32): void {
     this.capacity = capacity;
     if (capacity == 0) return;
-    let groups: u32 = 1;
-    while (groups * WAYS < capacity << 1) groups <<= 1;
+    const groups = groupsFor(capacity);
     this.mask = groups - 1;
     this.groups = take(<usize>groups * GROUP);
     this.slab = take(<usize>capacity * this.stride);
     this.owners = take((<usize>capacity) << 2);
   }
 
-  /** Address of the group of the entries with this hash. */
+  /** The group of the entries with this hash. */
   @inline
-  groupOf(hash: u32): usize {
-    return this.groups + <usize>(hash & this.mask) * GROUP;
+  groupOf(hash: u32): Group {
+    return changetype<Group>(this.groups + <usize>(hash & this.mask) * GROUP);
   }
 
   /** Which of the group's entries have the tag of a hash: a bit each. */
   @inline
   candidates(hash: u32): u32 {
-    return this.tagged(this.groupOf(hash), tagOf(hash));
-  }
-
-  @inline
-  private tagged(group: usize, tag: u32): u32 {
-    return i8x16.bitmask(i8x16.eq(v128.load(group), i8x16.splat(<i8>tag))) & ((1 << WAYS) - 1);
+    return this.groupOf(hash).withTag(tagOf(hash));
   }
 
   /** The entry of a group at the lowest of some bits. */
   @inline
   at(hash: u32, bits: u32): V {
-    return this.entry(load<u32>(this.placeAt(this.groupOf(hash), ctz<u32>(bits))));
-  }
-
-  private placeAt(group: usize, way: u32): usize {
-    return group + PLACES + ((<usize>way) << 2);
+    return this.entry(this.groupOf(hash).place(bits));
   }
 
   private entry(place: u32): V {
@@ -80,12 +61,11 @@ export class TaggedCache<V> {
   /** Where a new entry with this hash goes, in place of another if need be. */
   claim(hash: u32): V {
     const group = this.groupOf(hash);
-    const empty = this.tagged(group, 0);
+    const empty = group.empty;
     // Not in turn: where a group has one entry too many, each would go right before it is needed.
-    const way = empty != 0 ? ctz<u32>(empty) : ((++this.hand * 0x9e3779b1) >>> 8) % WAYS;
-    const place = empty != 0 ? this.allocate() : load<u32>(this.placeAt(group, way));
-    store<u8>(group + way, <u8>tagOf(hash));
-    store<u32>(this.placeAt(group, way), place);
+    const way = empty != 0 ? ctz<u32>(empty) : FIRST_WAY + (((++this.hand * 0x9e3779b1) >>> 8) % WAYS);
+    const place = empty != 0 ? this.allocate() : group.placeOf(way);
+    group.set(way, tagOf(hash), place);
     store<u32>(this.owners + ((<usize>place) << 2), ((hash & this.mask) << 4) | way);
     return this.entry(place);
   }
@@ -95,12 +75,7 @@ export class TaggedCache<V> {
     if (this.fresh < this.capacity) return this.fresh++;
     const place = ++this.hand % this.capacity;
     const owner = load<u32>(this.owners + ((<usize>place) << 2));
-    store<u8>(this.groups + <usize>(owner >>> 4) * GROUP + (owner & 15), 0);
+    this.groupOf(owner >>> 4).unset(owner & 15);
     return place;
   }
-}
-
-/** Of the bits that choose no group; never 0. */
-function tagOf(hash: u32): u32 {
-  return max<u32>(hash >>> 24, 1);
 }

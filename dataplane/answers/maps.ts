@@ -1,6 +1,6 @@
 /** The dataplane's maps, read back from it entry by entry. */
 import { MapId } from '../../assembly/abi.js';
-import { MaglevKey, MaglevTable } from '../../pkg/structs.js';
+import { MaglevKey } from '../../pkg/structs.js';
 import { SCHEMAS, type Presented } from '../loader/present.js';
 import { locate, type Place } from '../manifests/place.js';
 import { MAP_NAMES } from '../reasons.js';
@@ -61,7 +61,7 @@ function dump(state: State, map: Dumped): MapDump[] {
     if (found === null || (isArray(map) && /^\0*$/.test(found))) continue;
     entries.push({
       key: key(bytes),
-      value: isMaglev(map) ? tableOf(state, found) : value(found),
+      value: isMaglev(map) ? tableOf(state, map, bytes) : value(found),
       origin: originOf(state, map, bytes),
     });
   }
@@ -87,9 +87,8 @@ function keysOf(state: State, map: MapId, keySize: number): Bytes[] {
   );
 }
 
-function tableOf(state: State, bytes: Bytes): Presented {
-  const { table, size } = decode(MaglevTable, bytes);
-  return { backendIds: [...state.loader.current.words(table, size)] };
+function tableOf(state: State, map: MapId, key: Bytes): Presented {
+  return { backendIds: [...state.loader.current.maglevTable(indexOf(key), map)!] };
 }
 
 /** The frontend whose Maglev table is under a key. */

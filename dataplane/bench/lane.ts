@@ -1,6 +1,6 @@
 /** One profile's dataplane with its packets, and the clock beside it. */
 import { BATCH_SIZE, CtDirection, IpProto, MapId, PACKET_HEADROOM, PACKET_ROOM, Program } from '../../assembly/abi.js';
-import { CtEntry, MaglevKey, MaglevTable, Packet } from '../../pkg/structs.js';
+import { CtEntry, Packet } from '../../pkg/structs.js';
 import { MAPS } from '../loader/families.js';
 import { frameOf, reversed, tupleOf } from '../packet.js';
 import { decode, encode, type Datapath } from '../wasm.js';
@@ -237,10 +237,7 @@ export class Lane implements Runner {
 
   /** The Maglev table of a Service: ids of backends. */
   maglevTable(revNatIndex: number): Uint32Array {
-    const map = MAPS[this.profile.traffic.family].map(MapId.LB4_MAGLEV);
-    const found = this.datapath.lookup(map, encode(MaglevKey, { revNatIndex }), MaglevTable.size)!;
-    const { table, size } = decode(MaglevTable, found);
-    return this.datapath.words(table, size);
+    return this.datapath.maglevTable(revNatIndex, MAPS[this.profile.traffic.family].map(MapId.LB4_MAGLEV))!;
   }
 
   get memoryBytes(): number {

@@ -31,13 +31,13 @@ const METRICS = 512;
 /** Bytes of the longest key. */
 const KEY_ROOM = 40;
 
-/** Bytes that Maglev tables may take; where they would take more, only those are there that packets asked for of late. */
-const TABLES_ROOM = 64 * 2 ** 20;
+/** Slots of all Maglev tables, of a byte or two each; where there would be more, only those tables are there that packets asked for of late. */
+const SLOTS = 16 * 2 ** 20;
 /** More than the packets of one batch ask for. */
 const LEAST_TABLES = 512;
 
 /** Tables that are there at once, at most. */
-const mostTables = (tableSize: number): number => Math.max(LEAST_TABLES, Math.floor(TABLES_ROOM / (tableSize * 4)));
+const mostTables = (tableSize: number): number => Math.max(LEAST_TABLES, Math.floor(SLOTS / tableSize));
 
 /** Entries by map and key. */
 type Loaded = Map<MapId, Map<Bytes, MapEntry>>;

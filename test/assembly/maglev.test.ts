@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { MapId } from '../../assembly/abi.js';
-import { MaglevKey, MaglevTable } from '../../pkg/structs.js';
-import { decode, encode } from '../../dataplane/wasm.js';
+
 import { datapath } from '../datapath.js';
 
 interface Backend {
@@ -19,8 +17,7 @@ function tableOf(maglevTableSize: number, backends: Backend[]): Uint32Array {
     .map(({ id, address, weight = 1 }) => ({ backendId: id, weight, name: `[${address}/TCP,State:active]` }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
   assert.equal(dataplane.buildMaglev(7, named), 0);
-  const value = dataplane.lookup(MapId.LB4_MAGLEV, encode(MaglevKey, { revNatIndex: 7 }), MaglevTable.size);
-  return dataplane.words(decode(MaglevTable, value!).table, maglevTableSize);
+  return dataplane.maglevTable(7)!;
 }
 
 const countsOf = (table: Uint32Array): Record<number, number> => {

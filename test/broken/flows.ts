@@ -25,7 +25,7 @@ const OUTDATED: readonly Broken[] = [
   wrong(
     'nobody hears of a new connection',
     'lib/conntrack.ts',
-    'if (at == 0) return -DropReason.CT_CREATE_FAILED;\n  tuple.changed();',
+    'if (at == 0) return -DropReason.CT_CREATE_FAILED;\n  tuple.leaves(home);',
     'if (at == 0) return -DropReason.CT_CREATE_FAILED;',
   ),
   wrong(
@@ -84,7 +84,12 @@ const UNSAID: readonly Broken[] = [
   ),
   wrong('an answer for a long packet is kept', 'lib/delivery.ts', 'recording.fits(mtu);', ''),
   wrong("an answer to a stranger's tunnel is kept", 'lib/encap.ts', 'if (ctx.outerDaddr == 0) recording.spoil();', ''),
-  wrong('connections that were looked up are not asked for', 'lib/conntrack.ts', '    this.ask();\n', ''),
+  wrong(
+    'connections that were looked up are not asked for',
+    'lib/conntrack.ts',
+    '    if (recording.isOn) asked<A>(home);\n',
+    '',
+  ),
 ];
 
 /** What was kept is done wrongly. */
@@ -127,7 +132,7 @@ const MISDONE: readonly Broken[] = [
 /** What the reference cannot see: it counts no packets of nodes, and its maps are never full. */
 export const UNSEEN: readonly Broken[] = [
   wrong('a followed packet is in no metric', 'lib/flow.ts', '  metrics.add(flow.metric, length);\n', ''),
-  wrong('nobody hears of an entry that goes', 'maps/lru.ts', 'changetype<K>(key).changed();', ''),
+  wrong('nobody hears of an entry that goes', 'maps/lru.ts', 'key.leaves(home);', ''),
   wrong(
     'nobody hears of an answer',
     'lib/conntrack.ts',

@@ -401,8 +401,8 @@ const MAPS: readonly Broken[] = [
   broken(
     'eviction takes the entry that is none',
     'maps/lru.ts',
-    'this.entry(this.link(end).behind)',
-    'this.entry(this.link(end).behind + this.capacity)',
+    'this.remove(this.link(this.first).behind);',
+    'this.remove(this.link(this.first).behind + this.capacity);',
   ),
   broken(
     'the queue of the assured ends behind the links',
@@ -413,8 +413,8 @@ const MAPS: readonly Broken[] = [
   broken(
     "an entry's number counts from the first bucket",
     'maps/lru.ts',
-    '(changetype<usize>(header) - this.slab) / this.stride',
-    '(changetype<usize>(header) - this.buckets) / this.stride',
+    '(entry - this.slab) / this.stride',
+    '(entry - this.buckets) / this.stride',
   ),
   broken(
     'the collector looks at one place too many',
@@ -439,6 +439,18 @@ const MAPS: readonly Broken[] = [
     'maps/hash.ts',
     'if (<usize>(copied + 1) * offsetof<K>() > room) return copied;',
     '',
+  ),
+  broken(
+    'a dump of a map that evicts takes no notice of its room',
+    'maps/lru.ts',
+    'if (<usize>(copied + 1) * offsetof<K>() > room) return copied;',
+    '',
+  ),
+  broken(
+    'a map that evicts has half its groups',
+    'maps/lru.ts',
+    'take(<usize>groups * GROUP)',
+    'take(<usize>(groups >>> 1) * GROUP)',
   ),
   broken(
     'an array is read beyond its end',
@@ -475,8 +487,8 @@ const MAPS: readonly Broken[] = [
   broken(
     'Maglev tables are half as large',
     'lib/maglev.ts',
-    'take((<usize>capacity * tableSize) << 2)',
-    'take((<usize>capacity * tableSize) << 1)',
+    'take(<usize>capacity * stride)',
+    'take(<usize>capacity * (stride >>> 1))',
   ),
   broken(
     'Maglev has one walker too few',

@@ -17,7 +17,6 @@ import {
   LbService,
   LbSourceRange,
   MaglevKey,
-  MaglevTable,
   NodeConfig,
   NodeValue,
   Packet,
@@ -222,12 +221,7 @@ export class Subject {
     const named = backends.map((id) => ({ backendId: id, weight: 1, name: `[backend ${id}/${version}]` }));
     accepted(this.datapath.buildMaglev(revNatIndex, named, map));
     const key = encode(MaglevKey, { revNatIndex });
-    const found = new MaglevTable(
-      new DataView(
-        Uint8Array.from(this.datapath.lookup(map, key, MaglevTable.size)!, (unit) => unit.charCodeAt(0)).buffer,
-      ),
-    );
-    return { map, key, revNatIndex, version, table: this.datapath.words(found.table, found.size) };
+    return { map, key, revNatIndex, version, table: this.datapath.maglevTable(revNatIndex, map)! };
   }
 
   forget(): void {

@@ -5,8 +5,7 @@ import type { Desired, Frontend } from '../../dataplane/loader/entries.js';
 import { MAPS, type FamilyMaps } from '../../dataplane/loader/families.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
 import { Engine } from '../../dataplane/state.js';
-import { Datapath, decode, encode, type Sizes } from '../../dataplane/wasm.js';
-import { MaglevKey, MaglevTable } from '../../pkg/structs.js';
+import { Datapath, type Sizes } from '../../dataplane/wasm.js';
 import { modules } from '../datapath.js';
 
 export const CLIENTS = 128;
@@ -139,10 +138,7 @@ export class SoakCluster {
   /** Looks up the Maglev table that the datapath holds now. */
   readTable(entrance: Entrance): void {
     const { revNatIndex } = entrance.frontend;
-    const map = this.maps.map(MapId.LB4_MAGLEV);
-    const found = this.datapath.lookup(map, encode(MaglevKey, { revNatIndex }), MaglevTable.size);
-    const { table, size } = decode(MaglevTable, found!);
-    entrance.table = this.datapath.words(table, size);
+    entrance.table = this.datapath.maglevTable(revNatIndex, this.maps.map(MapId.LB4_MAGLEV))!;
   }
 }
 

@@ -1,0 +1,82 @@
+/**
+ * A cache line that says where up to eleven entries are, found by a hash: every entry has one byte of its hash in it as a tag, so that
+ * one comparison of vectors tells which of them may be meant ("Swiss tables", Abseil).
+ *
+ *   0          4                 16          20               64
+ *   +----------+-----------------+-----------+----------------+
+ *   | turnover | u8 tags[11], 0  | overflown | u32 places[11] |     a tag of 0: nothing there
+ *   +----------+-----------------+-----------+----------------+
+ *
+ * Which of them are meant is said by bits, one for each byte of the tags' vector; so an entry's place is four bytes a bit on.
+ */
+export const WAYS: u32 = 11;
+/** Ways are numbered as the tags' bytes are. */
+export const FIRST_WAY: u32 = 4;
+
+/** Bytes of a group, places and all. */
+export const GROUP: usize = 64;
+
+/** The bits of all ways. */
+const ALL: u32 = 0x7ff0;
+
+@unmanaged
+export class Group {
+  /** How often what its owner keeps by this group has changed. */
+  turnover: u32;
+  private tags0: u32;
+  private tags4: u32;
+  private tags8: u32;
+  /** Entries that belong here and found no room. */
+  overflown: u32;
+
+  /** Which ways have this tag. */
+  @inline
+  withTag(tag: u32): u32 {
+    return i8x16.bitmask(i8x16.eq(v128.load(changetype<usize>(this)), i8x16.splat(<i8>tag))) & ALL;
+  }
+
+  /** Which ways have nothing. */
+  get empty(): u32 {
+    return this.withTag(0);
+  }
+
+  /** Where the entry of the lowest of some ways is. */
+  @inline
+  place(ways: u32): u32 {
+    return this.placeOf(ctz<u32>(ways));
+  }
+
+  /** Where the entry of `way` is. */
+  placeOf(way: u32): u32 {
+    return load<u32>(this.placeAt(way));
+  }
+
+  private placeAt(way: u32): usize {
+    return changetype<usize>(this) + 4 + ((<usize>way) << 2);
+  }
+
+  /** Has `way` name the entry at `place`. */
+  set(way: u32, tag: u32, place: u32): void {
+    store<u8>(changetype<usize>(this) + <usize>way, <u8>tag);
+    store<u32>(this.placeAt(way), place);
+  }
+
+  /** Has `way` name nothing. */
+  unset(way: u32): void {
+    store<u8>(changetype<usize>(this) + <usize>way, 0);
+  }
+}
+
+/** The tag of a hash: its highest byte, never 0. */
+export function tagOf(hash: u32): u32 {
+  return max<u32>(hash >>> 24, 1);
+}
+
+/** As many groups as hold `capacity` entries with as much room again, for they fill unevenly. */
+export function groupsFor(capacity: u32): u32 {
+  let groups: u32 = 1;
+  while (groups * WAYS < capacity << 1) groups <<= 1;
+  return groups;
+}
+
+if (offsetof<Group>() != 20) ERROR('the places follow');
