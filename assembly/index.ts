@@ -14,6 +14,7 @@ import * as maglev from './lib/maglev';
 import { nonMasquerade } from './lib/masquerade';
 import { metrics } from './lib/metrics';
 import * as nat from './lib/nat';
+import * as opening from './lib/opening';
 import { Packet } from './lib/packet';
 import { policies } from './lib/policy';
 import * as recording from './lib/recording';
@@ -57,6 +58,8 @@ export function create(hashSeed: u64, murmurSeed: u32, jhashSeed: u32, jhash6See
   trace.events.create(capacities.events, EVENT_SIZE);
   flow.flows<u32>().create(capacities.flows4);
   flow.flows<v128>().create(capacities.flows6);
+  opening.openings<u32>().create(capacities.openings4);
+  opening.openings<v128>().create(capacities.openings6);
   scratchAt = arena.take(capacities.scratch);
   packetsAt = arena.take(BATCH_SIZE * offsetof<Packet>());
   framesAt = arena.take(BATCH_SIZE * PACKET_ROOM);

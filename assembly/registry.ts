@@ -40,7 +40,7 @@ import { mappings, NatEntry } from './lib/nat';
 import { policies, PolicyEntry, PolicyKey } from './lib/policy';
 import { ReverseSkEntry, ReverseSkKey, sockets } from './lib/reverse-sk';
 import { ArrayMap } from './maps/array';
-import { HashMap } from './maps/hash';
+import { Chains, HashMap } from './maps/hash';
 import { LpmMap } from './maps/lpm';
 import { LruHashMap } from './maps/lru';
 
@@ -60,7 +60,7 @@ export const enum MapOp {
   COUNTERS,
 }
 
-function onHash<M extends HashMap<K, V>, K, V>(map: M, op: MapOp, a: usize, b: usize): usize {
+function onHash<M extends Chains<K, V>, K, V>(map: M, op: MapOp, a: usize, b: usize): usize {
   switch (op) {
     case MapOp.UPDATE:
       return <usize>map.update(changetype<K>(a), changetype<V>(b));

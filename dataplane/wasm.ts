@@ -286,10 +286,10 @@ export class Datapath {
     };
   }
 
-  /** What became of packets whose flows are kept, since the start. */
+  /** What became of packets whose outcome is kept, since the start. */
   flowCounters(): Readonly<Record<(typeof FlowCounters.fields)[number], number>> {
-    const { followed, kept } = new FlowCounters(this.view, this.wasm.flowCounters());
-    return { followed: Number(followed), kept: Number(kept) };
+    const { followed, kept, opened } = new FlowCounters(this.view, this.wasm.flowCounters());
+    return { followed: Number(followed), kept: Number(kept), opened: Number(opened) };
   }
 
   flushConnections(): void {

@@ -76,6 +76,7 @@ async function run({ EPOCH, DropReason, Program }, seed, lanes, packets, minutes
   let next = 0;
   let done = 0;
   let followed = 0;
+  let opened = 0;
   const lane = async () => {
     const worker = new Worker(new URL(import.meta.url));
     while (next < epochs && found.length < ENOUGH && performance.now() - start < minutes * 60_000) {
@@ -87,6 +88,7 @@ async function run({ EPOCH, DropReason, Program }, seed, lanes, packets, minutes
       const before = done;
       done += answer.packets;
       followed += answer.followed;
+      opened += answer.opened;
       if (Math.floor(before / STEP) < Math.floor(done / STEP)) console.error(`${thousands(done)} packets`);
     }
     await worker.terminate();
@@ -97,7 +99,8 @@ async function run({ EPOCH, DropReason, Program }, seed, lanes, packets, minutes
     .sort(([, a], [, b]) => b - a)
     .map(([end, count]) => `${end < 0 ? DropReason[-end] : Program[end]} ${((100 * count) / done).toFixed(2)} %`);
   console.log(shares.join(', '));
-  console.log(`${((100 * followed) / done).toFixed(2)} % followed a flow that was kept`);
+  const share = (part) => `${((100 * part) / done).toFixed(2)} %`;
+  console.log(`${share(followed)} followed a flow that was kept, ${share(opened)} opened a connection as others had`);
   for (const { epoch, text } of found)
     console.log(`${text}\n  npm run differential -- --seed ${seed} --epoch ${epoch}`);
   console.log(
@@ -163,7 +166,7 @@ async function serve() {
   parentPort.on('message', async ({ epoch, name, seed, packets: most }) => {
     if (name !== undefined) return parentPort.postMessage(await catchBroken(harness, name, seed, most));
     subject ??= new harness.Subject(moduleOf(readFileSync(FAST)));
-    const before = subject.datapath.flowCounters().followed;
+    const before = subject.datapath.flowCounters();
     const ends = new Map();
     let packets = 0;
     const onEnd = ({ verdict, program }) => {
@@ -172,8 +175,10 @@ async function serve() {
       ends.set(end, (ends.get(end) ?? 0) + 1);
     };
     const difference = harness.runEpoch(subject, { seed, epoch, packets: harness.EPOCH, exact: false, onEnd });
-    const { followed } = subject.datapath.flowCounters();
-    parentPort.postMessage({ packets, difference, ends: [...ends], followed: followed - before });
+    const after = subject.datapath.flowCounters();
+    const followed = after.followed - before.followed;
+    const opened = after.opened - before.opened;
+    parentPort.postMessage({ packets, difference, ends: [...ends], followed, opened });
   });
 }
 

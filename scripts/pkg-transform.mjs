@@ -27,6 +27,9 @@ const SHARED = /^(assembly\/(lib|maps)\/)/;
 const PRIVATE = new Set([
   'Context',
   'Flow',
+  'Opening',
+  'Outcome',
+  'Creation',
   'TaggedCache',
   'Group',
   'EntryHeader',
@@ -34,6 +37,7 @@ const PRIVATE = new Set([
   'Walker',
   'Spread',
   'Told',
+  'Chains',
   'HashMap',
   'LruHashMap',
   'LpmMap',

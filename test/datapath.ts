@@ -27,7 +27,7 @@ export const both = <Name extends string>(sizes: Record<Name, number>): Record<`
 export const SMALL: Sizes = {
   ...both(FLOWS),
   ...both(LOADED),
-  ...both({ flows: 256 }),
+  ...both({ flows: 256, openings: 256 }),
   affinityMatch: 64,
   policy: 256,
   auth: 16,

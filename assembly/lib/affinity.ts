@@ -21,6 +21,10 @@ export class LbAffinityKey<A> {
     return hashOf<LbAffinityKey<A>>(changetype<usize>(this));
   }
 
+  kind(): u32 {
+    return 1;
+  }
+
   /** No answer is kept that depends on what a client had. */
   leaves(_: u32): void {}
 

@@ -37,6 +37,11 @@ export class CtTuple<A> {
     return homeOf<A>(this.saddr, this.daddr, ports);
   }
 
+  /** See `LruKey`: each connection has one of each. */
+  kind(): u32 {
+    return 1 + (this.flags & 1) + ((this.flags >>> 1) & 2);
+  }
+
   /** What the packet in hand becomes depends on whether there is an entry of this tuple, and what it says. */
   @inline
   ask(): void {
@@ -69,7 +74,7 @@ export class CtTuple<A> {
 }
 
 function asked<A>(home: u32): void {
-  recording.asked(changetype<usize>(connections<A>().groupOf(home)));
+  recording.asked(placeOf<A>(home));
 }
 
 /** One end of a tuple as a word. */
@@ -92,6 +97,11 @@ export function homeOf<A>(saddr: A, daddr: A, ports: u32): u32 {
   const dport = (ports >>> 16) & 0xff;
   const isSource = sport == dport ? source > destination : sport > dport;
   return finish(mix(start(), isSource ? source : destination));
+}
+
+/** Whether the home of a tuple with these ports is its source's, whatever the addresses are. */
+export function isClients(ports: u32): bool {
+  return (ports & 0xff) > ((ports >>> 16) & 0xff);
 }
 
 /** Cilium `struct ct_entry`. What an endpoint receives is rx, what it and a Service's client send is tx. */
@@ -437,22 +447,63 @@ export function isNodePortReply<A>(ctx: Context<A>): bool {
  * it is. 0, or negated CT_CREATE_FAILED.
  */
 export function create<A>(ctx: Context<A>, direction: CtDirection, revNatIndex: u32, backendId: u32, flags: u32): i32 {
-  recording.spoil();
   const tuple = tupleOf<A>(ctx, direction);
-  const home = tuple.home();
+  const length = <u32>(ctx.end - ctx.data);
+  const entry = enter<A>(tuple, tuple.home(), revNatIndex, backendId, ctx.sourceIdentity, flags, length);
+  if (entry === null) {
+    recording.spoil();
+    return -DropReason.CT_CREATE_FAILED;
+  }
+  recording.opened(direction, ctx.node, flags, revNatIndex, backendId, ctx.sourceIdentity, length);
+  return 0;
+}
+
+/** The new entry of a tuple, with its first packet of `length` bytes; null for a map without any room. */
+function enter<A>(
+  tuple: CtTuple<A>,
+  home: u32,
+  revNatIndex: u32,
+  backendId: u32,
+  sourceIdentity: u32,
+  flags: u32,
+  length: u32,
+): CtEntry {
   const at = connections<A>().admitAt(home, tuple);
-  if (at == 0) return -DropReason.CT_CREATE_FAILED;
-  tuple.leaves(home);
   const entry = changetype<CtEntry>(at);
+  if (entry === null) return entry;
+  tuple.leaves(home);
   connections<A>().release(entry);
   clear<CtEntry>(at);
   entry.revNatIndex = <u16>revNatIndex;
   entry.backendId = backendId;
-  entry.srcSecId = ctx.sourceIdentity;
+  entry.srcSecId = sourceIdentity;
   entry.flags = <u16>flags;
-  entry.count<A>(ctx);
-  entry.refresh(ctx.protocol, ctx.protocol == IpProto.TCP ? TcpFlag.SYN : 0, direction);
-  return 0;
+  entry.packets = 1;
+  entry.bytes = length;
+  entry.refresh(tuple.nexthdr, tuple.nexthdr == <u8>IpProto.TCP ? TcpFlag.SYN : 0, tuple.flags);
+  return entry;
+}
+
+/** Opens a connection as another was, of the same client and to the same port (`opening.ts`). */
+export function open<A>(
+  daddr: A,
+  saddr: A,
+  ports: u32,
+  protocol: u32,
+  creation: recording.Creation,
+  home: u32,
+  sourceIdentity: u32,
+  backendId: u32,
+  length: u32,
+): void {
+  const tuple = forwardTuple<A>();
+  tuple.set(daddr, saddr, ports, protocol, creation.direction, creation.node);
+  enter<A>(tuple, home, creation.revNatIndex, backendId, sourceIdentity, creation.flags, length);
+}
+
+/** Address of the count of changes of the connections with a home. */
+export function placeOf<A>(home: u32): usize {
+  return changetype<usize>(connections<A>().groupOf(home));
 }
 
 /**

@@ -24,6 +24,10 @@ export class FragmentKey<A> {
     return hashOf<FragmentKey<A>>(changetype<usize>(this));
   }
 
+  kind(): u32 {
+    return 1;
+  }
+
   /** No answer to a piece is kept. */
   leaves(_: u32): void {}
 }

@@ -215,6 +215,19 @@ function isSticky(service: LbService): bool {
   return (service.flags & SvcFlag.AFFINITY) != 0;
 }
 
+/** A packet whose backend is not only its Maglev table's to say. */
+export const UNDECIDED: usize = 1;
+
+/** The Maglev table that alone decides which backend a new flow gets; null for one that asks no Service, or `UNDECIDED`. */
+export function tableOf<A>(daddr: A, dport: u32, protocol: u32): usize {
+  const service = findService<A>(daddr, dport, protocol, 0, 0);
+  if (service === null) return 0;
+  if (service.backendId >>> 24 != LbAlgorithm.MAGLEV || isSticky(service)) return UNDECIDED;
+  if (isLocal(service, false) || isLocal(service, true)) return UNDECIDED;
+  const table = maglev.tableOf<A>(service.revNatIndex);
+  return table === null ? UNDECIDED : changetype<usize>(table);
+}
+
 /** Picks a backend for a new flow (`lb4_select_backend_id`). 0 when the maps hold none. */
 function selectBackend<A>(ctx: Context<A>, service: LbService, address: A): u32 {
   const sticky = isSticky(service);

@@ -218,17 +218,31 @@ function fill<T>(slots: usize, weightSum: u32, count: u32): void {
  * client's address alone decides, not its port.
  */
 export function select<A>(ctx: Context<A>, revNatIndex: u32, affinity: bool): u32 {
-  key.revNatIndex = revNatIndex;
-  const table = tables<A>().lookup(key);
+  const table = tableOf<A>(revNatIndex);
   trace.lookup<MaglevKey, MaglevTable>(mapOf<A>(MapId.LB4_MAGLEV), key, table);
   if (table === null) {
     missing = revNatIndex;
     return 0;
   }
   const ports = (ctx.dport << 16) | (affinity ? 0 : ctx.sport);
-  const slot = tupleHash<A>(ctx.saddr, ports, ctx.protocol) % table.size;
-  const number: u32 =
-    table.width == 1 ? load<u8>(<usize>table.slots + slot) : load<u16>(<usize>table.slots + (slot << 1));
+  return backendIn(table, slotOf<A>(table, ctx.saddr, ports, ctx.protocol));
+}
+
+/** The table of a Service; null for none. */
+export function tableOf<A>(revNatIndex: u32): MaglevTable {
+  key.revNatIndex = revNatIndex;
+  return tables<A>().lookup(key);
+}
+
+/** Address of a flow's slot. */
+export function slotOf<A>(table: MaglevTable, saddr: A, ports: u32, protocol: u32): usize {
+  const slot = tupleHash<A>(saddr, ports, protocol) % table.size;
+  return <usize>table.slots + slot * table.width;
+}
+
+/** The id of the backend whose number is in the slot at `slot`. */
+export function backendIn(table: MaglevTable, slot: usize): u32 {
+  const number: u32 = table.width == 1 ? load<u8>(slot) : load<u16>(slot);
   return load<u32>(<usize>table.ids + ((<usize>number) << 2));
 }
 

@@ -127,6 +127,7 @@ function masqueradeQuoted<A>(ctx: Context<A>): i32 {
  * another has it, this packet gets another port. 0, or as `masquerade`.
  */
 export function reserve<A>(ctx: Context<A>): i32 {
+  recording.dependsOnPort();
   if (ctx.quoted != 0 || ntohs(ctx.sport) < <u32>NAT_PORT_MIN) return 0;
   const outgoing = outgoingTuple<A>();
   outgoing.set(ctx.daddr, ctx.saddr, ctx.ports, ctx.protocol, OUT, ctx.node);

@@ -9,20 +9,57 @@ export const MAX_ENTRIES: u32 = 5;
 /** Tuples on whose connections the answer depends. */
 export const MAX_TUPLES: u32 = 2;
 
+/** Connections that the packet opened. */
+const MAX_CREATIONS: u32 = 3;
+
 const entries = memory.data(5 << 2, 16);
 const tuples = memory.data(2 << 2, 16);
+const created = memory.data(3 << 3, 16);
+
+/** An entry of conntrack that a packet opens. */
+@unmanaged
+export class Creation {
+  /** Bits of `CtFlag`. */
+  flags: u16;
+  revNatIndex: u16;
+  node: u16;
+  /** A `CtDirection`. */
+  direction: u8;
+  /** Whether its tuple is that which the packet leaves with, and whether the backend is in it. */
+  marks: u8;
+
+  get isRewritten(): bool {
+    return (this.marks & REWRITTEN) != 0;
+  }
+
+  get isLent(): bool {
+    return (this.marks & LENT) != 0;
+  }
+}
+
+const REWRITTEN: u8 = 1;
+const LENT: u8 = 2;
 
 /** What the control plane has put in the maps, numbered: an answer that was kept under another number is asked for again. */
 export let generation: u32 = 1;
 /** Whether the packet in hand is recorded, and nothing has spoilt it. */
 export let isOn: bool = false;
+/** It is recorded as one that opens a connection, of which nothing is known. */
+let isOpening: bool = false;
+export let creations: u32 = 0;
+/** What all connections that it opens have in common. */
+let creator: u32 = 0;
+let creationLength: u32 = 0;
+/** The backend that some name, 0 for none. */
+let lent: u32 = 0;
 export let connections: u32 = 0;
 export let mappings: u32 = 0;
 export let tupleCount: u32 = 0;
 /** The IP packet was found to fit in as many bytes. */
 export let longest: u32 = 0xffff;
-/** Addresses or ports were written, or written anew; likewise hardware addresses. */
-export let isRewritten: bool = false;
+/** How often addresses or ports were written. */
+let rewritings: u32 = 0;
+/** Hardware addresses were written, or written anew. */
 export let isAddressed: bool = false;
 /** The metric that counted the packet. */
 export let metric: u32 = 0;
@@ -32,19 +69,28 @@ export function outdate(): void {
   generation++;
 }
 
-export function start(): void {
+/** The packet in hand is recorded from here on; `opening`: as one that opens a connection. */
+export function start(opening: bool): void {
   isOn = true;
+  isOpening = opening;
+  creations = 0;
+  lent = 0;
   connections = 0;
   mappings = 0;
   tupleCount = 0;
   longest = 0xffff;
-  isRewritten = false;
+  rewritings = 0;
   isAddressed = false;
 }
 
 /** The answer is not to be kept, whatever it will be. */
 export function spoil(): void {
   isOn = false;
+}
+
+/** The answer depends on the packet's source port. */
+export function dependsOnPort(): void {
+  if (isOpening) spoil();
 }
 
 export function entry(index: u32): u32 {
@@ -64,6 +110,7 @@ function write(index: u32, at: usize): void {
 /** The entry of a connection at `at` has counted the packet. */
 export function counted(at: usize): void {
   if (!isOn) return;
+  if (isOpening) return spoil();
   write(connections, at);
   connections++;
 }
@@ -71,6 +118,7 @@ export function counted(at: usize): void {
 /** The mapping at `at` was used. */
 export function used(at: usize): void {
   if (!isOn) return;
+  if (isOpening) return spoil();
   write(MAX_ENTRIES - 1 - mappings, at);
   mappings++;
 }
@@ -89,7 +137,49 @@ export function fits(mtu: u32): void {
 }
 
 export function rewritten(): void {
-  isRewritten = true;
+  rewritings++;
+}
+
+export function isRewritten(): bool {
+  return rewritings != 0;
+}
+
+/** A connection was opened whose tuple was the packet's in hand, of `length` bytes. */
+export function opened(
+  direction: u32,
+  node: u32,
+  flags: u32,
+  revNatIndex: u32,
+  backendId: u32,
+  sourceIdentity: u32,
+  length: u32,
+): void {
+  if (!isOn) return;
+  if (!isOpening || creations == MAX_CREATIONS) return spoil();
+  if (creations > 0 && (creator != sourceIdentity || creationLength != length)) return spoil();
+  if (lent != 0 && backendId != 0 && lent != backendId) return spoil();
+  creator = sourceIdentity;
+  creationLength = length;
+  lent |= backendId;
+  const creation = changetype<Creation>(created + ((<usize>creations) << 3));
+  creation.flags = <u16>flags;
+  creation.revNatIndex = <u16>revNatIndex;
+  creation.node = <u16>node;
+  creation.direction = <u8>direction;
+  creation.marks = (rewritings != 0 ? REWRITTEN : 0) | (backendId != 0 ? LENT : 0);
+  creations++;
+}
+
+/** Whether all connections that were opened can be opened again for another port: each under the first tuple or the last. */
+export function canOpen(sourceIdentity: u32, backendId: u32, length: u32): bool {
+  if (rewritings > 1) return false;
+  if (creations == 0) return true;
+  return creator == sourceIdentity && creationLength == length && (lent == 0 || lent == backendId);
+}
+
+/** A `Creation`, as one word. */
+export function creation(index: u32): u64 {
+  return load<u64>(created + ((<usize>index) << 3));
 }
 
 export function addressed(): void {

@@ -21,6 +21,10 @@ export class ReverseSkKey<A> {
     return hashOf<ReverseSkKey<A>>(changetype<usize>(this));
   }
 
+  kind(): u32 {
+    return 1;
+  }
+
   /** No answer to a socket is kept. */
   leaves(_: u32): void {}
 }

@@ -41,6 +41,9 @@ export class Capacities {
   /** Flows of a family whose answer is kept; 0 for none, where every packet runs through the programs. */
   flows4: u32;
   flows6: u32;
+  /** Likewise openings. */
+  openings4: u32;
+  openings6: u32;
   /** Slots of each Maglev table, a prime. */
   maglevTableSize: u32;
   /** Backends that one Maglev table may be built from. */

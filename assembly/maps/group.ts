@@ -35,6 +35,12 @@ export class Group {
     return i8x16.bitmask(i8x16.eq(v128.load(changetype<usize>(this)), i8x16.splat(<i8>tag))) & ALL;
   }
 
+  /** Which ways have a tag that is this one in some bits. */
+  withTagIn(bits: u32, tag: u32): u32 {
+    const masked = v128.and(v128.load(changetype<usize>(this)), i8x16.splat(<i8>bits));
+    return i8x16.bitmask(i8x16.eq(masked, i8x16.splat(<i8>tag))) & ALL;
+  }
+
   /** Which ways have nothing. */
   get empty(): u32 {
     return this.withTag(0);

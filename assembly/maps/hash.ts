@@ -1,5 +1,5 @@
 /**
- * A hash map of fixed capacity: chains through a slab of entries, as eBPF's preallocated BPF_MAP_TYPE_HASH.
+ * Maps of fixed capacity: chains through a slab of entries, as eBPF's preallocated BPF_MAP_TYPE_HASH.
  *
  *   buckets   u32[mask + 1]        number of the chain's first entry, 0 for none
  *   slab      entries 1..capacity  +------+-------+---------+-----+-------+
@@ -86,8 +86,9 @@ export class MapCounters {
   deleted: u64;
 }
 
+/** What all maps with hashed keys are made of. */
 @unmanaged
-export class HashMap<K, V> extends MapCounters {
+export class Chains<K, V> extends MapCounters {
   protected buckets: usize;
   protected slab: usize;
   protected mask: u32;
@@ -102,11 +103,6 @@ export class HashMap<K, V> extends MapCounters {
 
   protected get stride(): usize {
     return (offsetof<EntryHeader>() + offsetof<K>() + offsetof<V>() + 7) & ~7;
-  }
-
-  /** Takes memory for `capacity` entries, and twice as many buckets at least: each entry passed in vain is a cache miss. */
-  create(capacity: u32): void {
-    this.reserve(capacity, capacity << 1);
   }
 
   /** Takes memory for `capacity` entries, and `least` buckets. */
@@ -159,33 +155,6 @@ export class HashMap<K, V> extends MapCounters {
     return this.search(this.bucketOf(key), key);
   }
 
-  /** The value under a key, in place; null for none. */
-  @inline
-  lookup(key: K): V {
-    const entry = this.find(changetype<usize>(key));
-    return changetype<V>(entry == 0 ? <usize>0 : this.valueOf(entry));
-  }
-
-  /** Puts a copy of `value` under a copy of `key`. 0, or E2BIG when the map is full. */
-  update(key: K, value: V): i32 {
-    const bucket = this.bucketOf(changetype<usize>(key));
-    let entry = this.search(bucket, changetype<usize>(key));
-    if (entry == 0) {
-      const index = this.insert(bucket, key);
-      if (index == 0) return MapError.E2BIG;
-      entry = this.entry(index);
-    }
-    memory.copy(this.valueOf(entry), changetype<usize>(value), offsetof<V>());
-    return 0;
-  }
-
-  /** Puts a key that the map does not hold into the chain of `bucket`, its own. Number of the entry, 0 when the map is full. */
-  protected insert(bucket: usize, key: K): u32 {
-    const index = this.enter(key);
-    if (index != 0) this.chain(bucket, index);
-    return index;
-  }
-
   /** Puts an entry in front of the chain of `bucket`. */
   protected chain(bucket: usize, index: u32): void {
     changetype<EntryHeader>(this.entry(index)).next = load<u32>(bucket);
@@ -214,15 +183,6 @@ export class HashMap<K, V> extends MapCounters {
     return this.fresh <= this.capacity ? this.fresh++ : 0;
   }
 
-  /** Takes an entry out. 0, or ENOENT when there is none. */
-  delete(key: K): i32 {
-    const index = this.unchain(changetype<usize>(key));
-    if (index == 0) return MapError.ENOENT;
-    this.leave(index);
-    this.deleted++;
-    return 0;
-  }
-
   /** Takes the entry with that key out of its chain. Its number, 0 for none. */
   protected unchain(key: usize): u32 {
     let link = this.bucketOf(key);
@@ -245,6 +205,50 @@ export class HashMap<K, V> extends MapCounters {
     changetype<EntryHeader>(this.entry(index)).next = this.free;
     this.free = index;
     this.count--;
+  }
+}
+
+@unmanaged
+export class HashMap<K, V> extends Chains<K, V> {
+  /** Takes memory for `capacity` entries, and twice as many buckets at least: each entry passed in vain is a cache miss. */
+  create(capacity: u32): void {
+    this.reserve(capacity, capacity << 1);
+  }
+
+  /** The value under a key, in place; null for none. */
+  @inline
+  lookup(key: K): V {
+    const entry = this.find(changetype<usize>(key));
+    return changetype<V>(entry == 0 ? <usize>0 : this.valueOf(entry));
+  }
+
+  /** Puts a copy of `value` under a copy of `key`. 0, or E2BIG when the map is full. */
+  update(key: K, value: V): i32 {
+    const bucket = this.bucketOf(changetype<usize>(key));
+    let entry = this.search(bucket, changetype<usize>(key));
+    if (entry == 0) {
+      const index = this.insert(bucket, key);
+      if (index == 0) return MapError.E2BIG;
+      entry = this.entry(index);
+    }
+    memory.copy(this.valueOf(entry), changetype<usize>(value), offsetof<V>());
+    return 0;
+  }
+
+  /** Puts a key that the map does not hold into the chain of `bucket`, its own. Number of the entry, 0 when the map is full. */
+  private insert(bucket: usize, key: K): u32 {
+    const index = this.enter(key);
+    if (index != 0) this.chain(bucket, index);
+    return index;
+  }
+
+  /** Takes an entry out. 0, or ENOENT when there is none. */
+  delete(key: K): i32 {
+    const index = this.unchain(changetype<usize>(key));
+    if (index == 0) return MapError.ENOENT;
+    this.leave(index);
+    this.deleted++;
+    return 0;
   }
 
   /** Copies the keys of all entries to `to`, in no useful order, for a dump; as many as fit in `room` bytes. Returns how many. */

@@ -19,21 +19,23 @@
  */
 import { MapError } from '../abi';
 import { take } from './arena';
-import { Group, GROUP, groupsFor, tagOf } from './group';
-import { EntryHeader, HashMap, same } from './hash';
+import { Group, GROUP, groupsFor } from './group';
+import { Chains, EntryHeader, same } from './hash';
 
 export interface LruKey {
   /** A hash that keys have in common whose entries are looked up together. */
   home(): u32;
+  /** From 1 to 3, to tell apart keys of one home. */
+  kind(): u32;
   /** Its entry is about to go; `home` is as above. */
   leaves(home: u32): void;
 }
 
-/** A hash of the words of a key, which tells those of one home apart. */
-function tagFor<K>(key: usize): u32 {
-  let h = load<u32>(key);
-  for (let i: usize = 4; i < offsetof<K>(); i += 4) h = rotl<u32>(h, 5) ^ load<u32>(key + i);
-  return tagOf(h * 0x9e3779b1);
+/** What the tags of all keys with a home have in common: the bits above their kind, never all 0. */
+const HOME: u32 = 0xfc;
+
+function tagOfHome(home: u32): u32 {
+  return max<u32>(home >>> 24, 4) & HOME;
 }
 
 /** Of one entry, or an end of a queue: both ways round, so that a queue is a ring. */
@@ -51,7 +53,7 @@ const OTHERS: u32 = 0;
  * the one from the other.
  */
 @unmanaged
-export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
+export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   private groups: usize;
   /** Groups, less one. */
   private groupMask: u32;
@@ -123,14 +125,21 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
     return changetype<Group>(this.groups + <usize>(home & this.groupMask) * GROUP);
   }
 
-  /** The entry with that key, which is at home in `group`; 0 for none. */
+  /** The entry with that key; 0 for none. */
   @inline
-  private seek(group: Group, key: usize): usize {
-    for (let ways = group.withTag(tagFor<K>(key)); ways != 0; ways &= ways - 1) {
+  private seek(home: u32, key: K): usize {
+    const group = this.groupOf(home);
+    for (let ways = group.withTag(tagOfHome(home) | key.kind()); ways != 0; ways &= ways - 1) {
       const entry = this.entry(group.place(ways));
-      if (same<K>(entry + offsetof<EntryHeader>(), key)) return entry;
+      if (same<K>(entry + offsetof<EntryHeader>(), changetype<usize>(key))) return entry;
     }
-    return group.overflown == 0 ? 0 : this.find(key);
+    return group.overflown == 0 ? 0 : this.find(changetype<usize>(key));
+  }
+
+  /** Whether there may be an entry of a key with this home; if not, there is none. */
+  mayKnow(home: u32): bool {
+    const group = this.groupOf(home);
+    return group.overflown != 0 || group.withTagIn(HOME, tagOfHome(home)) != 0;
   }
 
   /** The value under a key, in place; null for none. */
@@ -142,14 +151,14 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
   /** The same, of a key whose home is known. */
   @inline
   lookupAt(home: u32, key: K): V {
-    const entry = this.seek(this.groupOf(home), changetype<usize>(key));
+    const entry = this.seek(home, key);
     return changetype<V>(entry == 0 ? <usize>0 : this.valueOf(entry));
   }
 
   /** Looks a key up to use its entry, which then is none of the next to go; null for none. */
   @inline
   touch(key: K): V {
-    const entry = this.seek(this.groupOf(key.home()), changetype<usize>(key));
+    const entry = this.seek(key.home(), key);
     if (entry == 0) return changetype<V>(0);
     const value = changetype<V>(this.valueOf(entry));
     if (this.staleness(value) != 0) this.renew(value);
@@ -178,8 +187,7 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
 
   /** The same, of a key whose home is known. */
   admitAt(home: u32, key: K): usize {
-    const group = this.groupOf(home);
-    const entry = this.seek(group, changetype<usize>(key));
+    const entry = this.seek(home, key);
     if (entry != 0) {
       const value = changetype<V>(this.valueOf(entry));
       if (this.staleness(value) != 0) this.renew(value);
@@ -188,8 +196,9 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
     if (this.free == 0 && this.fresh > this.capacity && this.capacity != 0) this.evict();
     const index = this.enter(key);
     if (index == 0) return 0;
+    const group = this.groupOf(home);
     const ways = group.empty;
-    if (ways != 0) group.set(ctz<u32>(ways), tagFor<K>(changetype<usize>(key)), index);
+    if (ways != 0) group.set(ctz<u32>(ways), tagOfHome(home) | key.kind(), index);
     else {
       group.overflown++;
       this.chain(this.bucketOf(changetype<usize>(key)), index);
@@ -211,7 +220,7 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
   }
 
   delete(key: K): i32 {
-    const entry = this.seek(this.groupOf(key.home()), changetype<usize>(key));
+    const entry = this.seek(key.home(), key);
     if (entry == 0) return MapError.ENOENT;
     this.remove(this.numberOf(entry));
     this.deleted++;
@@ -228,17 +237,18 @@ export class LruHashMap<K extends LruKey, V> extends HashMap<K, V> {
     const key = changetype<K>(entry + offsetof<EntryHeader>());
     const home = key.home();
     key.leaves(home);
-    this.forget(this.groupOf(home), changetype<usize>(key), index);
+    this.forget(home, key, index);
     this.leave(index);
     this.assuredCount -= changetype<EntryHeader>(entry).assured;
     this.unlink(index);
     this.empty(index);
   }
 
-  private forget(group: Group, key: usize, index: u32): void {
-    for (let ways = group.withTag(tagFor<K>(key)); ways != 0; ways &= ways - 1)
+  private forget(home: u32, key: K, index: u32): void {
+    const group = this.groupOf(home);
+    for (let ways = group.withTag(tagOfHome(home) | key.kind()); ways != 0; ways &= ways - 1)
       if (group.place(ways) == index) return group.unset(ctz<u32>(ways));
-    this.unchain(key);
+    this.unchain(changetype<usize>(key));
     group.overflown--;
   }
 

@@ -54,6 +54,12 @@ export class TaggedCache<V> {
     return this.entry(this.groupOf(hash).place(bits));
   }
 
+  /** The entry that the tags name first; null for none. */
+  guess(hash: u32): V {
+    const bits = this.candidates(hash);
+    return bits == 0 ? changetype<V>(0) : this.at(hash, bits);
+  }
+
   private entry(place: u32): V {
     return changetype<V>(this.slab + <usize>place * this.stride);
   }

@@ -24,6 +24,10 @@ export const NOTHING = Object.fromEntries(Capacities.fields.map((field) => [fiel
 /** Arrays have a place for the number 0, which is nobody's. */
 const ARRAYS: ReadonlySet<MapId> = new Set([MapId.ENDPOINT_CONFIG, MapId.NODE_CONFIG]);
 
+/** What is kept of each packet: the outcome of its flow, or that of one that opens another to the same Service. */
+const keptBy = ({ family, opening }: Traffic): 'flows4' | 'flows6' | 'openings4' | 'openings6' =>
+  opening ? (family === 'IPv4' ? 'openings4' : 'openings6') : family === 'IPv4' ? 'flows4' : 'flows6';
+
 export function workloadOf(traffic: Traffic): Workload {
   const { family, clients, mode, services, connections, maglevTableSize } = traffic;
   const { map } = MAPS[family];
@@ -36,7 +40,7 @@ export function workloadOf(traffic: Traffic): Workload {
     maglevTableSize,
     maglevBackends: BACKENDS_PER_SERVICE,
     scratch: 1 << 16,
-    [family === 'IPv4' ? 'flows4' : 'flows6']: templates,
+    [keptBy(traffic)]: templates,
     templates: templates * strideOf(traffic),
   };
   const size = (id: MapId, count: number): void => {

@@ -363,6 +363,8 @@ function sizesFor(
     // Answers ask about new flows, each a few times.
     flows4: 0,
     flows6: 0,
+    openings4: 0,
+    openings6: 0,
     conntrack4: connections,
     runtimeConfig: 1,
     metrics: METRICS,

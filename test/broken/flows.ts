@@ -1,4 +1,7 @@
-/** Builds that keep an answer which does not hold any more, or keep it wrongly: what `lib/flow.ts` and those who record for it must not do. */
+/**
+ * Builds that keep an answer which does not hold any more, or keep it wrongly: what `lib/flow.ts`, `lib/opening.ts` and those who
+ * record for them must not do.
+ */
 import type { Broken } from './table.js';
 import { wrong } from './wrong.js';
 
@@ -25,8 +28,8 @@ const OUTDATED: readonly Broken[] = [
   wrong(
     'nobody hears of a new connection',
     'lib/conntrack.ts',
-    'if (at == 0) return -DropReason.CT_CREATE_FAILED;\n  tuple.leaves(home);',
-    'if (at == 0) return -DropReason.CT_CREATE_FAILED;',
+    'if (entry === null) return entry;\n  tuple.leaves(home);',
+    'if (entry === null) return entry;',
   ),
   wrong(
     'nobody hears of a connection that opens or closes',
@@ -56,24 +59,24 @@ const CONFUSED: readonly Broken[] = [
     'TcpFlag.FIN | TcpFlag.RST',
     'TcpFlag.RST',
   ),
-  wrong('a packet with too few hops follows its flow', 'lib/flow.ts', ' || hops <= <u32>flow.hops', ''),
-  wrong('a packet that is too long follows its flow', 'lib/flow.ts', ' || total > <u32>flow.longest', ''),
+  wrong('a packet with too few hops follows its flow', 'lib/outcome.ts', ' && hopsOf<A>(ip) > <u32>this.hops', ''),
+  wrong('a packet that is too long follows its flow', 'lib/outcome.ts', 'total <= <u32>this.longest && ', ''),
   wrong(
     'a piece follows its flow',
-    'lib/flow.ts',
+    'lib/outcome.ts',
     'header.versionIhl != 0x45 || header.isFragment',
     'header.versionIhl != 0x45',
   ),
-  wrong('a flow goes to every address', 'lib/flow.ts', '      this.daddr == daddrOf<A>(ip) &&\n', ''),
+  wrong('a flow goes to every address', 'lib/outcome.ts', '      this.daddr == daddrOf<A>(ip) &&\n', ''),
 ];
 
 /** What an answer depends on is not said. */
 const UNSAID: readonly Broken[] = [
   wrong(
     'an answer that creates is kept',
-    'lib/conntrack.ts',
-    '  recording.spoil();\n  const tuple = tupleOf<A>(ctx, direction);',
-    '  const tuple = tupleOf<A>(ctx, direction);',
+    'lib/recording.ts',
+    'if (!isOpening || creations == MAX_CREATIONS) return spoil();',
+    'if (creations == MAX_CREATIONS) return spoil();',
   ),
   wrong('an answer that paces is kept', 'lib/edt.ts', 'recording.spoil();', ''),
   wrong(
@@ -101,37 +104,93 @@ const MISDONE: readonly Broken[] = [
     'entry.lifetime = now + seconds - 1;\n}\n\n/**\n * A connection that is used',
   ),
   wrong('a followed packet counts no bytes', 'lib/conntrack.ts', 'entry.bytes += length;', ''),
-  wrong('a followed packet keeps its ports', 'lib/flow.ts', 'changetype<Ports>(transport).both = flow.newPorts;', ''),
+  wrong('a followed packet keeps its ports', 'lib/outcome.ts', 'changetype<Ports>(transport).both = ports;', ''),
   wrong(
     'a followed packet keeps its hardware addresses',
-    'lib/flow.ts',
-    'flow.addressed = recording.isAddressed;',
-    'flow.addressed = false;',
+    'lib/outcome.ts',
+    'this.addressed = recording.isAddressed;',
+    'this.addressed = false;',
   ),
   wrong(
     'a followed packet keeps its checksum',
-    'lib/flow.ts',
-    'header.checksum = <u16>add(header.checksum, flow.ipChange);',
+    'lib/outcome.ts',
+    'header.checksum = <u16>add(header.checksum, this.ipChange);',
     '',
   ),
   wrong(
     "UDP's zero becomes a checksum on the way",
-    'lib/flow.ts',
-    'header.checksum != 0 && flow.l4Change != 0',
-    'flow.l4Change != 0',
+    'lib/outcome.ts',
+    'header.checksum != 0 && this.l4Change != 0',
+    'this.l4Change != 0',
   ),
-  wrong('a checksum that comes out as zero stays so', 'lib/flow.ts', 'sum == 0 ? 0xffff : sum', 'sum'),
+  wrong('a checksum that comes out as zero stays so', 'lib/outcome.ts', 'sum == 0 ? 0xffff : sum', 'sum'),
   wrong(
     'a sum that is not rewritten is normalised',
-    'lib/flow.ts',
-    '  } else flow.l4Change = 0;',
-    '  } else flow.l4Change = 0xffff;',
+    'lib/outcome.ts',
+    '    } else this.l4Change = 0;',
+    '    } else this.l4Change = 0xffff;',
+  ),
+];
+
+/** Connections are opened as others were that are not like them, or not as they were. */
+const OPENED: readonly Broken[] = [
+  wrong(
+    'an opening outlives an edit',
+    'lib/opening.ts',
+    'return this.generation == recording.generation;',
+    'return true;',
+  ),
+  wrong(
+    'an opening is for any port of its client',
+    'lib/opening.ts',
+    ' || !ct.isClients(opening.newPorts | sport)',
+    '',
+  ),
+  wrong('an opening from a low port is kept', 'lib/nat.ts', '  recording.dependsOnPort();\n', ''),
+  wrong('an opening goes to any backend', 'lib/opening.ts', 'opening.backendId == backendId && ', ''),
+  wrong(
+    'a connection that is known is opened again',
+    'lib/opening.ts',
+    '  if (ct.connections<A>().mayKnow(home)) return false;\n',
+    '',
+  ),
+  wrong(
+    'nobody looks for connections whose group was full',
+    'maps/lru.ts',
+    'return group.overflown != 0 || group.withTagIn',
+    'return group.withTagIn',
+  ),
+  wrong(
+    'a packet that closes a connection opens one',
+    'lib/opening.ts',
+    'TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST | TcpFlag.ACK;',
+    'TcpFlag.SYN | TcpFlag.ACK;',
+  ),
+  wrong(
+    'an opening that goes on with a connection is kept',
+    'lib/recording.ts',
+    'if (isOpening) return spoil();\n  write(connections, at);',
+    'write(connections, at);',
+  ),
+  wrong(
+    'all connections are opened under the first tuple',
+    'lib/recording.ts',
+    'creation.marks = (rewritings != 0 ? REWRITTEN : 0)',
+    'creation.marks = 0',
+  ),
+  wrong('no connection that is opened has a backend', 'lib/recording.ts', '(backendId != 0 ? LENT : 0)', '0'),
+  wrong('connections are opened without their marks', 'lib/recording.ts', 'creation.flags = <u16>flags;', ''),
+  wrong(
+    'a client that opens leaves its port as it was',
+    'lib/opening.ts',
+    'opening.newPorts | sport);',
+    'opening.newPorts);',
   ),
 ];
 
 /** What the reference cannot see: it counts no packets of nodes, and its maps are never full. */
 export const UNSEEN: readonly Broken[] = [
-  wrong('a followed packet is in no metric', 'lib/flow.ts', '  metrics.add(flow.metric, length);\n', ''),
+  wrong('a followed packet is in no metric', 'lib/outcome.ts', '    metrics.add(this.metric, packet.length);\n', ''),
   wrong('nobody hears of an entry that goes', 'maps/lru.ts', 'key.leaves(home);', ''),
   wrong(
     'nobody hears of an answer',
@@ -147,4 +206,4 @@ export const UNSEEN: readonly Broken[] = [
   ),
 ];
 
-export const FLOWS: readonly Broken[] = [...OUTDATED, ...CONFUSED, ...UNSAID, ...MISDONE];
+export const FLOWS: readonly Broken[] = [...OUTDATED, ...CONFUSED, ...UNSAID, ...MISDONE, ...OPENED];

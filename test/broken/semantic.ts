@@ -88,8 +88,8 @@ const TRACKING: readonly Broken[] = [
   wrong(
     'whatever opens a connection does so with its own flags',
     'lib/conntrack.ts',
-    'ctx.protocol == IpProto.TCP ? TcpFlag.SYN : 0, direction',
-    'ctx.tcpFlags, direction',
+    'tuple.nexthdr == <u8>IpProto.TCP ? TcpFlag.SYN : 0, tuple.flags',
+    'tuple.nexthdr == <u8>IpProto.TCP ? TcpFlag.ACK : 0, tuple.flags',
   ),
   wrong('connections of all nodes are one', 'lib/conntrack.ts', ' | (node << 16));', ');'),
   wrong(

@@ -361,8 +361,8 @@ const ANSWERS: readonly Broken[] = [
   broken(
     'a Maglev table has a slot for every hash',
     'lib/maglev.ts',
-    ', ports, ctx.protocol) % table.size',
-    ', ports, ctx.protocol)',
+    ', ports, protocol) % table.size',
+    ', ports, protocol)',
   ),
 ];
 

@@ -25,6 +25,8 @@ export interface Run {
   readonly packets: number;
   /** Looks at the maps after each packet: slow, and exact about which one it was. */
   readonly exact: boolean;
+  /** Of a hundred openings, those that are alike; see `Traffic`. */
+  readonly alike?: number;
   readonly onEnd?: (outcome: Outcome, arrival: Arrival) => void;
 }
 
@@ -68,12 +70,12 @@ export function compareOutcomes(wasm: Outcome, reference: Outcome): string | nul
 }
 
 /** Runs one epoch. The first difference, or null. */
-export function runEpoch(subject: Subject, { seed, epoch, packets, exact, onEnd }: Run): Difference | null {
+export function runEpoch(subject: Subject, { seed, epoch, packets, exact, alike, onEnd }: Run): Difference | null {
   const random = new Random(seed, epoch);
   const cluster = drawCluster(random);
   subject.forget();
   let reference = new Reference(subject.load(cluster));
-  const traffic = new Traffic(cluster, random);
+  const traffic = new Traffic(cluster, random, alike);
   const differs = (packet: number, arrival: Arrival, text: string): Difference => {
     const { program, node, endpoint, mark, frame } = arrival;
     const sent = `packet ${packet} of epoch ${epoch}, at second ${reference.state.clock}: program ${program}, node ${node}, endpoint ${endpoint}, mark ${mark}`;

@@ -55,7 +55,7 @@ const both = <Name extends string>(sizes: Record<Name, number>): Record<`${Name}
 const SIZES: Sizes = {
   ...both(FLOWS),
   ...both(LOADED),
-  ...both({ ipmasq: 16, flows: 1 << 12 }),
+  ...both({ ipmasq: 16, flows: 1 << 12, openings: 1 << 12 }),
   auth: 512,
   throttle: 64,
   affinityMatch: 1 << 14,

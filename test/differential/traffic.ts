@@ -42,6 +42,10 @@ const MUTATED = 30;
 const ITSELF: Addresses = { 4: address('127.0.0.1'), 6: address('::1') };
 /** Flows kept to go on with. */
 const KEPT = 96;
+/** Openings kept to open more like them. */
+const OPENED = 12;
+/** Of a hundred openings, those that are like an earlier one but for the client's port. */
+const ALIKE = 40;
 
 /** A place from which frames are sent. */
 type Place = Omit<Arrival, 'frame'>;
@@ -59,8 +63,19 @@ type Unread = Omit<Kept, 'seen'> & { readonly frame: Uint8Array };
 const { fin, syn, rst, ack } = TCP_FLAG;
 const FLAGS = [syn, syn, ack, ack, ack, syn | ack, fin | ack, rst, rst | ack, syn | fin, 0, 0xff] as const;
 
+/** Who asks whom for what. */
+interface Opening {
+  readonly version: Version;
+  readonly place: Place;
+  readonly source: Address;
+  readonly destination: Address;
+  readonly port: number;
+  readonly protocol: number;
+}
+
 export class Traffic {
   private kept: Unread[] = [];
+  private opened: Opening[] = [];
   private oldest = 0;
   /** Later pieces that wait for their turn. */
   private pieces: Arrival[] = [];
@@ -74,6 +89,7 @@ export class Traffic {
   constructor(
     cluster: Cluster,
     private readonly random: Random,
+    private readonly alike = ALIKE,
   ) {
     this.use(cluster);
   }
@@ -168,6 +184,15 @@ export class Traffic {
     return { ...place, program: PROGRAM.sockConnect };
   }
 
+  /** A packet that opens a connection as one before did, from another port. */
+  private openedAlike(): Arrival {
+    const { random } = this;
+    const { version, place, source, destination, port, protocol } = random.pick(this.opened);
+    const sport = random.pick([random.between(32768, 65535), random.between(1024, 65535), 40000 + random.below(8)]);
+    const segment = this.segment(protocol, sport, port, random.chance(95) ? syn : random.pick(FLAGS));
+    return { ...place, frame: frame(source, destination, segment, this.around(version)) };
+  }
+
   /** Whom they are for: address, port, protocol. */
   private end(version: Version): readonly [destination: Address, port: number, protocol: number] {
     const { random } = this;
@@ -200,9 +225,11 @@ export class Traffic {
 
   private opening(): Arrival {
     const { random } = this;
+    if (this.alike > 0 && this.opened.length > 0 && random.chance(this.alike)) return this.openedAlike();
     const version: Version = random.chance(50) ? 4 : 6;
     const [place, source] = this.start(version);
     const [destination, port, protocol] = this.end(version);
+    this.opened = [...this.opened.slice(1 - OPENED), { version, place, source, destination, port, protocol }];
     const sport = random.pick([random.between(1024, 65535), 40000 + random.below(8), 33000 + random.below(8), 20000]);
     if (random.chance(12)) {
       const type = random.pick(version === 4 ? [8, 8, 8, 0, 13, 3] : [128, 128, 128, 129, 135, 136, 1]);

@@ -1,0 +1,146 @@
+/**
+ * Openings whose answer is kept: what the programs made of the first packet of a connection, for the next that its client opens to the
+ * same port, from whatever port of its own, and that its Service's Maglev table lends to the same backend. An entry holds what becomes
+ * of such a packet, and which connections it opens.
+ *
+ * It holds as long as what the control plane has put in the maps; and for packets from whose end no connection is known, of which
+ * there then is none to be found.
+ */
+import { TcpFlag } from '../abi';
+import { finish, mix, start } from '../maps/hash';
+import { TaggedCache } from '../maps/tagged';
+import { copy } from '../wire/records';
+import * as ct from './conntrack';
+import { daddrOf, Outcome, placeOf, portsOf, protocolOf, saddrOf, tcpFlagsOf } from './outcome';
+import { Packet } from './packet';
+import * as recording from './recording';
+import { counters } from './flow';
+
+/** Of both ports, the one that is not the client's. */
+const DPORT: u32 = 0xffff0000;
+
+@unmanaged
+export class Opening<A> extends Outcome<A> {
+  creations: u8;
+  pad1: u8;
+  /** As in `recording.Creation`. */
+  creation0: u64;
+  creation1: u64;
+  creation2: u64;
+
+  get isCurrent(): bool {
+    return this.generation == recording.generation;
+  }
+}
+
+export function openings<A>(): TaggedCache<Opening<A>> {
+  return changetype<TaggedCache<Opening<A>>>(memory.data(offsetof<TaggedCache<Opening<A>>>(), 16));
+}
+
+/** The opening that is being recorded. */
+function recorded<A>(): Opening<A> {
+  return changetype<Opening<A>>(memory.data(offsetof<Opening<A>>(), 16));
+}
+
+/** Whether a packet asks to open a connection, and does nothing else, from a port by which its client's connections are found. */
+export function isOpening<A>(ip: usize): bool {
+  const flags: u32 = TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST | TcpFlag.ACK;
+  return (tcpFlagsOf<A>(ip) & flags) == TcpFlag.SYN && ct.isClients(portsOf<A>(ip));
+}
+
+/** Hash of the opening of a packet that goes to a backend, 0 for one to no Service. */
+export function hashOf<A>(packet: Packet, ip: usize, backendId: u32): u32 {
+  const saddr = saddrOf<A>(ip);
+  const daddr = daddrOf<A>(ip);
+  let h = mix(start(), (<u64>portsOf<A>(ip)) >>> 16);
+  if (isVector<A>()) {
+    h = mix(h, i64x2.extract_lane(saddr, 0));
+    h = mix(h, i64x2.extract_lane(saddr, 1));
+    h = mix(h, i64x2.extract_lane(daddr, 0));
+    h = mix(h, i64x2.extract_lane(daddr, 1));
+  } else h = mix(h, (<u64>(<u32>saddr)) | ((<u64>(<u32>daddr)) << 32));
+  const entered = placeOf(packet, protocolOf<A>(ip)) ^ (packet.endpoint << 3);
+  return finish(mix(h, (<u64>backendId) | ((<u64>entered) << 32)));
+}
+
+/** The opening of a packet; null for none. */
+export function find<A>(packet: Packet, ip: usize, hash: u32, backendId: u32): Opening<A> {
+  const ports = portsOf<A>(ip) & DPORT;
+  const place = placeOf(packet, protocolOf<A>(ip));
+  for (let bits = openings<A>().candidates(hash); bits != 0; bits &= bits - 1) {
+    const opening = openings<A>().at(hash, bits);
+    if (opening.backendId == backendId && opening.matches(ip, ports, packet.endpoint, place)) return opening;
+  }
+  return changetype<Opening<A>>(0);
+}
+
+/**
+ * Opens the connections of a packet, `total` bytes from its IP header on, and does to it what the programs would do. Whether that is
+ * known: else nothing is done, and they must. `home` is that of the packet's tuple.
+ */
+export function open<A>(packet: Packet, opening: Opening<A>, ip: usize, total: u32, home: u32): bool {
+  const sport = portsOf<A>(ip) & ~DPORT;
+  if (!opening.isCurrent || !opening.suits(ip, total) || !ct.isClients(opening.newPorts | sport)) return false;
+  if (ct.connections<A>().mayKnow(home)) return false;
+  const creations = <u32>opening.creations;
+  let at = changetype<usize>(opening) + offsetof<Opening<A>>('creation0');
+  for (let i: u32 = 0; i < creations; i++, at += 8) {
+    const creation = changetype<recording.Creation>(at);
+    const isNew = creation.isRewritten;
+    ct.open<A>(
+      isNew ? opening.newDaddr : opening.daddr,
+      isNew ? opening.newSaddr : opening.saddr,
+      (isNew ? opening.newPorts : opening.ports) | sport,
+      opening.protocol,
+      creation,
+      home,
+      opening.sourceIdentity,
+      creation.isLent ? opening.backendId : 0,
+      packet.length,
+    );
+  }
+  opening.apply(packet, ip, opening.newPorts | sport);
+  counters.opened++;
+  return true;
+}
+
+/** Before the programs run: takes down the packet as it comes. Its source port. */
+export function record<A>(packet: Packet, ip: usize): u32 {
+  recorded<A>().start(packet, ip, portsOf<A>(ip) & DPORT);
+  recording.start(true);
+  return portsOf<A>(ip) & ~DPORT;
+}
+
+/**
+ * After they ran: keeps what became of the packet, which had `length` bytes and was to go to `backendId`, unless that depends on more
+ * than can be kept. `known` is the opening as it was kept under another state of the maps, null for none.
+ */
+export function keep<A>(
+  packet: Packet,
+  ip: usize,
+  hash: u32,
+  home: u32,
+  backendId: u32,
+  sport: u32,
+  length: u32,
+  known: Opening<A>,
+): void {
+  if (!recording.isOn) return;
+  recording.spoil();
+  const ports = portsOf<A>(ip);
+  if (packet.backendId != backendId || (ports & ~DPORT) != sport || !ct.isClients(ports)) return;
+  if (recording.tupleCount > 1 || (recording.tupleCount == 1 && recording.tuple(0) != <u32>ct.placeOf<A>(home))) return;
+  if (!recording.canOpen(packet.sourceIdentity, backendId, length)) return;
+  const opening = recorded<A>();
+  if (!opening.finish(packet, ip, length, DPORT)) return;
+  opening.creations = <u8>recording.creations;
+  opening.creation0 = recording.creation(0);
+  opening.creation1 = recording.creation(1);
+  opening.creation2 = recording.creation(2);
+  counters.kept++;
+  const kept = known !== null ? known : openings<A>().claim(hash);
+  copy<Opening<A>>(changetype<usize>(kept), changetype<usize>(opening));
+}
+
+if (offsetof<Opening<u32>>() > 128) ERROR('an opening takes two cache lines');
+if (offsetof<Opening<u32>>() % 8 != 0 || offsetof<Opening<v128>>() % 8 != 0) ERROR('an opening is copied by words');

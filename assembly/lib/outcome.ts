@@ -1,0 +1,253 @@
+/**
+ * What became of a packet, kept for those that are like it: what of its headers is written, and where it ends. Addresses, ports and
+ * hardware addresses stand as in the frame.
+ */
+import { IpProto, Program } from '../abi';
+import * as checksum from '../wire/checksum';
+import { ETHERNET_LENGTH } from '../wire/ethernet';
+import { Ipv4, IPV4_LENGTH } from '../wire/ipv4';
+import { Ipv6, IPV6_LENGTH } from '../wire/ipv6';
+import * as l4 from '../wire/l4';
+import { Ports, Tcp, Udp } from '../wire/l4';
+import * as metrics from './metrics';
+import { Packet } from './packet';
+import * as recording from './recording';
+import * as rewrite from './rewrite';
+
+@unmanaged
+export class Outcome<A> {
+  saddr: A;
+  daddr: A;
+  newSaddr: A;
+  newDaddr: A;
+  ports: u32;
+  newPorts: u32;
+  /** Where the packet enters: see `placeOf`. */
+  endpoint: u32;
+  place: u32;
+  /** State of the maps that the control plane fills: `recording.generation`. */
+  generation: u32;
+  mac0: u32;
+  mac1: u32;
+  mac2: u32;
+  /** What the rewriting adds to the checksums, folded; 0 where they stay. */
+  ipChange: u16;
+  l4Change: u16;
+  /** Of the IP packet, in bytes: a longer one may fare otherwise. */
+  longest: u16;
+  metric: u16;
+  /** The rest is as in `Packet`. */
+  toEndpoint: u32;
+  sourceIdentity: u32;
+  destinationIdentity: u32;
+  backendId: u32;
+  verdict: i16;
+  revNatIndex: u16;
+  node: u16;
+  program: u16;
+  /** Whether hardware addresses are written. */
+  addressed: bool;
+  /** What goes off the TTL or hop limit; of a packet that is being recorded, what that was. */
+  hops: u8;
+
+  /** Whether the packet whose IP header is at `ip` has these addresses, and `ports`, and enters there. */
+  @inline
+  matches(ip: usize, ports: u32, endpoint: u32, place: u32): bool {
+    return (
+      this.saddr == saddrOf<A>(ip) &&
+      this.daddr == daddrOf<A>(ip) &&
+      ((this.ports ^ ports) | (this.endpoint ^ endpoint) | (this.place ^ place)) == 0
+    );
+  }
+
+  get protocol(): u32 {
+    return this.place >>> 24;
+  }
+
+  /** Whether a packet of `total` bytes that is like it fares like it, as far as its length and its hops go. */
+  @inline
+  suits(ip: usize, total: u32): bool {
+    return total <= <u32>this.longest && hopsOf<A>(ip) > <u32>this.hops;
+  }
+
+  /** Takes down the packet as it comes, `ports` as they are to be matched. */
+  start(packet: Packet, ip: usize, ports: u32): void {
+    const frame = ip - ETHERNET_LENGTH;
+    this.saddr = saddrOf<A>(ip);
+    this.daddr = daddrOf<A>(ip);
+    this.ports = ports;
+    this.endpoint = packet.endpoint;
+    this.place = placeOf(packet, protocolOf<A>(ip));
+    this.hops = <u8>hopsOf<A>(ip);
+    this.mac0 = load<u32>(frame);
+    this.mac1 = load<u32>(frame, 4);
+    this.mac2 = load<u32>(frame, 8);
+  }
+
+  /**
+   * Takes down what became of it, which had `length` bytes; of its ports those in `mask`. Whether all that did so can be kept.
+   */
+  finish(packet: Packet, ip: usize, length: u32, mask: u32): bool {
+    const frame = ip - ETHERNET_LENGTH;
+    const program = <u32>packet.program;
+    if (<usize>packet.data != frame || packet.length != length) return false;
+    if (packet.answered != 0 || packet.audited != 0 || packet.mark != 0 || packet.delay != 0) return false;
+    if (packet.verdict == 0 && program != Program.DELIVERED && program != Program.HOST && program != Program.WORLD)
+      return false;
+    const before = <u32>this.hops;
+    const after = hopsOf<A>(ip);
+    this.hops = <u8>(before - after);
+    this.newSaddr = saddrOf<A>(ip);
+    this.newDaddr = daddrOf<A>(ip);
+    this.newPorts = portsOf<A>(ip) & mask;
+    this.mac0 = load<u32>(frame);
+    this.mac1 = load<u32>(frame, 4);
+    this.mac2 = load<u32>(frame, 8);
+    this.addressed = recording.isAddressed;
+    this.note(before != after);
+    this.generation = recording.generation;
+    this.longest = <u16>min<u32>(recording.longest, 0xffff);
+    this.metric = <u16>recording.metric;
+    this.toEndpoint = packet.endpoint;
+    this.sourceIdentity = packet.sourceIdentity;
+    this.destinationIdentity = packet.destinationIdentity;
+    this.backendId = packet.backendId;
+    this.verdict = <i16>packet.verdict;
+    this.revNatIndex = <u16>packet.revNatIndex;
+    this.node = packet.node;
+    this.program = <u16>program;
+    return true;
+  }
+
+  /** What the rewriting adds to the checksums. */
+  private note(isHop: bool): void {
+    let change: u64 = 0;
+    if (recording.isRewritten()) {
+      change = rewrite.difference<A>(this.saddr, this.newSaddr) + rewrite.difference<A>(this.daddr, this.newDaddr);
+      this.l4Change = <u16>checksum.fold(change + checksum.difference(this.ports, this.newPorts));
+    } else this.l4Change = 0;
+    // The TTL stands in the lower byte of its word.
+    if (isHop) change += checksum.difference(this.hops, 0);
+    this.ipChange = <u16>checksum.fold(change);
+  }
+
+  /** Does the same to another packet, which leaves with `ports`. */
+  @inline
+  apply(packet: Packet, ip: usize, ports: u32): void {
+    if (this.addressed) {
+      const frame = ip - ETHERNET_LENGTH;
+      store<u32>(frame, this.mac0);
+      store<u32>(frame, this.mac1, 4);
+      store<u32>(frame, this.mac2, 8);
+    }
+    if (isVector<A>()) {
+      const header = changetype<Ipv6>(ip);
+      header.hopLimit = <u8>(header.hopLimit - this.hops);
+      store<A>(ip, this.newSaddr, offsetof<Ipv6>('saddrLow'));
+      store<A>(ip, this.newDaddr, offsetof<Ipv6>('daddrLow'));
+    } else {
+      const header = changetype<Ipv4>(ip);
+      header.ttl = <u8>(header.ttl - this.hops);
+      header.checksum = <u16>add(header.checksum, this.ipChange);
+      store<A>(ip, this.newSaddr, offsetof<Ipv4>('saddr'));
+      store<A>(ip, this.newDaddr, offsetof<Ipv4>('daddr'));
+    }
+    const transport = ip + headerLength<A>();
+    changetype<Ports>(transport).both = ports;
+    const protocol = this.protocol;
+    if (protocol == IpProto.TCP) {
+      const header = changetype<Tcp>(transport);
+      header.checksum = <u16>add(header.checksum, this.l4Change);
+    } else if (protocol == IpProto.UDP) {
+      const header = changetype<Udp>(transport);
+      // Zero says that there is none, and one that comes out as zero is written as all ones (RFC 768).
+      if (header.checksum != 0 && this.l4Change != 0) {
+        const sum = add(header.checksum, this.l4Change);
+        header.checksum = <u16>(sum == 0 ? 0xffff : sum);
+      }
+    }
+    metrics.add(this.metric, packet.length);
+    packet.node = this.node;
+    packet.program = this.program;
+    packet.endpoint = this.toEndpoint;
+    packet.verdict = this.verdict;
+    packet.answered = 0;
+    packet.sourceIdentity = this.sourceIdentity;
+    packet.destinationIdentity = this.destinationIdentity;
+    packet.backendId = this.backendId;
+    packet.revNatIndex = this.revNatIndex;
+    packet.audited = 0;
+    packet.delay = 0;
+  }
+}
+
+function headerLength<A>(): u32 {
+  return isVector<A>() ? IPV6_LENGTH : IPV4_LENGTH;
+}
+
+export function saddrOf<A>(ip: usize): A {
+  return isVector<A>() ? load<A>(ip, offsetof<Ipv6>('saddrLow')) : load<A>(ip, offsetof<Ipv4>('saddr'));
+}
+
+export function daddrOf<A>(ip: usize): A {
+  return isVector<A>() ? load<A>(ip, offsetof<Ipv6>('daddrLow')) : load<A>(ip, offsetof<Ipv4>('daddr'));
+}
+
+/** The source port in the lower half. */
+export function portsOf<A>(ip: usize): u32 {
+  return changetype<Ports>(ip + headerLength<A>()).both;
+}
+
+function hopsOf<A>(ip: usize): u32 {
+  return isVector<A>() ? changetype<Ipv6>(ip).hopLimit : changetype<Ipv4>(ip).ttl;
+}
+
+export function protocolOf<A>(ip: usize): u32 {
+  return isVector<A>() ? changetype<Ipv6>(ip).nextHeader : changetype<Ipv4>(ip).protocol;
+}
+
+/** The flags of TCP; 0 of another protocol. */
+export function tcpFlagsOf<A>(ip: usize): u32 {
+  return protocolOf<A>(ip) == IpProto.TCP ? changetype<Tcp>(ip + headerLength<A>()).flags : 0;
+}
+
+/** Where a packet enters, but for its endpoint. */
+export function placeOf(packet: Packet, protocol: u32): u32 {
+  return (<u32>packet.node) | ((<u32>packet.program) << 16) | (protocol << 24);
+}
+
+/**
+ * Length of the IP packet at `ip`, of which there are `available` bytes, if it is of the kind whose outcome is kept: whole, with
+ * nothing between its headers, TCP, UDP or SCTP. 0 if not.
+ */
+export function lengthOf<A>(ip: usize, available: u32): u32 {
+  if (available < headerLength<A>() + l4.UDP_LENGTH) return 0;
+  let total: u32;
+  if (isVector<A>()) {
+    if (!changetype<Ipv6>(ip).check(available)) return 0;
+    total = changetype<Ipv6>(ip).totalLength;
+  } else {
+    const header = changetype<Ipv4>(ip);
+    if (header.versionIhl != 0x45 || header.isFragment) return 0;
+    total = header.length;
+    if (total < IPV4_LENGTH || total > available) return 0;
+  }
+  const protocol = protocolOf<A>(ip);
+  if (protocol != IpProto.TCP && protocol != IpProto.UDP && protocol != IpProto.SCTP) return 0;
+  return l4.check(protocol, ip + headerLength<A>(), total - headerLength<A>(), true) ? total : 0;
+}
+
+/** Whether packets that enter so are kept at all: from a pod, the network or a node, and no proxy. */
+export function mayKeep(packet: Packet): bool {
+  const program = <u32>packet.program;
+  return (
+    packet.mark == 0 &&
+    (program == Program.FROM_CONTAINER || program == Program.FROM_NETDEV || program == Program.FROM_HOST)
+  );
+}
+
+/** A checksum's residue with as much added, in the one of its two forms that `checksum.update` gives. */
+function add(residue: u32, change: u32): u32 {
+  const sum = (~residue & 0xffff) + change;
+  return ~((sum & 0xffff) + (sum >>> 16)) & 0xffff;
+}
