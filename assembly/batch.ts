@@ -8,7 +8,6 @@
  *    make room for the ones to be opened
  * 3. it fares as that outcome says, if it is known and nothing has changed; else it runs through the programs
  */
-import { Family } from './abi';
 import { ETHERNET_LENGTH, Ethernet, EtherType } from './wire/ethernet';
 import * as ct from './lib/conntrack';
 import * as flow from './lib/flow';
@@ -17,48 +16,61 @@ import * as lb from './lib/lb';
 import * as maglev from './lib/maglev';
 import { MaglevTable } from './lib/maglev';
 import * as opening from './lib/opening';
+import { Opening } from './lib/opening';
 import * as outcome from './lib/outcome';
 import { Packet } from './lib/packet';
 import * as trace from './lib/trace';
 import { run } from './run';
 
-/** Packets that go through the stages together: their frames, records and outcomes fit in the first cache. */
-export const WIDTH: u32 = 32;
+/**
+ * Packets that go through the stages together: few, so that their frames, records and outcomes fit in the first cache; many where
+ * outcomes come from beyond the second, so that the processor waits for more of them at once.
+ */
+const FEW: u32 = 32;
+export const MANY: u32 = 128;
+/** Outcomes that fit in the second cache, with the connections that they name. */
+const NEAR: u32 = 4096;
 
-/** How a packet may fare. */
-const enum Way {
-  PROGRAMS = 0,
-  /** As its flow. */
-  FLOW = 1,
-  /** As another that opened a connection to the same port. */
-  OPENING = 2,
+export function width(): u32 {
+  const outcomes = flow.flows<u32>().capacity + flow.flows<v128>().capacity;
+  return outcomes + opening.openings<u32>().capacity + opening.openings<v128>().capacity > NEAR ? MANY : FEW;
 }
 
-/** What the first stages find out about a packet. */
+/** How a packet may fare: as its flow, or as another that opened a connection to the same port. */
+const enum Way {
+  PROGRAMS = 0,
+  FLOW4 = 1,
+  FLOW6 = 2,
+  OPENING4 = 3,
+  OPENING6 = 4,
+}
+
+/** What the first stages find out about a packet; most of it only where it does not run through the programs. */
 @unmanaged
 class Staged {
-  /** A `Family`. */
-  family: u32;
   /** A `Way`. */
-  way: u32;
+  way: Way;
   /** Bytes from its IP header on. */
   total: u32;
   /** Of its flow, or of its opening. */
   hash: u32;
   /** What its outcome may be; 0 for none. */
   kept: u32;
-  /** Hash by which connections of a packet that opens one are found. */
+  /** Of a packet that opens a connection, the hash by which those of its client are found. */
   home: u32;
   /** The Maglev table that picks its backend, and the slot; 0 for a packet to no Service. */
   table: u32;
   slot: u32;
   /** That backend. */
   backendId: u32;
-  pad: u32;
+
+  get isOpening(): bool {
+    return this.way >= Way.OPENING4;
+  }
 }
 
-const staged = memory.data(32 * 40, 64);
-if (offsetof<Staged>() != 40 || WIDTH != 32) ERROR('there is room for a batch');
+const staged = memory.data(128 * 32, 64);
+if (offsetof<Staged>() != 32 || MANY != 128) ERROR('there is room for a batch');
 
 function stagedAt(index: u32): Staged {
   return changetype<Staged>(staged + <usize>index * offsetof<Staged>());
@@ -94,7 +106,8 @@ let sum: u32 = 0;
 /** Runs `count` packets, whose records are at `packets`, in order. */
 export function process(packets: usize, count: u32): void {
   if (trace.isEnabled() || (!keeps<u32>() && !keeps<v128>())) return processPlain(packets, count);
-  for (let i: u32 = 0; i < count; i += WIDTH) stage(packets + <usize>i * offsetof<Packet>(), min(WIDTH, count - i));
+  const most = width();
+  for (let i: u32 = 0; i < count; i += most) stage(packets + <usize>i * offsetof<Packet>(), min(most, count - i));
 }
 
 /** The same, each through the programs. */
@@ -110,113 +123,119 @@ function keeps<A>(): bool {
 function stage(packets: usize, count: u32): void {
   if (last < Stage.LOOK) return;
   let openings: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) openings += look(packetAt(packets, i), stagedAt(i));
+  for (let i: u32 = 0; i < count; i++) openings += look(packetAt(packets, i), stagedAt(i)) ? 1 : 0;
   if (last < Stage.FIND) return;
   let touched: u32 = openings == 0 ? 0 : touchOpenings(packets, count);
-  for (let i: u32 = 0; i < count; i++) {
-    const one = stagedAt(i);
-    if (one.way != Way.PROGRAMS) touched += one.family == Family.IPV4 ? group<u32>(one) : group<v128>(one);
-  }
-  for (let i: u32 = 0; i < count; i++) {
-    const one = stagedAt(i);
-    if (one.way == Way.PROGRAMS) continue;
-    one.kept = one.family == Family.IPV4 ? guess<u32>(one) : guess<v128>(one);
-    if (one.kept != 0) touched += load<u8>(one.kept) + load<u8>(one.kept, 64) + load<u8>(one.kept, 127);
-  }
+  for (let i: u32 = 0; i < count; i++) touched += touchGroup(stagedAt(i));
+  for (let i: u32 = 0; i < count; i++) touched += touchKept(stagedAt(i));
   sum += touched;
   if (last < Stage.TOUCH) return;
   touched = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
-    if (one.way == Way.FLOW && one.kept != 0)
-      touched += one.family == Family.IPV4 ? touch<u32>(one.kept) : touch<v128>(one.kept);
+    if (one.way == Way.FLOW4) touched += touch<u32>(one.kept);
+    else if (one.way == Way.FLOW6) touched += touch<v128>(one.kept);
   }
-  if (openings != 0) touched += foresee<u32>(count, Family.IPV4) + foresee<v128>(count, Family.IPV6);
+  if (openings != 0) touched += foresee<u32>(count, Way.OPENING4) + foresee<v128>(count, Way.OPENING6);
   sum += touched;
   if (last < Stage.ANSWER) return;
+  let followed: u32 = 0;
+  let opened: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
     const packet = packetAt(packets, i);
-    if (one.way == Way.PROGRAMS) run(packet);
-    else if (one.way == Way.FLOW) one.family == Family.IPV4 ? follow<u32>(packet, one) : follow<v128>(packet, one);
-    else one.family == Family.IPV4 ? open<u32>(packet, one) : open<v128>(packet, one);
+    if (one.way == Way.FLOW4) followed += follow<u32>(packet, one);
+    else if (one.way == Way.PROGRAMS) run(packet);
+    else if (one.way == Way.OPENING4) opened += open<u32>(packet, one);
+    else if (one.way == Way.FLOW6) followed += follow<v128>(packet, one);
+    else opened += open<v128>(packet, one);
   }
+  flow.counters.followed += followed;
+  flow.counters.opened += opened;
 }
 
-/** Finds out which way a packet goes. 1 for one that opens a connection. */
-function look(packet: Packet, one: Staged): u32 {
+/** Finds out which way a packet goes. Whether it opens a connection. */
+function look(packet: Packet, one: Staged): bool {
   one.way = Way.PROGRAMS;
-  one.kept = 0;
-  if (packet.length < ETHERNET_LENGTH || !outcome.mayKeep(packet)) return 0;
+  if (packet.length < ETHERNET_LENGTH || !outcome.mayKeep(packet)) return false;
   const type = <u32>changetype<Ethernet>(packet.data).type;
-  if (type == EtherType.IPV4) lookInto<u32>(packet, one, Family.IPV4);
-  else if (type == EtherType.IPV6) lookInto<v128>(packet, one, Family.IPV6);
-  return one.way == Way.OPENING ? 1 : 0;
+  if (type == EtherType.IPV4) return lookInto<u32>(packet, one);
+  return type == EtherType.IPV6 && lookInto<v128>(packet, one);
 }
 
-function lookInto<A>(packet: Packet, one: Staged, family: Family): void {
-  if (!keeps<A>()) return;
+function lookInto<A>(packet: Packet, one: Staged): bool {
   const ip = ipOf(packet);
-  one.family = family;
-  one.total = outcome.lengthOf<A>(ip, packet.length - ETHERNET_LENGTH);
-  if (one.total == 0) return;
+  const total = outcome.lengthOf<A>(ip, packet.length - ETHERNET_LENGTH);
+  if (total == 0) return false;
+  one.total = total;
   if (!flow.isTurning<A>(ip)) {
-    if (flow.flows<A>().capacity == 0) return;
-    one.way = Way.FLOW;
+    if (flow.flows<A>().capacity == 0) return false;
+    one.way = isVector<A>() ? Way.FLOW6 : Way.FLOW4;
     one.hash = flow.hashOf<A>(packet, ip);
-  } else if (opening.openings<A>().capacity != 0 && opening.isOpening<A>(ip)) lookBeyond<A>(ip, one);
+    return false;
+  }
+  return opening.openings<A>().capacity != 0 && opening.isOpening<A>(ip) && lookBeyond<A>(ip, one);
 }
 
-/** Finds out who picks the backend of a packet that opens a connection. */
-function lookBeyond<A>(ip: usize, one: Staged): void {
+/** Finds out who picks the backend of a packet that opens a connection. Whether that can be said. */
+function lookBeyond<A>(ip: usize, one: Staged): bool {
   const saddr = outcome.saddrOf<A>(ip);
   const daddr = outcome.daddrOf<A>(ip);
   const ports = outcome.portsOf<A>(ip);
   const protocol = outcome.protocolOf<A>(ip);
   const table = lb.tableOf<A>(daddr, ports >>> 16, protocol);
-  if (table == lb.UNDECIDED) return;
-  one.way = Way.OPENING;
+  if (table == lb.UNDECIDED) return false;
+  one.way = isVector<A>() ? Way.OPENING6 : Way.OPENING4;
   one.home = ct.homeOf<A>(saddr, daddr, ports);
   one.table = <u32>table;
   one.slot = table == 0 ? 0 : <u32>maglev.slotOf<A>(changetype<MaglevTable>(table), saddr, ports, protocol);
+  return true;
 }
 
-/** Of packets that open connections: touches where connections of their ends stand, and finds out their backends and hashes. */
+/** Of packets that open connections: touches where those of their clients stand, and finds out their backends and hashes. */
 function touchOpenings(packets: usize, count: u32): u32 {
   let touched: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
-    if (one.way != Way.OPENING) continue;
+    if (!one.isOpening) continue;
     if (one.table != 0) touched += load<u8>(one.slot);
-    touched += load<u8>(one.family == Family.IPV4 ? ct.placeOf<u32>(one.home) : ct.placeOf<v128>(one.home));
+    touched += one.way == Way.OPENING4 ? ct.touch<u32>(one.home) : ct.touch<v128>(one.home);
   }
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
-    if (one.way != Way.OPENING) continue;
+    if (!one.isOpening) continue;
     const packet = packetAt(packets, i);
-    const ip = ipOf(packet);
     one.backendId = one.table == 0 ? 0 : maglev.backendIn(changetype<MaglevTable>(<usize>one.table), one.slot);
     one.hash =
-      one.family == Family.IPV4
-        ? opening.hashOf<u32>(packet, ip, one.backendId)
-        : opening.hashOf<v128>(packet, ip, one.backendId);
+      one.way == Way.OPENING4
+        ? opening.hashOf<u32>(packet, ipOf(packet), one.backendId)
+        : opening.hashOf<v128>(packet, ipOf(packet), one.backendId);
   }
   return touched;
 }
 
-function group<A>(one: Staged): u32 {
-  const found = one.way == Way.FLOW ? flow.flows<A>().groupOf(one.hash) : opening.openings<A>().groupOf(one.hash);
-  return found.turnover;
+/** Touches the tags among which those of a packet's outcome are. */
+function touchGroup(one: Staged): u32 {
+  if (one.way == Way.FLOW4) return flow.flows<u32>().groupOf(one.hash).overflown;
+  if (one.way == Way.OPENING4) return opening.openings<u32>().groupOf(one.hash).overflown;
+  if (one.way == Way.FLOW6) return flow.flows<v128>().groupOf(one.hash).overflown;
+  return one.way == Way.OPENING6 ? opening.openings<v128>().groupOf(one.hash).overflown : 0;
 }
 
-/** The outcome that the tags name first; 0 for none. */
-function guess<A>(one: Staged): u32 {
-  return one.way == Way.FLOW
-    ? <u32>changetype<usize>(flow.flows<A>().guess(one.hash))
-    : <u32>changetype<usize>(opening.openings<A>().guess(one.hash));
+/** Touches the outcome that those tags name first. */
+function touchKept(one: Staged): u32 {
+  let kept: usize = 0;
+  if (one.way == Way.FLOW4) kept = changetype<usize>(flow.flows<u32>().guess(one.hash));
+  else if (one.way == Way.OPENING4) kept = changetype<usize>(opening.openings<u32>().guess(one.hash));
+  else if (one.way == Way.FLOW6) kept = changetype<usize>(flow.flows<v128>().guess(one.hash));
+  else if (one.way == Way.OPENING6) kept = changetype<usize>(opening.openings<v128>().guess(one.hash));
+  one.kept = <u32>kept;
+  return kept == 0 ? 0 : load<u8>(kept) + load<u8>(kept, 64) + load<u8>(kept, 127);
 }
 
+/** Touches what a flow names. */
 function touch<A>(at: u32): u32 {
+  if (at == 0) return 0;
   const known = changetype<Flow<A>>(<usize>at);
   return (
     load<u8>(known.tuple0) +
@@ -230,35 +249,39 @@ function touch<A>(at: u32): u32 {
 }
 
 /** Touches the entries that will make room for those that the batch opens, and where they stand. */
-function foresee<A>(count: u32, family: Family): u32 {
+function foresee<A>(count: u32, way: Way): u32 {
   let entries: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
-    if (one.way == Way.OPENING && one.family == family && one.kept != 0)
-      entries += changetype<opening.Opening<A>>(<usize>one.kept).creations;
+    if (one.way == way && one.kept != 0) entries += changetype<Opening<A>>(<usize>one.kept).creations;
   }
   return entries == 0 ? 0 : ct.connections<A>().foresee(entries);
 }
 
-/** Answers a packet as its flow was answered, or keeps what the programs answer. */
-function follow<A>(packet: Packet, one: Staged): void {
+/** Answers a packet as its flow was answered, or keeps what the programs answer. 1 for the former. */
+function follow<A>(packet: Packet, one: Staged): u32 {
   const ip = ipOf(packet);
   const known = flow.find<A>(packet, ip, one.hash, changetype<Flow<A>>(<usize>one.kept));
-  if (known !== null && flow.follow<A>(packet, known, ip, one.total)) return;
+  if (known !== null && flow.follow<A>(packet, known, ip, one.total)) return 1;
   const length = packet.length;
   flow.record<A>(packet, ip);
   run(packet);
   flow.keep<A>(packet, ip, one.hash, length, known);
+  return 0;
 }
 
-/** Answers a packet as another was that opened a connection to the same port, or keeps what the programs answer. */
-function open<A>(packet: Packet, one: Staged): void {
+/** Answers a packet as another was that opened a connection to the same port, or keeps what the programs answer. 1 for the former. */
+function open<A>(packet: Packet, one: Staged): u32 {
   const ip = ipOf(packet);
   const known = opening.find<A>(packet, ip, one.hash, one.backendId);
-  if (known !== null && opening.open<A>(packet, known, ip, one.total, one.home)) return;
-  if (known !== null && known.isCurrent) return run(packet);
+  if (known !== null && opening.open<A>(packet, known, ip, one.total, one.home)) return 1;
+  if (known !== null && known.isCurrent) {
+    run(packet);
+    return 0;
+  }
   const length = packet.length;
   const sport = opening.record<A>(packet, ip);
   run(packet);
   opening.keep<A>(packet, ip, one.hash, one.home, one.backendId, sport, length, known);
+  return 0;
 }

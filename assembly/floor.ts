@@ -1,5 +1,5 @@
 /** The benchmark's floor: the memory that packets need, touched, and nothing else. No part of the datapath. */
-import { WIDTH } from './batch';
+import { MANY } from './batch';
 import { Packet } from './lib/packet';
 import { copy, copyFrame } from './wire/records';
 
@@ -16,8 +16,8 @@ export function touch(
   total: u32,
   stride: u32,
 ): void {
-  for (let done: u32 = 0; done < count; done += WIDTH) {
-    const some = min<u32>(WIDTH, count - done);
+  for (let done: u32 = 0; done < count; done += MANY) {
+    const some = min<u32>(MANY, count - done);
     for (let i: u32 = 0; i < some; i++) {
       const template = changetype<Packet>(templates + <usize>((first + done + i) % total) * stride);
       const flow = <usize>template.time;

@@ -129,10 +129,11 @@ export function processPlain(count: u32): void {
  * time as go through the stages together, and runs them. Returns how many were forwarded. A batch of a benchmark is one such call.
  */
 export function replay(first: u32, count: u32, total: u32, stride: u32): u32 {
+  const most = batch.width();
   let passed: u32 = 0;
   let next = first;
   for (let left = count; left > 0;) {
-    const some = min<u32>(left, batch.WIDTH);
+    const some = min<u32>(left, most);
     next = receive(next, some, total, stride);
     batch.process(packetsAt, some);
     passed += forwarded(some);

@@ -54,7 +54,8 @@ export class CtTuple<A> {
   }
 
   leaves(home: u32): void {
-    connections<A>().groupOf(home).turnover++;
+    const count = connections<A>().countOf(home);
+    store<u32>(count, load<u32>(count) + 1);
   }
 
   /** The connection of this tuple; null for none. Whoever goes on with it counts its packet in it. */
@@ -179,6 +180,9 @@ export class CtEntry {
   }
 }
 
+if (offsetof<CtEntry>('packets') != 0 || offsetof<CtEntry>('bytes') != 8)
+  ERROR('packets and bytes are counted at once');
+
 /** Closed both ways. */
 const CLOSED: u16 = <u16>(CtFlag.RX_CLOSING | CtFlag.TX_CLOSING);
 /** Flags that an entry remembers. Cilium `CT_REPORT_FLAGS`: `monitor-aggregation-flags`, by default syn, fin, rst. */
@@ -234,13 +238,13 @@ function counted<A>(ctx: Context<A>, entry: CtEntry, direction: u32): CtEntry {
 }
 
 /**
- * A packet of `length` bytes goes on with a connection that is alive, as `counted` of one that neither opens nor closes anything;
- * `seconds` is how long it lasts from now.
+ * A packet goes on with a connection that is alive, as `counted` of one that neither opens nor closes anything; `counts` has 1 and its
+ * length, `seconds` is how long it lasts from now.
  */
-export function proceed<A>(entry: CtEntry, length: u32, seconds: u32): void {
+export function proceed<A>(entry: CtEntry, counts: v128, seconds: u32): void {
   if (connections<A>().staleness(entry) != 0) connections<A>().renew(entry);
-  entry.packets++;
-  entry.bytes += length;
+  const at = changetype<usize>(entry);
+  v128.store(at, i64x2.add(v128.load(at), counts));
   entry.lifetime = now + seconds;
 }
 
@@ -448,18 +452,22 @@ export function isNodePortReply<A>(ctx: Context<A>): bool {
  */
 export function create<A>(ctx: Context<A>, direction: CtDirection, revNatIndex: u32, backendId: u32, flags: u32): i32 {
   const tuple = tupleOf<A>(ctx, direction);
+  const home = tuple.home();
   const length = <u32>(ctx.end - ctx.data);
-  const entry = enter<A>(tuple, tuple.home(), revNatIndex, backendId, ctx.sourceIdentity, flags, length);
-  if (entry === null) {
+  const at = connections<A>().admitAt(home, tuple);
+  if (at == 0) {
     recording.spoil();
     return -DropReason.CT_CREATE_FAILED;
   }
+  connections<A>().release(changetype<CtEntry>(at));
+  begin<A>(at, tuple, home, revNatIndex, backendId, ctx.sourceIdentity, flags, length);
   recording.opened(direction, ctx.node, flags, revNatIndex, backendId, ctx.sourceIdentity, length);
   return 0;
 }
 
-/** The new entry of a tuple, with its first packet of `length` bytes; null for a map without any room. */
-function enter<A>(
+/** Writes the new entry of a tuple, with its first packet of `length` bytes. */
+function begin<A>(
+  at: usize,
   tuple: CtTuple<A>,
   home: u32,
   revNatIndex: u32,
@@ -467,12 +475,9 @@ function enter<A>(
   sourceIdentity: u32,
   flags: u32,
   length: u32,
-): CtEntry {
-  const at = connections<A>().admitAt(home, tuple);
-  const entry = changetype<CtEntry>(at);
-  if (entry === null) return entry;
+): void {
   tuple.leaves(home);
-  connections<A>().release(entry);
+  const entry = changetype<CtEntry>(at);
   clear<CtEntry>(at);
   entry.revNatIndex = <u16>revNatIndex;
   entry.backendId = backendId;
@@ -481,10 +486,9 @@ function enter<A>(
   entry.packets = 1;
   entry.bytes = length;
   entry.refresh(tuple.nexthdr, tuple.nexthdr == <u8>IpProto.TCP ? TcpFlag.SYN : 0, tuple.flags);
-  return entry;
 }
 
-/** Opens a connection as another was, of the same client and to the same port (`opening.ts`). */
+/** Opens a connection as another was, of the same client and to the same port (`opening.ts`). It is none that is known. */
 export function open<A>(
   daddr: A,
   saddr: A,
@@ -498,12 +502,18 @@ export function open<A>(
 ): void {
   const tuple = forwardTuple<A>();
   tuple.set(daddr, saddr, ports, protocol, creation.direction, creation.node);
-  enter<A>(tuple, home, creation.revNatIndex, backendId, sourceIdentity, creation.flags, length);
+  const at = connections<A>().add(home, tuple);
+  begin<A>(at, tuple, home, creation.revNatIndex, backendId, sourceIdentity, creation.flags, length);
+}
+
+/** Touches where the connections with a home are found, and counted. */
+export function touch<A>(home: u32): u32 {
+  return connections<A>().groupOf(home).overflown + load<u32>(placeOf<A>(home));
 }
 
 /** Address of the count of changes of the connections with a home. */
 export function placeOf<A>(home: u32): usize {
-  return changetype<usize>(connections<A>().groupOf(home));
+  return connections<A>().countOf(home);
 }
 
 /**

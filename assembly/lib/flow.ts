@@ -14,7 +14,7 @@ import * as ct from './conntrack';
 import { CtEntry } from './conntrack';
 import * as nat from './nat';
 import { NatEntry } from './nat';
-import { daddrOf, Outcome, placeOf, portsOf, protocolOf, saddrOf, tcpFlagsOf } from './outcome';
+import { daddrOf, hopsOf, Outcome, placeOf, portsOf, protocolOf, saddrOf, tcpFlagsOf } from './outcome';
 import { Packet } from './packet';
 import * as recording from './recording';
 
@@ -103,16 +103,16 @@ export function find<A>(packet: Packet, ip: usize, hash: u32, first: Flow<A>): F
  * known: else nothing is done, and they must.
  */
 export function follow<A>(packet: Packet, flow: Flow<A>, ip: usize, total: u32): bool {
-  if (!flow.isCurrent || !flow.suits(ip, total)) return false;
-  counters.followed++;
-  const length = packet.length;
+  const hops = hopsOf<A>(ip);
+  if (!flow.isCurrent || !flow.suits(hops, total)) return false;
+  const counts = i64x2(1, packet.length);
   const seconds: u32 = flow.protocol == IpProto.TCP ? CtLifetime.TCP : CtLifetime.NONTCP;
   const connections = <u32>flow.connections;
   let at = changetype<usize>(flow) + offsetof<Flow<A>>('entry0');
   for (let i: u32 = 0; i < connections; i++, at += 4)
-    ct.proceed<A>(changetype<CtEntry>(load<u32>(at)), length, seconds);
+    ct.proceed<A>(changetype<CtEntry>(load<u32>(at)), counts, seconds);
   if (flow.mappings != 0) use<A>(flow);
-  flow.apply(packet, ip, flow.newPorts);
+  flow.apply(packet, ip, hops, flow.newPorts);
   return true;
 }
 

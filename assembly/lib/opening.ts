@@ -11,7 +11,7 @@ import { finish, mix, start } from '../maps/hash';
 import { TaggedCache } from '../maps/tagged';
 import { copy } from '../wire/records';
 import * as ct from './conntrack';
-import { daddrOf, Outcome, placeOf, portsOf, protocolOf, saddrOf, tcpFlagsOf } from './outcome';
+import { daddrOf, hopsOf, Outcome, placeOf, portsOf, protocolOf, saddrOf, tcpFlagsOf } from './outcome';
 import { Packet } from './packet';
 import * as recording from './recording';
 import { counters } from './flow';
@@ -79,8 +79,9 @@ export function find<A>(packet: Packet, ip: usize, hash: u32, backendId: u32): O
  * known: else nothing is done, and they must. `home` is that of the packet's tuple.
  */
 export function open<A>(packet: Packet, opening: Opening<A>, ip: usize, total: u32, home: u32): bool {
+  const hops = hopsOf<A>(ip);
   const sport = portsOf<A>(ip) & ~DPORT;
-  if (!opening.isCurrent || !opening.suits(ip, total) || !ct.isClients(opening.newPorts | sport)) return false;
+  if (!opening.isCurrent || !opening.suits(hops, total) || !ct.isClients(opening.newPorts | sport)) return false;
   if (ct.connections<A>().mayKnow(home)) return false;
   const creations = <u32>opening.creations;
   let at = changetype<usize>(opening) + offsetof<Opening<A>>('creation0');
@@ -99,8 +100,7 @@ export function open<A>(packet: Packet, opening: Opening<A>, ip: usize, total: u
       packet.length,
     );
   }
-  opening.apply(packet, ip, opening.newPorts | sport);
-  counters.opened++;
+  opening.apply(packet, ip, hops, opening.newPorts | sport);
   return true;
 }
 

@@ -36,15 +36,16 @@ export class Outcome<A> {
   /** Of the IP packet, in bytes: a longer one may fare otherwise. */
   longest: u16;
   metric: u16;
-  /** The rest is as in `Packet`. */
+  /** From here on as in `Packet`, in the same places. */
+  node: u16;
+  program: u16;
   toEndpoint: u32;
+  verdict: i32;
   sourceIdentity: u32;
   destinationIdentity: u32;
   backendId: u32;
-  verdict: i16;
-  revNatIndex: u16;
-  node: u16;
-  program: u16;
+  revNatIndex: u32;
+  answered: u32;
   /** Whether hardware addresses are written. */
   addressed: bool;
   /** What goes off the TTL or hop limit; of a packet that is being recorded, what that was. */
@@ -53,11 +54,10 @@ export class Outcome<A> {
   /** Whether the packet whose IP header is at `ip` has these addresses, and `ports`, and enters there. */
   @inline
   matches(ip: usize, ports: u32, endpoint: u32, place: u32): bool {
-    return (
-      this.saddr == saddrOf<A>(ip) &&
-      this.daddr == daddrOf<A>(ip) &&
-      ((this.ports ^ ports) | (this.endpoint ^ endpoint) | (this.place ^ place)) == 0
-    );
+    if (((this.ports ^ ports) | (this.endpoint ^ endpoint) | (this.place ^ place)) != 0) return false;
+    // Two addresses of IPv4 are one word.
+    if (!isVector<A>()) return load<u64>(changetype<usize>(this)) == load<u64>(ip, offsetof<Ipv4>('saddr'));
+    return this.saddr == saddrOf<A>(ip) && this.daddr == daddrOf<A>(ip);
   }
 
   get protocol(): u32 {
@@ -66,8 +66,8 @@ export class Outcome<A> {
 
   /** Whether a packet of `total` bytes that is like it fares like it, as far as its length and its hops go. */
   @inline
-  suits(ip: usize, total: u32): bool {
-    return total <= <u32>this.longest && hopsOf<A>(ip) > <u32>this.hops;
+  suits(hops: u32, total: u32): bool {
+    return total <= <u32>this.longest && hops > <u32>this.hops;
   }
 
   /** Takes down the packet as it comes, `ports` as they are to be matched. */
@@ -112,8 +112,9 @@ export class Outcome<A> {
     this.sourceIdentity = packet.sourceIdentity;
     this.destinationIdentity = packet.destinationIdentity;
     this.backendId = packet.backendId;
-    this.verdict = <i16>packet.verdict;
-    this.revNatIndex = <u16>packet.revNatIndex;
+    this.verdict = packet.verdict;
+    this.revNatIndex = packet.revNatIndex;
+    this.answered = 0;
     this.node = packet.node;
     this.program = <u16>program;
     return true;
@@ -131,30 +132,28 @@ export class Outcome<A> {
     this.ipChange = <u16>checksum.fold(change);
   }
 
-  /** Does the same to another packet, which leaves with `ports`. */
+  /** Does the same to another packet of so many `hops`, which leaves with `ports`. */
   @inline
-  apply(packet: Packet, ip: usize, ports: u32): void {
+  apply(packet: Packet, ip: usize, hops: u32, ports: u32): void {
+    const protocol = this.place >>> 24;
     if (this.addressed) {
       const frame = ip - ETHERNET_LENGTH;
-      store<u32>(frame, this.mac0);
-      store<u32>(frame, this.mac1, 4);
+      store<u64>(frame, load<u64>(changetype<usize>(this), offsetof<Outcome<A>>('mac0')));
       store<u32>(frame, this.mac2, 8);
     }
     if (isVector<A>()) {
       const header = changetype<Ipv6>(ip);
-      header.hopLimit = <u8>(header.hopLimit - this.hops);
+      header.hopLimit = <u8>(hops - this.hops);
       store<A>(ip, this.newSaddr, offsetof<Ipv6>('saddrLow'));
       store<A>(ip, this.newDaddr, offsetof<Ipv6>('daddrLow'));
     } else {
       const header = changetype<Ipv4>(ip);
-      header.ttl = <u8>(header.ttl - this.hops);
+      header.ttl = <u8>(hops - this.hops);
       header.checksum = <u16>add(header.checksum, this.ipChange);
-      store<A>(ip, this.newSaddr, offsetof<Ipv4>('saddr'));
-      store<A>(ip, this.newDaddr, offsetof<Ipv4>('daddr'));
+      store<u64>(ip, load<u64>(changetype<usize>(this), offsetof<Outcome<A>>('newSaddr')), offsetof<Ipv4>('saddr'));
     }
     const transport = ip + headerLength<A>();
     changetype<Ports>(transport).both = ports;
-    const protocol = this.protocol;
     if (protocol == IpProto.TCP) {
       const header = changetype<Tcp>(transport);
       header.checksum = <u16>add(header.checksum, this.l4Change);
@@ -167,15 +166,10 @@ export class Outcome<A> {
       }
     }
     metrics.add(this.metric, packet.length);
-    packet.node = this.node;
-    packet.program = this.program;
-    packet.endpoint = this.toEndpoint;
-    packet.verdict = this.verdict;
-    packet.answered = 0;
-    packet.sourceIdentity = this.sourceIdentity;
-    packet.destinationIdentity = this.destinationIdentity;
-    packet.backendId = this.backendId;
-    packet.revNatIndex = this.revNatIndex;
+    const to = changetype<usize>(packet) + offsetof<Packet>('node');
+    const from = changetype<usize>(this) + offsetof<Outcome<A>>('node');
+    v128.store(to, v128.load(from));
+    v128.store(to + 16, v128.load(from + 16));
     packet.audited = 0;
     packet.delay = 0;
   }
@@ -198,7 +192,7 @@ export function portsOf<A>(ip: usize): u32 {
   return changetype<Ports>(ip + headerLength<A>()).both;
 }
 
-function hopsOf<A>(ip: usize): u32 {
+export function hopsOf<A>(ip: usize): u32 {
   return isVector<A>() ? changetype<Ipv6>(ip).hopLimit : changetype<Ipv4>(ip).ttl;
 }
 
@@ -211,9 +205,9 @@ export function tcpFlagsOf<A>(ip: usize): u32 {
   return protocolOf<A>(ip) == IpProto.TCP ? changetype<Tcp>(ip + headerLength<A>()).flags : 0;
 }
 
-/** Where a packet enters, but for its endpoint. */
+/** Where a packet enters, but for its endpoint: its node, its program, and its protocol above. */
 export function placeOf(packet: Packet, protocol: u32): u32 {
-  return (<u32>packet.node) | ((<u32>packet.program) << 16) | (protocol << 24);
+  return load<u32>(changetype<usize>(packet), offsetof<Packet>('node')) | (protocol << 24);
 }
 
 /**
@@ -251,3 +245,7 @@ function add(residue: u32, change: u32): u32 {
   const sum = (~residue & 0xffff) + change;
   return ~((sum & 0xffff) + (sum >>> 16)) & 0xffff;
 }
+
+if (offsetof<Packet>('answered') - offsetof<Packet>('node') != 28) ERROR('a packet has its results in 32 bytes');
+if (offsetof<Outcome<u32>>('answered') - offsetof<Outcome<u32>>('node') != 28) ERROR('an outcome has them likewise');
+if (offsetof<Packet>('program') - offsetof<Packet>('node') != 2) ERROR('node and program are one word');

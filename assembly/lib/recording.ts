@@ -97,7 +97,7 @@ export function entry(index: u32): u32 {
   return load<u32>(entries + ((<usize>index) << 2));
 }
 
-/** Address of the count of a tuple (`turnover.placeOf`). */
+/** Address of the count of a tuple (`conntrack.placeOf`). */
 export function tuple(index: u32): u32 {
   return load<u32>(tuples + ((<usize>index) << 2));
 }

@@ -1,33 +1,31 @@
 /**
- * A cache line that says where up to eleven entries are, found by a hash: every entry has one byte of its hash in it as a tag, so that
+ * A cache line that says where up to twelve entries are, found by a hash: every entry has one byte of its hash in it as a tag, so that
  * one comparison of vectors tells which of them may be meant ("Swiss tables", Abseil).
  *
- *   0          4                 16          20               64
- *   +----------+-----------------+-----------+----------------+
- *   | turnover | u8 tags[11], 0  | overflown | u32 places[11] |     a tag of 0: nothing there
- *   +----------+-----------------+-----------+----------------+
+ *   0           4               16               64
+ *   +-----------+---------------+----------------+
+ *   | overflown | u8 tags[12]   | u32 places[12] |     a tag of 0: nothing there
+ *   +-----------+---------------+----------------+
  *
- * Which of them are meant is said by bits, one for each byte of the tags' vector; so an entry's place is four bytes a bit on.
+ * Which of them are meant is said by bits, one for each byte of the vector with the tags; so an entry's place is four bytes a bit on.
  */
-export const WAYS: u32 = 11;
-/** Ways are numbered as the tags' bytes are. */
+export const WAYS: u32 = 12;
+/** Ways are numbered as those bytes are. */
 export const FIRST_WAY: u32 = 4;
 
 /** Bytes of a group, places and all. */
 export const GROUP: usize = 64;
 
 /** The bits of all ways. */
-const ALL: u32 = 0x7ff0;
+const ALL: u32 = 0xfff0;
 
 @unmanaged
 export class Group {
-  /** How often what its owner keeps by this group has changed. */
-  turnover: u32;
+  /** Entries that belong here and found no room. */
+  overflown: u32;
   private tags0: u32;
   private tags4: u32;
   private tags8: u32;
-  /** Entries that belong here and found no room. */
-  overflown: u32;
 
   /** Which ways have this tag. */
   @inline
@@ -58,7 +56,7 @@ export class Group {
   }
 
   private placeAt(way: u32): usize {
-    return changetype<usize>(this) + 4 + ((<usize>way) << 2);
+    return changetype<usize>(this) + ((<usize>way) << 2);
   }
 
   /** Has `way` name the entry at `place`. */
@@ -85,4 +83,4 @@ export function groupsFor(capacity: u32): u32 {
   return groups;
 }
 
-if (offsetof<Group>() != 20) ERROR('the places follow');
+if (offsetof<Group>() != 16) ERROR('the places follow');

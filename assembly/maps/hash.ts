@@ -161,20 +161,18 @@ export class Chains<K, V> extends MapCounters {
     store<u32>(bucket, index);
   }
 
-  /** Gives a key an entry, where nothing finds it yet. Number of the entry, 0 when the map is full. */
-  protected enter(key: K): u32 {
-    const index = this.allocate();
-    if (index == 0) return 0;
+  /** Gives a key an entry, where nothing finds it yet. */
+  protected put(index: u32, key: K): void {
     const entry = this.entry(index);
     // The engine leaves wasm for `memory.copy`, which costs more than these few words.
     for (let i: usize = 0; i < offsetof<K>(); i += 4)
       store<u32>(entry + offsetof<EntryHeader>() + i, load<u32>(changetype<usize>(key) + i));
     this.count++;
     this.created++;
-    return index;
   }
 
-  private allocate(): u32 {
+  /** Number of an entry that nobody has; 0 when the map is full. */
+  protected allocate(): u32 {
     const index = this.free;
     if (index != 0) {
       this.free = changetype<EntryHeader>(this.entry(index)).next;
@@ -237,8 +235,10 @@ export class HashMap<K, V> extends Chains<K, V> {
 
   /** Puts a key that the map does not hold into the chain of `bucket`, its own. Number of the entry, 0 when the map is full. */
   private insert(bucket: usize, key: K): u32 {
-    const index = this.enter(key);
-    if (index != 0) this.chain(bucket, index);
+    const index = this.allocate();
+    if (index == 0) return 0;
+    this.put(index, key);
+    this.chain(bucket, index);
     return index;
   }
 

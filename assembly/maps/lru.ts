@@ -2,6 +2,7 @@
  * A hash map that makes room for itself, and in which a flood of new entries evicts its own.
  *
  *   groups  Group[]                where entries are, by the `home` of their keys: those that are looked up together are found together
+ *   counts  u32[]                  of each group: how often what is looked up there has changed, as far as its owner tells
  *   links   u32[2][capacity + 2]   the entries before and behind each in its queue; two are the queues' own ends
  *
  * Entries whose group is full stand in chains, by the hash of their whole key: who has all of his aim at one group finds them
@@ -45,6 +46,10 @@ class Link {
   behind: u32;
 }
 
+/** As many entries are foreseen at once: those of a batch. */
+const FORESEEN: u32 = 384;
+const foreseen = memory.data(384 << 2, 16);
+
 /** The end of the queue of the others. That of the assured comes after all entries. */
 const OTHERS: u32 = 0;
 
@@ -57,6 +62,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   private groups: usize;
   /** Groups, less one. */
   private groupMask: u32;
+  private counts: usize;
   private links: usize;
   private assuredCount: u32;
   /** As many may be assured before the next has to go from among them. */
@@ -73,6 +79,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     const groups = groupsFor(capacity << 1);
     this.groups = take(<usize>groups * GROUP);
     this.groupMask = groups - 1;
+    this.counts = take((<usize>groups) << 2);
     this.links = take(<usize>(capacity + 2) * offsetof<Link>());
     this.assuredMost = capacity - min<u32>(capacity, (capacity >>> 4) + 4);
     this.epochBits = <u16>(31 - clz<u32>((capacity >>> 4) | 1));
@@ -123,6 +130,12 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   @inline
   groupOf(home: u32): Group {
     return changetype<Group>(this.groups + <usize>(home & this.groupMask) * GROUP);
+  }
+
+  /** Address of the count of changes of the keys with this home. They are apart from the groups, since many ask only for them. */
+  @inline
+  countOf(home: u32): usize {
+    return this.counts + ((<usize>(home & this.groupMask)) << 2);
   }
 
   /** The entry with that key; 0 for none. */
@@ -193,9 +206,14 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
       if (this.staleness(value) != 0) this.renew(value);
       return changetype<usize>(value);
     }
-    if (this.free == 0 && this.fresh > this.capacity && this.capacity != 0) this.evict();
-    const index = this.enter(key);
+    return this.add(home, key);
+  }
+
+  /** Where the value of a key goes that the map does not hold, in place of another if need be; 0 for a map without room for any. */
+  add(home: u32, key: K): usize {
+    const index = this.isFull ? this.evict() : this.allocate();
     if (index == 0) return 0;
+    this.put(index, key);
     const group = this.groupOf(home);
     const ways = group.empty;
     if (ways != 0) group.set(ctz<u32>(ways), tagOfHome(home) | key.kind(), index);
@@ -231,17 +249,26 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     return <u32>((entry - this.slab) / this.stride);
   }
 
-  /** Takes an entry out of its group, or its chain, and of its queue. */
   private remove(index: u32): void {
+    this.detach(index);
+    this.leave(index);
+    this.empty(index);
+  }
+
+  /** Takes an entry out of its group, or its chain, and of its queue. */
+  private detach(index: u32): void {
     const entry = this.entry(index);
     const key = changetype<K>(entry + offsetof<EntryHeader>());
     const home = key.home();
     key.leaves(home);
     this.forget(home, key, index);
-    this.leave(index);
     this.assuredCount -= changetype<EntryHeader>(entry).assured;
     this.unlink(index);
-    this.empty(index);
+  }
+
+  /** Whether each new entry takes the place of another. */
+  private get isFull(): bool {
+    return this.free == 0 && this.fresh > this.capacity;
   }
 
   private forget(home: u32, key: K, index: u32): void {
@@ -252,14 +279,24 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     group.overflown--;
   }
 
-  /** Touches what making room for `count` entries will look at. */
+  /**
+   * Touches what making room for `count` entries will look at: first the entries, in a loop that waits for none of them, then where they
+   * stand. Of many, the first ones.
+   */
   foresee(count: u32): u32 {
-    if (this.free != 0 || this.fresh <= this.capacity) return 0;
+    if (!this.isFull) return 0;
     const end = this.first;
     let touched: u32 = 0;
-    for (let index = this.link(end).behind; count > 0 && index != end; count--, index = this.link(index).behind) {
-      const key = changetype<K>(this.entry(index) + offsetof<EntryHeader>());
-      touched += this.groupOf(key.home()).turnover;
+    let found: u32 = 0;
+    for (let index = this.link(end).behind; found < min(count, FORESEEN) && index != end; found++) {
+      touched += changetype<EntryHeader>(this.entry(index)).next;
+      store<u32>(foreseen + ((<usize>found) << 2), index);
+      index = this.link(index).behind;
+    }
+    for (let i: u32 = 0; i < found; i++) {
+      const key = changetype<K>(this.entry(load<u32>(foreseen + ((<usize>i) << 2))) + offsetof<EntryHeader>());
+      const home = key.home();
+      touched += this.groupOf(home).overflown + load<u32>(this.countOf(home));
     }
     return touched;
   }
@@ -269,10 +306,14 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     return this.assuredCount > this.assuredMost ? this.assuredEnd : OTHERS;
   }
 
-  /** Every entry is in use here, and neither queue that is chosen empty. */
-  private evict(): void {
-    this.remove(this.link(this.first).behind);
+  /** Number of an entry that has gone for another; 0 of a map without any. Neither queue that is chosen is empty: every entry is in use. */
+  private evict(): u32 {
+    if (this.capacity == 0) return 0;
+    const index = this.link(this.first).behind;
+    this.detach(index);
+    this.count--;
     this.evicted++;
+    return index;
   }
 
   /** Copies the keys of all entries to `to`, as those of any hash map. */

@@ -10,7 +10,9 @@ export function clear<T>(at: usize): void {
 
 /** Copies a struct whose size is a multiple of 8. */
 export function copy<T>(to: usize, from: usize): void {
-  for (let i: usize = 0; i < offsetof<T>(); i += 8) store<u64>(to + i, load<u64>(from + i));
+  const words = offsetof<T>() & ~15;
+  for (let i: usize = 0; i < words; i += 16) v128.store(to + i, v128.load(from + i));
+  if (words != offsetof<T>()) store<u64>(to + words, load<u64>(from + words));
 }
 
 /** Copies the `length` bytes of a frame, and up to 15 more: both sides have that much room behind. */

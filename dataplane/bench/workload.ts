@@ -3,7 +3,7 @@ import { MapId } from '../../assembly/abi.js';
 import { Capacities } from '../../pkg/structs.js';
 import { MAPS } from '../loader/families.js';
 import { Datapath, type Sizes } from '../wasm.js';
-import { BACKENDS_PER_SERVICE, entriesOf, maglevOf, type Entry, type MaglevOf } from './cluster.js';
+import { BACKENDS_PER_SERVICE, CLIENTS, entriesOf, maglevOf, type Entry, type MaglevOf } from './cluster.js';
 import { shuffled } from './draws.js';
 import { countOf, strideOf, writeTemplates } from './templates.js';
 import type { Traffic } from './traffic.js';
@@ -24,9 +24,15 @@ export const NOTHING = Object.fromEntries(Capacities.fields.map((field) => [fiel
 /** Arrays have a place for the number 0, which is nobody's. */
 const ARRAYS: ReadonlySet<MapId> = new Set([MapId.ENDPOINT_CONFIG, MapId.NODE_CONFIG]);
 
-/** What is kept of each packet: the outcome of its flow, or that of one that opens another to the same Service. */
-const keptBy = ({ family, opening }: Traffic): 'flows4' | 'flows6' | 'openings4' | 'openings6' =>
-  opening ? (family === 'IPv4' ? 'openings4' : 'openings6') : family === 'IPv4' ? 'flows4' : 'flows6';
+/**
+ * Room for what is kept: the outcome of each flow; where packets open flows, of each client's opening of one to each backend, and of
+ * the flows that go on beside them.
+ */
+function keptBy({ family, opening, services, survivor }: Traffic, templates: number): Partial<Sizes> {
+  const flows = !opening ? templates : survivor > 0 ? Math.ceil(templates / survivor) : 0;
+  const openings = opening ? Math.min(templates, CLIENTS * services * BACKENDS_PER_SERVICE) : 0;
+  return family === 'IPv4' ? { flows4: flows, openings4: openings } : { flows6: flows, openings6: openings };
+}
 
 export function workloadOf(traffic: Traffic): Workload {
   const { family, clients, mode, services, connections, maglevTableSize } = traffic;
@@ -40,7 +46,7 @@ export function workloadOf(traffic: Traffic): Workload {
     maglevTableSize,
     maglevBackends: BACKENDS_PER_SERVICE,
     scratch: 1 << 16,
-    [keptBy(traffic)]: templates,
+    ...keptBy(traffic, templates),
     templates: templates * strideOf(traffic),
   };
   const size = (id: MapId, count: number): void => {

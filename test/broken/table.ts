@@ -259,8 +259,8 @@ const PLACES: readonly Broken[] = [
   broken(
     'records are copied with one word too many',
     'wire/records.ts',
-    'i < offsetof<T>(); i += 8) store<u64>(to + i',
-    'i <= offsetof<T>(); i += 8) store<u64>(to + i',
+    'i < words; i += 16) v128.store(to + i',
+    'i <= words; i += 16) v128.store(to + i',
   ),
   broken(
     'records are cleared with one word too many',
@@ -401,8 +401,8 @@ const MAPS: readonly Broken[] = [
   broken(
     'eviction takes the entry that is none',
     'maps/lru.ts',
-    'this.remove(this.link(this.first).behind);',
-    'this.remove(this.link(this.first).behind + this.capacity);',
+    'const index = this.link(this.first).behind;\n    this.detach',
+    'const index = this.link(this.first).behind + this.capacity;\n    this.detach',
   ),
   broken(
     'the queue of the assured ends behind the links',

@@ -233,7 +233,16 @@ function loaded(settings: Partial<Settings>, flows: Partial<Sizes>, isWorldKnown
   const entries = [...desired.entries.filter((entry) => isWorldKnown || !isWorld(entry)), ...authentications(desired)];
   return {
     desired: { ...desired, entries },
-    sizes: { ...loader.current.sizes, ...flows, flows4: 256, flows6: 256, openings4: 256, openings6: 256, events: 512, templates: 4096 },
+    sizes: {
+      ...loader.current.sizes,
+      ...flows,
+      flows4: 256,
+      flows6: 256,
+      openings4: 256,
+      openings6: 256,
+      events: 512,
+      templates: 4096,
+    },
     endpoint: new Map([...desired.endpointIds].map(([{ name }, id]) => [name, id])),
     node: new Map(cluster.nodes.map(({ name, index }) => [name, index])),
   };
