@@ -62,7 +62,12 @@ const CONFUSED: readonly Broken[] = [
     'header.versionIhl != 0x45 || header.isFragment',
     'header.versionIhl != 0x45',
   ),
-  wrong('a flow goes to every address', 'lib/outcome.ts', '      this.daddr == daddrOf<A>(ip) &&\n', ''),
+  wrong(
+    'a flow goes to every address',
+    'lib/outcome.ts',
+    "load<u64>(changetype<usize>(this)) == load<u64>(ip, offsetof<Ipv4>('saddr'))",
+    "load<u32>(changetype<usize>(this)) == load<u32>(ip, offsetof<Ipv4>('saddr'))",
+  ),
 ];
 
 /** What an answer depends on is not said. */
