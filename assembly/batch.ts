@@ -8,6 +8,7 @@
  *    make room for the ones to be opened
  * 3. it fares as that outcome says, if it is known and nothing has changed; else it runs through the programs
  */
+import { BATCH_SIZE } from './abi';
 import { ETHERNET_LENGTH, Ethernet, EtherType } from './wire/ethernet';
 import * as ct from './lib/conntrack';
 import * as flow from './lib/flow';
@@ -23,11 +24,11 @@ import * as trace from './lib/trace';
 import { run } from './run';
 
 /**
- * Packets that go through the stages together: few, so that their frames, records and outcomes fit in the first cache; many where
- * outcomes come from beyond the second, so that the processor waits for more of them at once.
+ * Packets that go through the stages together: few, so that their frames, records and outcomes fit in the first cache; as many as there
+ * are where outcomes come from beyond the second, so that the processor waits for more of them at once.
  */
 const FEW: u32 = 32;
-export const MANY: u32 = 128;
+export const MANY: u32 = BATCH_SIZE;
 /** Outcomes that fit in the second cache, with the connections that they name. */
 const NEAR: u32 = 4096;
 
@@ -69,8 +70,8 @@ class Staged {
   }
 }
 
-const staged = memory.data(128 * 32, 64);
-if (offsetof<Staged>() != 32 || MANY != 128) ERROR('there is room for a batch');
+const staged = memory.data(256 * 32, 64);
+if (offsetof<Staged>() != 32 || MANY != 256) ERROR('there is room for a batch');
 
 function stagedAt(index: u32): Staged {
   return changetype<Staged>(staged + <usize>index * offsetof<Staged>());
@@ -199,7 +200,10 @@ function touchOpenings(packets: usize, count: u32): u32 {
     const one = stagedAt(i);
     if (!one.isOpening) continue;
     if (one.table != 0) touched += load<u8>(one.slot);
-    touched += one.way == Way.OPENING4 ? ct.touch<u32>(one.home) : ct.touch<v128>(one.home);
+    touched +=
+      one.way == Way.OPENING4
+        ? ct.connections<u32>().groupOf(one.home).touch()
+        : ct.connections<v128>().groupOf(one.home).touch();
   }
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
@@ -216,10 +220,10 @@ function touchOpenings(packets: usize, count: u32): u32 {
 
 /** Touches the tags among which those of a packet's outcome are. */
 function touchGroup(one: Staged): u32 {
-  if (one.way == Way.FLOW4) return flow.flows<u32>().groupOf(one.hash).overflown;
-  if (one.way == Way.OPENING4) return opening.openings<u32>().groupOf(one.hash).overflown;
-  if (one.way == Way.FLOW6) return flow.flows<v128>().groupOf(one.hash).overflown;
-  return one.way == Way.OPENING6 ? opening.openings<v128>().groupOf(one.hash).overflown : 0;
+  if (one.way == Way.FLOW4) return flow.flows<u32>().groupOf(one.hash).touch();
+  if (one.way == Way.OPENING4) return opening.openings<u32>().groupOf(one.hash).touch();
+  if (one.way == Way.FLOW6) return flow.flows<v128>().groupOf(one.hash).touch();
+  return one.way == Way.OPENING6 ? opening.openings<v128>().groupOf(one.hash).touch() : 0;
 }
 
 /** Touches the outcome that those tags name first. */

@@ -54,8 +54,7 @@ export class CtTuple<A> {
   }
 
   leaves(home: u32): void {
-    const count = connections<A>().countOf(home);
-    store<u32>(count, load<u32>(count) + 1);
+    connections<A>().change(home);
   }
 
   /** The connection of this tuple; null for none. Whoever goes on with it counts its packet in it. */
@@ -488,7 +487,10 @@ function begin<A>(
   entry.refresh(tuple.nexthdr, tuple.nexthdr == <u8>IpProto.TCP ? TcpFlag.SYN : 0, tuple.flags);
 }
 
-/** Opens a connection as another was, of the same client and to the same port (`opening.ts`). It is none that is known. */
+/**
+ * Opens a connection as another was, of the same client and to the same port (`opening.ts`). It is none that is known; `ways` are empty
+ * ones of its group.
+ */
 export function open<A>(
   daddr: A,
   saddr: A,
@@ -499,16 +501,12 @@ export function open<A>(
   sourceIdentity: u32,
   backendId: u32,
   length: u32,
+  ways: u32,
 ): void {
   const tuple = forwardTuple<A>();
   tuple.set(daddr, saddr, ports, protocol, creation.direction, creation.node);
-  const at = connections<A>().add(home, tuple);
+  const at = connections<A>().add(home, tuple, ways);
   begin<A>(at, tuple, home, creation.revNatIndex, backendId, sourceIdentity, creation.flags, length);
-}
-
-/** Touches where the connections with a home are found, and counted. */
-export function touch<A>(home: u32): u32 {
-  return connections<A>().groupOf(home).overflown + load<u32>(placeOf<A>(home));
 }
 
 /** Address of the count of changes of the connections with a home. */

@@ -150,6 +150,7 @@ export function keep<A>(packet: Packet, ip: usize, hash: u32, length: u32, known
 function state<A>(flow: Flow<A>): void {
   flow.tuple0 = placeIn(0);
   flow.tuple1 = placeIn(1);
+  for (let i: u32 = 0; i < recording.tupleCount; i++) ct.connections<A>().watch(recording.tuple(i));
   flow.count0 = load<u32>(flow.tuple0);
   flow.count1 = load<u32>(flow.tuple1);
   flow.connections = <u8>recording.connections;

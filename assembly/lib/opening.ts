@@ -84,6 +84,8 @@ export function open<A>(packet: Packet, opening: Opening<A>, ip: usize, total: u
   if (!opening.isCurrent || !opening.suits(hops, total) || !ct.isClients(opening.newPorts | sport)) return false;
   if (ct.connections<A>().mayKnow(home)) return false;
   const creations = <u32>opening.creations;
+  const group = ct.connections<A>().groupOf(home);
+  let ways = group.empty;
   let at = changetype<usize>(opening) + offsetof<Opening<A>>('creation0');
   for (let i: u32 = 0; i < creations; i++, at += 8) {
     const creation = changetype<recording.Creation>(at);
@@ -98,7 +100,10 @@ export function open<A>(packet: Packet, opening: Opening<A>, ip: usize, total: u
       opening.sourceIdentity,
       creation.isLent ? opening.backendId : 0,
       packet.length,
+      ways,
     );
+    ways &= ways - 1;
+    if (ways == 0) ways = group.empty;
   }
   opening.apply(packet, ip, hops, opening.newPorts | sport);
   return true;

@@ -2,10 +2,10 @@
  * A cache line that says where up to twelve entries are, found by a hash: every entry has one byte of its hash in it as a tag, so that
  * one comparison of vectors tells which of them may be meant ("Swiss tables", Abseil).
  *
- *   0           4               16               64
- *   +-----------+---------------+----------------+
- *   | overflown | u8 tags[12]   | u32 places[12] |     a tag of 0: nothing there
- *   +-----------+---------------+----------------+
+ *   0       4               16               64
+ *   +-------+---------------+----------------+
+ *   | state | u8 tags[12]   | u32 places[12] |     a tag of 0: nothing there
+ *   +-------+---------------+----------------+
  *
  * Which of them are meant is said by bits, one for each byte of the vector with the tags; so an entry's place is four bytes a bit on.
  */
@@ -21,11 +21,35 @@ const ALL: u32 = 0xfff0;
 
 @unmanaged
 export class Group {
-  /** Entries that belong here and found no room. */
-  overflown: u32;
+  /** Twice the number of entries that belong here and found no room; and 1 where somebody watches. */
+  private state: u32;
   private tags0: u32;
   private tags4: u32;
   private tags8: u32;
+
+  /** Reads the group, so that it is near. */
+  touch(): u32 {
+    return this.state;
+  }
+
+  /** Whether entries that belong here found no room. */
+  get isOverflown(): bool {
+    return this.state > 1;
+  }
+
+  /** Notes that one more has found no room, or with -1 that one of those is gone. */
+  overflow(change: i32): void {
+    this.state += change << 1;
+  }
+
+  /** Whether somebody watches what is here. */
+  get isWatched(): bool {
+    return (this.state & 1) != 0;
+  }
+
+  set isWatched(on: bool) {
+    this.state = (this.state & ~1) | (on ? 1 : 0);
+  }
 
   /** Which ways have this tag. */
   @inline
@@ -42,6 +66,19 @@ export class Group {
   /** Which ways have nothing. */
   get empty(): u32 {
     return this.withTag(0);
+  }
+
+  /**
+   * Which way has the entry at `place`, as a bit. It reads the places alone: whoever has just written a tag would have to wait for it to
+   * read all of them at once.
+   */
+  withPlace(place: u32): u32 {
+    const wanted = i32x4.splat(place);
+    const at = changetype<usize>(this);
+    const a = i32x4.bitmask(i32x4.eq(v128.load(at, 16), wanted));
+    const b = i32x4.bitmask(i32x4.eq(v128.load(at, 32), wanted));
+    const c = i32x4.bitmask(i32x4.eq(v128.load(at, 48), wanted));
+    return (a << 4) | (b << 8) | (c << 12);
   }
 
   /** Where the entry of the lowest of some ways is. */
@@ -68,6 +105,7 @@ export class Group {
   /** Has `way` name nothing. */
   unset(way: u32): void {
     store<u8>(changetype<usize>(this) + <usize>way, 0);
+    store<u32>(this.placeAt(way), 0);
   }
 }
 

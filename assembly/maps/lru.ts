@@ -47,8 +47,8 @@ class Link {
 }
 
 /** As many entries are foreseen at once: those of a batch. */
-const FORESEEN: u32 = 384;
-const foreseen = memory.data(384 << 2, 16);
+const FORESEEN: u32 = 768;
+const foreseen = memory.data(768 << 2, 16);
 
 /** The end of the queue of the others. That of the assured comes after all entries. */
 const OTHERS: u32 = 0;
@@ -132,10 +132,26 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     return changetype<Group>(this.groups + <usize>(home & this.groupMask) * GROUP);
   }
 
-  /** Address of the count of changes of the keys with this home. They are apart from the groups, since many ask only for them. */
-  @inline
+  /**
+   * Address of the count of changes of the keys with this home. Counts are apart from the groups, since many ask only for them; and one
+   * goes up only for somebody who watches.
+   */
   countOf(home: u32): usize {
     return this.counts + ((<usize>(home & this.groupMask)) << 2);
+  }
+
+  /** The count at `at` is to go up with the next change. */
+  watch(at: usize): void {
+    this.groupOf(<u32>((at - this.counts) >>> 2)).isWatched = true;
+  }
+
+  /** Something of the keys with this home is another now. */
+  change(home: u32): void {
+    const group = this.groupOf(home);
+    if (!group.isWatched) return;
+    group.isWatched = false;
+    const count = this.countOf(home);
+    store<u32>(count, load<u32>(count) + 1);
   }
 
   /** The entry with that key; 0 for none. */
@@ -146,13 +162,13 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
       const entry = this.entry(group.place(ways));
       if (same<K>(entry + offsetof<EntryHeader>(), changetype<usize>(key))) return entry;
     }
-    return group.overflown == 0 ? 0 : this.find(changetype<usize>(key));
+    return group.isOverflown ? this.find(changetype<usize>(key)) : 0;
   }
 
   /** Whether there may be an entry of a key with this home; if not, there is none. */
   mayKnow(home: u32): bool {
     const group = this.groupOf(home);
-    return group.overflown != 0 || group.withTagIn(HOME, tagOfHome(home)) != 0;
+    return group.isOverflown || group.withTagIn(HOME, tagOfHome(home)) != 0;
   }
 
   /** The value under a key, in place; null for none. */
@@ -206,19 +222,21 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
       if (this.staleness(value) != 0) this.renew(value);
       return changetype<usize>(value);
     }
-    return this.add(home, key);
+    return this.add(home, key, this.groupOf(home).empty);
   }
 
-  /** Where the value of a key goes that the map does not hold, in place of another if need be; 0 for a map without room for any. */
-  add(home: u32, key: K): usize {
+  /**
+   * Where the value of a key goes that the map does not hold, in place of another if need be; 0 for a map without room for any. `ways` are
+   * some that its group has empty, if any.
+   */
+  add(home: u32, key: K, ways: u32): usize {
     const index = this.isFull ? this.evict() : this.allocate();
     if (index == 0) return 0;
     this.put(index, key);
     const group = this.groupOf(home);
-    const ways = group.empty;
     if (ways != 0) group.set(ctz<u32>(ways), tagOfHome(home) | key.kind(), index);
     else {
-      group.overflown++;
+      group.overflow(1);
       this.chain(this.bucketOf(changetype<usize>(key)), index);
     }
     const header = changetype<EntryHeader>(this.entry(index));
@@ -273,10 +291,10 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
 
   private forget(home: u32, key: K, index: u32): void {
     const group = this.groupOf(home);
-    for (let ways = group.withTag(tagOfHome(home) | key.kind()); ways != 0; ways &= ways - 1)
-      if (group.place(ways) == index) return group.unset(ctz<u32>(ways));
+    const way = group.withPlace(index);
+    if (way != 0) return group.unset(ctz<u32>(way));
     this.unchain(changetype<usize>(key));
-    group.overflown--;
+    group.overflow(-1);
   }
 
   /**
@@ -295,8 +313,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     }
     for (let i: u32 = 0; i < found; i++) {
       const key = changetype<K>(this.entry(load<u32>(foreseen + ((<usize>i) << 2))) + offsetof<EntryHeader>());
-      const home = key.home();
-      touched += this.groupOf(home).overflown + load<u32>(this.countOf(home));
+      touched += this.groupOf(key.home()).touch();
     }
     return touched;
   }

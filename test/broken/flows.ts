@@ -161,7 +161,7 @@ const OPENED: readonly Broken[] = [
   wrong(
     'nobody looks for connections whose group was full',
     'maps/lru.ts',
-    'return group.overflown != 0 || group.withTagIn',
+    'return group.isOverflown || group.withTagIn',
     'return group.withTagIn',
   ),
   wrong(
