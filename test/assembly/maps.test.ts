@@ -287,6 +287,33 @@ test('a hash map agrees with a Map over random updates, deletes and look-ups', (
   );
 });
 
+test('ct4 holds and finds all connections of one port, more than its group has room for', () => {
+  // One client's port to many peers, and other clients among them: a few each, which nobody crowds out.
+  const step = fc.tuple(fc.constantFrom('update', 'update', 'delete'), fc.integer({ min: 1, max: 90 }));
+  const crowd = (peer: number): Bytes => encode(CtTuple4, { saddr: 7, daddr: peer, sport: 40000, dport: 80 });
+  const other = (client: number): Bytes => encode(CtTuple4, { saddr: 100 + client, daddr: 7, sport: 50000, dport: 80 });
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 60, maxLength: 300 }), (steps) => {
+      const dataplane = datapath({ conntrack4: 128 });
+      const model = new Map<Bytes, number>();
+      for (const [i, [what, peer]] of steps.entries()) {
+        const key = peer > 70 ? other(peer) : crowd(peer);
+        if (what === 'update') {
+          assert.equal(dataplane.update(MapId.CT4, key, encode(CtEntry, { backendId: i })), 0);
+          model.set(key, i);
+        } else assert.equal(dataplane.delete(MapId.CT4, key), model.delete(key) ? 0 : MapError.ENOENT);
+      }
+      for (const peer of Array.from({ length: 90 }, (_, at) => at + 1))
+        for (const key of [crowd(peer), other(peer)]) {
+          const found = dataplane.lookup(MapId.CT4, key, CtEntry.size);
+          assert.equal(found && decode(CtEntry, found).backendId, model.get(key) ?? null);
+        }
+      assert.deepEqual(dataplane.keys(MapId.CT4, CtTuple4.size), [...model.keys()].sort());
+    }),
+    { numRuns: 40, seed: SEED },
+  );
+});
+
 test('the longest prefix wins, as in a linear search over random prefixes', () => {
   const prefix = fc.record({
     address: fc.integer({ min: 0, max: 0xffffffff }),
