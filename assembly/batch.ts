@@ -132,12 +132,17 @@ function stage(packets: usize, count: u32): void {
   sum += touched;
   if (last < Stage.TOUCH) return;
   touched = 0;
+  // Entries of conntrack that the batch will open.
+  let entries4: u32 = 0;
+  let entries6: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
     if (one.way == Way.FLOW4) touched += touch<u32>(one.kept);
+    else if (one.way == Way.OPENING4) entries4 += creationsOf<u32>(one.kept);
     else if (one.way == Way.FLOW6) touched += touch<v128>(one.kept);
+    else if (one.way == Way.OPENING6) entries6 += creationsOf<v128>(one.kept);
   }
-  if (openings != 0) touched += foresee<u32>(count, Way.OPENING4) + foresee<v128>(count, Way.OPENING6);
+  touched += ct.connections<u32>().foresee(entries4) + ct.connections<v128>().foresee(entries6);
   sum += touched;
   if (last < Stage.ANSWER) return;
   let followed: u32 = 0;
@@ -252,14 +257,9 @@ function touch<A>(at: u32): u32 {
   );
 }
 
-/** Touches the entries that will make room for those that the batch opens, and where they stand. */
-function foresee<A>(count: u32, way: Way): u32 {
-  let entries: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) {
-    const one = stagedAt(i);
-    if (one.way == way && one.kept != 0) entries += changetype<Opening<A>>(<usize>one.kept).creations;
-  }
-  return entries == 0 ? 0 : ct.connections<A>().foresee(entries);
+/** How many connections an opening makes; 0 where it is not known. */
+function creationsOf<A>(at: u32): u32 {
+  return at == 0 ? 0 : changetype<Opening<A>>(<usize>at).creations;
 }
 
 /** Answers a packet as its flow was answered, or keeps what the programs answer. 1 for the former. */
@@ -277,7 +277,7 @@ function follow<A>(packet: Packet, one: Staged): u32 {
 /** Answers a packet as another was that opened a connection to the same port, or keeps what the programs answer. 1 for the former. */
 function open<A>(packet: Packet, one: Staged): u32 {
   const ip = ipOf(packet);
-  const known = opening.find<A>(packet, ip, one.hash, one.backendId);
+  const known = opening.find<A>(packet, ip, one.hash, one.backendId, changetype<Opening<A>>(<usize>one.kept));
   if (known !== null && opening.open<A>(packet, known, ip, one.total, one.home)) return 1;
   if (known !== null && known.isCurrent) {
     run(packet);

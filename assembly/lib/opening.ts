@@ -63,13 +63,15 @@ export function hashOf<A>(packet: Packet, ip: usize, backendId: u32): u32 {
   return finish(mix(h, (<u64>backendId) | ((<u64>entered) << 32)));
 }
 
-/** The opening of a packet; null for none. */
-export function find<A>(packet: Packet, ip: usize, hash: u32, backendId: u32): Opening<A> {
+/** The opening of a packet; null for none. `first` is a guess at it. */
+export function find<A>(packet: Packet, ip: usize, hash: u32, backendId: u32, first: Opening<A>): Opening<A> {
   const ports = portsOf<A>(ip) & DPORT;
   const place = placeOf(packet, protocolOf<A>(ip));
+  const endpoint = packet.endpoint;
+  if (first !== null && first.backendId == backendId && first.matches(ip, ports, endpoint, place)) return first;
   for (let bits = openings<A>().candidates(hash); bits != 0; bits &= bits - 1) {
     const opening = openings<A>().at(hash, bits);
-    if (opening.backendId == backendId && opening.matches(ip, ports, packet.endpoint, place)) return opening;
+    if (opening.backendId == backendId && opening.matches(ip, ports, endpoint, place)) return opening;
   }
   return changetype<Opening<A>>(0);
 }

@@ -302,7 +302,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
    * stand. Of many, the first ones.
    */
   foresee(count: u32): u32 {
-    if (!this.isFull) return 0;
+    if (count == 0 || !this.isFull) return 0;
     const end = this.first;
     let touched: u32 = 0;
     let found: u32 = 0;
