@@ -119,6 +119,11 @@ export class Chains<K, V> extends MapCounters {
   /** Forgets every entry. */
   clear(): void {
     memory.fill(this.buckets, 0, (<usize>this.mask + 1) << 2);
+    this.restart();
+  }
+
+  /** Gives all entries back, which nothing finds any more. */
+  protected restart(): void {
     this.deleted += this.count;
     this.fresh = 1;
     this.free = 0;

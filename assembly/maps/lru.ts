@@ -87,13 +87,27 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     this.empty(this.assuredEnd);
   }
 
+  /** Forgets every entry: where there are few, as between two questions, one by one. */
   clear(): void {
-    super.clear();
-    memory.fill(this.groups, 0, (<usize>this.groupMask + 1) * GROUP);
+    if (this.fresh <= this.groupMask >>> 4) {
+      for (let index: u32 = 1; index < this.fresh; index++) if (this.link(index).behind != index) this.wipe(index);
+      this.restart();
+    } else {
+      super.clear();
+      memory.fill(this.groups, 0, (<usize>this.groupMask + 1) * GROUP);
+    }
     this.assuredCount = 0;
     this.hand = 0;
     this.empty(OTHERS);
     this.empty(this.assuredEnd);
+  }
+
+  /** Clears wherever an entry may stand. */
+  private wipe(index: u32): void {
+    const key = this.entry(index) + offsetof<EntryHeader>();
+    store<u32>(this.bucketOf(key), 0);
+    const group = changetype<usize>(this.groupOf(changetype<K>(key).home()));
+    for (let i: usize = 0; i < GROUP; i += 16) v128.store(group + i, i64x2(0, 0));
   }
 
   private get assuredEnd(): u32 {
