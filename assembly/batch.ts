@@ -128,7 +128,13 @@ function stage(packets: usize, count: u32): void {
   if (last < Stage.FIND) return;
   let touched: u32 = openings == 0 ? 0 : touchOpenings(packets, count);
   for (let i: u32 = 0; i < count; i++) touched += touchGroup(stagedAt(i));
-  for (let i: u32 = 0; i < count; i++) touched += touchKept(stagedAt(i));
+  for (let i: u32 = 0; i < count; i++) {
+    const one = stagedAt(i);
+    guess(one);
+    if (!one.isOpening) touched += touchKept(one);
+  }
+  // Openings are as many as there are pairs of ends: farther away than flows, and worth a loop of their own.
+  if (openings != 0) for (let i: u32 = 0; i < count; i++) touched += touchKept(stagedAt(i));
   sum += touched;
   if (last < Stage.TOUCH) return;
   touched = 0;
@@ -203,8 +209,11 @@ function touchOpenings(packets: usize, count: u32): u32 {
   let touched: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
+    if (one.isOpening && one.table != 0) touched += load<u8>(one.slot);
+  }
+  for (let i: u32 = 0; i < count; i++) {
+    const one = stagedAt(i);
     if (!one.isOpening) continue;
-    if (one.table != 0) touched += load<u8>(one.slot);
     touched +=
       one.way == Way.OPENING4
         ? ct.connections<u32>().groupOf(one.home).touch()
@@ -231,14 +240,18 @@ function touchGroup(one: Staged): u32 {
   return one.way == Way.OPENING6 ? opening.openings<v128>().groupOf(one.hash).touch() : 0;
 }
 
-/** Touches the outcome that those tags name first. */
-function touchKept(one: Staged): u32 {
+/** Notes the outcome that those tags name first. */
+function guess(one: Staged): void {
   let kept: usize = 0;
   if (one.way == Way.FLOW4) kept = changetype<usize>(flow.flows<u32>().guess(one.hash));
   else if (one.way == Way.OPENING4) kept = changetype<usize>(opening.openings<u32>().guess(one.hash));
   else if (one.way == Way.FLOW6) kept = changetype<usize>(flow.flows<v128>().guess(one.hash));
   else if (one.way == Way.OPENING6) kept = changetype<usize>(opening.openings<v128>().guess(one.hash));
   one.kept = <u32>kept;
+}
+
+function touchKept(one: Staged): u32 {
+  const kept = <usize>one.kept;
   return kept == 0 ? 0 : load<u8>(kept) + load<u8>(kept, 64) + load<u8>(kept, 127);
 }
 

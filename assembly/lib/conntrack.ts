@@ -478,12 +478,11 @@ function begin<A>(
   tuple.leaves(home);
   const entry = changetype<CtEntry>(at);
   clear<CtEntry>(at);
+  v128.store(at, i64x2(1, length));
   entry.revNatIndex = <u16>revNatIndex;
   entry.backendId = backendId;
   entry.srcSecId = sourceIdentity;
   entry.flags = <u16>flags;
-  entry.packets = 1;
-  entry.bytes = length;
   entry.refresh(tuple.nexthdr, tuple.nexthdr == <u8>IpProto.TCP ? TcpFlag.SYN : 0, tuple.flags);
 }
 

@@ -312,8 +312,8 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   }
 
   /**
-   * Touches what making room for `count` entries will look at: first the entries, in a loop that waits for none of them, then where they
-   * stand. Of many, the first ones.
+   * Touches what making room for `count` entries will look at: first the entries, then where they stand, in loops that wait for nothing.
+   * Of many, the first ones.
    */
   foresee(count: u32): u32 {
     if (count == 0 || !this.isFull) return 0;
@@ -326,9 +326,12 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
       index = this.link(index).behind;
     }
     for (let i: u32 = 0; i < found; i++) {
-      const key = changetype<K>(this.entry(load<u32>(foreseen + ((<usize>i) << 2))) + offsetof<EntryHeader>());
-      touched += this.groupOf(key.home()).touch();
+      const at = foreseen + ((<usize>i) << 2);
+      const key = changetype<K>(this.entry(load<u32>(at)) + offsetof<EntryHeader>());
+      store<u32>(at, <u32>changetype<usize>(this.groupOf(key.home())));
     }
+    for (let i: u32 = 0; i < found; i++)
+      touched += changetype<Group>(<usize>load<u32>(foreseen + ((<usize>i) << 2))).touch();
     return touched;
   }
 

@@ -5,7 +5,9 @@
 
 /** Clears a struct whose size is a multiple of 8. */
 export function clear<T>(at: usize): void {
-  for (let i: usize = 0; i < offsetof<T>(); i += 8) store<u64>(at + i, 0);
+  const words = offsetof<T>() & ~15;
+  for (let i: usize = 0; i < words; i += 16) v128.store(at + i, i64x2(0, 0));
+  if (words != offsetof<T>()) store<u64>(at + words, 0);
 }
 
 /** Copies a struct whose size is a multiple of 8. */

@@ -265,8 +265,8 @@ const PLACES: readonly Broken[] = [
   broken(
     'records are cleared with one word too many',
     'wire/records.ts',
-    'i < offsetof<T>(); i += 8) store<u64>(at + i',
-    'i <= offsetof<T>(); i += 8) store<u64>(at + i',
+    'i < words; i += 16) v128.store(at + i',
+    'i <= words; i += 16) v128.store(at + i',
   ),
   broken(
     'frames are copied with sixteen bytes too many',
