@@ -99,3 +99,13 @@ export function policyOf(state: State, pod: ClusterPod): CompiledPolicy | null {
 
 export const identityOf = (state: State, pod: ClusterPod): PodIdentity | null =>
   state.identities.ofPod.get(pod) ?? null;
+
+/** Something that answers keep from one state of an engine to the next. */
+export function overStates<Kept>(make: () => Kept): (state: State) => Kept {
+  const known = new WeakMap<Loader, Kept>();
+  return ({ loader }) => {
+    let found = known.get(loader);
+    if (!found) known.set(loader, (found = make()));
+    return found;
+  };
+}

@@ -165,7 +165,7 @@ function policyLenses(state: State, policies: readonly Policy[], lens: MakeLens)
   const pods = podsOf(state, policies);
   if (pods.length === 0) return [lens('applies to no pod', null)];
   const workloads = [...new Set(pods.map((pod) => pod.workload))];
-  const all = state.cluster.workloads.filter(({ pods: own }) => own.some((pod) => !pod.hostNetwork));
+  const all = countEnds(state.cluster.workloads);
   const title = [`applies to ${plural(pods.length, 'pod')} of ${plural(workloads.length, 'workload')}`];
   const directions: [Direction, (ref: string) => number | null, string][] = [
     ['ingress', (ref) => countReachedBy(state, ref), 'in'],
@@ -178,15 +178,19 @@ function policyLenses(state: State, policies: readonly Policy[], lens: MakeLens)
     else {
       const most = Math.max(...(counts as number[]));
       title.push(
-        most === 0
-          ? `nothing gets ${word}`
-          : `${word}: ${plural(all.length - 1 - most, 'workload')} blocked, ${most} allowed`,
+        most === 0 ? `nothing gets ${word}` : `${word}: ${plural(all - 1 - most, 'workload')} blocked, ${most} allowed`,
       );
     }
   }
   const first = workloads[0]!;
   return [lens(title.join(' · '), { kind: 'traceFrom', to: first.ref, protocol: 'TCP', port: null })];
 }
+
+/** How many workloads have pods of their own addresses. */
+const countEnds = keptFor(
+  (workloads: readonly ClusterWorkload[]) =>
+    workloads.filter(({ pods }) => pods.some((pod) => !pod.hostNetwork)).length,
+);
 
 /** Whom a policy of the mesh is about, and from where that may be traced. */
 function meshLens(state: State, pods: readonly ClusterPod[], lens: MakeLens): Lens {

@@ -25,7 +25,8 @@ import { allowing, denying, isolating, type Decider } from './decide.js';
 import { frontendName, whyDropped } from './hints.js';
 import { identityName } from './identity-name.js';
 import type { Request } from './layer7.js';
-import { nodeAt, podAt, type Outcome } from './probe.js';
+import { nodeAt, podAt } from './at.js';
+import { type Outcome } from './probe.js';
 import type { Ruling } from './proxy.js';
 import { decidedIn, tupleIn, type TraceRecord } from './records.js';
 

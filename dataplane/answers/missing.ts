@@ -3,7 +3,7 @@ import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
 import { familyOf, formatAddress, parsePrefix, UNSPECIFIED, type Address } from '../addresses.js';
 import { allAddresses, type ClusterNode, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
-import { keptFor } from '../kept.js';
+import { kept, keptFor } from '../kept.js';
 import { inPodRange } from '../loader/endpoints.js';
 import type { Frontend } from '../loader/entries.js';
 import { isExternal } from '../loader/scopes.js';
@@ -18,7 +18,7 @@ import type { Grant } from '../policy/mapstate.js';
 import { DIRECTIONS, partsOf, type Direction, type Policy } from '../policy/rules.js';
 import { DERIVED, keysAskedFor } from '../policy/selectors.js';
 import { isKubeProxy } from '../settings.js';
-import { policyOf, type State } from '../state.js';
+import { overStates, policyOf, type State } from '../state.js';
 import { unreadPods } from './checks/unread.js';
 import { grantsFor, policyAt } from './decide.js';
 import { unreadOf } from './layer7.js';
@@ -39,10 +39,12 @@ export function podsOf(outcomes: readonly Outcome[]): Set<ClusterPod> {
 const BEFORE_POLICY = new Set<number>([DropReason.NO_SERVICE, DropReason.IS_CLUSTER_IP]);
 
 /** Pods that no packet can be sent to for sure, and why: without an address, or with one that is another's as well. */
-export const withoutAddress = ({ desired, cluster }: State): ReadonlyMap<ClusterPod, string> =>
-  unaddressed(desired.frontends, cluster.nodes, cluster.pods);
+export function withoutAddress(state: State): ReadonlyMap<ClusterPod, string> {
+  const { desired, cluster } = state;
+  return unaddressed(state)(desired.frontends, cluster.nodes, cluster.pods);
+}
 
-const unaddressed = keptFor(findUnaddressed);
+const unaddressed = overStates(() => kept(findUnaddressed));
 
 function findUnaddressed(
   frontends: readonly Frontend[],
@@ -63,6 +65,7 @@ function findUnaddressed(
   }
   const found = new Map<ClusterPod, string>();
   const pods = all.filter((pod) => !pod.hostNetwork);
+  if (shared.size === 0 && areApart(pods, owners)) return found;
   const first = new Map<Address, ClusterPod>();
   const claim = (pod: ClusterPod, text: string, address: Address): void => {
     const owner = owners.get(address);
@@ -83,6 +86,19 @@ function findUnaddressed(
     else for (const address of pod.addresses) claim(pod, text, address);
   }
   return found;
+}
+
+/** Whether each pod has addresses, all of them its own: so it is where nothing is mistaken. */
+function areApart(pods: readonly ClusterPod[], owners: ReadonlyMap<Address, string>): boolean {
+  const taken = new Set<Address>();
+  for (const { addresses } of pods) {
+    if (addresses.length === 0) return false;
+    for (const address of addresses) {
+      if (taken.has(address) || owners.has(address)) return false;
+      taken.add(address);
+    }
+  }
+  return true;
 }
 
 /** What stands at a destination that packets alone would not show, one line each. */
@@ -217,11 +233,12 @@ function unreadBackends(state: State, outcome: Outcome): string[] {
 
 /** A pod has one identity, and of a pod with addresses of both families an `ipBlock` matches one alone. */
 export function halfMatched(state: State, pod: ClusterPod): string[] {
+  if (state.cluster.families.length === 1) return [];
   const rules = (policyOf(state, pod)?.applied ?? []).flatMap(({ rules }) => rules);
   const asks = rules.some(({ peers }) =>
     peers?.some((peer) => peer.kind === 'prefix' && matchesPods(peer, state.settings)),
   );
-  return asks && state.cluster.families.length > 1
+  return asks
     ? [`which of a pod's two addresses an ipBlock matches: a policy of pod ${pod.namespace}/${pod.name} has one`]
     : [];
 }

@@ -6,7 +6,6 @@ import type { ManifestObject } from '../manifests/objects.js';
 import { isIcmp, protocolName } from '../packet.js';
 import { protocolOf } from '../policy/networkpolicy.js';
 import { EVERY_PORT, type Peer, type Policy, type PortMatch } from '../policy/rules.js';
-import { podsSelected } from '../policy/identities.js';
 import { DERIVED, type EndpointSelector } from '../policy/selectors.js';
 import type { State } from '../state.js';
 
@@ -36,7 +35,7 @@ const inOrder = ({ cluster }: State, pods: Iterable<ClusterPod>): ClusterPod[] =
 export const podsMatching = (state: State, selector: EndpointSelector): ClusterPod[] =>
   inOrder(
     state,
-    podsSelected(state.identities.pods, selector).flatMap(({ pods }) => pods),
+    state.identities.selected.of(selector).flatMap(({ pods }) => pods),
   );
 
 /** The pods that any of the policies is about. */

@@ -21,7 +21,8 @@ import { missingFor, withoutAddress } from './missing.js';
 import { towards, unseen } from './names.js';
 import { beyondNetwork, takenByMany, toItself } from './special-addresses.js';
 import { refused, unknown } from './unknown.js';
-import { isInside, nodeAt, type Outcome } from './probe.js';
+import { isInside, nodeAt } from './at.js';
+import { type Outcome } from './probe.js';
 import { familiesOf, fullName, resolveRef, type Target } from './refs.js';
 import { hasPorts, isCarried, isProtocol, trafficOf, type Traffic } from './traffic.js';
 

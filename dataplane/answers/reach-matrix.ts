@@ -62,11 +62,12 @@ export class Classes {
 
   private open(pairOf: (other: number) => readonly [number, number]): readonly OpenClass[] {
     const examples = this.all.map((_, other) => exampleOf(this.all, ...pairOf(other)));
-    this.pairs.ask(examples.flatMap((example) => (example ? [example] : [])));
-    return examples.flatMap((example, number) => {
-      const found = example && this.pairs.between(...example);
-      return found && isAnyOpen(found) ? [{ number, found }] : [];
+    const answers = this.pairs.openBetween(examples);
+    const open: OpenClass[] = [];
+    answers.forEach((found, number) => {
+      if (found && isAnyOpen(found)) open.push({ number, found });
     });
+    return open;
   }
 }
 
@@ -100,17 +101,14 @@ export class Matrix {
   /** Of each class what is open to each other: where it stands in `found`. */
   private readonly cells: readonly Uint32Array[];
   private readonly found: readonly (Found | null)[];
-  private readonly places: ReadonlyMap<End, number>;
   private readonly openings: (readonly Opening[])[] = [];
 
   constructor(state: State) {
     this.classes = classesOf(state);
-    this.places = placesOf(this.classes.ends);
     const pairs = pairsOf(state);
     const { cells, examples } = new Cells(this.classes.all, pairs);
     this.cells = cells;
-    pairs.ask(examples.flatMap((example) => (example ? [example] : [])));
-    this.found = examples.map((example) => example && pairs.between(...example));
+    this.found = pairs.openBetween(examples);
   }
 
   /** The ends to which something is, or may be, open from an end, in their order; itself perhaps among them. */
@@ -121,10 +119,11 @@ export class Matrix {
 
   private openingsOf(from: number): readonly Opening[] {
     const open: (Opening & { readonly place: number })[] = [];
+    const places = placesOf(this.classes.ends);
     this.cells[from]!.forEach((cell, i) => {
       const found = this.found[cell]!;
       if (!found || (!isAnyOpen(found) && found.depends.length === 0)) return;
-      for (const to of this.classes.all[i]!) open.push({ to, found, place: this.places.get(to)! });
+      for (const to of this.classes.all[i]!) open.push({ to, found, place: places.get(to)! });
     });
     return open.sort((a, b) => a.place - b.place);
   }

@@ -9,14 +9,13 @@ import { familyOf, UNSPECIFIED, type Address } from '../addresses.js';
 import { kept, keptFor } from '../kept.js';
 import { isLoopback } from '../loader/host-ports.js';
 import { modesOf } from '../loader/modes.js';
-import type { Frontend } from '../loader/entries.js';
-import type { Loader } from '../loader/load.js';
 import type { CompiledPolicy } from '../policy/compile.js';
 import type { PolicymapEntry } from '../policy/mapstate.js';
 import { hasMesh } from '../policy/mesh.js';
 import type { PortRange, TrafficPrefix } from '../policy/rules.js';
 import { isKubeProxy } from '../settings.js';
-import { identityOf, policyOf, type State } from '../state.js';
+import { identityOf, overStates, policyOf, type State } from '../state.js';
+import { listeningAt } from './at.js';
 import type { End } from './reach-ends.js';
 import { findOpen, type Asked, type Found } from './reach-open.js';
 
@@ -139,13 +138,7 @@ class Known {
 const boundaryOf = ({ protocol, port, length }: TrafficPrefix): PortRange[] =>
   length <= PROTOCOL_LENGTH ? [] : [{ protocol, first: port, last: port + 2 ** (WHOLE_LENGTH - length) - 1 }];
 
-const knownBy = new WeakMap<Loader, Known>();
-
-function knownOf(loader: Loader): Known {
-  let known = knownBy.get(loader);
-  if (!known) knownBy.set(loader, (known = new Known()));
-  return known;
-}
+const knownOf = overStates(() => new Known());
 
 /** What is open between the ends of one state. */
 export class Pairs {
@@ -155,14 +148,14 @@ export class Pairs {
   readonly isPlain: boolean;
   /** Whether addresses outside are told apart by more than policies: pods keep their own to some of them. */
   private readonly isAddressed: boolean;
-  private readonly listening: ReadonlySet<Address>;
-  private readonly sides = new Map<string, Side | null>();
+  private readonly isListening: (address: Address) => boolean;
+  private readonly sides = new Map<End, Side | null>();
   /** Of two of which one is not known by rows, by what each is alike in. */
   private readonly others = new Map<string, Found>();
 
   constructor(private readonly state: State) {
-    const { settings, cluster, desired, loader } = state;
-    this.known = knownOf(loader);
+    const { settings, cluster } = state;
+    this.known = knownOf(state);
     this.answers = this.known.answers(settings, cluster.nodes, cluster.families).found;
     this.isPlain =
       !isKubeProxy(settings) &&
@@ -170,7 +163,7 @@ export class Pairs {
       settings['encryption.type'] === 'none' &&
       modesOf(settings, false).tunnel !== TunnelProtocol.NONE;
     this.isAddressed = settings.nativeRoutingCIDR !== '' || settings['ipMasqAgent.nonMasqueradeCIDRs'].length > 0;
-    this.listening = addressesOf(desired.frontends);
+    this.isListening = listeningAt(state);
   }
 
   /** What is open from an end to each other; ends that are alike are asked about once, and so are pairs of them. null for itself. */
@@ -211,6 +204,15 @@ export class Pairs {
     ];
   }
 
+  /** What is open between each two, asked where it is not known; null for none. */
+  openBetween(pairs: readonly (readonly [End, End] | null)[]): (Found | null)[] {
+    const found = pairs.map((pair) => pair && this.between(...pair));
+    const unknown = pairs.filter((pair, i) => pair !== null && found[i] === null) as (readonly [End, End])[];
+    if (unknown.length === 0) return found;
+    this.ask(unknown);
+    return pairs.map((pair, i) => found[i] ?? (pair && this.between(...pair)));
+  }
+
   /** What decides between two ends. */
   private keyOf(from: End, to: End): number | string {
     const [sender, receiver] = [this.sideOf(from), this.sideOf(to)];
@@ -221,8 +223,8 @@ export class Pairs {
 
   /** null for an end of which more matters than rows say. */
   sideOf(end: End): Side | null {
-    let side = this.sides.get(end.like);
-    if (side === undefined) this.sides.set(end.like, (side = this.isPlain ? this.readSide(end) : null));
+    let side = this.sides.get(end);
+    if (side === undefined) this.sides.set(end, (side = this.isPlain ? this.readSide(end) : null));
     return side;
   }
 
@@ -237,8 +239,7 @@ export class Pairs {
     const [pod] = pods;
     const identity = pod && identityOf(state, pod);
     const policy = pod && policyOf(state, pod);
-    if (!pod || !identity || !policy || pods.some(({ addresses }) => addresses.some((one) => this.listening.has(one))))
-      return null;
+    if (!pod || !identity || !policy || pods.some(({ addresses }) => addresses.some(this.isListening))) return null;
     const kind = known.kind(`pod ${pod.addresses.map(familyOf).join(' ')}`);
     if (kind >= KINDS) return null;
     return { kind, identity: identity.number, ...known.rowsOf(policy) };
@@ -247,10 +248,6 @@ export class Pairs {
 
 const pairKey = (sender: number, receiver: number, egress: number, ingress: number): number =>
   ((sender * KINDS + receiver) * ROWS + egress) * ROWS + ingress;
-
-const addressesOf = keptFor(
-  (frontends: readonly Frontend[]): ReadonlySet<Address> => new Set(frontends.map(({ address }) => address)),
-);
 
 /** What is open between the ends of a state. */
 export const pairsOf = keptFor((state: State) => new Pairs(state));

@@ -23,7 +23,7 @@ import type {
   WorkloadKind,
 } from '../manifests/objects.js';
 import { POLICY_KINDS, WORKLOAD_KINDS } from '../manifests/objects.js';
-import { kept, keptFor, sameItems, steady } from '../kept.js';
+import { joined, kept, keptFor, sameItems, steady } from '../kept.js';
 import type { Settings } from '../settings.js';
 import type { Cluster, ClusterNamespace, ClusterPod, ClusterWorkload } from './cluster.js';
 import { familiesOf } from './families.js';
@@ -61,14 +61,14 @@ export class ClusterBuilder {
         if (lists) lists.push(found);
         else byKind.set(kind, [found]);
       }
-    const objects = parts.flat();
+    const objects = joined(parts);
     /** The objects of some kinds, in their order. */
     const of = <T extends ManifestObject>(...kinds: readonly T['kind'][]): readonly T[] => {
       const there = kinds.filter((kind) => byKind.has(kind));
       const found =
         there.length > 1
           ? objects.filter(({ kind }) => (there as readonly string[]).includes(kind))
-          : there.flatMap((kind) => byKind.get(kind)!.flat());
+          : joined(there.flatMap((kind) => byKind.get(kind)!));
       return this.stay(kinds.join(), found) as readonly T[];
     };
     const pods = of<Pod>('Pod');

@@ -1,4 +1,4 @@
-import { keptFor } from '../kept.js';
+import { joined, keptFor } from '../kept.js';
 import { problem, type Problem } from '../problems.js';
 import { align } from './align.js';
 import { decode, type Refusal } from './decode.js';
@@ -143,7 +143,7 @@ export class Manifests {
     const unread = summaries.flatMap((one) => one.unread);
     const stale = new Set(summaries.flatMap((one) => one.stale));
     const parts = summaries.map((one) => one.objects);
-    const objects = parts.flat();
+    const objects = joined(parts);
     if (this.repeated === 0) return { objects, problems, unread, stale, parts };
     const distinct = lastOfEach(objects, problems);
     const isLeft = new Set(distinct);

@@ -2,7 +2,8 @@
 import { ReservedIdentity } from '../../assembly/abi.js';
 import { namedPort, type Cluster, type ClusterNode } from '../cluster/cluster.js';
 import { Numbers } from '../hash.js';
-import { kept, keptFor, sameItems } from '../kept.js';
+import { indexed } from '../indexed.js';
+import { joined, kept, keptFor, sameItems } from '../kept.js';
 import type { AdminPolicy } from '../manifests/admin.js';
 import type { CalicoPolicy } from '../manifests/calico.js';
 import type { CiliumPolicy } from '../manifests/cilium.js';
@@ -15,7 +16,6 @@ import { fqdnName } from './fqdn.js';
 import {
   everyIdentity,
   matchesPods,
-  podsSelected,
   selectEndpoints,
   selectPrefix,
   type Identities,
@@ -40,15 +40,14 @@ import { TierState, type TieredPolicymap } from './tierstate.js';
 
 /** The policies of all languages, in the order of their manifests; those about nodes hold only where these have a firewall. */
 export const policiesOf = (cluster: Cluster, { hostFirewall }: Settings): Policy[] =>
-  cluster.policies
-    .flatMap((source) => fromSource(source, cluster))
-    .filter(({ aboutNodes }) => hostFirewall || !aboutNodes);
+  joined(cluster.policies.map((source) => fromSource(source, cluster))).filter(
+    ({ aboutNodes }) => hostFirewall || !aboutNodes,
+  );
 
 function fromSource(
   source: PolicySource,
-  { nodes, namespaces, services, families, ...others }: Cluster,
+  { nodes, namespaces, services, families, cidrGroups, tiers, networkSets }: Cluster,
 ): readonly Policy[] {
-  const { cidrGroups, tiers, networkSets } = others;
   switch (source.kind) {
     case 'NetworkPolicy':
       return fromKubernetes(source);
@@ -110,7 +109,7 @@ class Peers {
   readonly everyone: readonly number[];
 
   constructor(
-    private readonly identities: Identities,
+    readonly identities: Identities,
     private readonly settings: Settings,
   ) {
     this.byNumber = new Map(identities.pods.map((identity) => [identity.number, identity]));
@@ -137,7 +136,7 @@ class Peers {
   }
 
   /** 0 is anyone. */
-  private select(peer: Peer): number[] {
+  private select(peer: Peer): readonly number[] {
     const { identities, settings } = this;
     switch (peer.kind) {
       case 'anyone':
@@ -196,7 +195,7 @@ export class Recompiler {
 /** What a policy was compiled from, besides itself. */
 interface Compiled {
   readonly policy: CompiledPolicy;
-  readonly identities: Identities;
+  readonly peers: Peers;
   readonly pod: PodIdentity | null;
   readonly localhost: boolean;
   /** Whom each peer of its rules selected. */
@@ -208,6 +207,11 @@ export class PolicyCompiler {
   private readonly numbers = new Numbers();
   private compiled: ReadonlyMap<string, Compiled> = new Map();
   private readonly peers = kept((identities: Identities, settings: Settings) => new Peers(identities, settings));
+  private readonly subjects = indexed(({ pods }: Subject) => pods);
+  private readonly groupOf = keptFor((identity: PodIdentity, about: readonly Subject[], peers: Peers | null) => {
+    const applied = about.map(({ policy }) => policy);
+    return { key: groupKey(applied, identity, peers), applied };
+  });
 
   compile(
     all: readonly Policy[],
@@ -216,10 +220,14 @@ export class PolicyCompiler {
     settings: Settings,
   ): CompiledPolicies {
     const peers = this.peers(identities, settings);
-    const appliedTo = appliedPolicies(all, identities);
+    const subjects = this.subjects(
+      all
+        .filter(({ aboutNodes }) => !aboutNodes)
+        .map((policy) => subjectOf(policy, identities.selected.of(policy.subject))),
+    );
     const groups = grouped(identities.pods, (identity) => {
-      const applied = appliedTo.get(identity) ?? [];
-      return { key: groupKey(applied, identity, peers), applied };
+      const about = subjects.all(identity);
+      return this.groupOf(identity, about, about.some(({ isPartly }) => isPartly) ? peers : null);
     });
     const ofHosts = all.filter(({ aboutNodes }) => aboutNodes);
     const hosts = grouped(settings.hostFirewall ? nodes : [], ({ labels }) => {
@@ -232,19 +240,24 @@ export class PolicyCompiler {
     const policies: CompiledPolicy[] = [];
     const compiled = new Map<string, Compiled>();
     const compile = (key: string, applied: readonly Policy[], pod: PodIdentity | null): CompiledPolicy => {
-      const selected = applied.flatMap(({ rules }) => rules.flatMap((rule) => selectedBy(rule, peers)));
       const id = ids.get(key)!;
       const before = this.compiled.get(key);
-      const isSame =
+      const isLike =
         before?.policy.id === id &&
         before.localhost === localhost &&
         before.pod === pod &&
-        sameItems(before.policy.applied, applied) &&
-        (before.identities === identities || !asksPeers(applied)) &&
+        sameItems(before.policy.applied, applied);
+      const selected =
+        isLike && before.peers === peers
+          ? before.selected
+          : applied.flatMap(({ rules }) => rules.flatMap((rule) => selectedBy(rule, peers)));
+      const isSame =
+        isLike &&
+        (before.peers.identities === identities || !asksPeers(applied)) &&
         before.selected.length === selected.length &&
         selected.every((numbers, i) => sameItems(numbers, before.selected[i]!));
       const policy = isSame ? before.policy : compileGroup(id, applied, pod, peers, localhost);
-      compiled.set(key, { policy, identities, pod, localhost, selected });
+      compiled.set(key, { policy, peers, pod, localhost, selected });
       policies.push(policy);
       return policy;
     };
@@ -262,20 +275,19 @@ export class PolicyCompiler {
   }
 }
 
-/** The policies of each identity, in their order. */
-function appliedPolicies(all: readonly Policy[], { pods }: Identities): ReadonlyMap<PodIdentity, readonly Policy[]> {
-  const applied = new Map<PodIdentity, Policy[]>();
-  for (const policy of all) {
-    if (policy.aboutNodes) continue;
-    for (const identity of podsSelected(pods, policy.subject)) {
-      if (isRepresentative(identity.example)) continue;
-      const policies = applied.get(identity);
-      if (policies) policies.push(policy);
-      else applied.set(identity, [policy]);
-    }
-  }
-  return applied;
+/** A policy and the pods that it is about. */
+interface Subject {
+  readonly policy: Policy;
+  readonly pods: readonly PodIdentity[];
+  /** Whether some of its rules are about a part of them. */
+  readonly isPartly: boolean;
 }
+
+const subjectOf = keptFor((policy: Policy, pods: readonly PodIdentity[]): Subject => ({
+  policy,
+  pods: pods.filter(({ example }) => !isRepresentative(example)),
+  isPartly: policy.rules.some(({ own }) => own !== undefined),
+}));
 
 /** Whom each peer that a rule names selects, and whom the rule is about. */
 const selectedBy = ({ own, peers: named }: Rule, peers: Peers): (readonly number[])[] => [
@@ -313,11 +325,11 @@ function grouped<Member>(
 }
 
 /** Pods share a policy when the same policies and rules apply and the ports these ask for by name are the same. */
-function groupKey(applied: readonly Policy[], identity: PodIdentity, peers: Peers): string {
+function groupKey(applied: readonly Policy[], identity: PodIdentity, peers: Peers | null): string {
   const ports: string[] = [];
   for (const { rules } of applied) {
     for (const { origin, own, ports: asked } of rules) {
-      if (own) ports.push(peers.has(own, identity) ? '+' : '-');
+      if (own) ports.push(peers!.has(own, identity) ? '+' : '-');
       if (origin.direction === 'egress') continue;
       for (const { port, protocol } of asked ?? []) {
         if (typeof port !== 'string') continue;

@@ -15,20 +15,13 @@ import {
 } from '../addresses.js';
 import type { Cluster, ClusterNamespace, ClusterPod } from '../cluster/cluster.js';
 import { compare, spread } from '../hash.js';
-import { kept, keptFor, sameItems, steady } from '../kept.js';
+import { joined, kept, keptFor, sameItems, steady } from '../kept.js';
 import type { FqdnSelector } from '../manifests/cilium.js';
 import { ipBlocksMatchPods, type Settings } from '../settings.js';
 import { fqdnName } from './fqdn.js';
 import { partsOf, type Peer, type Policy } from './rules.js';
-import {
-  DERIVED,
-  keysAskedFor,
-  labelsOf,
-  namespaceAskedFor,
-  selects,
-  type EndpointSelector,
-  type Labelled,
-} from './selectors.js';
+import { Selected } from './selected.js';
+import { DERIVED, keysAskedFor, labelsOf, selects, type EndpointSelector, type Labelled } from './selectors.js';
 
 /** Numbers of label identities: those that Cilium leaves to users of one cluster. */
 const FIRST = 256;
@@ -81,6 +74,8 @@ export interface Identities {
   readonly prefixes: readonly PrefixIdentity[];
   readonly fqdns: readonly FqdnIdentity[];
   readonly ofPod: ReadonlyMap<ClusterPod, PodIdentity>;
+  /** Those of pods by selectors. */
+  readonly selected: Selected;
 }
 
 /** One number where the cluster has one family, else one for each. Cilium `pkg/labels/cidr`, `AddWorldLabel`. */
@@ -168,7 +163,9 @@ const portsOf = (pod: ClusterPod): string =>
 
 /** Builds the identities, and of those again only what an edit touches. */
 export class IdentityBuilder {
-  private readonly keys = steady((asked: readonly Asked[]) => new Set(asked.flatMap(({ keys }) => keys).sort(compare)));
+  private readonly keys = steady(
+    (asked: readonly Asked[]) => new Set([...new Set(joined(asked.map(({ keys }) => keys)))].sort(compare)),
+  );
   private readonly prefixes = steady(prefixesOf, samePrefixes);
   private readonly prefixesOfPods = steady(prefixesOf, samePrefixes);
   private readonly keyOf = keptFor(keyOf);
@@ -178,6 +175,8 @@ export class IdentityBuilder {
   private readonly pods = kept((...inputs: Parameters<IdentityBuilder['podIdentities']>) =>
     this.podIdentities(...inputs),
   );
+  private found: Selected | null = null;
+  private readonly selected = kept((pods: readonly PodIdentity[]) => (this.found = new Selected(pods, this.found)));
   private readonly all = kept(
     (
       world: Identities['world'],
@@ -190,6 +189,7 @@ export class IdentityBuilder {
       prefixes,
       fqdns,
       ofPod: new Map(pods.flatMap((identity) => identity.pods.map((pod) => [pod, identity] as const))),
+      selected: this.selected(pods),
     }),
   );
   private before: ReadonlyMap<string, PodIdentity> = new Map();
@@ -308,40 +308,14 @@ export const everyIdentity = ({ pods, world, prefixes, fqdns }: Identities): num
   ...fqdns.map(({ number }) => number),
 ];
 
-/** The identities of pods by namespace, and what selectors were found to match among them. */
-interface PodIndex {
-  readonly byNamespace: ReadonlyMap<string, readonly PodIdentity[]>;
-  readonly selected: WeakMap<EndpointSelector, readonly PodIdentity[]>;
-}
-
-const indexOf = keptFor((pods: readonly PodIdentity[]): PodIndex => {
-  const byNamespace = new Map<string, PodIdentity[]>();
-  for (const identity of pods) {
-    const { namespace } = identity.example;
-    const group = byNamespace.get(namespace);
-    if (group) group.push(identity);
-    else byNamespace.set(namespace, [identity]);
-  }
-  return { byNamespace, selected: new WeakMap() };
-});
-
-/** The identities of pods that a selector matches. One that names a namespace looks at the pods there alone. */
-export function podsSelected(pods: readonly PodIdentity[], selector: EndpointSelector): readonly PodIdentity[] {
-  const { byNamespace, selected } = indexOf(pods);
-  let found = selected.get(selector);
-  if (!found) {
-    const among = namespaceAskedFor(selector);
-    const candidates = among === null ? pods : (byNamespace.get(among) ?? []);
-    selected.set(selector, (found = candidates.filter((identity) => selects(selector, identity))));
-  }
-  return found;
-}
+const numbersOf = keptFor((pods: readonly PodIdentity[]) => pods.map(({ number }) => number));
 
 /** The identities of endpoints, nodes and the world that a selector matches. */
-export function selectEndpoints(identities: Identities, selector: EndpointSelector): number[] {
-  const numbers = podsSelected(identities.pods, selector).map(({ number }) => number);
+export function selectEndpoints(identities: Identities, selector: EndpointSelector): readonly number[] {
+  const ofPods = numbersOf(identities.selected.of(selector));
   const { reserved, worlds } = reservedSelected(selector);
-  numbers.push(...reserved);
+  if (reserved.length + worlds.length === 0) return ofPods;
+  const numbers = [...ofPods, ...reserved];
   for (const family of worlds) {
     const world = identities.world[family];
     if (world === undefined) continue;
