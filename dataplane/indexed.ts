@@ -36,6 +36,12 @@ export class Index<Key, Thing> {
     return found instanceof Several ? found.things : found === undefined ? [] : [found];
   }
 
+  /** The keys of things that only one of two lists has. */
+  keysUnlike({ things }: Index<Key, Thing>): readonly Key[] {
+    const { gone, come } = difference(things, this.things);
+    return [...gone, ...come].flatMap((thing) => [...this.keysOf(thing)]);
+  }
+
   /** The same of another list. */
   next(things: readonly Thing[]): Index<Key, Thing> {
     const next = new Index(things, this.keysOf);

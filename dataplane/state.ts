@@ -2,7 +2,7 @@
 import { ClusterBuilder } from './cluster/build.js';
 import type { Cluster, ClusterPod } from './cluster/cluster.js';
 import { ofNetwork, resolved } from './cluster/shown.js';
-import { kept, steady } from './kept.js';
+import { steady } from './kept.js';
 import { Desirer, type Desired } from './loader/entries.js';
 import { Loader, type LoadReport } from './loader/load.js';
 import { Manifests } from './manifests/manifests.js';
@@ -22,7 +22,6 @@ export interface State {
   readonly desired: Desired;
   readonly loader: Loader;
   readonly report: LoadReport;
-  readonly podsByEndpoint: ReadonlyMap<number, ClusterPod>;
 }
 
 /** Reads, compiles and loads; keeps what makes numbers stay from one state to the next, and whatever an edit does not touch. */
@@ -41,9 +40,6 @@ export class Engine {
   private readonly compiler = new PolicyCompiler();
   private readonly desirer = new Desirer();
   private readonly loader: Loader;
-  private readonly podsByEndpoint = kept(
-    (ids: Desired['endpointIds']) => new Map([...ids].map(([pod, id]) => [id, pod])),
-  );
   private state: State | null = null;
 
   /** `module` is the tracing build of the datapath. */
@@ -74,7 +70,6 @@ export class Engine {
     const policies = { ...held, all };
     const desired = this.desirer.desire(cluster, identities, policies, settings);
     const report = loader.load(desired, settings['maglev.tableSize']);
-    const podsByEndpoint = this.podsByEndpoint(desired.endpointIds);
     this.state = {
       generation: manifests.generation,
       settings,
@@ -85,7 +80,6 @@ export class Engine {
       desired,
       loader,
       report,
-      podsByEndpoint,
     };
     return this.state;
   }

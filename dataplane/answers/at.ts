@@ -7,14 +7,13 @@ import type { Frontend } from '../loader/entries.js';
 import { overStates, type State } from '../state.js';
 
 const indexes = overStates(() => ({
-  pods: indexed(({ hostNetwork, addresses }: ClusterPod): readonly Address[] => (hostNetwork ? [] : addresses)),
   frontends: indexed(({ address }: Frontend) => [address]),
   nodes: kept((nodes: readonly ClusterNode[]) => new Set(nodes.flatMap(allAddresses))),
 }));
 
 /** The pod with an address of its own; null for none. */
-export const podAt = (state: State, address: Address): ClusterPod | null =>
-  indexes(state).pods(state.cluster.pods).get(address) ?? null;
+export const podAt = ({ cluster }: State, address: Address): ClusterPod | null =>
+  cluster.podsByAddress.get(address) ?? null;
 
 /** The node that has an address; null for none. */
 export const nodeAt = (state: State, address: Address): ClusterNode | null =>
@@ -29,9 +28,9 @@ export function listeningAt(state: State): (address: Address) => boolean {
 /** Whether addresses are the cluster's own: pods', nodes' and Services'. */
 export function insideOf(state: State): (address: Address) => boolean {
   const { cluster, desired } = state;
-  const { pods, frontends, nodes } = indexes(state);
-  const [ofPods, ofFrontends, ofNodes] = [pods(cluster.pods), frontends(desired.frontends), nodes(cluster.nodes)];
-  return (address) => ofPods.has(address) || ofFrontends.has(address) || ofNodes.has(address);
+  const frontends = indexes(state).frontends(desired.frontends);
+  const nodes = indexes(state).nodes(cluster.nodes);
+  return (address) => cluster.podsByAddress.has(address) || frontends.has(address) || nodes.has(address);
 }
 
 /** Whether an address is a pod's, a node's or a Service's. */

@@ -92,7 +92,7 @@ export function outcomeOf(state: State, probe: Probe, out: PacketOut, redirects:
   // What a sender is told in an ICMP error tells nothing of where its packet would have gone.
   const tuple = out.answered !== 0 ? probe.tuple : (tupleOf(out.frame) ?? probe.tuple);
   const allowed = out.verdict === 0 && refusedBy === null;
-  const receiver = state.podsByEndpoint.get(out.endpoint) ?? podAt(state, tuple.destination);
+  const receiver = state.desired.endpointIds.podOf(out.endpoint) ?? podAt(state, tuple.destination);
   return {
     probe,
     allowed,

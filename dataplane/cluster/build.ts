@@ -23,10 +23,11 @@ import type {
   WorkloadKind,
 } from '../manifests/objects.js';
 import { POLICY_KINDS, WORKLOAD_KINDS } from '../manifests/objects.js';
+import { indexed } from '../indexed.js';
 import { joined, kept, keptFor, sameItems, steady } from '../kept.js';
 import type { Settings } from '../settings.js';
 import type { Cluster, ClusterNamespace, ClusterPod, ClusterWorkload } from './cluster.js';
-import { familiesOf } from './families.js';
+import { familiesOf, familiesShown, type ShownFamilies } from './families.js';
 import { assumedFor } from './ingress.js';
 import { buildNodes, sameNode } from './nodes.js';
 import { ServiceBuilder } from './services.js';
@@ -40,13 +41,12 @@ export class ClusterBuilder {
   private readonly byKind = new Map<string, (objects: readonly ManifestObject[]) => readonly ManifestObject[]>();
   private readonly assumedFor = kept(assumedFor);
   private readonly families = steady(kept(familiesOf));
-  private readonly mentioned = kept(nodesMentioned);
-  private readonly taken = kept(addressesTaken);
   private readonly nodes = steady(
     kept(buildNodes),
     (a, b) => a.length === b.length && a.every((node, i) => sameNode(node, b[i]!)),
   );
   private readonly workloads = new WorkloadBuilder();
+  private readonly podsByAddress = indexed(({ hostNetwork, addresses }: ClusterPod) => (hostNetwork ? [] : addresses));
   private readonly split = kept(splitAssumed);
   private readonly services = new ServiceBuilder();
   private readonly namespaces = steady(buildNamespaces, sameNamespaces);
@@ -80,11 +80,20 @@ export class ClusterBuilder {
     const declared = of<Node>('Node');
     const assumed = this.assumedFor(ingresses, pods.length + workloads.length + services.length === 0);
 
-    const families = this.families(declared, pods, services, settings);
-    const mentioned = this.mentioned(pods, workloads);
-    const nodes = this.nodes(declared, mentioned, this.taken(pods), families, settings);
+    const families = this.families(
+      groups.map(({ families }) => families),
+      settings,
+    );
+    const nodes = this.nodes(
+      declared,
+      joined(groups.map(({ nodes }) => nodes)),
+      joined(groups.map(({ addresses }) => addresses)),
+      families,
+      settings,
+    );
     const built = this.workloads.build([...pods, ...assumed.pods], workloads, nodes, families, settings);
-    const { made, others } = this.split(built, assumed.pods);
+    const podsByAddress = this.podsByAddress(built.pods);
+    const { made, others } = this.split(built.workloads, built.pods, assumed.pods);
     return {
       families,
       nodes,
@@ -92,10 +101,12 @@ export class ClusterBuilder {
       workloads: others,
       pods: built.pods,
       assumed: made,
+      podsByAddress,
       services: this.services.build(
         [...services, ...assumed.services],
         endpoints,
-        built.pods,
+        built.inNamespace,
+        podsByAddress,
         nodes,
         families,
         settings,
@@ -128,29 +139,43 @@ export class ClusterBuilder {
 export const buildCluster = (objects: readonly ManifestObject[], settings: Settings): Cluster =>
   new ClusterBuilder().build([objects], settings);
 
-/** A part of the objects by kind, and the namespaces that they are in. */
+/** What there is in a part of the objects. */
 interface Group {
   readonly byKind: ReadonlyMap<string, readonly ManifestObject[]>;
+  /** The namespaces that they are in. */
   readonly namespaces: readonly string[];
+  /** The nodes that pods are said to be on. */
+  readonly nodes: readonly string[];
+  /** The addresses that pods report. */
+  readonly addresses: readonly Address[];
+  readonly families: ShownFamilies;
 }
 
 const groupOf = keptFor((part: readonly ManifestObject[]): Group => {
   const byKind = new Map<string, ManifestObject[]>();
   const namespaces = new Set<string>();
+  const nodes = new Set<string>();
+  const addresses: Address[] = [];
   for (const object of part) {
     const group = byKind.get(object.kind);
     if (group) group.push(object);
     else byKind.set(object.kind, [object]);
     namespaces.add(object.metadata.namespace);
+    const spec = object.kind === 'Pod' ? object.spec : 'template' in object ? object.template.spec : null;
+    if (spec?.nodeName) nodes.add(spec.nodeName.value);
+    if (object.kind === 'Pod' && !object.spec.hostNetwork)
+      addresses.push(...object.podIPs.map(({ value }) => parseAddress(value)!));
   }
-  return { byKind, namespaces: [...namespaces] };
+  return { byKind, namespaces: [...namespaces], nodes: [...nodes], addresses, families: familiesShown(part) };
 });
 
 /** The pods that are assumed, and the workloads that are not. */
 function splitAssumed(
-  { workloads, pods }: Workloads,
+  workloads: Workloads['workloads'],
+  pods: Workloads['pods'],
   assumed: readonly object[],
 ): { readonly made: ReadonlySet<ClusterPod>; readonly others: readonly ClusterWorkload[] } {
+  if (assumed.length === 0) return { made: new Set(), others: workloads };
   const sources = new Set(assumed);
   const isAssumed = ({ workload }: ClusterPod): boolean => sources.has(workload.source);
   return {
@@ -158,22 +183,6 @@ function splitAssumed(
     others: workloads.filter(({ pods: [first] }) => !first || !isAssumed(first)),
   };
 }
-
-/** The nodes that pods are said to be on. */
-function nodesMentioned(pods: readonly Pod[], workloads: readonly Workload[]): ReadonlySet<string> {
-  const mentioned = new Set<string>();
-  for (const pod of pods) if (pod.spec.nodeName) mentioned.add(pod.spec.nodeName.value);
-  for (const { template } of workloads) if (template.spec.nodeName) mentioned.add(template.spec.nodeName.value);
-  return mentioned;
-}
-
-/** The addresses that pods report. */
-const addressesTaken = (pods: readonly Pod[]): ReadonlySet<Address> =>
-  new Set(
-    pods
-      .filter((pod) => !pod.spec.hostNetwork)
-      .flatMap((pod) => pod.podIPs.map((ip): Address => parseAddress(ip.value)!)),
-  );
 
 /** The namespaces declared, and those that other objects are in. */
 function buildNamespaces(

@@ -24,20 +24,21 @@ import {
 } from '../addresses.js';
 import { addressIn, allAddresses, serving } from '../cluster/cluster.js';
 import type { Cluster, ClusterBackend, ClusterPod, ClusterService, ClusterServicePort } from '../cluster/cluster.js';
-import { Numbers, UsedNumbers } from '../hash.js';
-import { kept, keptFor, steady } from '../kept.js';
+import { UsedNumbers } from '../hash.js';
+import { indexed, type Index } from '../indexed.js';
+import { difference, joined, kept, keptEach, keptFor, steady } from '../kept.js';
 import type { Located, Place } from '../manifests/place.js';
 import type { CompiledPolicies, CompiledPolicy } from '../policy/compile.js';
-import type { Identities } from '../policy/identities.js';
+import type { Identities, PodIdentity } from '../policy/identities.js';
 import type { Grant, PolicymapEntry } from '../policy/mapstate.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { isKubeProxy, type Settings } from '../settings.js';
 import { encode, packed } from '../wasm.js';
 import { configEntry, ipMasqEntries } from './config.js';
-import { ipcacheEntries, nodeEntries, podEntries, unlistedEntries } from './endpoints.js';
+import { ipcacheEntries, isOneOf, nodeEntries, podEntries, unlistedBackends, unlistedEntries } from './endpoints.js';
 import type { Block, MaglevEntry, MapEntry } from './entry.js';
 import { mapsOf } from './families.js';
-import { hostPorts } from './host-ports.js';
+import { firstOfEach, hostPortsOf } from './host-ports.js';
 import { keeping, scopesOf } from './scopes.js';
 
 /** What makes a Service listen somewhere. Cilium `loadbalancer.SVCType`. */
@@ -76,10 +77,9 @@ export interface Desired {
   readonly entries: readonly MapEntry[];
   readonly maglev: readonly MaglevEntry[];
   readonly frontends: readonly Frontend[];
-  /** Number of each pod's endpoint in the datapath. */
-  readonly endpointIds: ReadonlyMap<ClusterPod, number>;
+  readonly endpointIds: EndpointIds;
   readonly backendsById: Backends;
-  readonly frontendsByIndex: ReadonlyMap<number, Frontend>;
+  readonly frontendsByIndex: Index<number, Frontend>;
 }
 
 /** Cilium's text of a backend, as its Maglev hashes it. `pkg/maglev`, `setHashString`. */
@@ -88,86 +88,69 @@ const maglevName = (address: Address, port: number, protocol: string): string =>
 
 /** Ids of frontends, backends and endpoints stay while those do; and what an edit leaves as it was stays the very same. */
 export class Desirer {
-  private readonly endpointNumbers = new Numbers();
-  private readonly endpointIds = kept((pods: Cluster['pods']) => this.numbered(pods));
+  private readonly endpoints = new Endpoints();
   private readonly frontends = new Frontends();
-  private readonly ofFrontend = keptFor(blocksOf);
-  private readonly ofFrontends = kept((frontends: readonly Frontend[], settings: Settings, annotated: boolean) => {
-    const blocks = frontends.map((frontend) => this.ofFrontend(frontend, settings, annotated));
-    return { entries: blocks.map(({ entries }) => entries), maglev: blocks.flatMap(({ maglev }) => maglev ?? []) };
-  });
-  private readonly byIndex = kept(
-    (frontends: readonly Frontend[]) => new Map(frontends.map((frontend) => [frontend.revNatIndex, frontend])),
-  );
-  private readonly annotated = kept(isAnnotated);
+  private readonly ofEach = keptEach(blocksOf);
+  private readonly ofFrontends = kept((blocks: readonly FrontendBlocks[]) => ({
+    entries: blocks.map(({ entries }) => entries),
+    maglev: blocks.flatMap(({ maglev }) => maglev ?? []),
+  }));
+  private readonly byIndex = indexed(({ revNatIndex }: Frontend) => [revNatIndex]);
+  private readonly annotated = keptEach(isAnnotated);
   private readonly backends = new BackendList();
   private readonly config = kept((settings: Settings, annotated: boolean) => [
     [configEntry(settings, annotated), ...ipMasqEntries(settings)],
   ]);
-  private readonly wildcards = kept(wildcardBlocks);
-  private readonly unlisted = kept(
-    (nodes: Cluster['nodes'], frontends: readonly Frontend[], settings: Settings): readonly Block[] => [
-      unlistedEntries({ nodes }, frontends, settings),
-    ],
-  );
+  private readonly wildcard = keptEach(wildcardOf);
+  private readonly wildcards = kept((wildcards: readonly (Wildcard | null)[]): readonly Block[] => [
+    ...new Map(wildcards.flatMap((one) => (one ? [[one.address, one.block]] : []))).values(),
+  ]);
+  private readonly unlistedOf = keptEach(unlistedBackends);
+  private readonly unlisted = kept((backends: readonly ClusterBackend[]): readonly Block[] => [
+    unlistedEntries(backends),
+  ]);
   private readonly nodes = kept((...inputs: Parameters<typeof nodeEntries>): readonly Block[] => [
     nodeEntries(...inputs),
   ]);
   private readonly ofPod = keptFor(podEntries);
-  private readonly podBlocks = kept(
-    (
-      ids: ReadonlyMap<ClusterPod, number>,
-      { ofPod, pods }: Identities,
-      policyIds: readonly number[],
-      settings: Settings,
-    ) => {
-      const policyOf = new Map(pods.map((identity, i) => [identity, policyIds[i]!]));
-      return [...ids].map(([pod, id]) => {
-        const identity = ofPod.get(pod)!;
-        return this.ofPod(pod, id, identity.number, policyOf.get(identity)!, settings);
-      });
-    },
+  private readonly ofIdentity = keptFor(
+    ({ pods, number }: PodIdentity, policyId: number, settings: Settings): readonly Block[] =>
+      pods.map((pod) => this.ofPod(pod, this.endpoints.idOf(pod), number, policyId, settings)),
   );
-  private readonly ipcache = kept(
-    (
-      pods: Cluster['pods'],
-      nodes: Cluster['nodes'],
-      world: Identities['world'],
-      prefixes: Identities['prefixes'],
-      fqdns: Identities['fqdns'],
-    ): readonly Block[] => [ipcacheEntries({ pods, nodes }, { world, prefixes, fqdns })],
-  );
+  private readonly ofPods = kept((groups: readonly (readonly Block[])[]) => joined(groups));
+  private readonly ipcache = kept((...inputs: Parameters<typeof ipcacheEntries>): readonly Block[] => [
+    ipcacheEntries(...inputs),
+  ]);
   private readonly policyBlocks = steady((blocks: readonly Block[]) => blocks);
 
   /** Everything the maps must hold for a cluster. */
   desire(cluster: Cluster, identities: Identities, policies: CompiledPolicies, settings: Settings): Desired {
-    const { pods, nodes } = cluster;
-    const endpointIds = this.endpointIds(pods);
+    const { pods, podsByAddress, nodes } = cluster;
+    const endpointIds = this.endpoints.of(pods);
     const frontends = this.frontends.of(cluster.services, pods, nodes, settings);
-    const annotated = this.annotated(frontends, settings);
-    const ofFrontends = this.ofFrontends(frontends, settings, annotated);
+    const annotated = this.annotated(frontends, settings).includes(true);
+    const ofFrontends = this.ofFrontends(this.ofEach(frontends, settings, annotated));
     const backends = this.backends.of(frontends);
     const { world, prefixes, fqdns } = identities;
+    // A pod's own address stays the pod's, also where a policy names it.
+    const others = prefixes.filter(({ prefix }) => !isOneOf(podsByAddress, prefix));
     const sections = [
       ofFrontends.entries,
       backends.blocks,
       this.config(settings, annotated),
-      this.wildcards(frontends, settings),
-      this.unlisted(nodes, frontends, settings),
+      this.wildcards(this.wildcard(frontends, settings)),
+      this.unlisted(joined(this.unlistedOf(frontends, nodes, settings))),
       this.nodes(nodes, policies.ofNode),
-      this.podBlocks(
-        endpointIds,
-        identities,
-        identities.pods.map((identity) => policies.ofIdentity.get(identity)!.id),
-        settings,
+      this.ofPods(
+        identities.pods.map((identity) => this.ofIdentity(identity, policies.ofIdentity.get(identity)!.id, settings)),
       ),
-      this.ipcache(pods, nodes, world, prefixes, fqdns),
+      this.ipcache(nodes, world, others, fqdns),
       this.policyBlocks(policies.policies.map((policy) => policyEntries(policy))),
     ];
     return {
       sections,
       get entries() {
-        return sections.flat(2);
+        return joined(joined(sections));
       },
       maglev: ofFrontends.maglev,
       frontends,
@@ -176,56 +159,89 @@ export class Desirer {
       frontendsByIndex: this.byIndex(frontends),
     };
   }
+}
 
-  private numbered(pods: Cluster['pods']): ReadonlyMap<ClusterPod, number> {
-    const own = pods.filter((pod) => !pod.hostNetwork);
-    const names = own.map((pod) => `${pod.namespace}/${pod.name} of ${pod.workload.ref}`);
-    const numbers = this.endpointNumbers.assign(names);
-    return new Map(own.map((pod, i) => [pod, numbers.get(names[i]!)!]));
+/** The endpoints of pods, with their numbers in the datapath. */
+export interface EndpointIds extends Iterable<readonly [ClusterPod, number]> {
+  get(pod: ClusterPod): number | undefined;
+  podOf(id: number): ClusterPod | undefined;
+}
+
+interface Endpoint {
+  readonly pod: ClusterPod;
+  readonly id: number;
+}
+
+class Endpoints {
+  private readonly numbers = new UsedNumbers();
+  private pods: Cluster['pods'] = [];
+  private readonly each = keptEach((pod: ClusterPod): Endpoint | null =>
+    pod.hostNetwork ? null : { pod, id: this.idOf(pod) },
+  );
+  private readonly byPod = indexed((endpoint: Endpoint | null) => (endpoint ? [endpoint.pod] : []));
+  private readonly byId = indexed((endpoint: Endpoint | null) => (endpoint ? [endpoint.id] : []));
+  private readonly listed = kept((endpoints: readonly (Endpoint | null)[]): EndpointIds => {
+    const [byPod, byId] = [this.byPod(endpoints), this.byId(endpoints)];
+    return {
+      get: (pod) => byPod.get(pod)?.id,
+      podOf: (id) => byId.get(id)?.pod,
+      *[Symbol.iterator]() {
+        for (const endpoint of endpoints) if (endpoint) yield [endpoint.pod, endpoint.id];
+      },
+    };
+  });
+
+  of(pods: Cluster['pods']): EndpointIds {
+    const { gone, come } = difference(this.pods, pods);
+    const namesOf = (some: Cluster['pods']): string[] => some.filter((pod) => !pod.hostNetwork).map(endpointName);
+    this.numbers.change(namesOf(gone), namesOf(come));
+    this.pods = pods;
+    return this.listed(this.each(pods));
+  }
+
+  idOf(pod: ClusterPod): number {
+    return this.numbers.get(endpointName(pod))!;
   }
 }
+
+const endpointName = ({ namespace, name, workload }: ClusterPod): string => `${namespace}/${name} of ${workload.ref}`;
 
 /** The frontends of Services and of pods with hostPorts; those of a Service stay the very same while it does. */
 class Frontends {
   private readonly revNatNumbers = new UsedNumbers();
   private readonly backendNumbers = new UsedNumbers();
-  private readonly ofService = keptFor(
+  private readonly ofServices = keptEach(
     (service: ClusterService, nodes: Cluster['nodes'], settings: Settings): readonly Listening[] =>
       service.ports
         .flatMap((port) => listening(nodes, service, port, settings))
         .flatMap((one) => [one, ...scopesOf(nodes, one, settings)]),
   );
-  private readonly ofHosts = kept((pods: Cluster['pods'], nodes: Cluster['nodes'], settings: Settings) =>
-    hostPorts(pods).flatMap((one) => [one, ...scopesOf(nodes, one, settings)]),
+  private readonly ofPods = keptEach(hostPortsOf);
+  private readonly ofHosts = kept((all: readonly Listening[], nodes: Cluster['nodes'], settings: Settings) =>
+    firstOfEach(all).flatMap((one) => [one, ...scopesOf(nodes, one, settings)]),
   );
-  /** What listens, group by group, and the frontends that were made of that. */
-  private groups = new Map<readonly Listening[], readonly Frontend[]>();
-  private readonly listed = steady((frontends: readonly Frontend[]) => frontends);
+  /** What listens, group by group. */
+  private groups: readonly (readonly Listening[])[] = [];
+  private readonly numbered = keptEach((group: readonly Listening[]) => group.map((one) => this.number(one)));
+  private readonly listed = kept((groups: readonly (readonly Frontend[])[]): readonly Frontend[] => joined(groups));
 
-  readonly of = kept((...inputs: Parameters<Frontends['list']>) => this.list(...inputs));
-
-  private list(
+  of(
     services: Cluster['services'],
     pods: Cluster['pods'],
     nodes: Cluster['nodes'],
     settings: Settings,
   ): readonly Frontend[] {
-    const before = this.groups;
-    const wanted = new Set([
-      ...services.map((service) => this.ofService(service, nodes, settings)),
-      this.ofHosts(pods, nodes, settings),
-    ]);
-    const gone = [...before.keys()].filter((group) => !wanted.has(group)).flat();
-    const come = [...wanted].filter((group) => !before.has(group)).flat();
+    const ofHosts = this.ofHosts(joined(this.ofPods(pods)), nodes, settings);
+    const groups = [...this.ofServices(services, nodes, settings), ofHosts];
+    const before = difference(this.groups, groups);
+    const [gone, come] = [joined(before.gone), joined(before.come)];
     this.revNatNumbers.change(gone.map(frontendName), come.map(frontendName));
     this.backendNumbers.change(gone.flatMap(backendNames), come.flatMap(backendNames));
-    this.groups = new Map(
-      [...wanted].map((group) => [group, before.get(group) ?? group.map((one) => this.numbered(one))]),
-    );
-    return this.listed([...this.groups.values()].flat());
+    this.groups = groups;
+    return this.listed(this.numbered(groups));
   }
 
-  private numbered(one: Listening): Frontend {
+  private number(one: Listening): Frontend {
     const numbers = backendNames(one).map((name) => this.backendNumbers.get(name)!);
     const taking = new Set(one.backends);
     const ids = new Map(one.endpoints.map((backend, i) => [backend, numbers[i]!]));
@@ -246,54 +262,62 @@ const frontendName = ({ address, number, port, scope, node }: Listening): string
 const backendNames = ({ port, endpoints }: Listening): string[] =>
   endpoints.map((backend) => `${formatEndpoint(backend.address, backend.port)}/${port.source.protocol}`);
 
-/** What the maps hold for one frontend, but for its backends, which others may have too. */
-function blocksOf(
-  frontend: Frontend,
-  settings: Settings,
-  annotated: boolean,
-): { readonly entries: Block; readonly maglev: MaglevEntry | null } {
-  return {
-    entries: frontendEntries(frontend, settings, annotated),
-    maglev: algorithmOf(frontend, settings) === 'maglev' ? maglevEntry(frontend) : null,
-  };
+interface FrontendBlocks {
+  readonly entries: Block;
+  readonly maglev: MaglevEntry | null;
 }
+
+/** What the maps hold for one frontend, but for its backends, which others may have too. */
+const blocksOf = (frontend: Frontend, settings: Settings, annotated: boolean): FrontendBlocks => ({
+  entries: frontendEntries(frontend, settings, annotated),
+  maglev: algorithmOf(frontend, settings) === 'maglev' ? maglevEntry(frontend) : null,
+});
+
+const NO_ENTRIES: Block = [];
 
 /** The backends of all frontends, by number. One that several have is in the map as the first has it, and is told of as the last. */
 class BackendList {
-  private known: { readonly frontend: Frontend; readonly block: Block }[] = [];
-  private readonly listed = steady((blocks: readonly Block[]) => blocks);
+  private frontends: readonly Frontend[] = [];
+  private readonly using = indexed(idsOf);
+  /** By number: the first frontend of each backend, and its entry. */
+  private readonly first: (Frontend | undefined)[] = [];
+  private blocks: readonly Block[] = [];
   readonly of = kept((frontends: readonly Frontend[]) => this.list(frontends));
 
   private list(frontends: readonly Frontend[]): Backends & { readonly blocks: readonly Block[] } {
-    const first: Frontend[] = [];
-    const last: Frontend[] = [];
-    for (const frontend of frontends)
-      for (const id of idsOf(frontend)) {
-        first[id] ??= frontend;
-        last[id] = frontend;
-      }
-    const before = this.known;
-    this.known = [];
-    first.forEach((frontend, id) => {
-      const known = before[id];
-      this.known[id] =
-        known?.frontend === frontend
-          ? known
-          : { frontend, block: [backendEntry(id, backendIn(frontend, id), frontend.protocol)] };
-    });
+    const using = this.using(frontends);
+    const { gone, come } = difference(this.frontends, frontends);
+    this.frontends = frontends;
+    const blocks = [...this.blocks];
+    for (const id of new Set([...gone, ...come].flatMap(idsOf))) {
+      const [frontend] = using.all(id);
+      if (frontend && frontend === this.first[id]) continue;
+      this.first[id] = frontend;
+      while (blocks.length <= id) blocks.push(NO_ENTRIES);
+      blocks[id] = frontend ? [backendEntry(id, backendIn(frontend, id), frontend.protocol)] : NO_ENTRIES;
+    }
+    this.blocks = blocks;
+    const get = (id: number): ClusterBackend | undefined => {
+      const last = using.get(id);
+      return last && backendIn(last, id);
+    };
     return {
-      blocks: this.listed(this.known.flatMap(({ block }) => [block])),
-      get: (id) => last[id] && backendIn(last[id], id),
+      blocks,
+      get,
       *[Symbol.iterator]() {
-        for (const [id, frontend] of last.entries()) if (frontend) yield [id, backendIn(frontend, id)] as const;
+        for (let id = 0; id < blocks.length; id++) {
+          const backend = get(id);
+          if (backend) yield [id, backend] as const;
+        }
       },
     };
   }
 }
 
-const idsOf = keptFor(({ backends, draining }: Frontend) =>
-  Uint32Array.from([...backends, ...draining], ({ id }) => id),
-);
+function idsOf({ backends, draining }: Frontend): number[] {
+  const ids = backends.map(({ id }) => id);
+  return draining.length === 0 ? ids : [...ids, ...draining.map(({ id }) => id)];
+}
 
 const backendIn = ({ backends, draining }: Frontend, wanted: number): ClusterBackend =>
   (backends.find(({ id }) => id === wanted) ?? draining.find(({ id }) => id === wanted))!.backend;
@@ -394,9 +418,9 @@ function flagsOf(frontend: Frontend, settings: Settings, annotated: boolean): Pi
   return { flags, flags2 };
 }
 
-/** Whether some Service says how its packets are forwarded: then each does, as Cilium has it (`bpf-lb-mode-annotation`). */
-const isAnnotated = (frontends: readonly Frontend[], settings: Settings): boolean =>
-  !isKubeProxy(settings) && frontends.some(({ service }) => (service?.source.cilium.forwardingMode ?? null) !== null);
+/** Whether a Service says how its packets are forwarded: where one does, each does, as Cilium has it (`bpf-lb-mode-annotation`). */
+const isAnnotated = ({ service }: Frontend, settings: Settings): boolean =>
+  !isKubeProxy(settings) && (service?.source.cilium.forwardingMode ?? null) !== null;
 
 /** Whether a Service that says it, or the cluster where it does not, forwards by direct server return. */
 function returnsDirectly({ service, type, protocol }: Frontend, settings: Settings): boolean {
@@ -473,19 +497,17 @@ function sourceRangeEntries(frontend: Frontend, settings: Settings): MapEntry[] 
  * Each Service address answers on its other ports too: with no backend. Cilium's wildcard entries; a node has other ports
  * of its own, and kube-proxy knows only ClusterIPs to be nobody else's.
  */
-function wildcardBlocks(frontends: readonly Frontend[], settings: Settings): readonly Block[] {
-  const byAddress = new Map<Address, Frontend>();
-  for (const frontend of frontends) {
-    const { type, address } = frontend;
-    const isWhole = isKubeProxy(settings) ? type === 'ClusterIP' : type !== 'NodePort' && type !== 'HostPort';
-    if (isWhole) byAddress.set(address, frontend);
-  }
-  return [...byAddress.values()].map((frontend) => wildcardBlock(frontend, settings));
+interface Wildcard {
+  readonly address: Address;
+  readonly block: Block;
 }
 
-const wildcardBlock = keptFor(({ address, service, type }: Frontend, settings: Settings): Block => [
-  { ...wildcardEntry(address, typeFlags(type, settings)), origin: service ? [service.source.at] : [] },
-]);
+function wildcardOf({ address, service, type }: Frontend, settings: Settings): Wildcard | null {
+  const isWhole = isKubeProxy(settings) ? type === 'ClusterIP' : type !== 'NodePort' && type !== 'HostPort';
+  if (!isWhole) return null;
+  const origin = service ? [service.source.at] : [];
+  return { address, block: [{ ...wildcardEntry(address, typeFlags(type, settings)), origin }] };
+}
 
 /** An address with no backend on any port. */
 export const wildcardEntry = (address: Address, flags = 0): MapEntry => ({

@@ -1,6 +1,8 @@
 /** Brings the datapath's maps to what is desired: only what differs is touched, and all of it or nothing. */
 import { MapId } from '../../assembly/abi.js';
 import { MaglevKey } from '../../pkg/structs.js';
+import { indexed } from '../indexed.js';
+import { difference, keptFor } from '../kept.js';
 import { Datapath, encode, type Bytes, type Sizes } from '../wasm.js';
 import type { Desired } from './entries.js';
 import type { Block, MaglevEntry, MapEntry } from './entry.js';
@@ -57,7 +59,8 @@ export class Loader {
   private sections: Desired['sections'] = [];
   /** Whether no two blocks have an entry of one key: only then does a key go when its block does. */
   private isDistinct = false;
-  private tables: ReadonlyMap<number, MaglevEntry> = new Map();
+  private maglev: readonly MaglevEntry[] = [];
+  private readonly byIndex = indexed(({ revNatIndex }: MaglevEntry) => [revNatIndex]);
   /** Of the tables, those that the dataplane has, oldest first. */
   private readonly built = new Map<number, MaglevEntry>();
 
@@ -79,12 +82,12 @@ export class Loader {
   }
 
   table(revNatIndex: number): MaglevEntry | null {
-    return this.tables.get(revNatIndex) ?? null;
+    return this.byIndex(this.maglev).get(revNatIndex) ?? null;
   }
 
   /** Every Maglev table of a map, whether the dataplane has it or not. */
   tablesIn(map: MapId): readonly MaglevEntry[] {
-    return [...this.tables.values()].filter((entry) => entry.map === map);
+    return this.maglev.filter((entry) => entry.map === map);
   }
 
   /**
@@ -104,7 +107,7 @@ export class Loader {
 
   /** Builds a Maglev table, the one that a packet looked for in vain, which then is to be sent again; false where there is none to build. */
   provide(revNatIndex = this.current.wasm.maglevMissing()): boolean {
-    const entry = this.tables.get(revNatIndex);
+    const entry = this.table(revNatIndex);
     if (!entry || this.built.has(entry.revNatIndex)) return false;
     this.build(entry, mostTables(this.current.sizes.maglevTableSize));
     return true;
@@ -198,16 +201,15 @@ export class Loader {
   }
 
   private loadTables(entries: readonly MaglevEntry[], most: number): number {
-    const next = new Map(entries.map((entry) => [entry.revNatIndex, entry]));
-    this.tables = next;
+    this.maglev = entries;
     let built = 0;
     for (const [revNatIndex, entry] of [...this.built]) {
-      const wanted = next.get(revNatIndex);
+      const wanted = this.table(revNatIndex);
       if (wanted === entry) continue;
       if (wanted && isSameTable(wanted, entry)) this.built.set(revNatIndex, wanted);
       else this.drop(entry);
     }
-    if (next.size <= most)
+    if (entries.length <= most)
       for (const entry of entries)
         if (!this.built.has(entry.revNatIndex)) {
           this.build(entry, most);
@@ -239,19 +241,15 @@ function put(loaded: Loaded, entry: MapEntry): void {
   else loaded.set(entry.map, new Map([[entry.key, entry]]));
 }
 
-/** The blocks that are only in one of two lists, which begin and end alike. */
+/** The blocks that are only in one of two lists. */
 function blocksBetween(
   before: readonly Block[],
   after: readonly Block[],
 ): { readonly gone: readonly Block[]; readonly come: readonly Block[] } {
   if (before === after) return { gone: [], come: [] };
-  let head = 0;
-  while (head < before.length && head < after.length && before[head] === after[head]) head++;
-  let tail = 0;
-  while (tail < Math.min(before.length, after.length) - head && before.at(-1 - tail) === after.at(-1 - tail)) tail++;
-  const [old, fresh] = [before.slice(head, before.length - tail), after.slice(head, after.length - tail)];
-  const [olds, freshs] = [new Set(old), new Set(fresh)];
-  return { gone: old.filter((block) => !freshs.has(block)), come: fresh.filter((block) => !olds.has(block)) };
+  const { gone, come } = difference(before, after);
+  const [olds, freshs] = [new Set(gone), new Set(come)];
+  return { gone: gone.filter((block) => !freshs.has(block)), come: come.filter((block) => !olds.has(block)) };
 }
 
 function isSameTable(a: MaglevEntry, b: MaglevEntry): boolean {
@@ -309,23 +307,33 @@ type Needs = Record<
 /** What each map must hold at least, of the entries that each will have. An array holds as many as its highest index says. */
 function needs(counts: ReadonlyMap<MapId, number>, desired: Desired, maglevTableSize: number): Needs {
   const counted = Object.entries(COUNTED).map(([name, map]) => [name, counts.get(map) ?? 0]);
-  const tables = { [MapId.LB4_MAGLEV]: 0, [MapId.LB6_MAGLEV]: 0 };
-  let maglevBackends = 0;
-  for (const { map, count } of desired.maglev) {
-    tables[map as keyof typeof tables]++;
-    maglevBackends = Math.max(maglevBackends, count);
-  }
-  let endpointConfig = 0;
-  for (const id of desired.endpointIds.values()) endpointConfig = Math.max(endpointConfig, id);
+  const { tables, maglevBackends } = tablesNeeded(desired.maglev);
   return {
     ...(Object.fromEntries(counted) as Record<keyof typeof COUNTED, number>),
-    maglev4: Math.min(tables[MapId.LB4_MAGLEV], mostTables(maglevTableSize)),
-    maglev6: Math.min(tables[MapId.LB6_MAGLEV], mostTables(maglevTableSize)),
+    maglev4: Math.min(tables.get(MapId.LB4_MAGLEV) ?? 0, mostTables(maglevTableSize)),
+    maglev6: Math.min(tables.get(MapId.LB6_MAGLEV) ?? 0, mostTables(maglevTableSize)),
     maglevBackends,
-    endpointConfig: endpointConfig + 1,
+    endpointConfig: highestOf(desired.endpointIds) + 1,
     nodeConfig: (counts.get(MapId.NODE_CONFIG) ?? 0) + 1,
   };
 }
+
+/** Tables of each family, and the most backends that one has. */
+const tablesNeeded = keptFor((maglev: readonly MaglevEntry[]) => {
+  const tables = new Map<MapId, number>();
+  let maglevBackends = 0;
+  for (const { map, count } of maglev) {
+    tables.set(map, (tables.get(map) ?? 0) + 1);
+    maglevBackends = Math.max(maglevBackends, count);
+  }
+  return { tables, maglevBackends };
+});
+
+const highestOf = keptFor((ids: Desired['endpointIds']) => {
+  let highest = 0;
+  for (const [, id] of ids) highest = Math.max(highest, id);
+  return highest;
+});
 
 function fits(
   sizes: Readonly<Sizes>,
