@@ -132,12 +132,14 @@ function nearMisses(state: State, outcome: Outcome): string[] {
       if (holds(entry, asked)) open.add(rule);
     }
   }
-  const lines = [...known].map(
-    ([rule, entries]) =>
-      `${ruleText(rule)} lets ${peer} ${egress ? 'be reached' : 'in'}, but on ${portsOf(entries)}, not on ${traffic}`,
-  );
-  for (const rule of open)
-    if (!known.has(rule))
+  const rules = new Set(policy.applied.flatMap((one) => one.rules.map(({ origin }) => origin)));
+  const lines = [...rules].flatMap((rule) => {
+    const entries = known.get(rule);
+    const verb = egress ? 'be reached' : 'in';
+    return entries ? `${ruleText(rule)} lets ${peer} ${verb}, but on ${portsOf(entries)}, not on ${traffic}` : [];
+  });
+  for (const rule of rules)
+    if (open.has(rule) && !known.has(rule))
       lines.push(`${ruleText(rule)} lets ${traffic} ${verb} others, but not ${egress ? 'to' : 'from'} ${peer}`);
   return lines.slice(0, MOST);
 }

@@ -1,11 +1,10 @@
 /** What an answer lacks, which makes it UNKNOWN. */
 import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
-import { familyOf, formatAddress, parsePrefix, UNSPECIFIED, type Address } from '../addresses.js';
-import { allAddresses, type ClusterNode, type ClusterPod } from '../cluster/cluster.js';
+import { formatAddress, parsePrefix } from '../addresses.js';
+import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
-import { kept, keptFor } from '../kept.js';
+import { keptFor } from '../kept.js';
 import { inPodRange } from '../loader/endpoints.js';
-import type { Frontend } from '../loader/entries.js';
 import { isExternal } from '../loader/scopes.js';
 import type { Unevaluated } from '../manifests/cilium.js';
 import { ROOT_NAMESPACE } from '../manifests/istio.js';
@@ -18,12 +17,13 @@ import type { Grant } from '../policy/mapstate.js';
 import { DIRECTIONS, partsOf, type Direction, type Policy } from '../policy/rules.js';
 import { DERIVED, keysAskedFor } from '../policy/selectors.js';
 import { isKubeProxy } from '../settings.js';
-import { overStates, policyOf, type State } from '../state.js';
+import { policyOf, type State } from '../state.js';
 import { unreadPods } from './checks/unread.js';
 import { grantsFor, policyAt } from './decide.js';
 import { unreadOf } from './layer7.js';
 import { refusedPod, refusedServices, serviceOf } from './mistakes.js';
 import type { Outcome } from './probe.js';
+import { withoutAddress } from './unaddressed.js';
 
 /** Pods whose policies have a say in these packets. */
 export function podsOf(outcomes: readonly Outcome[]): Set<ClusterPod> {
@@ -37,69 +37,6 @@ export function podsOf(outcomes: readonly Outcome[]): Set<ClusterPod> {
 
 /** Refusals that no policy could lift. */
 const BEFORE_POLICY = new Set<number>([DropReason.NO_SERVICE, DropReason.IS_CLUSTER_IP]);
-
-/** Pods that no packet can be sent to for sure, and why: without an address, or with one that is another's as well. */
-export function withoutAddress(state: State): ReadonlyMap<ClusterPod, string> {
-  const { desired, cluster } = state;
-  return unaddressed(state)(desired.frontends, cluster.nodes, cluster.pods);
-}
-
-const unaddressed = overStates(() => kept(findUnaddressed));
-
-function findUnaddressed(
-  frontends: readonly Frontend[],
-  nodes: readonly ClusterNode[],
-  all: readonly ClusterPod[],
-): ReadonlyMap<ClusterPod, string> {
-  const owners = new Map<Address, string>();
-  const shared = new Set<Address>();
-  for (const node of nodes) {
-    for (const address of allAddresses(node)) {
-      if (owners.has(address)) shared.add(address);
-      owners.set(address, `node ${node.name}`);
-    }
-  }
-  for (const { address, service } of frontends) {
-    if (service && address !== UNSPECIFIED[familyOf(address)] && !owners.has(address))
-      owners.set(address, `Service ${service.namespace}/${service.name}`);
-  }
-  const found = new Map<ClusterPod, string>();
-  const pods = all.filter((pod) => !pod.hostNetwork);
-  if (shared.size === 0 && areApart(pods, owners)) return found;
-  const first = new Map<Address, ClusterPod>();
-  const claim = (pod: ClusterPod, text: string, address: Address): void => {
-    const owner = owners.get(address);
-    const twin = first.get(address);
-    if (owner) found.set(pod, `${text} has the address ${formatAddress(address)}, which is that of ${owner}`);
-    else if (twin) {
-      const both = `pods ${twin.namespace}/${twin.name} and ${pod.namespace}/${pod.name} have the same address ${formatAddress(address)}`;
-      found.set(pod, both).set(twin, found.get(twin) ?? both);
-    } else first.set(address, pod);
-  };
-  for (const pod of pods) {
-    const text = `pod ${pod.namespace}/${pod.name}`;
-    const ofNode = pod.node.addresses.find((address) => shared.has(address));
-    if (ofNode !== undefined) {
-      const why = `whose address ${formatAddress(ofNode)} another node has too`;
-      found.set(pod, `${text} is on node ${pod.node.name}, ${why}`);
-    } else if (pod.addresses.length === 0) found.set(pod, `${text} has no address: the pod range is used up`);
-    else for (const address of pod.addresses) claim(pod, text, address);
-  }
-  return found;
-}
-
-/** Whether each pod has addresses, all of them its own: so it is where nothing is mistaken. */
-function areApart(pods: readonly ClusterPod[], owners: ReadonlyMap<Address, string>): boolean {
-  const taken = new Set<Address>();
-  for (const { addresses } of pods) {
-    if (addresses.length === 0) return false;
-    for (const address of addresses) {
-      if (taken.has(address) || owners.has(address)) return false;
-      taken.add(address);
-    }
-  }
-  return true;
-}
 
 /** What stands at a destination that packets alone would not show, one line each. */
 function unclear(state: State, outcome: Outcome): string[] {
@@ -289,10 +226,10 @@ export function unevaluatedOf(state: State, pod: ClusterPod, directions: readonl
   return [...unevaluatedIn(policy, directions, null), ...ties(tied)];
 }
 
-/** What stands beside another rule of the same order that says otherwise. */
-const tiedIn = keptFor(({ entries }: CompiledPolicy): Readonly<Record<Direction, readonly Grant[]>> => {
+/** What stands beside another rule of the same order that says otherwise; only policies that are asked in an order have such. */
+const tiedIn = keptFor(({ refusals, entries }: CompiledPolicy): Readonly<Record<Direction, readonly Grant[]>> => {
   const tied: Record<Direction, Grant[]> = { ingress: [], egress: [] };
-  for (const { egress, grants } of entries)
+  for (const { egress, grants } of refusals ? entries : [])
     for (const grant of grants) if (grant.tied) tied[egress ? 'egress' : 'ingress'].push(grant);
   return tied;
 });

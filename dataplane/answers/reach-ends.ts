@@ -12,7 +12,8 @@ import type { PodIdentity } from '../policy/identities.js';
 import { overStates, type State } from '../state.js';
 import { classOf } from './cases.js';
 import { hasMistakes, refusedPod } from './mistakes.js';
-import { enforcedOrNot, halfMatched, unevaluatedOf, unreadPolicies, withoutAddress } from './missing.js';
+import { enforcedOrNot, halfMatched, unevaluatedOf, unreadPolicies } from './missing.js';
+import { withoutAddress } from './unaddressed.js';
 import { podAt } from './at.js';
 import { externalClasses, outsideIn, overlap, type ExternalClass } from './outside.js';
 import { resolveRef } from './refs.js';
@@ -46,7 +47,6 @@ const allEnds = overStates(() => new Ends());
 
 /** Those inside are found namespace by namespace: what is in one has no part in what tells pods of another apart. */
 class Ends {
-  private readonly workloads = keptGroups(({ namespace }: ClusterWorkload) => namespace);
   private readonly identities = keptGroups(({ example }: PodIdentity) => example.namespace);
   private readonly inNamespace = keptWhile<readonly End[]>();
   private readonly inside = kept((groups: readonly (readonly End[])[]) => joined(groups));
@@ -57,7 +57,7 @@ class Ends {
     const { cluster, identities, policies } = state;
     const byNamespace = this.identities(identities.pods);
     const mesh = hasMesh(cluster) ? state : null;
-    const groups = [...this.workloads(cluster.workloads)].map(([namespace, workloads]) => {
+    const groups = [...cluster.inNamespace].map(([namespace, { workloads }]) => {
       const own = byNamespace.get(namespace) ?? [];
       const ids = own.map((identity) => policies.ofIdentity.get(identity)!.id);
       return this.inNamespace(workloads, [own, ids, mesh], () => endsAmong(state, workloads));

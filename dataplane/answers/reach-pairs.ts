@@ -5,7 +5,7 @@
  * questions as there are pairs of rows, and an edit asks those that were not there before.
  */
 import { TunnelProtocol } from '../../assembly/abi.js';
-import { familyOf, UNSPECIFIED, type Address } from '../addresses.js';
+import { familyOf, UNSPECIFIED } from '../addresses.js';
 import { kept, keptFor } from '../kept.js';
 import { isLoopback } from '../loader/host-ports.js';
 import { modesOf } from '../loader/modes.js';
@@ -15,7 +15,7 @@ import { hasMesh } from '../policy/mesh.js';
 import type { PortRange, TrafficPrefix } from '../policy/rules.js';
 import { isKubeProxy } from '../settings.js';
 import { identityOf, overStates, policyOf, type State } from '../state.js';
-import { listeningAt } from './at.js';
+import { frontendsAt } from './at.js';
 import type { End } from './reach-ends.js';
 import { findOpen, type Asked, type Found } from './reach-open.js';
 
@@ -58,6 +58,8 @@ export const KINDS = 2 ** 4;
 const WHOLE_LENGTH = 24;
 const PROTOCOL_LENGTH = 8;
 
+const NO_ENTRIES: readonly PolicymapEntry[] = [];
+
 /** What is known of rows and of pairs of them, from one state of an engine to the next. */
 class Known {
   private readonly shapes = new Numbered();
@@ -66,11 +68,19 @@ class Known {
   private readonly l7 = new WeakMap<object, number>();
   private l7Count = 0;
   /** Outside, nobody asks a policy. */
-  readonly outside: Rows = { named: new Map(), rest: this.row([], []) };
-  readonly rowsOf = keptFor((policy: CompiledPolicy) => ({
-    egress: this.rowsIn(policy.entries.filter(({ egress }) => egress)),
-    ingress: this.rowsIn(policy.entries.filter(({ egress }) => !egress)),
+  readonly outside: Rows = { named: new Map(), rest: this.row(NO_ENTRIES, NO_ENTRIES, true) };
+  readonly rowsOf = keptFor(({ rows }: CompiledPolicy) => ({
+    egress: this.rowsIn(rows, true),
+    ingress: this.rowsIn(rows, false),
   }));
+  private readonly rowOf = {
+    egress: keptFor((own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[]) =>
+      this.row(own, ofAnyone, true),
+    ),
+    ingress: keptFor((own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[]) =>
+      this.row(own, ofAnyone, false),
+    ),
+  };
   /** The answers, by what `keyOf` says, for as long as nothing else changes that the datapath looks at. */
   readonly answers = kept((...of: readonly unknown[]) => ({ of, found: new Map<number, Found>() }));
 
@@ -78,23 +88,24 @@ class Known {
     return this.kinds.of(text);
   }
 
-  private rowsIn(entries: readonly PolicymapEntry[]): Rows {
-    const byIdentity = new Map<number, PolicymapEntry[]>();
-    for (const entry of entries) {
-      const own = byIdentity.get(entry.identity);
-      if (own) own.push(entry);
-      else byIdentity.set(entry.identity, [entry]);
+  private rowsIn(rows: CompiledPolicy['rows'], egress: boolean): Rows {
+    const ofAnyone = rows.get(0) ?? NO_ENTRIES;
+    const rest = this.row(NO_ENTRIES, ofAnyone, egress);
+    const rowOf = this.rowOf[egress ? 'egress' : 'ingress'];
+    const named = new Map<number, Row>();
+    for (const [identity, own] of rows) {
+      const row = identity === 0 ? rest : rowOf(own, ofAnyone);
+      if (row !== rest) named.set(identity, row);
     }
-    const ofAnyone = byIdentity.get(0) ?? [];
-    byIdentity.delete(0);
-    return {
-      named: new Map([...byIdentity].map(([identity, own]) => [identity, this.row(own, ofAnyone)])),
-      rest: this.row([], ofAnyone),
-    };
+    return { named, rest };
   }
 
-  private row(own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[]): Row {
-    const signature = [own, ofAnyone]
+  private row(own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[], egress: boolean): Row {
+    const [mine, others] = [own, ofAnyone].map((entries) => entries.filter((entry) => entry.egress === egress)) as [
+      PolicymapEntry[],
+      PolicymapEntry[],
+    ];
+    const signature = [mine, others]
       .map((entries) =>
         entries
           .map((entry) => this.shapeOf(entry))
@@ -104,7 +115,7 @@ class Known {
       .join('|');
     let row = this.rows.get(signature);
     if (!row) {
-      const boundaries = [...own, ...ofAnyone].flatMap(boundaryOf);
+      const boundaries = [...mine, ...others].flatMap(boundaryOf);
       this.rows.set(signature, (row = { number: this.rows.size, boundaries }));
     }
     return row;
@@ -148,7 +159,7 @@ export class Pairs {
   readonly isPlain: boolean;
   /** Whether addresses outside are told apart by more than policies: pods keep their own to some of them. */
   private readonly isAddressed: boolean;
-  private readonly isListening: (address: Address) => boolean;
+  private readonly frontendsAt: ReturnType<typeof frontendsAt>;
   private readonly sides = new Map<End, Side | null>();
   /** Of two of which one is not known by rows, by what each is alike in. */
   private readonly others = new Map<string, Found>();
@@ -163,7 +174,7 @@ export class Pairs {
       settings['encryption.type'] === 'none' &&
       modesOf(settings, false).tunnel !== TunnelProtocol.NONE;
     this.isAddressed = settings.nativeRoutingCIDR !== '' || settings['ipMasqAgent.nonMasqueradeCIDRs'].length > 0;
-    this.isListening = listeningAt(state);
+    this.frontendsAt = frontendsAt(state);
   }
 
   /** What is open from an end to each other; ends that are alike are asked about once, and so are pairs of them. null for itself. */
@@ -239,7 +250,13 @@ export class Pairs {
     const [pod] = pods;
     const identity = pod && identityOf(state, pod);
     const policy = pod && policyOf(state, pod);
-    if (!pod || !identity || !policy || pods.some(({ addresses }) => addresses.some(this.isListening))) return null;
+    if (
+      !pod ||
+      !identity ||
+      !policy ||
+      pods.some(({ addresses }) => addresses.some((one) => this.frontendsAt(one).length > 0))
+    )
+      return null;
     const kind = known.kind(`pod ${pod.addresses.map(familyOf).join(' ')}`);
     if (kind >= KINDS) return null;
     return { kind, identity: identity.number, ...known.rowsOf(policy) };

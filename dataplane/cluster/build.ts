@@ -31,7 +31,7 @@ import { familiesOf, familiesShown, type ShownFamilies } from './families.js';
 import { assumedFor } from './ingress.js';
 import { buildNodes, sameNode } from './nodes.js';
 import { ServiceBuilder } from './services.js';
-import { WorkloadBuilder, type Workloads } from './workloads.js';
+import { WorkloadBuilder, type AllWorkloads } from './workloads.js';
 
 /** The label that every namespace has. Kubernetes API: well-known labels. */
 const NAME_LABEL = 'kubernetes.io/metadata.name';
@@ -54,23 +54,9 @@ export class ClusterBuilder {
   /** `parts` are the objects, in lists that an edit leaves the very same where it touches nothing of them. */
   build(parts: readonly (readonly ManifestObject[])[], settings: Settings): Cluster {
     const groups = parts.map((part) => groupOf(part));
-    const byKind = new Map<string, (readonly ManifestObject[])[]>();
-    for (const group of groups)
-      for (const [kind, found] of group.byKind) {
-        const lists = byKind.get(kind);
-        if (lists) lists.push(found);
-        else byKind.set(kind, [found]);
-      }
-    const objects = joined(parts);
     /** The objects of some kinds, in their order. */
-    const of = <T extends ManifestObject>(...kinds: readonly T['kind'][]): readonly T[] => {
-      const there = kinds.filter((kind) => byKind.has(kind));
-      const found =
-        there.length > 1
-          ? objects.filter(({ kind }) => (there as readonly string[]).includes(kind))
-          : joined(there.flatMap((kind) => byKind.get(kind)!));
-      return this.stay(kinds.join(), found) as readonly T[];
-    };
+    const of = <T extends ManifestObject>(...kinds: readonly T['kind'][]): readonly T[] =>
+      this.stay(kinds.join(), joined(groups.map((group) => group.of(kinds)))) as readonly T[];
     const pods = of<Pod>('Pod');
     const endpoints = of<Endpoints>('Endpoints', 'EndpointSlice');
     const workloads = of<Workload>(...(WORKLOAD_KINDS as readonly WorkloadKind[]));
@@ -93,14 +79,13 @@ export class ClusterBuilder {
     );
     const built = this.workloads.build([...pods, ...assumed.pods], workloads, nodes, families, settings);
     const podsByAddress = this.podsByAddress(built.pods);
-    const { made, others } = this.split(built.workloads, built.pods, assumed.pods);
+    const split = this.split(built, assumed.pods);
     return {
       families,
       nodes,
       namespaces: this.namespaces(of<Namespace>('Namespace'), [...groups, groupOf(assumed.pods)]),
-      workloads: others,
+      ...split,
       pods: built.pods,
-      assumed: made,
       podsByAddress,
       services: this.services.build(
         [...services, ...assumed.services],
@@ -124,7 +109,7 @@ export class ClusterBuilder {
       ingressClasses: of<IngressClass>('IngressClass'),
       unevaluated: of<UnevaluatedPolicy>('UnevaluatedPolicy'),
       routes: of<UnreadRoute>('UnreadRoute'),
-      objects,
+      objects: joined(parts),
     };
   }
 
@@ -140,8 +125,9 @@ export const buildCluster = (objects: readonly ManifestObject[], settings: Setti
   new ClusterBuilder().build([objects], settings);
 
 /** What there is in a part of the objects. */
-interface Group {
-  readonly byKind: ReadonlyMap<string, readonly ManifestObject[]>;
+class Group {
+  private readonly byKind = new Map<string, ManifestObject[]>();
+  private readonly ofKinds = new Map<string, readonly ManifestObject[]>();
   /** The namespaces that they are in. */
   readonly namespaces: readonly string[];
   /** The nodes that pods are said to be on. */
@@ -149,40 +135,61 @@ interface Group {
   /** The addresses that pods report. */
   readonly addresses: readonly Address[];
   readonly families: ShownFamilies;
+
+  constructor(private readonly objects: readonly ManifestObject[]) {
+    const namespaces = new Set<string>();
+    const nodes = new Set<string>();
+    const addresses: Address[] = [];
+    for (const object of objects) {
+      const group = this.byKind.get(object.kind);
+      if (group) group.push(object);
+      else this.byKind.set(object.kind, [object]);
+      namespaces.add(object.metadata.namespace);
+      const spec = object.kind === 'Pod' ? object.spec : 'template' in object ? object.template.spec : null;
+      if (spec?.nodeName) nodes.add(spec.nodeName.value);
+      if (object.kind === 'Pod' && !object.spec.hostNetwork)
+        addresses.push(...object.podIPs.map(({ value }) => parseAddress(value)!));
+    }
+    this.namespaces = [...namespaces];
+    this.nodes = [...nodes];
+    this.addresses = addresses;
+    this.families = familiesShown(objects);
+  }
+
+  /** Those of some kinds, in their order. */
+  of(kinds: readonly string[]): readonly ManifestObject[] {
+    const [first, ...others] = kinds.filter((kind) => this.byKind.has(kind));
+    if (first === undefined) return [];
+    if (others.length === 0) return this.byKind.get(first)!;
+    const name = kinds.join();
+    let found = this.ofKinds.get(name);
+    if (!found) this.ofKinds.set(name, (found = this.objects.filter(({ kind }) => kinds.includes(kind))));
+    return found;
+  }
 }
 
-const groupOf = keptFor((part: readonly ManifestObject[]): Group => {
-  const byKind = new Map<string, ManifestObject[]>();
-  const namespaces = new Set<string>();
-  const nodes = new Set<string>();
-  const addresses: Address[] = [];
-  for (const object of part) {
-    const group = byKind.get(object.kind);
-    if (group) group.push(object);
-    else byKind.set(object.kind, [object]);
-    namespaces.add(object.metadata.namespace);
-    const spec = object.kind === 'Pod' ? object.spec : 'template' in object ? object.template.spec : null;
-    if (spec?.nodeName) nodes.add(spec.nodeName.value);
-    if (object.kind === 'Pod' && !object.spec.hostNetwork)
-      addresses.push(...object.podIPs.map(({ value }) => parseAddress(value)!));
-  }
-  return { byKind, namespaces: [...namespaces], nodes: [...nodes], addresses, families: familiesShown(part) };
-});
+const groupOf = keptFor((part: readonly ManifestObject[]) => new Group(part));
 
 /** The pods that are assumed, and the workloads that are not. */
 function splitAssumed(
-  workloads: Workloads['workloads'],
-  pods: Workloads['pods'],
+  { workloads, pods, inNamespace }: AllWorkloads,
   assumed: readonly object[],
-): { readonly made: ReadonlySet<ClusterPod>; readonly others: readonly ClusterWorkload[] } {
-  if (assumed.length === 0) return { made: new Set(), others: workloads };
+): Pick<Cluster, 'assumed' | 'workloads' | 'inNamespace'> {
+  if (assumed.length === 0) return { assumed: NOBODY, workloads, inNamespace };
   const sources = new Set(assumed);
   const isAssumed = ({ workload }: ClusterPod): boolean => sources.has(workload.source);
+  const others = (some: readonly ClusterWorkload[]): readonly ClusterWorkload[] => {
+    const left = some.filter(({ pods: [first] }) => !first || !isAssumed(first));
+    return left.length === some.length ? some : left;
+  };
   return {
-    made: new Set(pods.filter(isAssumed)),
-    others: workloads.filter(({ pods: [first] }) => !first || !isAssumed(first)),
+    assumed: new Set(pods.filter(isAssumed)),
+    workloads: others(workloads),
+    inNamespace: new Map([...inNamespace].map(([name, own]) => [name, { ...own, workloads: others(own.workloads) }])),
   };
 }
+
+const NOBODY: ReadonlySet<ClusterPod> = new Set();
 
 /** The namespaces declared, and those that other objects are in. */
 function buildNamespaces(

@@ -134,6 +134,8 @@ export interface Cluster {
   readonly namespaces: ReadonlyMap<string, ClusterNamespace>;
   readonly workloads: readonly ClusterWorkload[];
   readonly pods: readonly ClusterPod[];
+  /** The same of each namespace that has any, in the order of the workloads. */
+  readonly inNamespace: ReadonlyMap<string, Pick<Cluster, 'workloads' | 'pods'>>;
   /** By the addresses that are their own. */
   readonly podsByAddress: Index<Address, ClusterPod>;
   readonly services: readonly ClusterService[];

@@ -7,9 +7,8 @@ import type { Endpoints, Service } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
 import { allocate } from './allocate.js';
 import { listedBackends, selectedBackends } from './backends.js';
-import { addressIn, type ClusterNode, type ClusterPod, type ClusterService } from './cluster.js';
+import { addressIn, type Cluster, type ClusterNode, type ClusterPod, type ClusterService } from './cluster.js';
 import { rangeOf } from './families.js';
-import type { AllWorkloads } from './workloads.js';
 
 /** Builds Services, namespace by namespace, and again only those that an edit touched. */
 export class ServiceBuilder {
@@ -24,7 +23,7 @@ export class ServiceBuilder {
   build(
     sources: readonly Service[],
     endpoints: readonly Endpoints[],
-    workloads: AllWorkloads['inNamespace'],
+    workloads: Cluster['inNamespace'],
     owners: Index<Address, ClusterPod>,
     nodes: readonly ClusterNode[],
     families: readonly Family[],

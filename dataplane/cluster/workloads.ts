@@ -6,7 +6,7 @@ import type { Pod, PodSpec, Workload, WorkloadKind } from '../manifests/objects.
 import type { Located, Place } from '../manifests/place.js';
 import type { Settings } from '../settings.js';
 import { allocate } from './allocate.js';
-import { allAddresses, type ClusterNode, type ClusterPod, type ClusterWorkload } from './cluster.js';
+import { allAddresses, type Cluster, type ClusterNode, type ClusterPod, type ClusterWorkload } from './cluster.js';
 import { rangeOf } from './families.js';
 
 /** A workload before its pods are made. */
@@ -151,15 +151,8 @@ function declaredMaker(
   return kind && declared.has(keyOf(kind, namespace, name)) ? { kind, name, controller: true } : undefined;
 }
 
-export interface Workloads {
-  readonly workloads: readonly ClusterWorkload[];
-  readonly pods: readonly ClusterPod[];
-}
-
-/** The same, and what of it is in each namespace that has any. */
-export interface AllWorkloads extends Workloads {
-  readonly inNamespace: ReadonlyMap<string, Workloads>;
-}
+export type Workloads = Pick<Cluster, 'workloads' | 'pods'>;
+export type AllWorkloads = Pick<Cluster, 'workloads' | 'pods' | 'inNamespace'>;
 
 /** Builds workloads with their pods, namespace by namespace; what an edit leaves as it was stays the very same. */
 export class WorkloadBuilder {
@@ -169,6 +162,13 @@ export class WorkloadBuilder {
   private readonly allocated = kept(allocateAddresses);
   private readonly workloads = kept((groups: readonly (readonly ClusterWorkload[])[]) => joined(groups));
   private readonly pods = kept((groups: readonly (readonly ClusterPod[])[]) => joined(groups));
+  private readonly all = kept(
+    (
+      workloads: readonly ClusterWorkload[],
+      pods: readonly ClusterPod[],
+      inNamespace: Cluster['inNamespace'],
+    ): AllWorkloads => ({ workloads, pods, inNamespace }),
+  );
 
   build(
     pods: readonly Pod[],
@@ -191,11 +191,11 @@ export class WorkloadBuilder {
     const inNamespace = new Map(
       [...this.builders].map(([name, builder]) => [name, builder.build(drafts.get(name)!, addresses, settings)]),
     );
-    return {
-      workloads: this.workloads([...inNamespace.values()].map((one) => one.workloads)),
-      pods: this.pods([...names].sort(compare).map((name) => inNamespace.get(name)!.pods)),
+    return this.all(
+      this.workloads([...inNamespace.values()].map((one) => one.workloads)),
+      this.pods([...names].sort(compare).map((name) => inNamespace.get(name)!.pods)),
       inNamespace,
-    };
+    );
   }
 
   /** An address for each that wants one: the same for the same pod, whatever else is there. */

@@ -36,7 +36,7 @@ import { isKubeProxy, type Settings } from '../settings.js';
 import { encode, packed } from '../wasm.js';
 import { configEntry, ipMasqEntries } from './config.js';
 import { ipcacheEntries, isOneOf, nodeEntries, podEntries, unlistedBackends, unlistedEntries } from './endpoints.js';
-import type { Block, MaglevEntry, MapEntry } from './entry.js';
+import { entriesIn, type Block, type MaglevEntry, type MapEntry } from './entry.js';
 import { mapsOf } from './families.js';
 import { firstOfEach, hostPortsOf } from './host-ports.js';
 import { keeping, scopesOf } from './scopes.js';
@@ -72,7 +72,7 @@ export interface Backends extends Iterable<readonly [number, ClusterBackend]> {
 
 export interface Desired {
   /** All entries, in an order in which the last of a key counts: of each kind a list, which is the very same while it holds the same. */
-  readonly sections: readonly (readonly Block[])[];
+  readonly sections: Block;
   /** The same in one list. */
   readonly entries: readonly MapEntry[];
   readonly maglev: readonly MaglevEntry[];
@@ -102,26 +102,19 @@ export class Desirer {
     [configEntry(settings, annotated), ...ipMasqEntries(settings)],
   ]);
   private readonly wildcard = keptEach(wildcardOf);
-  private readonly wildcards = kept((wildcards: readonly (Wildcard | null)[]): readonly Block[] => [
+  private readonly wildcards = kept((wildcards: readonly (Wildcard | null)[]): Block => [
     ...new Map(wildcards.flatMap((one) => (one ? [[one.address, one.block]] : []))).values(),
   ]);
   private readonly unlistedOf = keptEach(unlistedBackends);
-  private readonly unlisted = kept((backends: readonly ClusterBackend[]): readonly Block[] => [
-    unlistedEntries(backends),
-  ]);
-  private readonly nodes = kept((...inputs: Parameters<typeof nodeEntries>): readonly Block[] => [
-    nodeEntries(...inputs),
-  ]);
+  private readonly unlisted = kept((backends: readonly ClusterBackend[]): Block => [unlistedEntries(backends)]);
+  private readonly nodes = kept((...inputs: Parameters<typeof nodeEntries>): Block => [nodeEntries(...inputs)]);
   private readonly ofPod = keptFor(podEntries);
-  private readonly ofIdentity = keptFor(
-    ({ pods, number }: PodIdentity, policyId: number, settings: Settings): readonly Block[] =>
-      pods.map((pod) => this.ofPod(pod, this.endpoints.idOf(pod), number, policyId, settings)),
+  private readonly ofIdentity = keptFor(({ pods, number }: PodIdentity, policyId: number, settings: Settings): Block =>
+    pods.map((pod) => this.ofPod(pod, this.endpoints.idOf(pod), number, policyId, settings)),
   );
-  private readonly ofPods = kept((groups: readonly (readonly Block[])[]) => joined(groups));
-  private readonly ipcache = kept((...inputs: Parameters<typeof ipcacheEntries>): readonly Block[] => [
-    ipcacheEntries(...inputs),
-  ]);
-  private readonly policyBlocks = steady((blocks: readonly Block[]) => blocks);
+  private readonly ofPods = steady((blocks: Block) => blocks);
+  private readonly ipcache = kept((...inputs: Parameters<typeof ipcacheEntries>): Block => [ipcacheEntries(...inputs)]);
+  private readonly policyBlocks = steady((blocks: Block) => blocks);
 
   /** Everything the maps must hold for a cluster. */
   desire(cluster: Cluster, identities: Identities, policies: CompiledPolicies, settings: Settings): Desired {
@@ -150,7 +143,7 @@ export class Desirer {
     return {
       sections,
       get entries() {
-        return joined(joined(sections));
+        return [...entriesIn(sections)];
       },
       maglev: ofFrontends.maglev,
       frontends,
@@ -281,10 +274,10 @@ class BackendList {
   private readonly using = indexed(idsOf);
   /** By number: the first frontend of each backend, and its entry. */
   private readonly first: (Frontend | undefined)[] = [];
-  private blocks: readonly Block[] = [];
+  private blocks: Block = [];
   readonly of = kept((frontends: readonly Frontend[]) => this.list(frontends));
 
-  private list(frontends: readonly Frontend[]): Backends & { readonly blocks: readonly Block[] } {
+  private list(frontends: readonly Frontend[]): Backends & { readonly blocks: Block } {
     const using = this.using(frontends);
     const { gone, come } = difference(this.frontends, frontends);
     this.frontends = frontends;
@@ -582,6 +575,11 @@ export const policymapEntry = (policyId: number, entry: PolicymapEntry): MapEntr
   };
 };
 
-const policyEntries = keptFor(({ id, entries }: CompiledPolicy): Block =>
-  entries.map((entry) => policymapEntry(id, entry)),
+/** Of each identity that a policymap names a block. */
+const policyEntries = keptFor(({ id, rows }: CompiledPolicy): Block =>
+  [...rows.values()].map((row) => rowEntries(row, id)),
+);
+
+const rowEntries = keptFor((row: readonly PolicymapEntry[], id: number): Block =>
+  row.map((entry) => policymapEntry(id, entry)),
 );

@@ -2,10 +2,10 @@
 import { MapId } from '../../assembly/abi.js';
 import { MaglevKey } from '../../pkg/structs.js';
 import { indexed } from '../indexed.js';
-import { difference, keptFor } from '../kept.js';
+import { keptFor } from '../kept.js';
 import { Datapath, encode, type Bytes, type Sizes } from '../wasm.js';
 import type { Desired } from './entries.js';
-import type { Block, MaglevEntry, MapEntry } from './entry.js';
+import { entriesBetween, entriesIn, type Block, type MaglevEntry, type MapEntry } from './entry.js';
 
 interface Change {
   readonly map: MapId;
@@ -56,7 +56,7 @@ interface Edit {
 export class Loader {
   private datapath: Datapath | null = null;
   private loaded: Loaded = new Map();
-  private sections: Desired['sections'] = [];
+  private sections: Block = [];
   /** Whether no two blocks have an entry of one key: only then does a key go when its block does. */
   private isDistinct = false;
   private maglev: readonly MaglevEntry[] = [];
@@ -118,10 +118,8 @@ export class Loader {
   }
 
   /** What must come and go; null where two blocks would have an entry of one key. */
-  private editTo(sections: Desired['sections']): Edit | null {
-    const blocks = sections.map((section, i) => blocksBetween(this.sections[i] ?? [], section));
-    const gone = blocks.flatMap((one) => one.gone.flat());
-    const come = blocks.flatMap((one) => one.come.flat());
+  private editTo(sections: Block): Edit | null {
+    const { gone, come } = entriesBetween(this.sections, sections);
     const counts = new Map([...this.loaded].map(([map, entries]) => [map, entries.size]));
     const leaving = new Map<string, MapEntry>();
     for (const entry of gone) {
@@ -157,12 +155,10 @@ export class Loader {
   ): { readonly changes: readonly Change[]; readonly rebuilt: boolean } {
     const wanted: Loaded = new Map();
     let entries = 0;
-    for (const section of desired.sections)
-      for (const block of section)
-        for (const entry of block) {
-          put(wanted, entry);
-          entries++;
-        }
+    for (const entry of entriesIn(desired.sections)) {
+      put(wanted, entry);
+      entries++;
+    }
     const counts = new Map([...wanted].map(([map, entries]) => [map, entries.size]));
     const rebuilt = !this.fits(counts, desired, maglevTableSize);
     if (rebuilt) {
@@ -239,17 +235,6 @@ function put(loaded: Loaded, entry: MapEntry): void {
   const entries = loaded.get(entry.map);
   if (entries) entries.set(entry.key, entry);
   else loaded.set(entry.map, new Map([[entry.key, entry]]));
-}
-
-/** The blocks that are only in one of two lists. */
-function blocksBetween(
-  before: readonly Block[],
-  after: readonly Block[],
-): { readonly gone: readonly Block[]; readonly come: readonly Block[] } {
-  if (before === after) return { gone: [], come: [] };
-  const { gone, come } = difference(before, after);
-  const [olds, freshs] = [new Set(gone), new Set(come)];
-  return { gone: gone.filter((block) => !freshs.has(block)), come: come.filter((block) => !olds.has(block)) };
 }
 
 function isSameTable(a: MaglevEntry, b: MaglevEntry): boolean {

@@ -15,6 +15,7 @@ import {
 } from '../addresses.js';
 import type { Cluster, ClusterNamespace, ClusterPod } from '../cluster/cluster.js';
 import { compare, spread } from '../hash.js';
+import { indexed, type Index } from '../indexed.js';
 import { joined, kept, keptFor, sameItems, steady } from '../kept.js';
 import type { FqdnSelector } from '../manifests/cilium.js';
 import { ipBlocksMatchPods, type Settings } from '../settings.js';
@@ -73,7 +74,7 @@ export interface Identities {
   readonly pods: readonly PodIdentity[];
   readonly prefixes: readonly PrefixIdentity[];
   readonly fqdns: readonly FqdnIdentity[];
-  readonly ofPod: ReadonlyMap<ClusterPod, PodIdentity>;
+  readonly ofPod: Index<ClusterPod, PodIdentity>;
   /** Those of pods by selectors. */
   readonly selected: Selected;
 }
@@ -168,13 +169,16 @@ export class IdentityBuilder {
   );
   private readonly prefixes = steady(prefixesOf, samePrefixes);
   private readonly prefixesOfPods = steady(prefixesOf, samePrefixes);
-  private readonly keyOf = keptFor(keyOf);
   private readonly world = kept(worldOf);
   private readonly numbered = kept(prefixIdentities);
   private readonly named = kept(fqdnIdentities);
-  private readonly pods = kept((...inputs: Parameters<IdentityBuilder['podIdentities']>) =>
-    this.podIdentities(...inputs),
+  private alike: ReadonlyMap<string, ReturnType<typeof keptAlike>> = new Map();
+  private readonly pods = kept((alike: readonly Alike[], namespaces: Cluster['namespaces']) =>
+    this.podIdentities(alike, namespaces),
   );
+  private readonly numbers = kept((keys: readonly string[]) => spread(keys, FIRST, COUNT));
+  private readonly identity = keptFor(podIdentity);
+  private readonly ofPod = indexed(({ pods }: PodIdentity) => pods);
   private found: Selected | null = null;
   private readonly selected = kept((pods: readonly PodIdentity[]) => (this.found = new Selected(pods, this.found)));
   private readonly all = kept(
@@ -188,64 +192,72 @@ export class IdentityBuilder {
       pods,
       prefixes,
       fqdns,
-      ofPod: new Map(pods.flatMap((identity) => identity.pods.map((pod) => [pod, identity] as const))),
+      ofPod: this.ofPod(pods),
       selected: this.selected(pods),
     }),
   );
-  private before: ReadonlyMap<string, PodIdentity> = new Map();
 
-  build({ families, namespaces, pods }: Cluster, policies: readonly Policy[], settings: Settings): Identities {
+  build({ families, namespaces, inNamespace }: Cluster, policies: readonly Policy[], settings: Settings): Identities {
     const asked = policies.map((policy) => askedBy(policy));
+    const keys = this.keys(asked);
     const ofPods = this.prefixesOfPods(asked, families, (peer) => matchesPods(peer, settings));
+    this.alike = new Map([...inNamespace.keys()].map((name) => [name, this.alike.get(name) ?? keptAlike()]));
+    const alike = [...inNamespace].map(([name, { pods }]) => this.alike.get(name)!(pods, keys, ofPods));
     return this.all(
       this.world(families),
-      this.pods(pods, namespaces, this.keys(asked), ofPods),
+      this.pods(joined(alike), namespaces),
       this.numbered(this.prefixes(asked, families)),
       this.named(fqdnsOf(asked), families),
     );
   }
 
-  private podIdentities(
-    pods: Cluster['pods'],
-    namespaces: Cluster['namespaces'],
-    asked: ReadonlySet<string>,
-    prefixes: readonly Prefix[],
-  ): readonly PodIdentity[] {
-    const groups = new Map<string, Map<string, ClusterPod[]>>();
-    for (const pod of pods) {
-      if (pod.hostNetwork) continue;
-      const key = this.keyOf(pod, asked, prefixes);
-      const byPorts = groups.get(key) ?? new Map<string, ClusterPod[]>();
-      groups.set(key, byPorts);
-      const ports = portsOf(pod);
-      const group = byPorts.get(ports);
-      if (group) group.push(pod);
-      else byPorts.set(ports, [pod]);
-    }
-    const members = new Map<string, ClusterPod[]>();
-    for (const [key, byPorts] of groups) {
-      for (const [ports, pods] of byPorts) members.set(byPorts.size > 1 ? `${key} ${ports}` : key, pods);
-    }
-    const numbers = spread(members.keys(), FIRST, COUNT);
-    const made = [...members]
-      .sort(([a], [b]) => compare(a, b))
-      .map(([key, group]) => this.settled(key, numbers.get(key) ?? ReservedIdentity.UNMANAGED, group, namespaces));
-    this.before = new Map(made.map((identity) => [identity.key, identity]));
-    return made;
+  private podIdentities(alike: readonly Alike[], namespaces: Cluster['namespaces']): readonly PodIdentity[] {
+    const sorted = [...alike].sort((a, b) => compare(a.key, b.key));
+    const numbers = this.numbers(sorted.map(({ key }) => key));
+    return sorted.map((one) => {
+      const namespace = namespaces.get(one.pods[0]!.namespace);
+      return this.identity(one, numbers.get(one.key) ?? ReservedIdentity.UNMANAGED, namespace);
+    });
   }
+}
 
-  /** The very same identity as before, where nothing of it differs. */
-  private settled(
-    key: string,
-    number: number,
-    pods: readonly ClusterPod[],
-    namespaces: Cluster['namespaces'],
-  ): PodIdentity {
-    const before = this.before.get(key);
-    const namespace = namespaces.get(pods[0]!.namespace);
-    if (before?.number === number && before.namespace === namespace && sameItems(before.pods, pods)) return before;
-    return { number, key, pods, namespace, example: pods[0]!, ...labelsOf({ namespaces }, pods[0]!) };
+/** Pods that nothing tells apart. */
+type Alike = Pick<PodIdentity, 'key' | 'pods'>;
+
+/** The pods of a namespace by what they are alike in; those of which nothing is another stay the very same list. */
+function keptAlike() {
+  let before: ReadonlyMap<string, Alike> = new Map();
+  return kept((pods: readonly ClusterPod[], asked: ReadonlySet<string>, prefixes: readonly Prefix[]) => {
+    const found = alikeAmong(pods, asked, prefixes).map((one) => {
+      const former = before.get(one.key);
+      return former && sameItems(former.pods, one.pods) ? former : one;
+    });
+    before = new Map(found.map((one) => [one.key, one]));
+    return found;
+  });
+}
+
+function alikeAmong(pods: readonly ClusterPod[], asked: ReadonlySet<string>, prefixes: readonly Prefix[]): Alike[] {
+  const groups = new Map<string, Map<string, ClusterPod[]>>();
+  for (const pod of pods) {
+    if (pod.hostNetwork) continue;
+    const key = keyOf(pod, asked, prefixes);
+    const byPorts = groups.get(key) ?? new Map<string, ClusterPod[]>();
+    groups.set(key, byPorts);
+    const ports = portsOf(pod);
+    const group = byPorts.get(ports);
+    if (group) group.push(pod);
+    else byPorts.set(ports, [pod]);
   }
+  return [...groups].flatMap(([key, byPorts]) =>
+    [...byPorts].map(([ports, pods]) => ({ key: byPorts.size > 1 ? `${key} ${ports}` : key, pods })),
+  );
+}
+
+function podIdentity({ key, pods }: Alike, number: number, namespace: ClusterNamespace | undefined): PodIdentity {
+  const example = pods[0]!;
+  const namespaces = new Map(namespace ? [[namespace.name, namespace]] : []);
+  return { number, key, pods, namespace, example, ...labelsOf({ namespaces }, example) };
 }
 
 export const buildIdentities = (cluster: Cluster, policies: readonly Policy[], settings: Settings): Identities =>
