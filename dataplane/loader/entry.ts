@@ -1,6 +1,6 @@
 /** What a map must hold, and what in the manifests put it there. */
 import type { MapId } from '../../assembly/abi.js';
-import { difference, joined } from '../kept.js';
+import { difference } from '../kept.js';
 import type { Place } from '../manifests/place.js';
 import type { Grant } from '../policy/mapstate.js';
 import type { Bytes } from '../wasm.js';
@@ -25,20 +25,29 @@ export function* entriesIn(block: Block): Generator<MapEntry> {
     else yield* entriesIn(one);
 }
 
-/** The entries that are only in one of two lists: what is the very same in both is not looked into. */
-export function entriesBetween(
-  before: Block,
-  after: Block,
-): { readonly gone: readonly MapEntry[]; readonly come: readonly MapEntry[] } {
-  let { gone, come } = difference(before, after);
-  for (;;) {
-    const [olds, freshs] = [new Set(gone), new Set(come)];
-    gone = gone.filter((one) => !freshs.has(one));
-    come = come.filter((one) => !olds.has(one));
-    if (gone.every(isEntry) && come.every(isEntry)) return { gone, come };
-    gone = joined(gone.map((one) => (isEntry(one) ? [one] : one)));
-    come = joined(come.map((one) => (isEntry(one) ? [one] : one)));
-  }
+/** Entries that only the one of two lists has, and those that only the other has. */
+export interface Between {
+  readonly gone: MapEntry[];
+  readonly come: MapEntry[];
+}
+
+/** What is the very same list in both is not looked into, nor, where lists became others, what is the very same in these. */
+export function entriesBetween(before: Block, after: Block, found: Between = { gone: [], come: [] }): Between {
+  const { gone, come } = difference(before, after);
+  const [olds, freshs] = [new Set(gone), new Set(come)];
+  const left = gone.filter((one) => !freshs.has(one));
+  const fresh = come.filter((one) => !olds.has(one));
+  const isPaired = left.length === fresh.length;
+  left.forEach((one, i) => {
+    const other = isPaired ? fresh[i]! : [];
+    if (!isEntry(one) && !isEntry(other)) entriesBetween(one, other, found);
+    else {
+      for (const entry of entriesIn([one])) found.gone.push(entry);
+      for (const entry of entriesIn([other])) found.come.push(entry);
+    }
+  });
+  if (!isPaired) for (const entry of entriesIn(fresh)) found.come.push(entry);
+  return found;
 }
 
 const isEntry = (one: MapEntry | Block): one is MapEntry => !Array.isArray(one);
