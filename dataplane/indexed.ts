@@ -84,7 +84,8 @@ export class Index<Key, Thing> {
         });
       }
     if (shared.size === 0) return;
-    const places = new Map(this.things.map((thing, place) => [thing, place]));
+    const sharing = new Set([...shared].flatMap((key) => this.all(key)));
+    const places = new Map(this.things.filter((thing) => sharing.has(thing)).map((thing, place) => [thing, place]));
     for (const key of shared) this.set(key, (things) => [...things].sort((a, b) => places.get(a)! - places.get(b)!));
   }
 

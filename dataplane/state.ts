@@ -6,7 +6,7 @@ import { steady } from './kept.js';
 import { Desirer, type Desired } from './loader/entries.js';
 import { Loader, type LoadReport } from './loader/load.js';
 import { Manifests } from './manifests/manifests.js';
-import { PolicyCompiler, policiesOf, type CompiledPolicies, type CompiledPolicy } from './policy/compile.js';
+import { PolicyCompiler, PolicyReader, type CompiledPolicies, type CompiledPolicy } from './policy/compile.js';
 import { isAnyEnforced } from './policy/enforced.js';
 import { IdentityBuilder, type Identities, type PodIdentity } from './policy/identities.js';
 import type { Given, Settings } from './settings.js';
@@ -37,6 +37,7 @@ export class Engine {
   );
   private readonly clusters = new ClusterBuilder();
   private readonly identities = new IdentityBuilder();
+  private readonly policies = new PolicyReader();
   private readonly compiler = new PolicyCompiler();
   private readonly desirer = new Desirer();
   private readonly loader: Loader;
@@ -63,7 +64,7 @@ export class Engine {
     if (this.state?.generation === manifests.generation) return this.state;
     const settings = this.settings(given, manifests.parts);
     const cluster = this.clusters.build(manifests.parts, settings);
-    const all = policiesOf(cluster, settings);
+    const all = this.policies.read(cluster, settings);
     const identities = this.identities.build(cluster, all, settings);
     const isEnforced = settings.unenforcedPolicies !== 'void' || isAnyEnforced(cluster, settings);
     const held = this.compiler.compile(isEnforced ? all : [], cluster.nodes, identities, settings);

@@ -158,7 +158,7 @@ function policyLenses(state: State, policies: readonly Policy[], lens: MakeLens)
   const pods = podsOf(state, policies);
   if (pods.length === 0) return [lens('applies to no pod', null)];
   const workloads = [...new Set(pods.map((pod) => pod.workload))];
-  const all = countEnds(state.cluster.workloads);
+  const all = [...state.cluster.inNamespace.values()].reduce((sum, own) => sum + countEnds(own.workloads), 0);
   const title = [`applies to ${plural(pods.length, 'pod')} of ${plural(workloads.length, 'workload')}`];
   const directions: [Direction, (ref: string) => number | null, string][] = [
     ['ingress', (ref) => countReachedBy(state, ref), 'in'],

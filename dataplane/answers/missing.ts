@@ -97,8 +97,7 @@ function unlistedPods(state: State, { probe, backend, frontend, receiver }: Outc
 export const isUnlisted = ({ cluster, settings }: State, backend: Outcome['backend']): boolean =>
   backend !== null && backend.pod === null && inPodRange(cluster, settings, backend.address);
 
-const hasUnreadPolicies = (state: State): boolean =>
-  unreadPolicies(state, new Set(state.cluster.namespaces.keys())).length > 0;
+const hasUnreadPolicies = (state: State): boolean => unreadPolicies(state, state.cluster.namespaces.keys()).length > 0;
 
 /** Flows that depend on what Kubernetes leaves to the network plug-in. */
 function undefinedBy({ settings }: State, { allowed, masqueraded, frontend, probe }: Outcome): string[] {
@@ -192,8 +191,10 @@ const isOfMesh = ({ kind }: UnreadDocument): boolean =>
   kind === null || /^(authorizationpolicy|(peer|request)authentication|destinationrule|list)$/i.test(kind);
 
 /** Documents that could hold a policy for these namespaces and could not be read, or are of a kind that is not evaluated. */
-export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): string[] {
+export function unreadPolicies(state: State, names: Iterable<string>): string[] {
   const lines: string[] = [];
+  if (state.manifests.unread.length + state.cluster.unevaluated.length === 0) return lines;
+  const namespaces = new Set(names);
   for (const document of state.manifests.unread) {
     if (!mayBePolicy(document)) continue;
     if (
@@ -222,9 +223,16 @@ const NODES = new Set<number>([ReservedIdentity.HOST, ReservedIdentity.REMOTE_NO
 /** What of a pod's policies is not evaluated in a direction, towards pods and the world. */
 export function unevaluatedOf(state: State, pod: ClusterPod, directions: readonly Direction[]): string[] {
   const policy = policyOf(state, pod);
-  const tied = policy ? directions.flatMap((direction) => tiedIn(policy)[direction]) : [];
+  if (!policy || !isPartlyTold(policy)) return [];
+  const tied = directions.flatMap((direction) => tiedIn(policy)[direction]);
   return [...unevaluatedIn(policy, directions, null), ...ties(tied)];
 }
+
+/** Whether there may be anything in a policy that is not evaluated, or that leaves open what it says. */
+const isPartlyTold = keptFor(
+  ({ applied, refusals }: CompiledPolicy) =>
+    refusals !== null || applied.some(({ unevaluated }) => unevaluated.length > 0),
+);
 
 /** What stands beside another rule of the same order that says otherwise; only policies that are asked in an order have such. */
 const tiedIn = keptFor(({ refusals, entries }: CompiledPolicy): Readonly<Record<Direction, readonly Grant[]>> => {

@@ -191,7 +191,7 @@ const alikeIn = keptFor((ends: readonly End[]): ReadonlyMap<string, ClusterPod> 
 /** What of the policies of a pod, and of all that are alike, could not be read. */
 const unreadFor = (state: State, pod: ClusterPod): readonly string[] => [
   ...halfMatched(state, pod),
-  ...unreadPolicies(state, new Set([pod.namespace])),
+  ...unreadPolicies(state, [pod.namespace]),
   ...unevaluatedOf(state, pod, DIRECTIONS),
   ...enforcedOrNot(state, pod),
 ];

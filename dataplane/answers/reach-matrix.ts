@@ -31,6 +31,8 @@ export class Classes {
   readonly all: readonly (readonly End[])[];
   private readonly numbers: ReadonlyMap<string, number>;
   private readonly pairs: Pairs;
+  /** Of each class; null for those of which more matters than rows say. */
+  readonly sides: readonly (Side | null)[];
   private readonly senders: (readonly OpenClass[])[] = [];
   private readonly receivers: (readonly OpenClass[])[] = [];
 
@@ -41,6 +43,7 @@ export class Classes {
     const { all, numbers } = grouped(this.ends, [...this.unread.keys()]);
     this.all = all;
     this.numbers = numbers;
+    this.sides = all.map(([end]) => this.pairs.sideOf(end!));
   }
 
   /** The class of an end; none has those that could not be read. */
@@ -61,13 +64,17 @@ export class Classes {
   }
 
   private open(pairOf: (other: number) => readonly [number, number]): readonly OpenClass[] {
-    const examples = this.all.map((_, other) => exampleOf(this.all, ...pairOf(other)));
-    const answers = this.pairs.openBetween(examples);
-    const open: OpenClass[] = [];
-    answers.forEach((found, number) => {
-      if (found && isAnyOpen(found)) open.push({ number, found });
+    const { all, sides, pairs } = this;
+    const found = all.map((_, other) => {
+      const [from, to] = pairOf(other);
+      return from !== to && sides[from] && sides[to] ? pairs.ofSides(sides[from], sides[to]) : null;
     });
-    return open;
+    const unknown = found.map((known, other) => (known ? null : exampleOf(all, ...pairOf(other))));
+    const asked = pairs.openBetween(unknown);
+    return found.flatMap((known, number) => {
+      const open = known ?? asked[number];
+      return open && isAnyOpen(open) ? { number, found: open } : [];
+    });
   }
 }
 
@@ -106,7 +113,7 @@ export class Matrix {
   constructor(state: State) {
     this.classes = classesOf(state);
     const pairs = pairsOf(state);
-    const { cells, examples } = new Cells(this.classes.all, pairs);
+    const { cells, examples } = new Cells(this.classes);
     this.cells = cells;
     this.found = pairs.openBetween(examples);
   }
@@ -147,7 +154,8 @@ export const isAnyOpen = ({ open: { ports, icmp } }: Found): boolean => ports.le
 class Cells {
   readonly cells: Uint32Array[] = [];
   readonly examples: (readonly [End, End] | null)[] = [null];
-  private readonly sides: readonly (Side | null)[];
+  private readonly classes: Classes['all'];
+  private readonly sides: Classes['sides'];
   private readonly byIdentity = new Map<number, number[]>();
   /** Rows in place of their numbers, with the kind of the end whose they are. */
   private readonly senders = new Map<number, number>();
@@ -155,11 +163,9 @@ class Cells {
   /** Cells by row of the sender and of the receiver; 0 where there is none yet. */
   private readonly byRows: Uint32Array[] = [];
 
-  constructor(
-    private readonly classes: readonly (readonly End[])[],
-    pairs: Pairs,
-  ) {
-    this.sides = classes.map(([end]) => pairs.sideOf(end!));
+  constructor({ all, sides }: Classes) {
+    this.classes = all;
+    this.sides = sides;
     this.sides.forEach((side, i) => {
       if (!side) return;
       const same = this.byIdentity.get(side.identity);

@@ -224,12 +224,21 @@ export class Pairs {
     return pairs.map((pair, i) => found[i] ?? (pair && this.between(...pair)));
   }
 
+  /** What is known between two sides; null where it has not been asked. */
+  ofSides(from: Side, to: Side): Found | null {
+    return this.answers.get(this.keyOfSides(from, to)) ?? null;
+  }
+
+  private keyOfSides(from: Side, to: Side): number {
+    const [egress, ingress] = this.rowsOf(from, to);
+    return pairKey(from.kind, to.kind, egress.number, ingress.number);
+  }
+
   /** What decides between two ends. */
   private keyOf(from: End, to: End): number | string {
     const [sender, receiver] = [this.sideOf(from), this.sideOf(to)];
     if (!sender || !receiver) return `${from.like}\n${to.like}`;
-    const [egress, ingress] = this.rowsOf(sender, receiver);
-    return pairKey(sender.kind, receiver.kind, egress.number, ingress.number);
+    return this.keyOfSides(sender, receiver);
   }
 
   /** null for an end of which more matters than rows say. */

@@ -36,7 +36,7 @@ import { isKubeProxy, type Settings } from '../settings.js';
 import { encode, packed } from '../wasm.js';
 import { configEntry, ipMasqEntries } from './config.js';
 import { ipcacheEntries, isOneOf, nodeEntries, podEntries, unlistedBackends, unlistedEntries } from './endpoints.js';
-import { entriesIn, type Block, type MaglevEntry, type MapEntry } from './entry.js';
+import { eachEntry, type Block, type MaglevEntry, type MapEntry } from './entry.js';
 import { mapsOf } from './families.js';
 import { firstOfEach, hostPortsOf } from './host-ports.js';
 import { keeping, scopesOf } from './scopes.js';
@@ -143,7 +143,9 @@ export class Desirer {
     return {
       sections,
       get entries() {
-        return [...entriesIn(sections)];
+        const all: MapEntry[] = [];
+        eachEntry(sections, (entry) => all.push(entry));
+        return all;
       },
       maglev: ofFrontends.maglev,
       frontends,

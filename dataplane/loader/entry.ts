@@ -18,11 +18,11 @@ export interface MapEntry {
 /** Entries that come and go together, or lists of such: as long as nothing in it changes, a list is the very same. */
 export type Block = readonly (MapEntry | Block)[];
 
-/** All entries, in their order. */
-export function* entriesIn(block: Block): Generator<MapEntry> {
+/** Tells of all entries, in their order. */
+export function eachEntry(block: Block, tell: (entry: MapEntry) => void): void {
   for (const one of block)
-    if (isEntry(one)) yield one;
-    else yield* entriesIn(one);
+    if (isEntry(one)) tell(one);
+    else eachEntry(one, tell);
 }
 
 /** Entries that only the one of two lists has, and those that only the other has. */
@@ -37,16 +37,14 @@ export function entriesBetween(before: Block, after: Block, found: Between = { g
   const [olds, freshs] = [new Set(gone), new Set(come)];
   const left = gone.filter((one) => !freshs.has(one));
   const fresh = come.filter((one) => !olds.has(one));
-  const isPaired = left.length === fresh.length;
-  left.forEach((one, i) => {
-    const other = isPaired ? fresh[i]! : [];
-    if (!isEntry(one) && !isEntry(other)) entriesBetween(one, other, found);
+  for (let i = 0; i < left.length || i < fresh.length; i++) {
+    const [one = [], other = []] = [left[i], fresh[i]];
+    if (!isEntry(one) && !isEntry(other) && one.length > 0 && other.length > 0) entriesBetween(one, other, found);
     else {
-      for (const entry of entriesIn([one])) found.gone.push(entry);
-      for (const entry of entriesIn([other])) found.come.push(entry);
+      eachEntry([one], (entry) => found.gone.push(entry));
+      eachEntry([other], (entry) => found.come.push(entry));
     }
-  });
-  if (!isPaired) for (const entry of entriesIn(fresh)) found.come.push(entry);
+  }
   return found;
 }
 

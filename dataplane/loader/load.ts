@@ -5,7 +5,7 @@ import { indexed } from '../indexed.js';
 import { keptFor } from '../kept.js';
 import { Datapath, encode, type Bytes, type Sizes } from '../wasm.js';
 import type { Desired } from './entries.js';
-import { entriesBetween, entriesIn, type Block, type MaglevEntry, type MapEntry } from './entry.js';
+import { eachEntry, entriesBetween, type Block, type MaglevEntry, type MapEntry } from './entry.js';
 
 interface Change {
   readonly map: MapId;
@@ -155,10 +155,10 @@ export class Loader {
   ): { readonly changes: readonly Change[]; readonly rebuilt: boolean } {
     const wanted: Loaded = new Map();
     let entries = 0;
-    for (const entry of entriesIn(desired.sections)) {
+    eachEntry(desired.sections, (entry) => {
       put(wanted, entry);
       entries++;
-    }
+    });
     const counts = new Map([...wanted].map(([map, entries]) => [map, entries.size]));
     const rebuilt = !this.fits(counts, desired, maglevTableSize);
     if (rebuilt) {

@@ -2,11 +2,11 @@
 import type { Cluster, ClusterNode } from '../cluster/cluster.js';
 import { Numbers } from '../hash.js';
 import { indexed } from '../indexed.js';
-import { joined, kept, keptFor, sameItems } from '../kept.js';
+import { joined, kept, keptEach, keptFor, sameItems } from '../kept.js';
 import type { AdminPolicy } from '../manifests/admin.js';
 import type { CalicoPolicy } from '../manifests/calico.js';
 import type { CiliumPolicy } from '../manifests/cilium.js';
-import type { NetworkPolicy, PolicySource } from '../manifests/objects.js';
+import type { PolicySource } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
 import { fromAdminPolicy, type AdminParts } from './admin.js';
 import { fromCalicoPolicy, type CalicoParts } from './calico.js';
@@ -31,10 +31,23 @@ import { areOrdered } from './tiers.js';
 export type { CompiledPolicy } from './policymap.js';
 
 /** The policies of all languages, in the order of their manifests; those about nodes hold only where these have a firewall. */
-export const policiesOf = (cluster: Cluster, { hostFirewall }: Settings): Policy[] =>
-  joined(cluster.policies.map((source) => fromSource(source, cluster))).filter(
-    ({ aboutNodes }) => hostFirewall || !aboutNodes,
+export class PolicyReader {
+  /** Those of Kubernetes, which look at nothing besides. */
+  private readonly plain = keptEach((source: PolicySource) =>
+    source.kind === 'NetworkPolicy' ? [fromNetworkPolicy(source)] : null,
   );
+  private readonly all = kept((lists: readonly (readonly Policy[])[]) => joined(lists));
+
+  read(cluster: Cluster, { hostFirewall }: Settings): readonly Policy[] {
+    const { policies } = cluster;
+    return this.all(
+      this.plain(policies).map(
+        (plain, i) =>
+          plain ?? fromSource(policies[i]!, cluster).filter(({ aboutNodes }) => hostFirewall || !aboutNodes),
+      ),
+    );
+  }
+}
 
 function fromSource(
   source: PolicySource,
@@ -42,7 +55,7 @@ function fromSource(
 ): readonly Policy[] {
   switch (source.kind) {
     case 'NetworkPolicy':
-      return fromKubernetes(source);
+      return [fromNetworkPolicy(source)];
     case 'CiliumNetworkPolicy':
     case 'CiliumClusterwideNetworkPolicy':
       return fromCilium(source, cidrGroups, services);
@@ -55,7 +68,6 @@ function fromSource(
   }
 }
 
-const fromKubernetes = keptFor((source: NetworkPolicy) => [fromNetworkPolicy(source)]);
 const fromCilium = keptFor(
   (source: CiliumPolicy, cidrGroups: CiliumParts['cidrGroups'], services: CiliumParts['services']) =>
     fromCiliumPolicy(source, { cidrGroups, services }),

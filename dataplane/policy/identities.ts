@@ -16,7 +16,7 @@ import {
 import type { Cluster, ClusterNamespace, ClusterPod } from '../cluster/cluster.js';
 import { compare, spread } from '../hash.js';
 import { indexed, type Index } from '../indexed.js';
-import { joined, kept, keptFor, sameItems, steady } from '../kept.js';
+import { joined, kept, keptEach, keptFor, sameItems, steady } from '../kept.js';
 import type { FqdnSelector } from '../manifests/cilium.js';
 import { ipBlocksMatchPods, type Settings } from '../settings.js';
 import { fqdnName } from './fqdn.js';
@@ -97,7 +97,7 @@ interface Asked {
 
 type PrefixPeer = Peer & { readonly kind: 'prefix' };
 
-const askedBy = keptFor(({ subject, rules }: Policy): Asked => {
+function askedBy({ subject, rules }: Policy): Asked {
   const peers = rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])].flatMap(partsOf));
   const selectors = peers.flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : []));
   return {
@@ -109,7 +109,7 @@ const askedBy = keptFor(({ subject, rules }: Policy): Asked => {
     ),
     fqdns: peers.flatMap((peer) => (peer.kind === 'fqdn' ? peer.fqdn : [])),
   };
-});
+}
 
 /** Every prefix of the cluster's families that a policy names, once; those alone that `isAsked` says. */
 function prefixesOf(
@@ -164,11 +164,18 @@ const portsOf = (pod: ClusterPod): string =>
 
 /** Builds the identities, and of those again only what an edit touches. */
 export class IdentityBuilder {
+  private readonly asked = keptEach(askedBy);
   private readonly keys = steady(
-    (asked: readonly Asked[]) => new Set([...new Set(joined(asked.map(({ keys }) => keys)))].sort(compare)),
+    kept((asked: readonly Asked[]) => new Set([...new Set(joined(asked.map(({ keys }) => keys)))].sort(compare))),
   );
-  private readonly prefixes = steady(prefixesOf, samePrefixes);
-  private readonly prefixesOfPods = steady(prefixesOf, samePrefixes);
+  private readonly prefixes = steady(kept(prefixesOf), samePrefixes);
+  private readonly prefixesOfPods = steady(
+    kept((asked: readonly Asked[], families: readonly Family[], settings: Settings) =>
+      prefixesOf(asked, families, (peer) => matchesPods(peer, settings)),
+    ),
+    samePrefixes,
+  );
+  private readonly fqdns = kept(fqdnsOf);
   private readonly world = kept(worldOf);
   private readonly numbered = kept(prefixIdentities);
   private readonly named = kept(fqdnIdentities);
@@ -198,16 +205,16 @@ export class IdentityBuilder {
   );
 
   build({ families, namespaces, inNamespace }: Cluster, policies: readonly Policy[], settings: Settings): Identities {
-    const asked = policies.map((policy) => askedBy(policy));
+    const asked = this.asked(policies);
     const keys = this.keys(asked);
-    const ofPods = this.prefixesOfPods(asked, families, (peer) => matchesPods(peer, settings));
+    const ofPods = this.prefixesOfPods(asked, families, settings);
     this.alike = new Map([...inNamespace.keys()].map((name) => [name, this.alike.get(name) ?? keptAlike()]));
     const alike = [...inNamespace].map(([name, { pods }]) => this.alike.get(name)!(pods, keys, ofPods));
     return this.all(
       this.world(families),
       this.pods(joined(alike), namespaces),
       this.numbered(this.prefixes(asked, families)),
-      this.named(fqdnsOf(asked), families),
+      this.named(this.fqdns(asked), families),
     );
   }
 
