@@ -13,7 +13,7 @@ import { fromCalicoPolicy, type CalicoParts } from './calico.js';
 import { fromCiliumPolicy, type CiliumParts } from './cilium.js';
 import type { Identities, PodIdentity } from './identities.js';
 import { fromNetworkPolicy } from './networkpolicy.js';
-import { among, identitiesOf, Peers, selectedBy } from './peers.js';
+import { among, identitiesOf, Peers } from './peers.js';
 import {
   asksPeers,
   compilePolicymap,
@@ -24,7 +24,7 @@ import {
   type Subjects,
 } from './policymap.js';
 import { isRepresentative } from './representatives.js';
-import type { Policy, Rule } from './rules.js';
+import type { Peer, Policy, Rule } from './rules.js';
 import { selects } from './selectors.js';
 import { areOrdered } from './tiers.js';
 
@@ -124,7 +124,8 @@ export class Recompiler {
 interface Compiled extends Subjects {
   readonly policymap: CompiledPolicy;
   readonly peers: Peers;
-  /** Whom each peer of its rules selected. */
+  /** All peers of its rules, and whom each selected. */
+  readonly asked: readonly Peer[];
   readonly selected: readonly (readonly number[])[];
 }
 
@@ -137,10 +138,12 @@ function compiledFrom(subjects: Subjects, peers: Peers, before: Compiled | undef
     before.example === subjects.example &&
     sameItems(before.applied, applied);
   if (isLike && before.peers === peers) return before;
-  const selected = applied.flatMap(({ rules }) => rules.flatMap((rule) => selectedBy(rule, peers)));
-  const made = (policymap: CompiledPolicy): Compiled => ({ ...subjects, policymap, peers, selected });
+  const asked = isLike ? before.asked : joined(applied.map((policy) => peersOf(policy)));
+  const selected = asked.map((peer) => peers.of(peer));
+  const made = (policymap: CompiledPolicy): Compiled => ({ ...subjects, policymap, peers, asked, selected });
   if (!isLike || (before.peers.identities !== peers.identities && asksPeers(applied)))
     return made(compilePolicymap(subjects, peers));
+  if (sameItems(before.selected, selected)) return made(before.policymap);
   const changed = new Set(selected.flatMap((numbers, i) => numbersUnlike(before.selected[i]!, numbers)));
   if (changed.size === 0) return made(before.policymap);
   return made(
@@ -149,6 +152,11 @@ function compiledFrom(subjects: Subjects, peers: Peers, before: Compiled | undef
       : recompilePolicymap(before.policymap, subjects, peers, changed),
   );
 }
+
+/** Whom the rules of a policy name, and whom they are about. */
+const peersOf = keptFor(({ rules }: Policy): readonly Peer[] =>
+  rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])]),
+);
 
 /** The numbers that are only in one of two lists. */
 function numbersUnlike(before: readonly number[], after: readonly number[]): number[] {
@@ -161,7 +169,10 @@ function numbersUnlike(before: readonly number[], after: readonly number[]): num
 export class PolicyCompiler {
   private readonly numbers = new Numbers();
   private compiled: ReadonlyMap<string, Compiled> = new Map();
-  private readonly peers = kept((identities: Identities, settings: Settings) => new Peers(identities, settings));
+  private last: Peers | null = null;
+  private readonly peers = kept(
+    (identities: Identities, settings: Settings) => (this.last = new Peers(identities, settings, this.last)),
+  );
   private readonly subjects = indexed(({ pods }: Subject) => pods);
   private readonly groupOf = keptFor((identity: PodIdentity, about: readonly Subject[], peers: Peers | null) => {
     const applied = about.map(({ policy }) => policy);

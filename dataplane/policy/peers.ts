@@ -3,6 +3,7 @@ import type { Settings } from '../settings.js';
 import { fqdnName } from './fqdn.js';
 import {
   everyIdentity,
+  isByLabels,
   matchesPods,
   selectEndpoints,
   selectPrefix,
@@ -14,20 +15,25 @@ import type { Peer, Rule } from './rules.js';
 /** Which identities a peer selects: computed once for each peer. */
 export class Peers {
   private readonly selected = new WeakMap<Peer, readonly number[]>();
+  private readonly byLabels = new WeakMap<Peer, readonly number[]>();
   readonly byNumber: ReadonlyMap<number, PodIdentity>;
   readonly everyone: readonly number[];
 
   constructor(
     readonly identities: Identities,
     private readonly settings: Settings,
+    before: Peers | null = null,
   ) {
+    // What labels select depends on the identities of pods alone.
+    if (before?.identities.selected === identities.selected) this.byLabels = before.byLabels;
     this.byNumber = new Map(identities.pods.map((identity) => [identity.number, identity]));
     this.everyone = everyIdentity(identities);
   }
 
   of(peer: Peer): readonly number[] {
-    let numbers = this.selected.get(peer);
-    if (!numbers) this.selected.set(peer, (numbers = this.select(peer)));
+    const known = peer.kind === 'endpoints' && isByLabels(peer.selector) ? this.byLabels : this.selected;
+    let numbers = known.get(peer);
+    if (!numbers) known.set(peer, (numbers = this.select(peer)));
     return numbers;
   }
 
@@ -89,9 +95,3 @@ export function identitiesOf({ peers: named }: Rule, peers: PeerNumbers): readon
   const found = new Set(named.flatMap((peer) => peers.of(peer)));
   return found.has(0) ? [0] : [...found];
 }
-
-/** Whom each peer that a rule names selects, and whom the rule is about. */
-export const selectedBy = ({ own, peers: named }: Rule, peers: Peers): (readonly number[])[] => [
-  ...(own ? [peers.of(own)] : []),
-  ...(named ?? []).map((peer) => peers.of(peer)),
-];

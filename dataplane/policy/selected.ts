@@ -10,7 +10,7 @@ const LARGEST_CHANGE = 1 / 4;
 export class Selected {
   private readonly found = new WeakMap<EndpointSelector, readonly PodIdentity[]>();
   private readonly byNamespace = new Map<string, PodIdentity[]>();
-  private readonly gone: ReadonlySet<PodIdentity>;
+  private readonly gone: readonly PodIdentity[];
   private readonly come: readonly PodIdentity[];
 
   /** `pods`: in the order of their keys. `before` is what was found among those of before, whose own `before` nobody needs any more. */
@@ -25,7 +25,7 @@ export class Selected {
       else this.byNamespace.set(namespace, [identity]);
     }
     const { gone, come } = difference(before?.pods ?? [], pods);
-    this.gone = new Set(gone);
+    this.gone = gone;
     this.come = come;
     if (before) before.before = null;
     if (gone.length + come.length > pods.length * LARGEST_CHANGE) this.before = null;
@@ -42,9 +42,10 @@ export class Selected {
   private changed(selector: EndpointSelector): readonly PodIdentity[] | null {
     const former = this.before?.found.get(selector);
     if (!former) return null;
-    const left = former.filter((identity) => !this.gone.has(identity));
-    const fresh = this.come.filter((identity) => selects(selector, identity));
-    if (left.length === former.length && fresh.length === 0) return former;
+    const isMatched = (identity: PodIdentity): boolean => selects(selector, identity);
+    const fresh = this.come.filter(isMatched);
+    if (fresh.length === 0 && !this.gone.some(isMatched)) return former;
+    const left = former.filter((identity) => !this.gone.includes(identity));
     return [...left, ...fresh].sort((a, b) => compare(a.key, b.key));
   }
 
