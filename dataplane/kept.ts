@@ -66,11 +66,17 @@ export function keptWhile<Result>(): (of: object, inputs: readonly unknown[], ma
   };
 }
 
+/** As many lists as one call takes. */
+const MANY = 10_000;
+
 /** Lists one after another; where they are long, many times as fast as `flat`. */
-export function joined<Thing>(lists: Iterable<readonly Thing[]>): Thing[] {
-  const all: Thing[] = [];
-  for (const list of lists) for (const thing of list) all.push(thing);
-  return all;
+export function joined<Thing>(lists: readonly (readonly Thing[])[]): Thing[] {
+  const none: Thing[] = [];
+  if (lists.length <= MANY) return none.concat(...lists);
+  const parts = Array.from({ length: Math.ceil(lists.length / MANY) }, (_, i) =>
+    joined(lists.slice(i * MANY, (i + 1) * MANY)),
+  );
+  return joined(parts);
 }
 
 /** Where two lists are not alike: from `head` on, and up to `tail` places before the end of each. */

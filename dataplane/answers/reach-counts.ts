@@ -4,9 +4,9 @@ import type { State } from '../state.js';
 import { unreadIngresses } from './ingress/through.js';
 import { classesOf, type Classes, type OpenClass } from './reach-matrix.js';
 import { choose, type End, type OpenPort } from './reach-ends.js';
-import type { Found } from './reach-open.js';
+import type { Found, Open } from './reach-open.js';
 import { pairsOf } from './reach-pairs.js';
-import { narrowed, reach, type Reach } from './reach.js';
+import { reach, type Reach } from './reach.js';
 
 /** Who reaches an end, by workload. null where what decides could not be read. */
 export function reachedBy(state: State, ref: string): readonly string[] | null {
@@ -99,9 +99,17 @@ function openAt(classes: readonly OpenClass[], ports: readonly OpenPort[]): read
   const known = new Map<Found, boolean>();
   return classes.filter(({ found }) => {
     let isOpen = known.get(found);
-    if (isOpen === undefined) known.set(found, (isOpen = narrowed(found.open, null, ports).ports.length > 0));
+    if (isOpen === undefined) known.set(found, (isOpen = isOpenAt(found.open, ports)));
     return isOpen;
   });
 }
+
+const isOpenAt = ({ ports: open }: Open, ports: readonly OpenPort[]): boolean =>
+  open.some((one) =>
+    ports.some(
+      ({ protocol, port }) =>
+        protocol === one.protocol && one.ranges.some(([first, last]) => first <= port && port <= last),
+    ),
+  );
 
 const isUnread = ({ unread }: Classes, ref: string): boolean => [...unread.keys()].some((end) => end.ref === ref);

@@ -54,27 +54,32 @@ export class Classes {
   /** The classes from which something is open to an end's. */
   openTo(end: End): readonly OpenClass[] {
     const to = this.numberOf(end);
-    return (this.senders[to] ??= this.open((other) => [other, to]));
+    return (this.senders[to] ??= this.open(to, true));
   }
 
   /** The classes to which something is open from an end's. */
   openFrom(end: End): readonly OpenClass[] {
     const from = this.numberOf(end);
-    return (this.receivers[from] ??= this.open((other) => [from, other]));
+    return (this.receivers[from] ??= this.open(from, false));
   }
 
-  private open(pairOf: (other: number) => readonly [number, number]): readonly OpenClass[] {
+  /** `isTo`: towards a class, else from it. */
+  private open(number: number, isTo: boolean): readonly OpenClass[] {
     const { all, sides, pairs } = this;
-    const found = all.map((_, other) => {
-      const [from, to] = pairOf(other);
-      return from !== to && sides[from] && sides[to] ? pairs.ofSides(sides[from], sides[to]) : null;
-    });
-    const unknown = found.map((known, other) => (known ? null : exampleOf(all, ...pairOf(other))));
+    const own = sides[number]!;
+    const found = sides.map((side, other) =>
+      other === number || !side || !own ? null : isTo ? pairs.ofSides(side, own) : pairs.ofSides(own, side),
+    );
+    const unknown = found.map((known, other) =>
+      known ? null : isTo ? exampleOf(all, other, number) : exampleOf(all, number, other),
+    );
     const asked = pairs.openBetween(unknown);
-    return found.flatMap((known, number) => {
-      const open = known ?? asked[number];
-      return open && isAnyOpen(open) ? { number, found: open } : [];
+    const open: OpenClass[] = [];
+    found.forEach((known, other) => {
+      const between = known ?? asked[other];
+      if (between && isAnyOpen(between)) open.push({ number: other, found: between });
     });
+    return open;
   }
 }
 

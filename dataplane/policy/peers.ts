@@ -14,8 +14,10 @@ import type { Peer, Rule } from './rules.js';
 
 /** Which identities a peer selects: computed once for each peer. */
 export class Peers {
-  private readonly selected = new WeakMap<Peer, readonly number[]>();
+  /** What is selected by labels alone, by addresses alone, and otherwise. */
   private readonly byLabels = new WeakMap<Peer, readonly number[]>();
+  private readonly byAddresses = new WeakMap<Peer, readonly number[]>();
+  private readonly byBoth = new WeakMap<Peer, readonly number[]>();
   readonly byNumber: ReadonlyMap<number, PodIdentity>;
   readonly everyone: readonly number[];
 
@@ -24,17 +26,27 @@ export class Peers {
     private readonly settings: Settings,
     before: Peers | null = null,
   ) {
-    // What labels select depends on the identities of pods alone.
-    if (before?.identities.selected === identities.selected) this.byLabels = before.byLabels;
+    if (before?.settings === settings) {
+      const { selected, prefixes, fqdns, world } = before.identities;
+      if (selected === identities.selected) this.byLabels = before.byLabels;
+      if (prefixes === identities.prefixes && fqdns === identities.fqdns && world === identities.world)
+        this.byAddresses = before.byAddresses;
+    }
     this.byNumber = new Map(identities.pods.map((identity) => [identity.number, identity]));
     this.everyone = everyIdentity(identities);
   }
 
   of(peer: Peer): readonly number[] {
-    const known = peer.kind === 'endpoints' && isByLabels(peer.selector) ? this.byLabels : this.selected;
+    const known = this.keptIn(peer);
     let numbers = known.get(peer);
     if (!numbers) known.set(peer, (numbers = this.select(peer)));
     return numbers;
+  }
+
+  private keptIn(peer: Peer): WeakMap<Peer, readonly number[]> {
+    if (peer.kind === 'endpoints' && isByLabels(peer.selector)) return this.byLabels;
+    const isByAddress = peer.kind === 'fqdn' || (peer.kind === 'prefix' && !matchesPods(peer, this.settings));
+    return isByAddress ? this.byAddresses : this.byBoth;
   }
 
   /** Whether the pods of an identity are among a peer. */

@@ -101,7 +101,7 @@ const withRows = (
   isolatedBy,
   rows,
   get entries() {
-    return joined(rows.values());
+    return joined([...rows.values()]);
   },
   refusals,
   boundaries,
