@@ -160,6 +160,8 @@ export class Desirer {
 export interface EndpointIds extends Iterable<readonly [ClusterPod, number]> {
   get(pod: ClusterPod): number | undefined;
   podOf(id: number): ClusterPod | undefined;
+  /** The highest of them; 0 where there are none. */
+  readonly highest: number;
 }
 
 interface Endpoint {
@@ -180,6 +182,7 @@ class Endpoints {
     return {
       get: (pod) => byPod.get(pod)?.id,
       podOf: (id) => byId.get(id)?.pod,
+      highest: endpoints.reduce((highest, endpoint) => Math.max(highest, endpoint?.id ?? 0), 0),
       *[Symbol.iterator]() {
         for (const endpoint of endpoints) if (endpoint) yield [endpoint.pod, endpoint.id];
       },

@@ -298,7 +298,7 @@ function needs(counts: ReadonlyMap<MapId, number>, desired: Desired, maglevTable
     maglev4: Math.min(tables.get(MapId.LB4_MAGLEV) ?? 0, mostTables(maglevTableSize)),
     maglev6: Math.min(tables.get(MapId.LB6_MAGLEV) ?? 0, mostTables(maglevTableSize)),
     maglevBackends,
-    endpointConfig: highestOf(desired.endpointIds) + 1,
+    endpointConfig: desired.endpointIds.highest + 1,
     nodeConfig: (counts.get(MapId.NODE_CONFIG) ?? 0) + 1,
   };
 }
@@ -312,12 +312,6 @@ const tablesNeeded = keptFor((maglev: readonly MaglevEntry[]) => {
     maglevBackends = Math.max(maglevBackends, count);
   }
   return { tables, maglevBackends };
-});
-
-const highestOf = keptFor((ids: Desired['endpointIds']) => {
-  let highest = 0;
-  for (const [, id] of ids) highest = Math.max(highest, id);
-  return highest;
 });
 
 function fits(

@@ -123,7 +123,7 @@ export class Recompiler {
 /** What a policymap was compiled from. */
 interface Compiled extends Subjects {
   readonly policymap: CompiledPolicy;
-  readonly peers: Peers;
+  peers: Peers;
   /** All peers of its rules, and whom each selected. */
   readonly asked: readonly Peer[];
   readonly selected: readonly (readonly number[])[];
@@ -139,11 +139,14 @@ function compiledFrom(subjects: Subjects, peers: Peers, before: Compiled | undef
     sameItems(before.applied, applied);
   if (isLike && before.peers === peers) return before;
   const asked = isLike ? before.asked : joined(applied.map((policy) => peersOf(policy)));
+  const isWhole = !isLike || (before.peers.identities !== peers.identities && asksPeers(applied));
+  if (!isWhole && asked.every((peer, i) => peers.of(peer) === before.selected[i])) {
+    before.peers = peers;
+    return before;
+  }
   const selected = asked.map((peer) => peers.of(peer));
   const made = (policymap: CompiledPolicy): Compiled => ({ ...subjects, policymap, peers, asked, selected });
-  if (!isLike || (before.peers.identities !== peers.identities && asksPeers(applied)))
-    return made(compilePolicymap(subjects, peers));
-  if (sameItems(before.selected, selected)) return made(before.policymap);
+  if (isWhole) return made(compilePolicymap(subjects, peers));
   const changed = new Set(selected.flatMap((numbers, i) => numbersUnlike(before.selected[i]!, numbers)));
   if (changed.size === 0) return made(before.policymap);
   return made(

@@ -327,11 +327,9 @@ export const everyIdentity = ({ pods, world, prefixes, fqdns }: Identities): num
   ...fqdns.map(({ number }) => number),
 ];
 
-const numbersOf = keptFor((pods: readonly PodIdentity[]) => pods.map(({ number }) => number));
-
 /** The identities of endpoints, nodes and the world that a selector matches. */
 export function selectEndpoints(identities: Identities, selector: EndpointSelector): readonly number[] {
-  const ofPods = numbersOf(identities.selected.of(selector));
+  const ofPods = identities.selected.numbersOf(selector);
   const { reserved, worlds } = reservedSelected(selector);
   if (reserved.length + worlds.length === 0) return ofPods;
   const numbers = [...ofPods, ...reserved];
@@ -342,12 +340,6 @@ export function selectEndpoints(identities: Identities, selector: EndpointSelect
     numbers.push(world, ...prefixes.map(({ number }) => number), ...namesIn(identities, family));
   }
   return numbers;
-}
-
-/** Whether a selector matches pods alone. */
-export function isByLabels(selector: EndpointSelector): boolean {
-  const { reserved, worlds } = reservedSelected(selector);
-  return reserved.length + worlds.length === 0;
 }
 
 const reservedSelected = keptFor((selector: EndpointSelector) => ({

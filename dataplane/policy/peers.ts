@@ -3,7 +3,6 @@ import type { Settings } from '../settings.js';
 import { fqdnName } from './fqdn.js';
 import {
   everyIdentity,
-  isByLabels,
   matchesPods,
   selectEndpoints,
   selectPrefix,
@@ -14,10 +13,9 @@ import type { Peer, Rule } from './rules.js';
 
 /** Which identities a peer selects: computed once for each peer. */
 export class Peers {
-  /** What is selected by labels alone, by addresses alone, and otherwise. */
-  private readonly byLabels = new WeakMap<Peer, readonly number[]>();
+  /** What is selected by addresses alone, and otherwise, but for what labels select: that is kept with the identities. */
   private readonly byAddresses = new WeakMap<Peer, readonly number[]>();
-  private readonly byBoth = new WeakMap<Peer, readonly number[]>();
+  private readonly others = new WeakMap<Peer, readonly number[]>();
   readonly byNumber: ReadonlyMap<number, PodIdentity>;
   readonly everyone: readonly number[];
 
@@ -26,27 +24,24 @@ export class Peers {
     private readonly settings: Settings,
     before: Peers | null = null,
   ) {
-    if (before?.settings === settings) {
-      const { selected, prefixes, fqdns, world } = before.identities;
-      if (selected === identities.selected) this.byLabels = before.byLabels;
-      if (prefixes === identities.prefixes && fqdns === identities.fqdns && world === identities.world)
-        this.byAddresses = before.byAddresses;
-    }
+    const { prefixes, fqdns, world } = identities;
+    const isLike =
+      before?.settings === settings &&
+      before.identities.prefixes === prefixes &&
+      before.identities.fqdns === fqdns &&
+      before.identities.world === world;
+    if (isLike) this.byAddresses = before.byAddresses;
     this.byNumber = new Map(identities.pods.map((identity) => [identity.number, identity]));
     this.everyone = everyIdentity(identities);
   }
 
   of(peer: Peer): readonly number[] {
-    const known = this.keptIn(peer);
+    if (peer.kind === 'endpoints') return selectEndpoints(this.identities, peer.selector);
+    const isByAddress = peer.kind === 'fqdn' || (peer.kind === 'prefix' && !matchesPods(peer, this.settings));
+    const known = isByAddress ? this.byAddresses : this.others;
     let numbers = known.get(peer);
     if (!numbers) known.set(peer, (numbers = this.select(peer)));
     return numbers;
-  }
-
-  private keptIn(peer: Peer): WeakMap<Peer, readonly number[]> {
-    if (peer.kind === 'endpoints' && isByLabels(peer.selector)) return this.byLabels;
-    const isByAddress = peer.kind === 'fqdn' || (peer.kind === 'prefix' && !matchesPods(peer, this.settings));
-    return isByAddress ? this.byAddresses : this.byBoth;
   }
 
   /** Whether the pods of an identity are among a peer. */
@@ -63,13 +58,11 @@ export class Peers {
   }
 
   /** 0 is anyone. */
-  private select(peer: Peer): readonly number[] {
+  private select(peer: Exclude<Peer, { readonly kind: 'endpoints' }>): readonly number[] {
     const { identities, settings } = this;
     switch (peer.kind) {
       case 'anyone':
         return [0];
-      case 'endpoints':
-        return selectEndpoints(identities, peer.selector);
       case 'prefix':
         return selectPrefix(identities, peer.cidr, peer.except, matchesPods(peer, settings));
       case 'fqdn':

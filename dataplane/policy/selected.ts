@@ -7,52 +7,84 @@ import { namespaceAskedFor, selects, type EndpointSelector } from './selectors.j
 /** Where more than this part of the identities came or went, selectors are asked anew. */
 const LARGEST_CHANGE = 1 / 4;
 
+/** What a selector matches, and in which of the lists of identities that followed each other. */
+interface Matched {
+  readonly pods: readonly PodIdentity[];
+  readonly numbers: readonly number[];
+  generation: number;
+}
+
 export class Selected {
-  private readonly found = new WeakMap<EndpointSelector, readonly PodIdentity[]>();
-  private readonly byNamespace = new Map<string, PodIdentity[]>();
+  /** Of all lists: what was found in the last in which a selector was asked. */
+  private readonly found: WeakMap<EndpointSelector, Matched>;
+  private readonly generation: number;
   private readonly gone: readonly PodIdentity[];
   private readonly come: readonly PodIdentity[];
+  private byNamespace: ReadonlyMap<string, readonly PodIdentity[]> | null = null;
 
-  /** `pods`: in the order of their keys. `before` is what was found among those of before, whose own `before` nobody needs any more. */
+  /** `pods`: in the order of their keys. `before`: the same of the list before. */
   constructor(
     private readonly pods: readonly PodIdentity[],
-    private before: Selected | null = null,
+    before: Selected | null = null,
   ) {
-    for (const identity of pods) {
-      const { namespace } = identity.example;
-      const group = this.byNamespace.get(namespace);
-      if (group) group.push(identity);
-      else this.byNamespace.set(namespace, [identity]);
-    }
     const { gone, come } = difference(before?.pods ?? [], pods);
+    const isAnother = gone.length + come.length > pods.length * LARGEST_CHANGE;
+    this.found = (!isAnother && before?.found) || new WeakMap<EndpointSelector, Matched>();
+    this.generation = (before?.generation ?? 0) + 1;
     this.gone = gone;
     this.come = come;
-    if (before) before.before = null;
-    if (gone.length + come.length > pods.length * LARGEST_CHANGE) this.before = null;
   }
 
   /** The identities of pods that a selector matches: the very same list as before, where they are the same. */
   of(selector: EndpointSelector): readonly PodIdentity[] {
-    let found = this.found.get(selector);
-    if (!found) this.found.set(selector, (found = this.changed(selector) ?? this.among(selector)));
-    return found;
+    return this.matched(selector).pods;
   }
 
-  /** What was found before, with what changed since. */
-  private changed(selector: EndpointSelector): readonly PodIdentity[] | null {
-    const former = this.before?.found.get(selector);
-    if (!former) return null;
-    const isMatched = (identity: PodIdentity): boolean => selects(selector, identity);
-    const fresh = this.come.filter(isMatched);
-    if (fresh.length === 0 && !this.gone.some(isMatched)) return former;
+  /** Their numbers. */
+  numbersOf(selector: EndpointSelector): readonly number[] {
+    return this.matched(selector).numbers;
+  }
+
+  private matched(selector: EndpointSelector): Matched {
+    const found = this.found.get(selector);
+    if (found?.generation === this.generation) return found;
+    const isNext = found?.generation === this.generation - 1;
+    if (
+      isNext &&
+      !this.gone.some((one) => selects(selector, one)) &&
+      !this.come.some((one) => selects(selector, one))
+    ) {
+      found.generation = this.generation;
+      return found;
+    }
+    const pods = isNext ? this.changed(selector, found.pods) : this.among(selector);
+    const matched = { pods, numbers: pods.map(({ number }) => number), generation: this.generation };
+    if (!found || found.generation < this.generation) this.found.set(selector, matched);
+    return matched;
+  }
+
+  private changed(selector: EndpointSelector, former: readonly PodIdentity[]): readonly PodIdentity[] {
     const left = former.filter((identity) => !this.gone.includes(identity));
+    const fresh = this.come.filter((identity) => selects(selector, identity));
     return [...left, ...fresh].sort((a, b) => compare(a.key, b.key));
   }
 
   /** A selector that names a namespace looks at the pods there alone. */
   private among(selector: EndpointSelector): readonly PodIdentity[] {
     const namespace = namespaceAskedFor(selector);
+    this.byNamespace ??= grouped(this.pods);
     const candidates = namespace === null ? this.pods : (this.byNamespace.get(namespace) ?? []);
     return candidates.filter((identity) => selects(selector, identity));
   }
+}
+
+function grouped(pods: readonly PodIdentity[]): ReadonlyMap<string, readonly PodIdentity[]> {
+  const groups = new Map<string, PodIdentity[]>();
+  for (const identity of pods) {
+    const { namespace } = identity.example;
+    const group = groups.get(namespace);
+    if (group) group.push(identity);
+    else groups.set(namespace, [identity]);
+  }
+  return groups;
 }
