@@ -131,6 +131,18 @@ export function keptEach<Thing, Others extends readonly unknown[], Result>(
   };
 }
 
+/** Things by what they have in common, in their order. */
+export function groupedBy<Thing, Key>(things: readonly Thing[], keyOf: (thing: Thing) => Key): Map<Key, Thing[]> {
+  const groups = new Map<Key, Thing[]>();
+  for (const thing of things) {
+    const key = keyOf(thing);
+    const group = groups.get(key);
+    if (group) group.push(thing);
+    else groups.set(key, [thing]);
+  }
+  return groups;
+}
+
 /** Things by what they have in common, in their order; a group that has the same in it stays the very same list. */
 export function keptGroups<Thing, Key>(
   keyOf: (thing: Thing) => Key,
@@ -138,13 +150,7 @@ export function keptGroups<Thing, Key>(
   let last: { things: readonly Thing[]; readonly groups: ReadonlyMap<Key, readonly Thing[]> } | null = null;
   return (things) => {
     if (last && sameItems(things, last.things)) return last.groups;
-    const groups = new Map<Key, Thing[]>();
-    for (const thing of things) {
-      const key = keyOf(thing);
-      const group = groups.get(key);
-      if (group) group.push(thing);
-      else groups.set(key, [thing]);
-    }
+    const groups = groupedBy(things, keyOf);
     const before = last?.groups;
     last = {
       things,

@@ -19,6 +19,12 @@ export const podAt = ({ cluster }: State, address: Address): ClusterPod | null =
 export const nodeAt = (state: State, address: Address): ClusterNode | null =>
   state.cluster.nodes.find((node) => allAddresses(node).includes(address)) ?? null;
 
+/** Whether a Service, or a pod with a hostPort, listens at addresses. */
+export function listeningAt(state: State): (address: Address) => boolean {
+  const frontends = indexes(state).frontends(state.desired.frontends);
+  return (address) => frontends.has(address);
+}
+
 /** The frontends at an address. */
 export function frontendsAt(state: State): (address: Address) => readonly Frontend[] {
   const frontends = indexes(state).frontends(state.desired.frontends);

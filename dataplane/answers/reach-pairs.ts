@@ -15,7 +15,7 @@ import { hasMesh } from '../policy/mesh.js';
 import type { PortRange, TrafficPrefix } from '../policy/rules.js';
 import { isKubeProxy } from '../settings.js';
 import { identityOf, overStates, policyOf, type State } from '../state.js';
-import { frontendsAt } from './at.js';
+import { listeningAt } from './at.js';
 import type { End } from './reach-ends.js';
 import { findOpen, type Asked, type Found } from './reach-open.js';
 
@@ -159,7 +159,7 @@ export class Pairs {
   readonly isPlain: boolean;
   /** Whether addresses outside are told apart by more than policies: pods keep their own to some of them. */
   private readonly isAddressed: boolean;
-  private readonly frontendsAt: ReturnType<typeof frontendsAt>;
+  private readonly isListening: ReturnType<typeof listeningAt>;
   private readonly sides = new Map<End, Side | null>();
   /** Of two of which one is not known by rows, by what each is alike in. */
   private readonly others = new Map<string, Found>();
@@ -174,7 +174,7 @@ export class Pairs {
       settings['encryption.type'] === 'none' &&
       modesOf(settings, false).tunnel !== TunnelProtocol.NONE;
     this.isAddressed = settings.nativeRoutingCIDR !== '' || settings['ipMasqAgent.nonMasqueradeCIDRs'].length > 0;
-    this.frontendsAt = frontendsAt(state);
+    this.isListening = listeningAt(state);
   }
 
   /** What is open from an end to each other; ends that are alike are asked about once, and so are pairs of them. null for itself. */
@@ -259,13 +259,7 @@ export class Pairs {
     const [pod] = pods;
     const identity = pod && identityOf(state, pod);
     const policy = pod && policyOf(state, pod);
-    if (
-      !pod ||
-      !identity ||
-      !policy ||
-      pods.some(({ addresses }) => addresses.some((one) => this.frontendsAt(one).length > 0))
-    )
-      return null;
+    if (!pod || !identity || !policy || pods.some(({ addresses }) => addresses.some(this.isListening))) return null;
     const kind = known.kind(`pod ${pod.addresses.map(familyOf).join(' ')}`);
     if (kind >= KINDS) return null;
     return { kind, identity: identity.number, ...known.rowsOf(policy) };

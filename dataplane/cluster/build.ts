@@ -24,7 +24,7 @@ import type {
 } from '../manifests/objects.js';
 import { POLICY_KINDS, WORKLOAD_KINDS } from '../manifests/objects.js';
 import { indexed } from '../indexed.js';
-import { joined, kept, keptFor, sameItems, steady } from '../kept.js';
+import { groupedBy, joined, kept, keptFor, sameItems, steady } from '../kept.js';
 import type { Settings } from '../settings.js';
 import type { Cluster, ClusterNamespace, ClusterPod, ClusterWorkload } from './cluster.js';
 import { familiesOf, familiesShown, type ShownFamilies } from './families.js';
@@ -45,6 +45,10 @@ export class ClusterBuilder {
     kept(buildNodes),
     (a, b) => a.length === b.length && a.every((node, i) => sameNode(node, b[i]!)),
   );
+  private readonly podsIn = new ByNamespace<Pod>(['Pod']);
+  private readonly workloadsIn = new ByNamespace<Workload>(WORKLOAD_KINDS);
+  private readonly servicesIn = new ByNamespace<Service>(['Service']);
+  private readonly endpointsIn = new ByNamespace<Endpoints>(ENDPOINT_KINDS);
   private readonly workloads = new WorkloadBuilder();
   private readonly podsByAddress = indexed(({ hostNetwork, addresses }: ClusterPod) => (hostNetwork ? [] : addresses));
   private readonly split = kept(splitAssumed);
@@ -58,7 +62,7 @@ export class ClusterBuilder {
     const of = <T extends ManifestObject>(...kinds: readonly T['kind'][]): readonly T[] =>
       this.stay(kinds.join(), joined(groups.map((group) => group.of(kinds)))) as readonly T[];
     const pods = of<Pod>('Pod');
-    const endpoints = of<Endpoints>('Endpoints', 'EndpointSlice');
+    const endpoints = of<Endpoints>(...ENDPOINT_KINDS);
     const workloads = of<Workload>(...(WORKLOAD_KINDS as readonly WorkloadKind[]));
     const services = of<Service>('Service');
     const policies = of<PolicySource>(...POLICY_KINDS);
@@ -77,19 +81,20 @@ export class ClusterBuilder {
       families,
       settings,
     );
-    const built = this.workloads.build([...pods, ...assumed.pods], workloads, nodes, families, settings);
+    const all = [...groups, groupOf(assumed.pods), groupOf(assumed.services)];
+    const built = this.workloads.build(this.podsIn.of(all), this.workloadsIn.of(all), nodes, families, settings);
     const podsByAddress = this.podsByAddress(built.pods);
     const split = this.split(built, assumed.pods);
     return {
       families,
       nodes,
-      namespaces: this.namespaces(of<Namespace>('Namespace'), [...groups, groupOf(assumed.pods)]),
+      namespaces: this.namespaces(of<Namespace>('Namespace'), all),
       ...split,
       pods: built.pods,
       podsByAddress,
       services: this.services.build(
-        [...services, ...assumed.services],
-        endpoints,
+        this.servicesIn.of(all),
+        this.endpointsIn.of(all),
         built.inNamespace,
         podsByAddress,
         nodes,
@@ -124,10 +129,41 @@ export class ClusterBuilder {
 export const buildCluster = (objects: readonly ManifestObject[], settings: Settings): Cluster =>
   new ClusterBuilder().build([objects], settings);
 
+const ENDPOINT_KINDS = ['Endpoints', 'EndpointSlice'] as const;
+
+/** The objects of some kinds by their namespaces: lists that stay the very same while they have the same in them. */
+class ByNamespace<T extends ManifestObject> {
+  private before: ReadonlyMap<string, readonly T[]> = new Map();
+
+  constructor(private readonly kinds: readonly T['kind'][]) {}
+
+  of(groups: readonly Group[]): ReadonlyMap<string, readonly T[]> {
+    const lists = new Map<string, (readonly T[])[]>();
+    for (const group of groups)
+      for (const [namespace, objects] of group.inNamespace(this.kinds)) {
+        const others = lists.get(namespace);
+        if (others) others.push(objects as readonly T[]);
+        else lists.set(namespace, [objects as readonly T[]]);
+      }
+    return (this.before = new Map(
+      [...lists].map(([namespace, [first, ...others]]) => [
+        namespace,
+        others.length === 0 ? first! : this.steady(namespace, joined([first!, ...others])),
+      ]),
+    ));
+  }
+
+  private steady(namespace: string, objects: readonly T[]): readonly T[] {
+    const before = this.before.get(namespace);
+    return before && sameItems(before, objects) ? before : objects;
+  }
+}
+
 /** What there is in a part of the objects. */
 class Group {
   private readonly byKind = new Map<string, ManifestObject[]>();
   private readonly ofKinds = new Map<string, readonly ManifestObject[]>();
+  private readonly byNamespace = new Map<string, ReadonlyMap<string, readonly ManifestObject[]>>();
   /** The namespaces that they are in. */
   readonly namespaces: readonly string[];
   /** The nodes that pods are said to be on. */
@@ -164,6 +200,14 @@ class Group {
     const name = kinds.join();
     let found = this.ofKinds.get(name);
     if (!found) this.ofKinds.set(name, (found = this.objects.filter(({ kind }) => kinds.includes(kind))));
+    return found;
+  }
+
+  /** The same by their namespaces. */
+  inNamespace(kinds: readonly string[]): ReadonlyMap<string, readonly ManifestObject[]> {
+    const name = kinds.join();
+    let found = this.byNamespace.get(name);
+    if (!found) this.byNamespace.set(name, (found = groupedBy(this.of(kinds), ({ metadata }) => metadata.namespace)));
     return found;
   }
 }

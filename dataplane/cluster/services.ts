@@ -2,7 +2,7 @@
 import { familyOf, parseAddress, sizeOf, type Address, type Family } from '../addresses.js';
 import { compare } from '../hash.js';
 import { indexed, type Index } from '../indexed.js';
-import { joined, kept, keptEach, keptFor, keptGroups, same, sameItems } from '../kept.js';
+import { joined, kept, keptEach, keptFor, same, sameItems } from '../kept.js';
 import type { Endpoints, Service } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
 import { allocate } from './allocate.js';
@@ -12,8 +12,6 @@ import { rangeOf } from './families.js';
 
 /** Builds Services, namespace by namespace, and again only those that an edit touched. */
 export class ServiceBuilder {
-  private readonly sourcesIn = keptGroups((service: Service) => service.metadata.namespace);
-  private readonly slicesIn = keptGroups((slice: Endpoints) => slice.metadata.namespace);
   private readonly addressing = keptEach(addressingOf);
   private readonly clusterIPs = new ClusterIPs();
   private builders: ReadonlyMap<string, NamespaceBuilder> = new Map();
@@ -21,16 +19,15 @@ export class ServiceBuilder {
   private readonly all = kept((groups: readonly (readonly ClusterService[])[]) => joined(groups));
 
   build(
-    sources: readonly Service[],
-    endpoints: readonly Endpoints[],
+    sourcesIn: ReadonlyMap<string, readonly Service[]>,
+    slicesIn: ReadonlyMap<string, readonly Endpoints[]>,
     workloads: Cluster['inNamespace'],
     owners: Index<Address, ClusterPod>,
     nodes: readonly ClusterNode[],
     families: readonly Family[],
     settings: Settings,
   ): readonly ClusterService[] {
-    const sourcesIn = this.sourcesIn(sources);
-    const slicesIn = this.slicesIn(endpoints);
+    const sources = joined([...sourcesIn.values()]);
     const addresses = this.clusterIPs.of(this.addressing(sources, families), families, settings);
     /** The addresses that are another pod's than before. */
     const moved = this.owners ? owners.keysUnlike(this.owners) : [];

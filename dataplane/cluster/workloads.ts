@@ -1,7 +1,7 @@
 /** The pods: those of the manifests, and those that workloads would make. */
 import { contains, familyOf, parseAddress, sizeOf, type Address, type Family, type Prefix } from '../addresses.js';
 import { compare, hashOf } from '../hash.js';
-import { joined, kept, keptFor, keptGroups, sameItems } from '../kept.js';
+import { joined, kept, keptFor, sameItems } from '../kept.js';
 import type { Pod, PodSpec, Workload, WorkloadKind } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
 import type { Settings } from '../settings.js';
@@ -156,8 +156,6 @@ export type AllWorkloads = Pick<Cluster, 'workloads' | 'pods' | 'inNamespace'>;
 
 /** Builds workloads with their pods, namespace by namespace; what an edit leaves as it was stays the very same. */
 export class WorkloadBuilder {
-  private readonly podsIn = keptGroups((pod: Pod) => pod.metadata.namespace);
-  private readonly declaredIn = keptGroups((workload: Workload) => workload.metadata.namespace);
   private builders: ReadonlyMap<string, NamespaceBuilder> = new Map();
   private readonly allocated = kept(allocateAddresses);
   private readonly workloads = kept((groups: readonly (readonly ClusterWorkload[])[]) => joined(groups));
@@ -171,14 +169,12 @@ export class WorkloadBuilder {
   );
 
   build(
-    pods: readonly Pod[],
-    declared: readonly Workload[],
+    podsIn: ReadonlyMap<string, readonly Pod[]>,
+    declaredIn: ReadonlyMap<string, readonly Workload[]>,
     nodes: readonly ClusterNode[],
     families: readonly Family[],
     settings: Settings,
   ): AllWorkloads {
-    const podsIn = this.podsIn(pods);
-    const declaredIn = this.declaredIn(declared);
     // In the order of the workloads' references, in which the namespace is the first part.
     const names = [...new Set([...podsIn.keys(), ...declaredIn.keys()])].sort((a, b) => compare(`${a}/`, `${b}/`));
     this.builders = new Map(names.map((name) => [name, this.builders.get(name) ?? new NamespaceBuilder()]));

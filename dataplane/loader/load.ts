@@ -46,7 +46,6 @@ type Loaded = Map<MapId, Map<Bytes, MapEntry>>;
 
 /** What an edit does: entries that go, and entries that come, some of them under the same keys. */
 interface Edit {
-  readonly gone: readonly MapEntry[];
   readonly come: readonly MapEntry[];
   readonly changes: readonly Change[];
   /** Entries of each map afterwards. */
@@ -139,12 +138,12 @@ export class Loader {
     const deleted = gone
       .filter((entry) => !entering.has(keyOf(entry)))
       .map(({ map, key, value }): Change => ({ map, key, value: null, before: value }));
-    return { gone, come, changes: [...deleted, ...changes], counts };
+    return { come, changes: [...deleted, ...changes], counts };
   }
 
-  private edit({ gone, come, changes }: Edit): readonly Change[] {
+  private edit({ come, changes }: Edit): readonly Change[] {
     this.apply(changes);
-    for (const { map, key } of gone) this.loaded.get(map)!.delete(key);
+    for (const { map, key, value } of changes) if (value === null) this.loaded.get(map)!.delete(key);
     for (const entry of come) put(this.loaded, entry);
     return changes;
   }

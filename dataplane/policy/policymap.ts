@@ -1,7 +1,7 @@
 /** The policymap of pods, or nodes, to which the same policies apply. */
 import { ReservedIdentity } from '../../assembly/abi.js';
 import { namedPort } from '../cluster/cluster.js';
-import { joined } from '../kept.js';
+import { groupedBy, joined } from '../kept.js';
 import type { PodIdentity } from './identities.js';
 import { EVERYTHING, MapState, type Grant, type PolicymapEntry } from './mapstate.js';
 import { protocolOf } from './networkpolicy.js';
@@ -111,13 +111,7 @@ const isolating = (applied: readonly Policy[], direction: Direction): Policy[] =
   applied.filter(({ isolates }) => isolates.includes(direction));
 
 function rowsOf(entries: readonly PolicymapEntry[]): CompiledPolicy['rows'] {
-  const rows = new Map<number, PolicymapEntry[]>();
-  for (const entry of entries) {
-    const row = rows.get(entry.identity);
-    if (row) row.push(entry);
-    else rows.set(entry.identity, [entry]);
-  }
-  return inOrder(rows);
+  return inOrder(groupedBy(entries, ({ identity }) => identity));
 }
 
 const inOrder = <Row>(rows: ReadonlyMap<number, Row>): ReadonlyMap<number, Row> =>

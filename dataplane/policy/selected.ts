@@ -1,6 +1,6 @@
 /** Which identities of pods each selector matches: asked once, and brought from one list of identities to the next. */
 import { compare } from '../hash.js';
-import { difference } from '../kept.js';
+import { difference, groupedBy } from '../kept.js';
 import type { PodIdentity } from './identities.js';
 import { namespaceAskedFor, selects, type EndpointSelector } from './selectors.js';
 
@@ -72,19 +72,8 @@ export class Selected {
   /** A selector that names a namespace looks at the pods there alone. */
   private among(selector: EndpointSelector): readonly PodIdentity[] {
     const namespace = namespaceAskedFor(selector);
-    this.byNamespace ??= grouped(this.pods);
+    this.byNamespace ??= groupedBy(this.pods, ({ example }) => example.namespace);
     const candidates = namespace === null ? this.pods : (this.byNamespace.get(namespace) ?? []);
     return candidates.filter((identity) => selects(selector, identity));
   }
-}
-
-function grouped(pods: readonly PodIdentity[]): ReadonlyMap<string, readonly PodIdentity[]> {
-  const groups = new Map<string, PodIdentity[]>();
-  for (const identity of pods) {
-    const { namespace } = identity.example;
-    const group = groups.get(namespace);
-    if (group) group.push(identity);
-    else groups.set(namespace, [identity]);
-  }
-  return groups;
 }
