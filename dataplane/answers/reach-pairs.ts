@@ -9,15 +9,17 @@ import { familyOf, UNSPECIFIED } from '../addresses.js';
 import { kept, keptFor } from '../kept.js';
 import { isLoopback } from '../loader/host-ports.js';
 import { modesOf } from '../loader/modes.js';
+import type { ClusterPod } from '../cluster/cluster.js';
 import type { CompiledPolicy } from '../policy/compile.js';
+import type { PodIdentity } from '../policy/identities.js';
 import type { PolicymapEntry } from '../policy/mapstate.js';
 import { hasMesh } from '../policy/mesh.js';
 import type { PortRange, TrafficPrefix } from '../policy/rules.js';
 import { isKubeProxy } from '../settings.js';
 import { identityOf, overStates, policyOf, type State } from '../state.js';
-import { listeningAt } from './at.js';
 import type { End } from './reach-ends.js';
 import { findOpen, type Asked, type Found } from './reach-open.js';
+import { listenedAt } from './unaddressed.js';
 
 /** What a policymap says of one identity: the same number for the same entries. */
 export interface Row {
@@ -81,6 +83,10 @@ class Known {
       this.row(own, ofAnyone, false),
     ),
   };
+  readonly sideOf = keptFor((pod: ClusterPod, { number }: PodIdentity, policy: CompiledPolicy): Side | null => {
+    const kind = this.kind(`pod ${pod.addresses.map(familyOf).join(' ')}`);
+    return kind >= KINDS ? null : { kind, identity: number, ...this.rowsOf(policy) };
+  });
   /** The answers, by what `keyOf` says, for as long as nothing else changes that the datapath looks at. */
   readonly answers = kept((...of: readonly unknown[]) => ({ of, found: new Map<number, Found>() }));
 
@@ -159,7 +165,7 @@ export class Pairs {
   readonly isPlain: boolean;
   /** Whether addresses outside are told apart by more than policies: pods keep their own to some of them. */
   private readonly isAddressed: boolean;
-  private readonly isListening: ReturnType<typeof listeningAt>;
+  private readonly listened: ReadonlySet<ClusterPod>;
   private readonly sides = new Map<End, Side | null>();
   /** Of two of which one is not known by rows, by what each is alike in. */
   private readonly others = new Map<string, Found>();
@@ -174,7 +180,7 @@ export class Pairs {
       settings['encryption.type'] === 'none' &&
       modesOf(settings, false).tunnel !== TunnelProtocol.NONE;
     this.isAddressed = settings.nativeRoutingCIDR !== '' || settings['ipMasqAgent.nonMasqueradeCIDRs'].length > 0;
-    this.isListening = listeningAt(state);
+    this.listened = listenedAt(state);
   }
 
   /** What is open from an end to each other; ends that are alike are asked about once, and so are pairs of them. null for itself. */
@@ -259,10 +265,9 @@ export class Pairs {
     const [pod] = pods;
     const identity = pod && identityOf(state, pod);
     const policy = pod && policyOf(state, pod);
-    if (!pod || !identity || !policy || pods.some(({ addresses }) => addresses.some(this.isListening))) return null;
-    const kind = known.kind(`pod ${pod.addresses.map(familyOf).join(' ')}`);
-    if (kind >= KINDS) return null;
-    return { kind, identity: identity.number, ...known.rowsOf(policy) };
+    if (!pod || !identity || !policy) return null;
+    if (this.listened.size > 0 && pods.some((one) => this.listened.has(one))) return null;
+    return known.sideOf(pod, identity, policy);
   }
 }
 

@@ -4,7 +4,7 @@ import { allAddresses, type ClusterNode, type ClusterPod } from '../cluster/clus
 import { difference } from '../kept.js';
 import type { Frontend } from '../loader/entries.js';
 import { overStates, type State } from '../state.js';
-import { frontendsAt } from './at.js';
+import { frontendsAt, listeningAt } from './at.js';
 
 /** Such pods, and why. */
 export const withoutAddress = (state: State): ReadonlyMap<ClusterPod, string> => unaddressed(state).in(state);
@@ -12,6 +12,20 @@ export const withoutAddress = (state: State): ReadonlyMap<ClusterPod, string> =>
 const unaddressed = overStates(() => new Unaddressed());
 
 const NOBODY: ReadonlyMap<ClusterPod, string> = new Map();
+
+/** Pods at whose addresses a Service, or another pod's hostPort, listens. */
+export function listenedAt(state: State): ReadonlySet<ClusterPod> {
+  const { cluster, desired } = state;
+  if (withoutAddress(state).size > 0) {
+    const isListening = listeningAt(state);
+    return new Set(cluster.pods.filter(({ addresses }) => addresses.some(isListening)));
+  }
+  const addresses: Address[] = Object.values(UNSPECIFIED);
+  // Frontends of hostPorts are the last.
+  for (let i = desired.frontends.length - 1; i >= 0 && desired.frontends[i]!.service === null; i--)
+    addresses.push(desired.frontends[i]!.address);
+  return new Set(addresses.flatMap((address) => cluster.podsByAddress.all(address)));
+}
 
 /** While nothing is mistaken, only what came since has to be looked at. */
 class Unaddressed {
