@@ -287,7 +287,9 @@ class BackendList {
     const { gone, come } = difference(this.frontends, frontends);
     this.frontends = frontends;
     const blocks = [...this.blocks];
-    for (const id of new Set([...gone, ...come].flatMap(idsOf))) {
+    const touched = new Set<number>();
+    for (const frontend of [...gone, ...come]) for (const id of idsOf(frontend)) touched.add(id);
+    for (const id of touched) {
       const [frontend] = using.all(id);
       if (frontend && frontend === this.first[id]) continue;
       this.first[id] = frontend;

@@ -31,7 +31,10 @@ export interface Between {
   readonly come: MapEntry[];
 }
 
-/** What is the very same list in both is not looked into, nor, where lists became others, what is the very same in these. */
+/**
+ * What is the very same list in both is not looked into, nor, where lists became others, what is the very same in these. Either has
+ * each entry once.
+ */
 export function entriesBetween(before: Block, after: Block, found: Between = { gone: [], come: [] }): Between {
   const { gone, come } = difference(before, after);
   const [olds, freshs] = [new Set(gone), new Set(come)];

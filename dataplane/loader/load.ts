@@ -24,6 +24,8 @@ export interface LoadReport {
   readonly rebuilt: boolean;
 }
 
+type Done = Omit<LoadReport, 'tables'>;
+
 /** Connections that the answers' own dataplane keeps at once. */
 const CONNECTIONS = 4096;
 /** Records that one packet may leave. */
@@ -95,13 +97,14 @@ export class Loader {
    */
   load(desired: Desired, maglevTableSize: number): LoadReport {
     const edit = this.isDistinct ? this.editTo(desired.sections) : null;
-    const changes = edit && this.fits(edit.counts, desired, maglevTableSize) ? this.edit(edit) : null;
-    const report = changes ? { changes, rebuilt: false } : this.loadAll(desired, maglevTableSize);
+    const done =
+      edit && this.fits(edit.counts, desired, maglevTableSize)
+        ? this.edit(edit)
+        : this.loadAll(desired, maglevTableSize);
     this.sections = desired.sections;
     const tables = this.loadTables(desired.maglev, mostTables(maglevTableSize));
     this.current.flushConnections();
-    const deleted = report.changes.filter((change) => change.value === null).length;
-    return { updated: report.changes.length - deleted, deleted, tables, rebuilt: report.rebuilt };
+    return { ...done, tables };
   }
 
   /** Builds a Maglev table, the one that a packet looked for in vain, which then is to be sent again; false where there is none to build. */
@@ -141,17 +144,14 @@ export class Loader {
     return { come, changes: [...deleted, ...changes], counts };
   }
 
-  private edit({ come, changes }: Edit): readonly Change[] {
-    this.apply(changes);
+  private edit({ come, changes }: Edit): Done {
+    const done = this.apply(changes);
     for (const { map, key, value } of changes) if (value === null) this.loaded.get(map)!.delete(key);
     for (const entry of come) put(this.loaded, entry);
-    return changes;
+    return done;
   }
 
-  private loadAll(
-    desired: Desired,
-    maglevTableSize: number,
-  ): { readonly changes: readonly Change[]; readonly rebuilt: boolean } {
+  private loadAll(desired: Desired, maglevTableSize: number): Done {
     const wanted: Loaded = new Map();
     let entries = 0;
     eachEntry(desired.sections, (entry) => {
@@ -159,29 +159,29 @@ export class Loader {
       entries++;
     });
     const counts = new Map([...wanted].map(([map, entries]) => [map, entries.size]));
-    const rebuilt = !this.fits(counts, desired, maglevTableSize);
-    if (rebuilt) {
-      const sizes = sizesFor(counts, desired, maglevTableSize, this.connections);
-      this.datapath = Datapath.create(this.module, { ...sizes, events: this.events });
-      this.loaded = new Map();
-      this.built.clear();
-    }
-    const changes: Change[] = [];
-    for (const [map, entries] of this.loaded)
-      for (const [key, { value }] of entries)
-        if (!wanted.get(map)?.has(key)) changes.push({ map, key, value: null, before: value });
-    for (const [map, entries] of wanted)
-      for (const [key, { value }] of entries) {
-        const before = this.entry(map, key)?.value ?? null;
-        if (before !== value) changes.push({ map, key, value, before });
-      }
-    this.apply(changes);
+    const done = this.fits(counts, desired, maglevTableSize)
+      ? this.apply(changesTo(this.loaded, wanted))
+      : this.fill(wanted, sizesFor(counts, desired, maglevTableSize, this.connections));
     this.loaded = wanted;
     this.isDistinct = [...counts.values()].reduce((sum, count) => sum + count, 0) === entries;
-    return { changes, rebuilt };
+    return done;
   }
 
-  private apply(changes: readonly Change[]): void {
+  /** Makes a dataplane and writes all entries into it. */
+  private fill(wanted: Loaded, sizes: Omit<Sizes, 'events'>): Done {
+    this.datapath = Datapath.create(this.module, { ...sizes, events: this.events });
+    this.built.clear();
+    let updated = 0;
+    for (const entries of wanted.values())
+      for (const { map, key, value } of entries.values()) {
+        const error = this.current.update(map, key, value);
+        if (error !== 0) throw new Error(`map ${map} refused an entry: ${error}`);
+        updated++;
+      }
+    return { updated, deleted: 0, rebuilt: true };
+  }
+
+  private apply(changes: readonly Change[]): Done {
     const datapath = this.current;
     for (let i = 0; i < changes.length; i++) {
       const { map, key, value } = changes[i]!;
@@ -193,6 +193,8 @@ export class Loader {
       }
       throw new Error(`map ${map} refused an entry: ${error}`);
     }
+    const deleted = changes.filter(({ value }) => value === null).length;
+    return { updated: changes.length - deleted, deleted, rebuilt: false };
   }
 
   private loadTables(entries: readonly MaglevEntry[], most: number): number {
@@ -225,6 +227,20 @@ export class Loader {
     this.current.delete(map, encode(MaglevKey, { revNatIndex }));
     this.built.delete(revNatIndex);
   }
+}
+
+/** What makes of some entries others. */
+function changesTo(before: Loaded, wanted: Loaded): Change[] {
+  const changes: Change[] = [];
+  for (const [map, entries] of before)
+    for (const [key, { value }] of entries)
+      if (!wanted.get(map)?.has(key)) changes.push({ map, key, value: null, before: value });
+  for (const [map, entries] of wanted)
+    for (const [key, { value }] of entries) {
+      const former = before.get(map)?.get(key)?.value ?? null;
+      if (former !== value) changes.push({ map, key, value, before: former });
+    }
+  return changes;
 }
 
 /** A key beside those of other maps. */

@@ -31,6 +31,8 @@ const service = (name: string, spec: string): string =>
 const slice = (name: string, of: string, addresses: string): string =>
   `apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: ${name}, labels: {kubernetes.io/service-name: ${of}}}\naddressType: IPv4\nports: [{name: web, port: 8080}]\nendpoints: [${addresses}]\n`;
 
+const elsewhere = (document: string): string => document.replace('metadata: {', 'metadata: {namespace: far, ');
+
 const DOCUMENTS = [
   pod('a', 'app: a', '10.244.0.11'),
   pod('a', 'app: a, tier: x', '10.244.0.11'),
@@ -53,6 +55,24 @@ const DOCUMENTS = [
     '{addresses: [10.244.0.11]}, {addresses: [10.244.0.12], conditions: {ready: false, serving: true, terminating: true}}',
   ),
   slice('three-2', 'three', '{addresses: [10.244.0.77], nodeName: worker-1}, {addresses: [203.0.113.9]}'),
+  // Another namespace, whose Service leads to pods of both.
+  elsewhere(pod('a', 'app: a', '10.244.0.21')),
+  elsewhere(pod('a', 'app: b', '10.244.0.21')),
+  elsewhere(pod('e', 'app: a', '10.244.0.11')),
+  elsewhere(service('one', 'selector: {app: a}, ports: [{port: 80, targetPort: web}]')),
+  elsewhere(
+    service('far', 'ports: [{name: web, port: 81}], type: LoadBalancer, loadBalancerSourceRanges: [203.0.113.0/30]'),
+  ),
+  elsewhere(slice('far-1', 'far', '{addresses: [10.244.0.11]}, {addresses: [10.244.0.21]}')),
+  elsewhere(networkPolicy('all', 'podSelector: {}, policyTypes: [Ingress, Egress], egress: [{ports: [{port: web}]}]')),
+  elsewhere(
+    networkPolicy(
+      'far',
+      'podSelector: {matchLabels: {app: a}}, ingress: [{from: [{namespaceSelector: {matchLabels: {team: x}}}, {namespaceSelector: {}, podSelector: {matchLabels: {app: b}}}], ports: [{port: 8000, endPort: 8099}]}]',
+    ),
+  ),
+  pod('host', 'app: h', '10.244.0.31').replace('name: web}', 'name: web, hostPort: 9000}'),
+  pod('f', 'app: b', '""'),
   networkPolicy('all', 'podSelector: {}, policyTypes: [Ingress]'),
   networkPolicy(
     'a',
