@@ -72,7 +72,7 @@ const DOCUMENTS = [
     ),
   ),
   pod('host', 'app: h', '10.244.0.31').replace('name: web}', 'name: web, hostPort: 9000}'),
-  pod('f', 'app: b', '""'),
+  pod('f', 'app: f', '""'),
   networkPolicy('all', 'podSelector: {}, policyTypes: [Ingress]'),
   networkPolicy(
     'a',
