@@ -13,8 +13,10 @@ import { findOpen } from '../../dataplane/answers/reach-open.js';
 import { pairsOf } from '../../dataplane/answers/reach-pairs.js';
 import { reach } from '../../dataplane/answers/reach.js';
 import { Numbers, UsedNumbers } from '../../dataplane/hash.js';
+import { groupedBy } from '../../dataplane/kept.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
-import { Engine, type State } from '../../dataplane/state.js';
+import { Engine, identityOf, type State } from '../../dataplane/state.js';
+import type { ClusterPod } from '../../dataplane/cluster/cluster.js';
 import { modules } from '../datapath.js';
 
 const RUNS = Number(process.env['HOPSCOPE_RUNS'] ?? 40);
@@ -171,7 +173,26 @@ function seen(state: State): Record<string, string> {
         .join('\n'),
     ]);
   const told = (value: unknown): string => JSON.stringify(value, null, 1);
+  const { pods, services, podsByAddress } = state.cluster;
+  const nameOf = (pod: ClusterPod | null | undefined): string =>
+    pod ? `${pod.namespace}/${pod.name}${pods.includes(pod) ? '' : ', which is no more'}` : 'nobody';
   return {
+    pods: told(
+      pods.map((pod) => [
+        nameOf(pod),
+        identityOf(state, pod)?.key,
+        nameOf(state.desired.endpointIds.podOf(state.desired.endpointIds.get(pod) ?? 0)),
+        pod.addresses.map((address) => podsByAddress.all(address).map(nameOf)),
+      ]),
+    ),
+    behind: told(
+      services.map(({ namespace, name, ports }) => [
+        `${namespace}/${name}`,
+        ports.flatMap(({ endpoints }) =>
+          endpoints.map(({ address, port, pod }) => [`${address} ${port}`, nameOf(pod)]),
+        ),
+      ]),
+    ),
     ...Object.fromEntries(entries),
     ...Object.fromEntries(FILES.map((file) => [file, told(annotate(state, file))])),
     reach: told(reach(state, { from: null, to: null, protocol: null })),
@@ -187,6 +208,45 @@ test('what is kept over edits is what a cold start computes', () => {
       const edited = engine();
       for (const { file, content } of edits) {
         edited.manifests.set(file, content);
+        const cold = engine();
+        for (const name of edited.manifests.files) cold.manifests.set(name, edited.manifests.text(name));
+        assert.deepEqual(seen(edited.current), seen(cold.current));
+      }
+    }),
+    { numRuns: RUNS, seed: SEED },
+  );
+});
+
+/** The documents of each object, that is the versions of it that there may be. */
+const OBJECTS = [
+  ...groupedBy(
+    DOCUMENTS,
+    (text) => `${/kind: \w+/.exec(text)![0]} ${/metadata: {[^}]*?name: [\w-]+/.exec(text)![0]}`,
+  ).values(),
+];
+/** What makes another cluster of it all is not there from the start. */
+const isRare = (text: string): boolean => /kind: (DaemonSet|PeerAuthentication|AdminNetworkPolicy|Ingress)/.test(text);
+
+/** Which version of an object there is; 0 for none. */
+const change = fc
+  .nat({ max: OBJECTS.length - 1 })
+  .chain((object) => fc.record({ object: fc.constant(object), version: fc.nat({ max: OBJECTS[object]!.length }) }));
+const start = fc.tuple(...OBJECTS.map(([text], i) => fc.nat({ max: isRare(text!) ? 0 : OBJECTS[i]!.length })));
+
+test('what an edit to one object of many leaves is what a cold start computes', () => {
+  fc.assert(
+    fc.property(start, fc.array(change, { minLength: 3, maxLength: 9 }), (versions, changes) => {
+      const edited = engine();
+      const there: number[] = [...versions];
+      const textOf = (one: number): string =>
+        OBJECTS.flatMap((texts, i) => (i % FILES.length === one && there[i]! > 0 ? texts[there[i]! - 1]! : [])).join(
+          '---\n',
+        );
+      FILES.forEach((file, i) => edited.manifests.set(file, textOf(i)));
+      seen(edited.current);
+      for (const { object, version } of changes) {
+        there[object] = version;
+        edited.manifests.set(FILES[object % FILES.length]!, textOf(object % FILES.length));
         const cold = engine();
         for (const name of edited.manifests.files) cold.manifests.set(name, edited.manifests.text(name));
         assert.deepEqual(seen(edited.current), seen(cold.current));
