@@ -3,7 +3,7 @@ import type { Address } from '../addresses.js';
 import { allAddresses, type ClusterNode, type ClusterPod } from '../cluster/cluster.js';
 import { indexed } from '../indexed.js';
 import { kept } from '../kept.js';
-import type { Frontend } from '../loader/entries.js';
+import type { Frontend } from '../loader/frontends.js';
 import { overStates, type State } from '../state.js';
 
 const indexes = overStates(() => ({

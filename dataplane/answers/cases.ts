@@ -10,7 +10,7 @@ import {
   type ClusterService,
 } from '../cluster/cluster.js';
 import { inPodRange } from '../loader/endpoints.js';
-import type { Frontend } from '../loader/entries.js';
+import type { Frontend } from '../loader/frontends.js';
 import { isExternal } from '../loader/scopes.js';
 import { isIcmp } from '../packet.js';
 import { meshClass } from '../policy/mesh.js';

@@ -3,7 +3,7 @@ import { DropReason } from '../../assembly/abi.js';
 import { familyOf, formatAddress, UNSPECIFIED } from '../addresses.js';
 import { namedPort, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
-import type { Frontend } from '../loader/entries.js';
+import type { Frontend } from '../loader/frontends.js';
 import { lineOf } from '../manifests/place.js';
 import { isIcmp, PROTOCOL_NAMES, trafficName, type Tuple } from '../packet.js';
 import type { PolicymapEntry } from '../policy/mapstate.js';

@@ -2,7 +2,7 @@
 import { familyOf, formatAddress, UNSPECIFIED, type Address } from '../addresses.js';
 import { allAddresses, type ClusterNode, type ClusterPod } from '../cluster/cluster.js';
 import { difference } from '../kept.js';
-import type { Frontend } from '../loader/entries.js';
+import type { Frontend } from '../loader/frontends.js';
 import { overStates, type State } from '../state.js';
 import { frontendsAt, listeningAt } from './at.js';
 

@@ -45,12 +45,10 @@ export class ServiceBuilder {
   }
 }
 
-/** A Service and what it was made of. */
+/** A Service and what it was made of, besides the pods that have the addresses behind it. */
 interface Built {
   readonly service: ClusterService;
   readonly inputs: readonly unknown[];
-  /** The pods by their addresses, when that was looked at last. */
-  owners: Index<Address, ClusterPod>;
 }
 
 /** Builds the Services of one namespace. */
@@ -119,10 +117,7 @@ class NamespaceBuilder {
     const selects = source.selector !== null && slices.length === 0;
     const before = this.built.get(source);
     const isLike = before?.inputs.every((input, i) => same(input, inputs[i])) ?? false;
-    if (before && isLike && (selects || before.owners === owners || standsFor(before.service, owners))) {
-      before.owners = owners;
-      return before.service;
-    }
+    if (before && isLike && (selects || standsFor(before.service, owners))) return before.service;
     const ports = source.ports.map((port) =>
       selects
         ? selectedBackends(source, port, selected, familiesOf(source, families))
@@ -130,7 +125,7 @@ class NamespaceBuilder {
     );
     const clusterIP = clusterIPs[0] ?? null;
     const service = { source, namespace, name: name.value, clusterIPs, clusterIP, selected, ports };
-    this.built.set(source, { service, inputs, owners });
+    this.built.set(source, { service, inputs });
     return service;
   }
 }

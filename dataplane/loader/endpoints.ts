@@ -32,7 +32,7 @@ import type { CompiledPolicies } from '../policy/compile.js';
 import type { Identities } from '../policy/identities.js';
 import type { Settings } from '../settings.js';
 import { encode } from '../wasm.js';
-import type { Frontend } from './entries.js';
+import type { Frontend } from './frontends.js';
 import { word, type MapEntry } from './entry.js';
 import { MAPS, mapsOf } from './families.js';
 

@@ -3,7 +3,7 @@ import { LbScope } from '../../assembly/abi.js';
 import { contains, familyOf, formatEndpoint, parseAddress, UNSPECIFIED, type Address } from '../addresses.js';
 import { addressIn, allAddresses, type ClusterBackend, type ClusterPod } from '../cluster/cluster.js';
 import type { ContainerPort } from '../manifests/objects.js';
-import type { Listening } from './entries.js';
+import type { Listening } from './frontends.js';
 
 /** A hostIP on which only the node's own processes would find the port: 127.0.0.0/8 and ::1. */
 export const isLoopback = (address: Address): boolean =>
