@@ -60,7 +60,7 @@ const DOCUMENTS = [
   // Another namespace, whose Service leads to pods of both.
   elsewhere(pod('a', 'app: a', '10.244.0.21')),
   elsewhere(pod('a', 'app: b', '10.244.0.21')),
-  elsewhere(pod('e', 'app: a', '10.244.0.11')),
+  elsewhere(pod('e', 'app: a, tier: e', '10.244.0.11')),
   elsewhere(service('one', 'selector: {app: a}, ports: [{port: 80, targetPort: web}]')),
   elsewhere(
     service('far', 'ports: [{name: web, port: 81}], type: LoadBalancer, loadBalancerSourceRanges: [203.0.113.0/30]'),
