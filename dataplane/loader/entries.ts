@@ -54,11 +54,11 @@ const maglevName = (address: Address, port: number, protocol: string): string =>
 export class Desirer {
   private readonly endpoints = new Endpoints();
   private readonly frontends = new Frontends();
-  private readonly ofEach = keptEach(blocksOf);
-  private readonly ofFrontends = kept((blocks: readonly FrontendBlocks[]) => ({
-    entries: blocks.map(({ entries }) => entries),
-    maglev: blocks.flatMap(({ maglev }) => maglev ?? []),
-  }));
+  private readonly ofFrontends = keptEach(frontendEntries);
+  private readonly maglev = keptEach((frontend: Frontend, settings: Settings) =>
+    algorithmOf(frontend, settings) === 'maglev' ? maglevEntry(frontend) : null,
+  );
+  private readonly tables = kept((maglev: readonly (MaglevEntry | null)[]) => maglev.filter((one) => one !== null));
   private readonly byIndex = indexed(({ revNatIndex }: Frontend) => [revNatIndex]);
   private readonly annotated = keptEach(isAnnotated);
   private readonly backends = new BackendList();
@@ -86,13 +86,12 @@ export class Desirer {
     const endpointIds = this.endpoints.of(pods);
     const frontends = this.frontends.of(cluster.services, pods, nodes, settings);
     const annotated = this.annotated(frontends, settings).includes(true);
-    const ofFrontends = this.ofFrontends(this.ofEach(frontends, settings, annotated));
     const backends = this.backends.of(frontends);
     const { world, prefixes, fqdns } = identities;
     // A pod's own address stays the pod's, also where a policy names it.
     const others = prefixes.filter(({ prefix }) => !isOneOf(podsByAddress, prefix));
     const sections = [
-      ofFrontends.entries,
+      this.ofFrontends(frontends, settings, annotated),
       backends.blocks,
       this.config(settings, annotated),
       this.wildcards(this.wildcard(frontends, settings)),
@@ -111,7 +110,7 @@ export class Desirer {
         eachEntry(sections, (entry) => all.push(entry));
         return all;
       },
-      maglev: ofFrontends.maglev,
+      maglev: this.tables(this.maglev(frontends, settings)),
       frontends,
       endpointIds,
       backendsById: backends,
@@ -119,17 +118,6 @@ export class Desirer {
     };
   }
 }
-
-interface FrontendBlocks {
-  readonly entries: Block;
-  readonly maglev: MaglevEntry | null;
-}
-
-/** What the maps hold for one frontend, but for its backends, which others may have too. */
-const blocksOf = (frontend: Frontend, settings: Settings, annotated: boolean): FrontendBlocks => ({
-  entries: frontendEntries(frontend, settings, annotated),
-  maglev: algorithmOf(frontend, settings) === 'maglev' ? maglevEntry(frontend) : null,
-});
 
 const NO_ENTRIES: Block = [];
 

@@ -9,6 +9,8 @@ const LARGEST_CHANGE = 1 / 4;
 
 /** What a selector matches, and in which of the lists of identities that followed each other. */
 interface Matched {
+  /** The only namespace that it looks at; null where it names no single one. */
+  readonly namespace: string | null;
   readonly pods: readonly PodIdentity[];
   readonly numbers: readonly number[];
   generation: number;
@@ -20,6 +22,8 @@ export class Selected {
   private readonly generation: number;
   private readonly gone: readonly PodIdentity[];
   private readonly come: readonly PodIdentity[];
+  /** The namespaces of those that came and went. */
+  private readonly touched: ReadonlySet<string>;
   private byNamespace: ReadonlyMap<string, readonly PodIdentity[]> | null = null;
 
   /** `pods`: in the order of their keys. `before`: the same of the list before. */
@@ -33,6 +37,7 @@ export class Selected {
     this.generation = (before?.generation ?? 0) + 1;
     this.gone = gone;
     this.come = come;
+    this.touched = new Set([...gone, ...come].map(({ example }) => example.namespace));
   }
 
   /** The identities of pods that a selector matches: the very same list as before, where they are the same. */
@@ -49,18 +54,21 @@ export class Selected {
     const found = this.found.get(selector);
     if (found?.generation === this.generation) return found;
     const isNext = found?.generation === this.generation - 1;
-    if (
-      isNext &&
-      !this.gone.some((one) => selects(selector, one)) &&
-      !this.come.some((one) => selects(selector, one))
-    ) {
+    const namespace = found ? found.namespace : namespaceAskedFor(selector);
+    if (isNext && !this.isTouched(selector, namespace)) {
       found.generation = this.generation;
       return found;
     }
-    const pods = isNext ? this.changed(selector, found.pods) : this.among(selector);
-    const matched = { pods, numbers: pods.map(({ number }) => number), generation: this.generation };
+    const pods = isNext ? this.changed(selector, found.pods) : this.among(selector, namespace);
+    const matched = { namespace, pods, numbers: pods.map(({ number }) => number), generation: this.generation };
     if (!found || found.generation < this.generation) this.found.set(selector, matched);
     return matched;
+  }
+
+  /** Whether it matches any that came or went. */
+  private isTouched(selector: EndpointSelector, namespace: string | null): boolean {
+    if (namespace !== null && !this.touched.has(namespace)) return false;
+    return this.gone.some((one) => selects(selector, one)) || this.come.some((one) => selects(selector, one));
   }
 
   private changed(selector: EndpointSelector, former: readonly PodIdentity[]): readonly PodIdentity[] {
@@ -70,8 +78,7 @@ export class Selected {
   }
 
   /** A selector that names a namespace looks at the pods there alone. */
-  private among(selector: EndpointSelector): readonly PodIdentity[] {
-    const namespace = namespaceAskedFor(selector);
+  private among(selector: EndpointSelector, namespace: string | null): readonly PodIdentity[] {
     this.byNamespace ??= groupedBy(this.pods, ({ example }) => example.namespace);
     const candidates = namespace === null ? this.pods : (this.byNamespace.get(namespace) ?? []);
     return candidates.filter((identity) => selects(selector, identity));
