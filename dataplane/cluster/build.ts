@@ -114,7 +114,9 @@ export class ClusterBuilder {
       ingressClasses: of<IngressClass>('IngressClass'),
       unevaluated: of<UnevaluatedPolicy>('UnevaluatedPolicy'),
       routes: of<UnreadRoute>('UnreadRoute'),
-      objects: joined(parts),
+      get objects() {
+        return joined(parts);
+      },
     };
   }
 

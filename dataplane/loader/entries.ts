@@ -121,39 +121,50 @@ export class Desirer {
 
 const NO_ENTRIES: Block = [];
 
+/** Backends whose numbers follow each other are in one list, so that an edit makes few lists anew. */
+const PAGE = 256;
+const EMPTY_PAGE: readonly Block[] = Array.from({ length: PAGE }, () => NO_ENTRIES);
+
 /** The backends of all frontends, by number. One that several have is in the map as the first has it, and is told of as the last. */
 class BackendList {
   private frontends: readonly Frontend[] = [];
   private readonly using = indexed(idsOf);
   /** By number: the first frontend of each backend, and its entry. */
   private readonly first: (Frontend | undefined)[] = [];
-  private blocks: Block = [];
+  private pages: readonly (readonly Block[])[] = [];
   readonly of = kept((frontends: readonly Frontend[]) => this.list(frontends));
 
   private list(frontends: readonly Frontend[]): Backends & { readonly blocks: Block } {
     const using = this.using(frontends);
     const { gone, come } = difference(this.frontends, frontends);
     this.frontends = frontends;
-    const blocks = [...this.blocks];
+    const pages = [...this.pages];
+    const written = new Set<number>();
+    const write = (id: number, block: Block): void => {
+      const page = Math.floor(id / PAGE);
+      while (pages.length <= page) pages.push(EMPTY_PAGE);
+      if (!written.has(page)) pages[page] = [...pages[page]!];
+      written.add(page);
+      (pages[page] as Block[])[id % PAGE] = block;
+    };
     const touched = new Set<number>();
     for (const frontend of [...gone, ...come]) for (const id of idsOf(frontend)) touched.add(id);
     for (const id of touched) {
       const [frontend] = using.all(id);
       if (frontend && frontend === this.first[id]) continue;
       this.first[id] = frontend;
-      while (blocks.length <= id) blocks.push(NO_ENTRIES);
-      blocks[id] = frontend ? [backendEntry(id, backendIn(frontend, id), frontend.protocol)] : NO_ENTRIES;
+      write(id, frontend ? [backendEntry(id, backendIn(frontend, id), frontend.protocol)] : NO_ENTRIES);
     }
-    this.blocks = blocks;
+    this.pages = pages;
     const get = (id: number): ClusterBackend | undefined => {
       const last = using.get(id);
       return last && backendIn(last, id);
     };
     return {
-      blocks,
+      blocks: pages,
       get,
       *[Symbol.iterator]() {
-        for (let id = 0; id < blocks.length; id++) {
+        for (let id = 0; id < pages.length * PAGE; id++) {
           const backend = get(id);
           if (backend) yield [id, backend] as const;
         }
