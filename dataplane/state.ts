@@ -2,11 +2,11 @@
 import { ClusterBuilder } from './cluster/build.js';
 import type { Cluster, ClusterPod } from './cluster/cluster.js';
 import { ofNetwork, resolved } from './cluster/shown.js';
-import { kept, steady } from './kept.js';
+import { steady } from './kept.js';
 import { Desirer, type Desired } from './loader/entries.js';
 import { Loader, type LoadReport } from './loader/load.js';
 import { Manifests } from './manifests/manifests.js';
-import { PolicyCompiler, policiesOf, type CompiledPolicies, type CompiledPolicy } from './policy/compile.js';
+import { PolicyCompiler, PolicyReader, type CompiledPolicies, type CompiledPolicy } from './policy/compile.js';
 import { isAnyEnforced } from './policy/enforced.js';
 import { IdentityBuilder, type Identities, type PodIdentity } from './policy/identities.js';
 import type { Given, Settings } from './settings.js';
@@ -22,7 +22,6 @@ export interface State {
   readonly desired: Desired;
   readonly loader: Loader;
   readonly report: LoadReport;
-  readonly podsByEndpoint: ReadonlyMap<number, ClusterPod>;
 }
 
 /** Reads, compiles and loads; keeps what makes numbers stay from one state to the next, and whatever an edit does not touch. */
@@ -38,12 +37,10 @@ export class Engine {
   );
   private readonly clusters = new ClusterBuilder();
   private readonly identities = new IdentityBuilder();
+  private readonly policies = new PolicyReader();
   private readonly compiler = new PolicyCompiler();
   private readonly desirer = new Desirer();
   private readonly loader: Loader;
-  private readonly podsByEndpoint = kept(
-    (ids: Desired['endpointIds']) => new Map([...ids].map(([pod, id]) => [id, pod])),
-  );
   private state: State | null = null;
 
   /** `module` is the tracing build of the datapath. */
@@ -67,14 +64,13 @@ export class Engine {
     if (this.state?.generation === manifests.generation) return this.state;
     const settings = this.settings(given, manifests.parts);
     const cluster = this.clusters.build(manifests.parts, settings);
-    const all = policiesOf(cluster, settings);
+    const all = this.policies.read(cluster, settings);
     const identities = this.identities.build(cluster, all, settings);
     const isEnforced = settings.unenforcedPolicies !== 'void' || isAnyEnforced(cluster, settings);
     const held = this.compiler.compile(isEnforced ? all : [], cluster.nodes, identities, settings);
     const policies = { ...held, all };
     const desired = this.desirer.desire(cluster, identities, policies, settings);
     const report = loader.load(desired, settings['maglev.tableSize']);
-    const podsByEndpoint = this.podsByEndpoint(desired.endpointIds);
     this.state = {
       generation: manifests.generation,
       settings,
@@ -85,7 +81,6 @@ export class Engine {
       desired,
       loader,
       report,
-      podsByEndpoint,
     };
     return this.state;
   }
@@ -99,3 +94,13 @@ export function policyOf(state: State, pod: ClusterPod): CompiledPolicy | null {
 
 export const identityOf = (state: State, pod: ClusterPod): PodIdentity | null =>
   state.identities.ofPod.get(pod) ?? null;
+
+/** Something that answers keep from one state of an engine to the next. */
+export function overStates<Kept>(make: () => Kept): (state: State) => Kept {
+  const known = new WeakMap<Loader, Kept>();
+  return ({ loader }) => {
+    let found = known.get(loader);
+    if (!found) known.set(loader, (found = make()));
+    return found;
+  };
+}

@@ -112,7 +112,7 @@ function fate(state: State, { verdict, program, node, endpoint, delay, answered 
     const told = answered === 0 ? '' : `; ICMP tells the sender: ${PROGRAM_NAMES[answered as Program]}`;
     return `dropped by ${place} of ${where}: ${text} (${code})${told}`;
   }
-  const pod = state.podsByEndpoint.get(endpoint);
+  const pod = state.desired.endpointIds.podOf(endpoint);
   return `${place}${pod ? ` to ${pod.name}` : ''} on ${where}${delay === 0 ? '' : `, ${delay / 1000} ms later`}`;
 }
 

@@ -1,13 +1,8 @@
 /** Lenses and inlay hints of one file. */
 import { matchesAll } from '../cluster/selectors.js';
-import {
-  countEndpoints,
-  type Cluster,
-  type ClusterPod,
-  type ClusterService,
-  type ClusterWorkload,
-} from '../cluster/cluster.js';
+import { countEndpoints, type ClusterPod, type ClusterService, type ClusterWorkload } from '../cluster/cluster.js';
 import { targetPortOf } from '../cluster/backends.js';
+import { indexed } from '../indexed.js';
 import { keptFor } from '../kept.js';
 import type { CiliumPolicy } from '../manifests/cilium.js';
 import {
@@ -22,7 +17,7 @@ import { endOf, locate, type Place } from '../manifests/place.js';
 import { isMeshPolicy } from '../policy/mesh.js';
 import { DIRECTIONS, partsOf, type Direction, type Policy, type PortMatch } from '../policy/rules.js';
 import { placeOf } from '../policy/selectors.js';
-import { policyOf, type State } from '../state.js';
+import { overStates, policyOf, type State } from '../state.js';
 import type { Action, Annotations, Inlay, Lens } from './annotations.js';
 import { announcedIn } from './announced.js';
 import { backendRemarks } from './ingress/inlays.js';
@@ -73,24 +68,22 @@ function hostInlays(state: State, file: string): Inlay[] {
 export const plural = (count: number, noun: string): string =>
   `${count} ${count === 1 ? noun : noun.endsWith('y') ? `${noun.slice(0, -1)}ies` : `${noun}s`}`;
 
+const sources = overStates(() => ({
+  workloads: indexed(({ source, pods }: ClusterWorkload): readonly (ManifestObject | Place)[] => [
+    source,
+    ...new Set(pods.map((pod) => pod.source)),
+  ]),
+  services: indexed(({ source }: ClusterService) => [source]),
+}));
+
 /** The workload that a manifest object is. */
-export const workloadOf = ({ workloads }: Cluster, object: ManifestObject): ClusterWorkload | null =>
-  workloadsBySource(workloads).get(object) ?? workloadsBySource(workloads).get(object.at) ?? null;
+export function workloadOf(state: State, object: ManifestObject): ClusterWorkload | null {
+  const bySource = sources(state).workloads(state.cluster.workloads);
+  return bySource.all(object)[0] ?? bySource.all(object.at)[0] ?? null;
+}
 
-const workloadsBySource = keptFor((workloads: readonly ClusterWorkload[]) => {
-  const found = new Map<ManifestObject | Place, ClusterWorkload>();
-  for (const workload of workloads)
-    for (const source of [workload.source, ...workload.pods.map((pod) => pod.source)])
-      if (!found.has(source)) found.set(source, workload);
-  return found;
-});
-
-export const serviceOf = ({ services }: Cluster, source: Service): ClusterService | null =>
-  servicesBySource(services).get(source) ?? null;
-
-const servicesBySource = keptFor(
-  (services: readonly ClusterService[]) => new Map(services.map((service) => [service.source, service])),
-);
+export const serviceOf = (state: State, source: Service): ClusterService | null =>
+  sources(state).services(state.cluster.services).get(source) ?? null;
 
 export const isWorkload = (object: ManifestObject): boolean =>
   object.kind === 'Pod' || (WORKLOAD_KINDS as readonly string[]).includes(object.kind);
@@ -113,13 +106,13 @@ function lensesOf(state: State, object: ManifestObject): Lens[] {
   const { range } = locate(object.metadata.name.at);
   const lens = (title: string, action: Action | null): Lens => ({ range, title: title + stale(state, object), action });
   if (object.kind === 'Service') {
-    const service = serviceOf(state.cluster, object);
+    const service = serviceOf(state, object);
     return service ? serviceLenses(state, service, lens) : [];
   }
   if (isPolicy(object)) return policyLenses(state, policiesIn(state, object), lens);
   if (isMeshPolicy(object)) return [meshLens(state, podsOfMesh(state, object), lens)];
   if (!isWorkload(object)) return [];
-  const workload = workloadOf(state.cluster, object);
+  const workload = workloadOf(state, object);
   const pod = workload?.pods[0];
   if (!workload || !pod) return [lens('no pods', null)];
   const by = countReachedBy(state, workload.ref);
@@ -165,7 +158,7 @@ function policyLenses(state: State, policies: readonly Policy[], lens: MakeLens)
   const pods = podsOf(state, policies);
   if (pods.length === 0) return [lens('applies to no pod', null)];
   const workloads = [...new Set(pods.map((pod) => pod.workload))];
-  const all = state.cluster.workloads.filter(({ pods: own }) => own.some((pod) => !pod.hostNetwork));
+  const all = [...state.cluster.inNamespace.values()].reduce((sum, own) => sum + countEnds(own.workloads), 0);
   const title = [`applies to ${plural(pods.length, 'pod')} of ${plural(workloads.length, 'workload')}`];
   const directions: [Direction, (ref: string) => number | null, string][] = [
     ['ingress', (ref) => countReachedBy(state, ref), 'in'],
@@ -178,15 +171,19 @@ function policyLenses(state: State, policies: readonly Policy[], lens: MakeLens)
     else {
       const most = Math.max(...(counts as number[]));
       title.push(
-        most === 0
-          ? `nothing gets ${word}`
-          : `${word}: ${plural(all.length - 1 - most, 'workload')} blocked, ${most} allowed`,
+        most === 0 ? `nothing gets ${word}` : `${word}: ${plural(all - 1 - most, 'workload')} blocked, ${most} allowed`,
       );
     }
   }
   const first = workloads[0]!;
   return [lens(title.join(' · '), { kind: 'traceFrom', to: first.ref, protocol: 'TCP', port: null })];
 }
+
+/** How many workloads have pods of their own addresses. */
+const countEnds = keptFor(
+  (workloads: readonly ClusterWorkload[]) =>
+    workloads.filter(({ pods }) => pods.some((pod) => !pod.hostNetwork)).length,
+);
 
 /** Whom a policy of the mesh is about, and from where that may be traced. */
 function meshLens(state: State, pods: readonly ClusterPod[], lens: MakeLens): Lens {
@@ -218,7 +215,7 @@ function podsInlay(place: Place, pods: readonly ClusterPod[], all: boolean): Inl
 
 function inlaysOf(state: State, object: ManifestObject): Inlay[] {
   if (object.kind === 'Service') {
-    const service = serviceOf(state.cluster, object);
+    const service = serviceOf(state, object);
     if (!service) return [];
     const inlays = object.selector ? [podsInlay(object.selector.at, service.selected, false)] : [];
     for (const port of object.ports) {

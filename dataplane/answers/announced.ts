@@ -1,10 +1,10 @@
 /** Flows that the manifests themselves announce: names and ports in environment variables, arguments and ConfigMap values. */
 import { parseAddress } from '../addresses.js';
-import type { Cluster, ClusterWorkload } from '../cluster/cluster.js';
-import { keptFor } from '../kept.js';
+import type { ClusterWorkload } from '../cluster/cluster.js';
+import { indexed } from '../indexed.js';
 import type { ConfigMap, ManifestObject } from '../manifests/objects.js';
 import type { Located, Place } from '../manifests/place.js';
-import type { State } from '../state.js';
+import { overStates, type State } from '../state.js';
 import { resolveName, type Resolved } from './refs.js';
 
 /** A host that a value names, and where in the value it stands. */
@@ -83,25 +83,18 @@ export function hostsIn({ value, at }: Located<string>, name: string): Host[] {
   return hosts;
 }
 
-/** The workloads that use each ConfigMap, by `ns/name`, in order of their refs. */
-const usersIn = keptFor((workloads: Cluster['workloads']): ReadonlyMap<string, readonly ClusterWorkload[]> => {
-  const found = new Map<string, ClusterWorkload[]>();
-  for (const workload of workloads) {
-    const spec =
-      workload.pods[0]?.spec ?? (workload.source.kind === 'Pod' ? workload.source.spec : workload.source.template.spec);
-    for (const name of spec.configMaps) {
-      const key = `${workload.namespace}/${name}`;
-      const others = found.get(key);
-      if (others) others.push(workload);
-      else found.set(key, [workload]);
-    }
-  }
-  return found;
-});
+const workloads = overStates(() => ({
+  byConfigMap: indexed(({ namespace, pods: [pod], source }: ClusterWorkload) => {
+    const { configMaps } = pod?.spec ?? (source.kind === 'Pod' ? source.spec : source.template.spec);
+    return configMaps.map((name) => `${namespace}/${name}`);
+  }),
+  /** By the file in which their pods' spec stands. */
+  byFile: indexed(({ pods: [pod] }: ClusterWorkload) => (pod ? [pod.source.source.file] : [])),
+}));
 
 /** The workloads whose pods take variables or files from a ConfigMap, in order of their refs. */
-export const usersOf = (cluster: Cluster, { metadata }: ConfigMap): readonly ClusterWorkload[] =>
-  usersIn(cluster.workloads).get(`${metadata.namespace}/${metadata.name.value}`) ?? [];
+export const usersOf = (state: State, { metadata }: ConfigMap): readonly ClusterWorkload[] =>
+  workloads(state).byConfigMap(state.cluster.workloads).all(`${metadata.namespace}/${metadata.name.value}`);
 
 const memo = new WeakMap<State, readonly Announced[]>();
 
@@ -116,22 +109,11 @@ export function announced(state: State): readonly Announced[] {
 
 /** Those of them that stand in one file. */
 export const announcedIn = (state: State, file: string): readonly Announced[] =>
-  announcedBy(state, byFile(state.cluster.workloads).get(file) ?? [], state.manifests.objectsIn(file)).filter(
-    ({ target }) => target.kind !== 'world',
-  );
-
-/** Workloads by the file in which their pods' spec stands. */
-const byFile = keptFor((workloads: Cluster['workloads']): ReadonlyMap<string, readonly ClusterWorkload[]> => {
-  const found = new Map<string, ClusterWorkload[]>();
-  for (const workload of workloads) {
-    const file = workload.pods[0]?.source.source.file;
-    if (file === undefined) continue;
-    const others = found.get(file);
-    if (others) others.push(workload);
-    else found.set(file, [workload]);
-  }
-  return found;
-});
+  announcedBy(
+    state,
+    workloads(state).byFile(state.cluster.workloads).all(file),
+    state.manifests.objectsIn(file),
+  ).filter(({ target }) => target.kind !== 'world');
 
 /** Every flow that a workload announces, outside too. */
 export const announcedAnywhere = (state: State): readonly Announced[] =>
@@ -161,7 +143,7 @@ function announcedBy(
   }
   for (const object of objects) {
     if (object.kind !== 'ConfigMap') continue;
-    const running = usersOf(state.cluster, object).filter(({ pods }) => pods.length > 0);
+    const running = usersOf(state, object).filter(({ pods }) => pods.length > 0);
     if (running.length === 0) continue;
     for (const host of hostsOf(object)) for (const workload of running) add(workload, host);
   }

@@ -16,7 +16,8 @@ import { enforcementAssumed } from './enforced.js';
 import { isUnlisted, podsOf } from './missing.js';
 import { mistakesAssumed } from './mistakes.js';
 import { isNamed } from './names.js';
-import { nodeAt, type Outcome } from './probe.js';
+import { nodeAt } from './at.js';
+import { type Outcome } from './probe.js';
 import type { Target } from './refs.js';
 import { scopeAssumed } from './special-addresses.js';
 

@@ -6,7 +6,8 @@ import type { PodIdentity } from '../policy/identities.js';
 import type { Direction } from '../policy/rules.js';
 import type { State } from '../state.js';
 import { classes } from './cases.js';
-import { externalClasses, type Probe, type Sender } from './probe.js';
+import { externalClasses } from './outside.js';
+import { type Probe, type Sender } from './probe.js';
 
 /** A way from one end to another, for traffic of any kind. */
 export interface Path {

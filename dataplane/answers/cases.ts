@@ -10,24 +10,16 @@ import {
   type ClusterService,
 } from '../cluster/cluster.js';
 import { inPodRange } from '../loader/endpoints.js';
-import type { Frontend } from '../loader/entries.js';
+import type { Frontend } from '../loader/frontends.js';
 import { isExternal } from '../loader/scopes.js';
 import { isIcmp } from '../packet.js';
 import { meshClass } from '../policy/mesh.js';
 import { isKubeProxy } from '../settings.js';
 import { identityOf, policyOf, type State } from '../state.js';
 import { isUnallocated } from './kube-proxy.js';
-import {
-  externalClasses,
-  nodeAt,
-  outsideIn,
-  overlap,
-  podAt,
-  run,
-  type Outcome,
-  type Probe,
-  type Sender,
-} from './probe.js';
+import { nodeAt, podAt } from './at.js';
+import { externalClasses, outsideIn, overlap } from './outside.js';
+import { run, type Outcome, type Probe, type Sender } from './probe.js';
 import type { Decision } from './proxy.js';
 import type { Target } from './refs.js';
 import type { Traffic } from './traffic.js';

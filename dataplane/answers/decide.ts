@@ -11,7 +11,8 @@ import { holds } from '../policy/tierstate.js';
 import { policyOf, type State } from '../state.js';
 import { decode, encode } from '../wasm.js';
 import { deciderAt } from './decider.js';
-import { nodeAt, type Outcome } from './probe.js';
+import { nodeAt } from './at.js';
+import { type Outcome } from './probe.js';
 
 export interface Decider {
   readonly kind: string;

@@ -3,7 +3,9 @@ import { compareAddresses, familyOf, formatAddress, formatEndpoint, plus, type A
 import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { State } from '../state.js';
-import { externalClasses, isInside, overlap, podAt, type ExternalClass, type Outcome } from './probe.js';
+import { isInside, podAt } from './at.js';
+import { externalClasses, overlap, type ExternalClass } from './outside.js';
+import { type Outcome } from './probe.js';
 
 const sentence = ({ allowed, reason, direction }: Outcome): string =>
   allowed ? 'ALLOWED' : `DENIED (${reason?.text}, ${direction})`;

@@ -3,7 +3,7 @@ import { Engine, type State } from '../state.js';
 import { editsOf, type Edit } from './diff-edits.js';
 import { changedServices, servicesIn } from './diff-services.js';
 import { apartFrom, cutsOf, flowsOf, minus, sorted, type Flows } from './diff-flows.js';
-import { outsideIn } from './probe.js';
+import { outsideIn } from './outside.js';
 import { rangeOf } from './ranges.js';
 import { reach, type Reach } from './reach.js';
 

@@ -2,7 +2,7 @@
 import { familyOf, formatAddress, formatEndpoint, UNSPECIFIED } from '../addresses.js';
 import type { ClusterBackend, ClusterPod, ClusterService } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
-import type { Frontend } from '../loader/entries.js';
+import type { Frontend } from '../loader/frontends.js';
 import type { State } from '../state.js';
 import { casesOf, differsByNode, settle } from './cases.js';
 import { deciding, UNTOLD } from './layer7.js';

@@ -21,7 +21,8 @@ import {
   type TraceReason,
   type TraceSockNotification,
 } from './notifications.js';
-import { identityAt, podAt } from './probe.js';
+import { podAt } from './at.js';
+import { identityAt } from './outside.js';
 
 /** Message `flow.Flow`; fields that Hubble leaves out are undefined. */
 export interface Flow {

@@ -6,7 +6,7 @@ import type { Protocol } from '../manifests/objects.js';
 import type { State } from '../state.js';
 import { announcedAnywhere, type Announced } from './announced.js';
 import { clusterDns, DNS, DNS_PORT } from './dns.js';
-import { podAt } from './probe.js';
+import { podAt } from './at.js';
 
 /** An end of a flow, as a NetworkPolicy may name it. */
 export type FlowEnd =

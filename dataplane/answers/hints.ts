@@ -3,7 +3,7 @@ import { DropReason } from '../../assembly/abi.js';
 import { familyOf, formatAddress, UNSPECIFIED } from '../addresses.js';
 import { namedPort, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
-import type { Frontend } from '../loader/entries.js';
+import type { Frontend } from '../loader/frontends.js';
 import { lineOf } from '../manifests/place.js';
 import { isIcmp, PROTOCOL_NAMES, trafficName, type Tuple } from '../packet.js';
 import type { PolicymapEntry } from '../policy/mapstate.js';
@@ -132,12 +132,14 @@ function nearMisses(state: State, outcome: Outcome): string[] {
       if (holds(entry, asked)) open.add(rule);
     }
   }
-  const lines = [...known].map(
-    ([rule, entries]) =>
-      `${ruleText(rule)} lets ${peer} ${egress ? 'be reached' : 'in'}, but on ${portsOf(entries)}, not on ${traffic}`,
-  );
-  for (const rule of open)
-    if (!known.has(rule))
+  const rules = new Set(policy.applied.flatMap((one) => one.rules.map(({ origin }) => origin)));
+  const lines = [...rules].flatMap((rule) => {
+    const entries = known.get(rule);
+    const verb = egress ? 'be reached' : 'in';
+    return entries ? `${ruleText(rule)} lets ${peer} ${verb}, but on ${portsOf(entries)}, not on ${traffic}` : [];
+  });
+  for (const rule of rules)
+    if (open.has(rule) && !known.has(rule))
       lines.push(`${ruleText(rule)} lets ${traffic} ${verb} others, but not ${egress ? 'to' : 'from'} ${peer}`);
   return lines.slice(0, MOST);
 }

@@ -25,7 +25,8 @@ import { allowing, denying, isolating, type Decider } from './decide.js';
 import { frontendName, whyDropped } from './hints.js';
 import { identityName } from './identity-name.js';
 import type { Request } from './layer7.js';
-import { nodeAt, podAt, type Outcome } from './probe.js';
+import { nodeAt, podAt } from './at.js';
+import { type Outcome } from './probe.js';
 import type { Ruling } from './proxy.js';
 import { decidedIn, tupleIn, type TraceRecord } from './records.js';
 
@@ -132,7 +133,7 @@ const nodeNamed = (state: State, number: number): string =>
 
 /** When a pod's packet leaves its node, by the bandwidth that the pod may take. */
 function paceText(state: State, { info, endpoint }: TraceRecord): string {
-  const { namespace, name, spec } = state.podsByEndpoint.get(endpoint)!;
+  const { namespace, name, spec } = state.desired.endpointIds.podOf(endpoint)!;
   const rate = spec.egressBandwidth!.value.toLocaleString('en');
   return `${namespace}/${name} may send ${rate} bit/s: it leaves ${info === 0 ? 'at once' : `after ${info} µs`}`;
 }

@@ -1,11 +1,10 @@
 /** What an answer lacks, which makes it UNKNOWN. */
 import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
-import { familyOf, formatAddress, parsePrefix, UNSPECIFIED, type Address } from '../addresses.js';
-import { allAddresses, type ClusterNode, type ClusterPod } from '../cluster/cluster.js';
+import { formatAddress, parsePrefix } from '../addresses.js';
+import type { ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { keptFor } from '../kept.js';
 import { inPodRange } from '../loader/endpoints.js';
-import type { Frontend } from '../loader/entries.js';
 import { isExternal } from '../loader/scopes.js';
 import type { Unevaluated } from '../manifests/cilium.js';
 import { ROOT_NAMESPACE } from '../manifests/istio.js';
@@ -24,6 +23,7 @@ import { grantsFor, policyAt } from './decide.js';
 import { unreadOf } from './layer7.js';
 import { refusedPod, refusedServices, serviceOf } from './mistakes.js';
 import type { Outcome } from './probe.js';
+import { withoutAddress } from './unaddressed.js';
 
 /** Pods whose policies have a say in these packets. */
 export function podsOf(outcomes: readonly Outcome[]): Set<ClusterPod> {
@@ -37,53 +37,6 @@ export function podsOf(outcomes: readonly Outcome[]): Set<ClusterPod> {
 
 /** Refusals that no policy could lift. */
 const BEFORE_POLICY = new Set<number>([DropReason.NO_SERVICE, DropReason.IS_CLUSTER_IP]);
-
-/** Pods that no packet can be sent to for sure, and why: without an address, or with one that is another's as well. */
-export const withoutAddress = ({ desired, cluster }: State): ReadonlyMap<ClusterPod, string> =>
-  unaddressed(desired.frontends, cluster.nodes, cluster.pods);
-
-const unaddressed = keptFor(findUnaddressed);
-
-function findUnaddressed(
-  frontends: readonly Frontend[],
-  nodes: readonly ClusterNode[],
-  all: readonly ClusterPod[],
-): ReadonlyMap<ClusterPod, string> {
-  const owners = new Map<Address, string>();
-  const shared = new Set<Address>();
-  for (const node of nodes) {
-    for (const address of allAddresses(node)) {
-      if (owners.has(address)) shared.add(address);
-      owners.set(address, `node ${node.name}`);
-    }
-  }
-  for (const { address, service } of frontends) {
-    if (service && address !== UNSPECIFIED[familyOf(address)] && !owners.has(address))
-      owners.set(address, `Service ${service.namespace}/${service.name}`);
-  }
-  const found = new Map<ClusterPod, string>();
-  const pods = all.filter((pod) => !pod.hostNetwork);
-  const first = new Map<Address, ClusterPod>();
-  const claim = (pod: ClusterPod, text: string, address: Address): void => {
-    const owner = owners.get(address);
-    const twin = first.get(address);
-    if (owner) found.set(pod, `${text} has the address ${formatAddress(address)}, which is that of ${owner}`);
-    else if (twin) {
-      const both = `pods ${twin.namespace}/${twin.name} and ${pod.namespace}/${pod.name} have the same address ${formatAddress(address)}`;
-      found.set(pod, both).set(twin, found.get(twin) ?? both);
-    } else first.set(address, pod);
-  };
-  for (const pod of pods) {
-    const text = `pod ${pod.namespace}/${pod.name}`;
-    const ofNode = pod.node.addresses.find((address) => shared.has(address));
-    if (ofNode !== undefined) {
-      const why = `whose address ${formatAddress(ofNode)} another node has too`;
-      found.set(pod, `${text} is on node ${pod.node.name}, ${why}`);
-    } else if (pod.addresses.length === 0) found.set(pod, `${text} has no address: the pod range is used up`);
-    else for (const address of pod.addresses) claim(pod, text, address);
-  }
-  return found;
-}
 
 /** What stands at a destination that packets alone would not show, one line each. */
 function unclear(state: State, outcome: Outcome): string[] {
@@ -144,8 +97,7 @@ function unlistedPods(state: State, { probe, backend, frontend, receiver }: Outc
 export const isUnlisted = ({ cluster, settings }: State, backend: Outcome['backend']): boolean =>
   backend !== null && backend.pod === null && inPodRange(cluster, settings, backend.address);
 
-const hasUnreadPolicies = (state: State): boolean =>
-  unreadPolicies(state, new Set(state.cluster.namespaces.keys())).length > 0;
+const hasUnreadPolicies = (state: State): boolean => unreadPolicies(state, state.cluster.namespaces.keys()).length > 0;
 
 /** Flows that depend on what Kubernetes leaves to the network plug-in. */
 function undefinedBy({ settings }: State, { allowed, masqueraded, frontend, probe }: Outcome): string[] {
@@ -217,11 +169,12 @@ function unreadBackends(state: State, outcome: Outcome): string[] {
 
 /** A pod has one identity, and of a pod with addresses of both families an `ipBlock` matches one alone. */
 export function halfMatched(state: State, pod: ClusterPod): string[] {
+  if (state.cluster.families.length === 1) return [];
   const rules = (policyOf(state, pod)?.applied ?? []).flatMap(({ rules }) => rules);
   const asks = rules.some(({ peers }) =>
     peers?.some((peer) => peer.kind === 'prefix' && matchesPods(peer, state.settings)),
   );
-  return asks && state.cluster.families.length > 1
+  return asks
     ? [`which of a pod's two addresses an ipBlock matches: a policy of pod ${pod.namespace}/${pod.name} has one`]
     : [];
 }
@@ -238,8 +191,10 @@ const isOfMesh = ({ kind }: UnreadDocument): boolean =>
   kind === null || /^(authorizationpolicy|(peer|request)authentication|destinationrule|list)$/i.test(kind);
 
 /** Documents that could hold a policy for these namespaces and could not be read, or are of a kind that is not evaluated. */
-export function unreadPolicies(state: State, namespaces: ReadonlySet<string>): string[] {
+export function unreadPolicies(state: State, names: Iterable<string>): string[] {
   const lines: string[] = [];
+  if (state.manifests.unread.length + state.cluster.unevaluated.length === 0) return lines;
+  const namespaces = new Set(names);
   for (const document of state.manifests.unread) {
     if (!mayBePolicy(document)) continue;
     if (
@@ -268,14 +223,21 @@ const NODES = new Set<number>([ReservedIdentity.HOST, ReservedIdentity.REMOTE_NO
 /** What of a pod's policies is not evaluated in a direction, towards pods and the world. */
 export function unevaluatedOf(state: State, pod: ClusterPod, directions: readonly Direction[]): string[] {
   const policy = policyOf(state, pod);
-  const tied = policy ? directions.flatMap((direction) => tiedIn(policy)[direction]) : [];
+  if (!policy || !isPartlyTold(policy)) return [];
+  const tied = directions.flatMap((direction) => tiedIn(policy)[direction]);
   return [...unevaluatedIn(policy, directions, null), ...ties(tied)];
 }
 
-/** What stands beside another rule of the same order that says otherwise. */
-const tiedIn = keptFor(({ entries }: CompiledPolicy): Readonly<Record<Direction, readonly Grant[]>> => {
+/** Whether there may be anything in a policy that is not evaluated, or that leaves open what it says. */
+const isPartlyTold = keptFor(
+  ({ applied, refusals }: CompiledPolicy) =>
+    refusals !== null || applied.some(({ unevaluated }) => unevaluated.length > 0),
+);
+
+/** What stands beside another rule of the same order that says otherwise; only policies that are asked in an order have such. */
+const tiedIn = keptFor(({ refusals, entries }: CompiledPolicy): Readonly<Record<Direction, readonly Grant[]>> => {
   const tied: Record<Direction, Grant[]> = { ingress: [], egress: [] };
-  for (const { egress, grants } of entries)
+  for (const { egress, grants } of refusals ? entries : [])
     for (const grant of grants) if (grant.tied) tied[egress ? 'egress' : 'ingress'].push(grant);
   return tied;
 });

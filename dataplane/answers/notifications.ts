@@ -259,7 +259,7 @@ function commonOf(state: State, { record, frame }: Recorded): Common {
 function verdictOf(state: State, { record, lookups }: Recorded, common: Common): PolicyVerdictNotification | null {
   const { match, direction, reason, audited, redirected } = decidedIn(record)!;
   const egress = direction === 'egress';
-  const pod = state.podsByEndpoint.get(record.endpoint);
+  const pod = state.desired.endpointIds.podOf(record.endpoint);
   const isolated = pod ? (policyOf(state, pod)?.isolatedBy[direction] ?? []).length > 0 : true;
   if (!isolated || (reason === 0 && record.ctStatus !== CtStatus.NEW)) return null;
   const [specific, wildcard] = lookups.filter(({ map }) => map === MapId.POLICY);

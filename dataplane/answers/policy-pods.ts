@@ -1,12 +1,12 @@
 /** Which pods the parts of a policy are about, whatever its language. */
 import { contains, formatPrefix } from '../addresses.js';
 import { namedPort, type ClusterPod } from '../cluster/cluster.js';
+import { compare } from '../hash.js';
 import { keptFor } from '../kept.js';
 import type { ManifestObject } from '../manifests/objects.js';
 import { isIcmp, protocolName } from '../packet.js';
 import { protocolOf } from '../policy/networkpolicy.js';
 import { EVERY_PORT, type Peer, type Policy, type PortMatch } from '../policy/rules.js';
-import { podsSelected } from '../policy/identities.js';
 import { DERIVED, type EndpointSelector } from '../policy/selectors.js';
 import type { State } from '../state.js';
 
@@ -24,19 +24,19 @@ const bySource = keptFor((policies: readonly Policy[]): ReadonlyMap<ManifestObje
   return found;
 });
 
-const places = keptFor((pods: readonly ClusterPod[]) => new Map(pods.map((pod, place) => [pod, place])));
-
 /** Pods in the cluster's order, without those that are assumed. */
-const inOrder = ({ cluster }: State, pods: Iterable<ClusterPod>): ClusterPod[] => {
-  const placeOf = places(cluster.pods);
-  return [...pods].filter((pod) => !cluster.assumed.has(pod)).sort((a, b) => placeOf.get(a)! - placeOf.get(b)!);
-};
+const inOrder = ({ cluster }: State, pods: Iterable<ClusterPod>): ClusterPod[] =>
+  [...pods]
+    .filter((pod) => !cluster.assumed.has(pod))
+    .sort(
+      (a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name) || compare(a.workload.ref, b.workload.ref),
+    );
 
 /** The pods that a selector matches; none is on the host's network, which no policy is about. */
 export const podsMatching = (state: State, selector: EndpointSelector): ClusterPod[] =>
   inOrder(
     state,
-    podsSelected(state.identities.pods, selector).flatMap(({ pods }) => pods),
+    state.identities.selected.of(selector).flatMap(({ pods }) => pods),
   );
 
 /** The pods that any of the policies is about. */

@@ -1,27 +1,17 @@
 /** Sends packets of a question through the dataplane, and says what became of each. */
-import { CtDirection, DropReason, Program, ReservedIdentity } from '../../assembly/abi.js';
-import {
-  compareAddresses,
-  contains,
-  familyOf,
-  lastOf,
-  parsePrefix,
-  plus,
-  UNSPECIFIED,
-  type Address,
-  type Family,
-  type Prefix,
-} from '../addresses.js';
-import { addressIn, allAddresses } from '../cluster/cluster.js';
+import { CtDirection, DropReason, Program } from '../../assembly/abi.js';
+import { familyOf, UNSPECIFIED, type Address } from '../addresses.js';
+import { addressIn } from '../cluster/cluster.js';
 import type { ClusterBackend, ClusterNode, ClusterPod } from '../cluster/cluster.js';
-import { keptFor, keptWhile } from '../kept.js';
-import { wildcardEntry, type Frontend } from '../loader/entries.js';
+import { wildcardEntry } from '../loader/entries.js';
+import type { Frontend } from '../loader/frontends.js';
 import { frameOf, reversed, tupleOf, type Tuple } from '../packet.js';
 import type { Direction } from '../policy/rules.js';
 import { reasonOf, type Reason } from '../reasons.js';
-import { hasSocketLB, isKubeProxy, prefixesIn } from '../settings.js';
+import { hasSocketLB, isKubeProxy } from '../settings.js';
 import type { State } from '../state.js';
 import type { PacketIn, PacketOut } from '../wasm.js';
+import { podAt } from './at.js';
 import { isUnallocated, masquerades } from './kube-proxy.js';
 import { takenOf } from './sidecar.js';
 import { LETS, redirectOf, upstreamOf, type Decision, type Ruled } from './proxy.js';
@@ -103,7 +93,7 @@ export function outcomeOf(state: State, probe: Probe, out: PacketOut, redirects:
   // What a sender is told in an ICMP error tells nothing of where its packet would have gone.
   const tuple = out.answered !== 0 ? probe.tuple : (tupleOf(out.frame) ?? probe.tuple);
   const allowed = out.verdict === 0 && refusedBy === null;
-  const receiver = state.podsByEndpoint.get(out.endpoint) ?? podAt(state, tuple.destination);
+  const receiver = state.desired.endpointIds.podOf(out.endpoint) ?? podAt(state, tuple.destination);
   return {
     probe,
     allowed,
@@ -176,19 +166,6 @@ const goneOn = (before: PacketOut, out: PacketOut): PacketOut => ({
   ...(out.backendId === 0 ? { backendId: before.backendId, revNatIndex: before.revNatIndex } : {}),
   audited: out.audited || before.audited,
 });
-
-const podsByAddress = keptFor((pods: readonly ClusterPod[]): ReadonlyMap<Address, ClusterPod> => {
-  const own = pods.filter((pod) => !pod.hostNetwork);
-  return new Map(own.flatMap((pod) => pod.addresses.map((address) => [address, pod] as const)));
-});
-
-/** The pod with an address of its own; null for none. */
-export const podAt = ({ cluster }: State, address: Address): ClusterPod | null =>
-  podsByAddress(cluster.pods).get(address) ?? null;
-
-/** The node that has an address; null for none. */
-export const nodeAt = (state: State, address: Address): ClusterNode | null =>
-  state.cluster.nodes.find((node) => allAddresses(node).includes(address)) ?? null;
 
 /**
  * Each packet as if it were alone. As many as can go in one call: a batch has one source address, so that no packet in it can be
@@ -305,111 +282,4 @@ export function replyTo(state: State, { allowed, probe, receiver, tuple, out }: 
   if (out.program === Program.HOST) return { sender: { kind: 'host', node }, tuple: back };
   const entry = probe.sender.kind === 'pod' ? probe.sender.pod.node : node;
   return { sender: { kind: 'external', address: back.source, node: entry }, tuple: back };
-}
-
-/** Addresses outside the cluster that no policy tells apart: from `first` to `last`, all with one identity. */
-export interface ExternalClass {
-  readonly first: Address;
-  readonly last: Address;
-  readonly identity: number;
-  /** One of them that is no pod's, node's or Service's. */
-  readonly example: Address;
-}
-
-const insides = keptFor(
-  (frontends: readonly Frontend[], pods: readonly ClusterPod[], nodes: readonly ClusterNode[]): ReadonlySet<Address> =>
-    new Set([
-      ...pods.flatMap(({ addresses }) => addresses),
-      ...nodes.flatMap(allAddresses),
-      ...frontends.map(({ address }) => address),
-    ]),
-);
-
-/** Addresses of the cluster's own: pods', nodes' and Services'. */
-const insideOf = ({ desired, cluster }: State): ReadonlySet<Address> =>
-  insides(desired.frontends, cluster.pods, cluster.nodes);
-
-/** Whether an address is a pod's, a node's or a Service's. */
-export const isInside = (state: State, address: Address): boolean => insideOf(state).has(address);
-
-/** What is nobody's outside: 0.0.0.0, :: and ::1. RFC 1122, section 3.2.1.3; RFC 4291, section 2.5. */
-const isNobodys = (address: Address): boolean => address === 0 || address === 0n || address === 1n;
-
-/** The first address of a range that is not the cluster's own; none where all are. A range of nobody's addresses alone has its last. */
-export function outsideIn(state: State, first: Address, last: Address): Address[] {
-  const inside = insideOf(state);
-  let address = first;
-  while (address < last && isNobodys(address)) address = plus(address, 1);
-  while (address <= last && inside.has(address)) address = plus(address, 1);
-  return address <= last ? [address] : [];
-}
-
-/** What two ranges of addresses of one family have in common; null for nothing. */
-export function overlap(
-  a: { readonly first: Address; readonly last: Address },
-  b: { readonly first: Address; readonly last: Address },
-): { readonly first: Address; readonly last: Address } | null {
-  if (familyOf(a.first) !== familyOf(b.first)) return null;
-  const first = a.first < b.first ? b.first : a.first;
-  const last = a.last < b.last ? a.last : b.last;
-  return first <= last ? { first, last } : null;
-}
-
-/**
- * The whole space of each family that the cluster has, cut where the policies' prefixes begin and end, and those of settings:
- * where pods are not masqueraded, and where kube-proxy refuses what no Service has. Addresses of the cluster's own lie in these
- * ranges too, and are never the example of one.
- */
-export const externalClasses = (state: State): readonly ExternalClass[] => {
-  const { cluster, identities, desired, settings } = state;
-  const { families, pods, nodes, services } = cluster;
-  const { world, prefixes, fqdns } = identities;
-  return externals(prefixes, [families, pods, nodes, services, world, fqdns, desired.frontends, settings], () =>
-    families.flatMap((family) => externalIn(state, family)),
-  );
-};
-
-const externals = keptWhile<readonly ExternalClass[]>();
-
-function externalIn(state: State, family: Family): ExternalClass[] {
-  const whole = { address: UNSPECIFIED[family], length: 0 };
-  const { engine, serviceCIDR, nativeRoutingCIDR, 'ipMasqAgent.nonMasqueradeCIDRs': kept } = state.settings;
-  const edgesOf = (prefixes: readonly Prefix[]): Address[] =>
-    prefixes
-      .filter(({ address }) => familyOf(address) === family)
-      .flatMap((prefix) => [prefix.address, plus(lastOf(prefix), 1)]);
-  const refused = engine === 'kube-proxy-nftables' ? [serviceCIDR] : [];
-  // Whom load balancers take is no matter of identities.
-  const taken = state.cluster.services.flatMap(({ source }) =>
-    source.loadBalancerSourceRanges.flatMap(({ value }) => parsePrefix(value) ?? []),
-  );
-  const fixed = new Set(edgesOf([...[nativeRoutingCIDR, ...kept, ...refused].flatMap(prefixesIn), ...taken]));
-  const named = edgesOf([whole, ...state.identities.prefixes.map(({ prefix }) => prefix)]);
-  const sorted = [...new Set([...named, ...fixed])].sort(compareAddresses);
-  const classes: ExternalClass[] = [];
-  for (let i = 0; i + 1 < sorted.length; i++) {
-    const first = sorted[i]!;
-    const last = plus(sorted[i + 1]!, -1);
-    const [example] = outsideIn(state, first, last);
-    if (example === undefined) continue;
-    const identity = identityAt(state, first);
-    const before = classes.at(-1);
-    if (before && before.identity === identity && plus(before.last, 1) === first && !fixed.has(first))
-      classes[classes.length - 1] = { ...before, last };
-    else classes.push({ first, last, identity, example });
-  }
-  return classes;
-}
-
-/** The identity of the longest prefix that holds an address: what the ipcache would say of an outside address. */
-export function identityAt(state: State, address: Address): number {
-  let identity = state.identities.world[familyOf(address)] ?? ReservedIdentity.WORLD;
-  let longest = -1;
-  for (const { number, prefix } of state.identities.prefixes) {
-    if (prefix.length > longest && contains(prefix, address)) {
-      identity = number;
-      longest = prefix.length;
-    }
-  }
-  return identity;
 }

@@ -59,7 +59,7 @@ const portOf = (mark: number): number => ((mark >>> 24) & 0xff) | (((mark >>> 16
 export function redirectOf(state: State, out: PacketOut): Redirect | null {
   const tuple = out.program === (Program.PROXY as number) ? tupleOf(out.frame) : null;
   if (out.verdict !== 0 || !tuple) return null;
-  const pod = state.podsByEndpoint.get(out.endpoint) ?? null;
+  const pod = state.desired.endpointIds.podOf(out.endpoint) ?? null;
   const port = portOf(out.mark);
   // The proxy of whoever opened the connection is that of its egress: the sender's, and of a reply the receiver's.
   const sends = pod === null || pod.addresses.includes(tuple.source);

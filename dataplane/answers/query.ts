@@ -17,11 +17,13 @@ import { fromIngress } from './ingress/exposure.js';
 import { throughIngress, type Send, type Through } from './ingress/through.js';
 import { deciding, readRequest, untoldOf } from './layer7.js';
 import { isOfServices } from './kube-proxy.js';
-import { missingFor, withoutAddress } from './missing.js';
+import { missingFor } from './missing.js';
+import { withoutAddress } from './unaddressed.js';
 import { towards, unseen } from './names.js';
 import { beyondNetwork, takenByMany, toItself } from './special-addresses.js';
 import { refused, unknown } from './unknown.js';
-import { isInside, nodeAt, type Outcome } from './probe.js';
+import { isInside, nodeAt } from './at.js';
+import { type Outcome } from './probe.js';
 import { familiesOf, fullName, resolveRef, type Target } from './refs.js';
 import { hasPorts, isCarried, isProtocol, trafficOf, type Traffic } from './traffic.js';
 

@@ -1,13 +1,12 @@
 /** Who reaches an end, and what it reaches: by name alone, as annotations tell. */
 import { compare } from '../hash.js';
-import { keptFor } from '../kept.js';
 import type { State } from '../state.js';
 import { unreadIngresses } from './ingress/through.js';
 import { classesOf, type Classes, type OpenClass } from './reach-matrix.js';
-import { choose, type End } from './reach-ends.js';
-import type { Found } from './reach-open.js';
+import { choose, type End, type OpenPort } from './reach-ends.js';
+import type { Found, Open } from './reach-open.js';
 import { pairsOf } from './reach-pairs.js';
-import { narrowed, reach, type Reach } from './reach.js';
+import { reach, type Reach } from './reach.js';
 
 /** Who reaches an end, by workload. null where what decides could not be read. */
 export function reachedBy(state: State, ref: string): readonly string[] | null {
@@ -87,17 +86,30 @@ function senders(state: State, ref: string): readonly Part[] | null {
   if ('error' in targets) return null;
   const isService = ref.startsWith('svc:');
   if (isService ? classes.unread.size > 0 || unreadIngresses(state).length > 0 : isUnread(classes, ref)) return null;
-  const isOpen = keptFor(({ open }: Found) => {
-    const { ports, icmp } = narrowed(open, null, targets.ports);
-    return ports.length + icmp.length > 0;
-  });
+  const openTo = (to: End): readonly OpenClass[] => (classes.unread.has(to) ? [] : classes.openTo(to));
+  const { ends, ports } = targets;
   return union(
     classes,
-    targets.ends.map((to) => ({
-      end: to,
-      open: classes.unread.has(to) ? [] : classes.openTo(to).filter(({ found }) => isOpen(found)),
-    })),
+    ends.map((end) => ({ end, open: ports === null ? openTo(end) : openAt(openTo(end), ports) })),
   );
 }
+
+/** Classes of which some of these ports are open; many have the same open. */
+function openAt(classes: readonly OpenClass[], ports: readonly OpenPort[]): readonly OpenClass[] {
+  const known = new Map<Found, boolean>();
+  return classes.filter(({ found }) => {
+    let isOpen = known.get(found);
+    if (isOpen === undefined) known.set(found, (isOpen = isOpenAt(found.open, ports)));
+    return isOpen;
+  });
+}
+
+const isOpenAt = ({ ports: open }: Open, ports: readonly OpenPort[]): boolean =>
+  open.some((one) =>
+    ports.some(
+      ({ protocol, port }) =>
+        protocol === one.protocol && one.ranges.some(([first, last]) => first <= port && port <= last),
+    ),
+  );
 
 const isUnread = ({ unread }: Classes, ref: string): boolean => [...unread.keys()].some((end) => end.ref === ref);

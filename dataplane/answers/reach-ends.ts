@@ -1,17 +1,21 @@
 /** The ends of connections: workloads whose pods answer alike, and ranges of addresses outside. */
 import { formatAddress, type Address } from '../addresses.js';
-import type { ClusterPod } from '../cluster/cluster.js';
+import type { ClusterPod, ClusterWorkload } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
-import { keptFor, keptWhile } from '../kept.js';
+import { indexed } from '../indexed.js';
+import { joined, kept, keptFor, keptGroups, keptWhile } from '../kept.js';
 import type { Ingress } from '../manifests/ingress.js';
 import type { Protocol } from '../manifests/objects.js';
 import { hasMesh } from '../policy/mesh.js';
 import { DIRECTIONS } from '../policy/rules.js';
-import type { State } from '../state.js';
+import type { PodIdentity } from '../policy/identities.js';
+import { overStates, type State } from '../state.js';
 import { classOf } from './cases.js';
 import { hasMistakes, refusedPod } from './mistakes.js';
-import { enforcedOrNot, halfMatched, unevaluatedOf, unreadPolicies, withoutAddress } from './missing.js';
-import { externalClasses, outsideIn, overlap, podAt, type ExternalClass } from './probe.js';
+import { enforcedOrNot, halfMatched, unevaluatedOf, unreadPolicies } from './missing.js';
+import { withoutAddress } from './unaddressed.js';
+import { podAt } from './at.js';
+import { externalClasses, outsideIn, overlap, type ExternalClass } from './outside.js';
 import { resolveRef } from './refs.js';
 
 /** An end of connections: pods that answer alike, or addresses outside. */
@@ -37,25 +41,35 @@ export interface OpenPort {
 }
 
 /** All ends: those inside by name, then those outside. The very same list while no end is another. */
-export const endsOf = (state: State): readonly End[] => {
-  const { cluster, identities, policies } = state;
-  const ids = identities.pods.map((identity) => policies.ofIdentity.get(identity)!.id);
-  const inside = insides(cluster.workloads, [identities.pods, ids, hasMesh(cluster) ? state : null], () =>
-    endsInside(state),
-  );
-  return joined(inside, externalClasses(state));
-};
+export const endsOf = (state: State): readonly End[] => allEnds(state).of(state);
 
-const insides = keptWhile<readonly End[]>();
-const joined = keptFor((inside: readonly End[], externals: readonly ExternalClass[]): readonly End[] => [
-  ...inside,
-  ...externals.map(outside),
-]);
+const allEnds = overStates(() => new Ends());
+
+/** Those inside are found namespace by namespace: what is in one has no part in what tells pods of another apart. */
+class Ends {
+  private readonly identities = keptGroups(({ example }: PodIdentity) => example.namespace);
+  private readonly inNamespace = keptWhile<readonly End[]>();
+  private readonly inside = kept((groups: readonly (readonly End[])[]) => joined(groups));
+  private readonly outside = kept((externals: readonly ExternalClass[]) => externals.map(outside));
+  private readonly all = kept((inside: readonly End[], outside: readonly End[]) => [...inside, ...outside]);
+
+  of(state: State): readonly End[] {
+    const { cluster, identities, policies } = state;
+    const byNamespace = this.identities(identities.pods);
+    const mesh = hasMesh(cluster) ? state : null;
+    const groups = [...cluster.inNamespace].map(([namespace, { workloads }]) => {
+      const own = byNamespace.get(namespace) ?? [];
+      const ids = own.map((identity) => policies.ofIdentity.get(identity)!.id);
+      return this.inNamespace(workloads, [own, ids, mesh], () => endsAmong(state, workloads));
+    });
+    return this.all(this.inside(groups), this.outside(externalClasses(state)));
+  }
+}
 
 /** Pods of one workload are one end while no policy tells them apart; else each is its own. Pods on their node's network are the node's. */
-function endsInside(state: State): readonly End[] {
+function endsAmong(state: State, workloads: readonly ClusterWorkload[]): End[] {
   const ends: End[] = [];
-  for (const { ref, kind, pods } of state.cluster.workloads) {
+  for (const { ref, kind, pods } of workloads) {
     const own = pods.filter((pod) => !pod.hostNetwork);
     const like = new Set(own.map((pod) => classOf(state, pod)));
     if (like.size === 1)
@@ -92,16 +106,17 @@ export function choose(state: State, ends: readonly End[], ref: string | null): 
   if ('error' in target) return target;
   switch (target.kind) {
     case 'pods':
-      return all(endsWith(ends, target.pods));
+      return all(endsWith(state, ends, target.pods));
     case 'service': {
       const backends = target.service.ports.flatMap((port) =>
         port.backends.map((backend) => ({ protocol: port.source.protocol, port: backend.port, pod: backend.pod })),
       );
       const behind = endsWith(
+        state,
         ends,
         backends.flatMap(({ pod }) => pod ?? []),
       );
-      return { ...all(behind), ports: backends };
+      return { ...all(behind), ports: distinct(backends) };
     }
     case 'world':
       return all(ends.filter((end) => end.external !== null));
@@ -121,16 +136,16 @@ export function choose(state: State, ends: readonly End[], ref: string | null): 
   }
 }
 
-const placesOf = keptFor(
-  (ends: readonly End[]) =>
-    new Map(ends.flatMap(({ pods }, place) => pods.map((pod): [ClusterPod, number] => [pod, place]))),
-);
+const distinct = (ports: readonly OpenPort[]): OpenPort[] => [
+  ...new Map(ports.map(({ protocol, port }) => [`${port}/${protocol}`, { protocol, port }])).values(),
+];
+
+const byPod = overStates(() => indexed(({ pods }: End) => pods));
 
 /** Those that any of some pods is of, in their order. */
-function endsWith(ends: readonly End[], pods: readonly ClusterPod[]): End[] {
-  const placeOf = placesOf(ends);
-  const found = new Set(pods.flatMap((pod) => placeOf.get(pod) ?? []));
-  return [...found].sort((a, b) => a - b).map((place) => ends[place]!);
+function endsWith(state: State, ends: readonly End[], pods: readonly ClusterPod[]): End[] {
+  const endOf = byPod(state)(ends);
+  return [...new Set(pods.flatMap((pod) => endOf.get(pod) ?? []))].sort((a, b) => compare(a.ref, b.ref));
 }
 
 /** The parts of the ranges outside that lie in another range. */
@@ -150,27 +165,33 @@ export const MOST_DEPENDS = 16;
 
 /** What of each end's policies could not be read, where something could not. */
 export function unreadOf(state: State, ends: readonly End[]): Map<End, readonly string[]> {
-  const unread = new Map<End, readonly string[]>();
-  const ofClasses = new Map<string, readonly string[]>();
   const noAddress = withoutAddress(state);
   const isPlain = noAddress.size === 0 && !hasMistakes(state);
+  const ofClasses = new Map([...alikeIn(ends)].map(([like, pod]) => [like, unreadFor(state, pod)]));
+  const unread = new Map<End, readonly string[]>();
+  if (isPlain && [...ofClasses.values()].every((lines) => lines.length === 0)) return unread;
   for (const end of ends) {
-    const [pod] = end.pods;
-    if (!pod) continue;
-    let ofClass = ofClasses.get(end.like);
-    if (!ofClass) {
-      ofClass = [
-        ...halfMatched(state, pod),
-        ...unreadPolicies(state, new Set([pod.namespace])),
-        ...unevaluatedOf(state, pod, DIRECTIONS),
-        ...enforcedOrNot(state, pod),
-      ];
-      ofClasses.set(end.like, ofClass);
-    }
+    const ofClass = ofClasses.get(end.like) ?? [];
     const own = isPlain
       ? []
       : end.pods.flatMap((one) => [...refusedPod(state, one), ...[noAddress.get(one) ?? []].flat()]);
-    if (own.length + ofClass.length > 0) unread.set(end, [...new Set([...own, ...ofClass])].slice(0, MOST_DEPENDS));
+    if (end.pods.length > 0 && own.length + ofClass.length > 0)
+      unread.set(end, [...new Set([...own, ...ofClass])].slice(0, MOST_DEPENDS));
   }
   return unread;
 }
+
+/** Of ends that are alike, a pod of the first. */
+const alikeIn = keptFor((ends: readonly End[]): ReadonlyMap<string, ClusterPod> => {
+  const found = new Map<string, ClusterPod>();
+  for (const { like, pods } of ends) if (pods[0] && !found.has(like)) found.set(like, pods[0]);
+  return found;
+});
+
+/** What of the policies of a pod, and of all that are alike, could not be read. */
+const unreadFor = (state: State, pod: ClusterPod): readonly string[] => [
+  ...halfMatched(state, pod),
+  ...unreadPolicies(state, [pod.namespace]),
+  ...unevaluatedOf(state, pod, DIRECTIONS),
+  ...enforcedOrNot(state, pod),
+];

@@ -31,6 +31,8 @@ export class Classes {
   readonly all: readonly (readonly End[])[];
   private readonly numbers: ReadonlyMap<string, number>;
   private readonly pairs: Pairs;
+  /** Of each class; null for those of which more matters than rows say. */
+  readonly sides: readonly (Side | null)[];
   private readonly senders: (readonly OpenClass[])[] = [];
   private readonly receivers: (readonly OpenClass[])[] = [];
 
@@ -41,6 +43,7 @@ export class Classes {
     const { all, numbers } = grouped(this.ends, [...this.unread.keys()]);
     this.all = all;
     this.numbers = numbers;
+    this.sides = all.map(([end]) => this.pairs.sideOf(end!));
   }
 
   /** The class of an end; none has those that could not be read. */
@@ -51,22 +54,32 @@ export class Classes {
   /** The classes from which something is open to an end's. */
   openTo(end: End): readonly OpenClass[] {
     const to = this.numberOf(end);
-    return (this.senders[to] ??= this.open((other) => [other, to]));
+    return (this.senders[to] ??= this.open(to, true));
   }
 
   /** The classes to which something is open from an end's. */
   openFrom(end: End): readonly OpenClass[] {
     const from = this.numberOf(end);
-    return (this.receivers[from] ??= this.open((other) => [from, other]));
+    return (this.receivers[from] ??= this.open(from, false));
   }
 
-  private open(pairOf: (other: number) => readonly [number, number]): readonly OpenClass[] {
-    const examples = this.all.map((_, other) => exampleOf(this.all, ...pairOf(other)));
-    this.pairs.ask(examples.flatMap((example) => (example ? [example] : [])));
-    return examples.flatMap((example, number) => {
-      const found = example && this.pairs.between(...example);
-      return found && isAnyOpen(found) ? [{ number, found }] : [];
+  /** `isTo`: towards a class, else from it. */
+  private open(number: number, isTo: boolean): readonly OpenClass[] {
+    const { all, sides, pairs } = this;
+    const own = sides[number]!;
+    const found = sides.map((side, other) =>
+      other === number || !side || !own ? null : isTo ? pairs.ofSides(side, own) : pairs.ofSides(own, side),
+    );
+    const unknown = found.map((known, other) =>
+      known ? null : isTo ? exampleOf(all, other, number) : exampleOf(all, number, other),
+    );
+    const asked = pairs.openBetween(unknown);
+    const open: OpenClass[] = [];
+    found.forEach((known, other) => {
+      const between = known ?? asked[other];
+      if (between && isAnyOpen(between)) open.push({ number: other, found: between });
     });
+    return open;
   }
 }
 
@@ -100,17 +113,14 @@ export class Matrix {
   /** Of each class what is open to each other: where it stands in `found`. */
   private readonly cells: readonly Uint32Array[];
   private readonly found: readonly (Found | null)[];
-  private readonly places: ReadonlyMap<End, number>;
   private readonly openings: (readonly Opening[])[] = [];
 
   constructor(state: State) {
     this.classes = classesOf(state);
-    this.places = placesOf(this.classes.ends);
     const pairs = pairsOf(state);
-    const { cells, examples } = new Cells(this.classes.all, pairs);
+    const { cells, examples } = new Cells(this.classes);
     this.cells = cells;
-    pairs.ask(examples.flatMap((example) => (example ? [example] : [])));
-    this.found = examples.map((example) => example && pairs.between(...example));
+    this.found = pairs.openBetween(examples);
   }
 
   /** The ends to which something is, or may be, open from an end, in their order; itself perhaps among them. */
@@ -121,10 +131,11 @@ export class Matrix {
 
   private openingsOf(from: number): readonly Opening[] {
     const open: (Opening & { readonly place: number })[] = [];
+    const places = placesOf(this.classes.ends);
     this.cells[from]!.forEach((cell, i) => {
       const found = this.found[cell]!;
       if (!found || (!isAnyOpen(found) && found.depends.length === 0)) return;
-      for (const to of this.classes.all[i]!) open.push({ to, found, place: this.places.get(to)! });
+      for (const to of this.classes.all[i]!) open.push({ to, found, place: places.get(to)! });
     });
     return open.sort((a, b) => a.place - b.place);
   }
@@ -148,7 +159,8 @@ export const isAnyOpen = ({ open: { ports, icmp } }: Found): boolean => ports.le
 class Cells {
   readonly cells: Uint32Array[] = [];
   readonly examples: (readonly [End, End] | null)[] = [null];
-  private readonly sides: readonly (Side | null)[];
+  private readonly classes: Classes['all'];
+  private readonly sides: Classes['sides'];
   private readonly byIdentity = new Map<number, number[]>();
   /** Rows in place of their numbers, with the kind of the end whose they are. */
   private readonly senders = new Map<number, number>();
@@ -156,11 +168,9 @@ class Cells {
   /** Cells by row of the sender and of the receiver; 0 where there is none yet. */
   private readonly byRows: Uint32Array[] = [];
 
-  constructor(
-    private readonly classes: readonly (readonly End[])[],
-    pairs: Pairs,
-  ) {
-    this.sides = classes.map(([end]) => pairs.sideOf(end!));
+  constructor({ all, sides }: Classes) {
+    this.classes = all;
+    this.sides = sides;
     this.sides.forEach((side, i) => {
       if (!side) return;
       const same = this.byIdentity.get(side.identity);

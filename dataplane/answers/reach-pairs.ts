@@ -5,20 +5,21 @@
  * questions as there are pairs of rows, and an edit asks those that were not there before.
  */
 import { TunnelProtocol } from '../../assembly/abi.js';
-import { familyOf, UNSPECIFIED, type Address } from '../addresses.js';
+import { familyOf, UNSPECIFIED } from '../addresses.js';
 import { kept, keptFor } from '../kept.js';
 import { isLoopback } from '../loader/host-ports.js';
 import { modesOf } from '../loader/modes.js';
-import type { Frontend } from '../loader/entries.js';
-import type { Loader } from '../loader/load.js';
+import type { ClusterPod } from '../cluster/cluster.js';
 import type { CompiledPolicy } from '../policy/compile.js';
+import type { PodIdentity } from '../policy/identities.js';
 import type { PolicymapEntry } from '../policy/mapstate.js';
 import { hasMesh } from '../policy/mesh.js';
 import type { PortRange, TrafficPrefix } from '../policy/rules.js';
 import { isKubeProxy } from '../settings.js';
-import { identityOf, policyOf, type State } from '../state.js';
+import { identityOf, overStates, policyOf, type State } from '../state.js';
 import type { End } from './reach-ends.js';
 import { findOpen, type Asked, type Found } from './reach-open.js';
+import { listenedAt } from './unaddressed.js';
 
 /** What a policymap says of one identity: the same number for the same entries. */
 export interface Row {
@@ -59,6 +60,8 @@ export const KINDS = 2 ** 4;
 const WHOLE_LENGTH = 24;
 const PROTOCOL_LENGTH = 8;
 
+const NO_ENTRIES: readonly PolicymapEntry[] = [];
+
 /** What is known of rows and of pairs of them, from one state of an engine to the next. */
 class Known {
   private readonly shapes = new Numbered();
@@ -67,11 +70,23 @@ class Known {
   private readonly l7 = new WeakMap<object, number>();
   private l7Count = 0;
   /** Outside, nobody asks a policy. */
-  readonly outside: Rows = { named: new Map(), rest: this.row([], []) };
-  readonly rowsOf = keptFor((policy: CompiledPolicy) => ({
-    egress: this.rowsIn(policy.entries.filter(({ egress }) => egress)),
-    ingress: this.rowsIn(policy.entries.filter(({ egress }) => !egress)),
+  readonly outside: Rows = { named: new Map(), rest: this.row(NO_ENTRIES, NO_ENTRIES, true) };
+  readonly rowsOf = keptFor(({ rows }: CompiledPolicy) => ({
+    egress: this.rowsIn(rows, true),
+    ingress: this.rowsIn(rows, false),
   }));
+  private readonly rowOf = {
+    egress: keptFor((own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[]) =>
+      this.row(own, ofAnyone, true),
+    ),
+    ingress: keptFor((own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[]) =>
+      this.row(own, ofAnyone, false),
+    ),
+  };
+  readonly sideOf = keptFor((pod: ClusterPod, { number }: PodIdentity, policy: CompiledPolicy): Side | null => {
+    const kind = this.kind(`pod ${pod.addresses.map(familyOf).join(' ')}`);
+    return kind >= KINDS ? null : { kind, identity: number, ...this.rowsOf(policy) };
+  });
   /** The answers, by what `keyOf` says, for as long as nothing else changes that the datapath looks at. */
   readonly answers = kept((...of: readonly unknown[]) => ({ of, found: new Map<number, Found>() }));
 
@@ -79,23 +94,24 @@ class Known {
     return this.kinds.of(text);
   }
 
-  private rowsIn(entries: readonly PolicymapEntry[]): Rows {
-    const byIdentity = new Map<number, PolicymapEntry[]>();
-    for (const entry of entries) {
-      const own = byIdentity.get(entry.identity);
-      if (own) own.push(entry);
-      else byIdentity.set(entry.identity, [entry]);
+  private rowsIn(rows: CompiledPolicy['rows'], egress: boolean): Rows {
+    const ofAnyone = rows.get(0) ?? NO_ENTRIES;
+    const rest = this.row(NO_ENTRIES, ofAnyone, egress);
+    const rowOf = this.rowOf[egress ? 'egress' : 'ingress'];
+    const named = new Map<number, Row>();
+    for (const [identity, own] of rows) {
+      const row = identity === 0 ? rest : rowOf(own, ofAnyone);
+      if (row !== rest) named.set(identity, row);
     }
-    const ofAnyone = byIdentity.get(0) ?? [];
-    byIdentity.delete(0);
-    return {
-      named: new Map([...byIdentity].map(([identity, own]) => [identity, this.row(own, ofAnyone)])),
-      rest: this.row([], ofAnyone),
-    };
+    return { named, rest };
   }
 
-  private row(own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[]): Row {
-    const signature = [own, ofAnyone]
+  private row(own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[], egress: boolean): Row {
+    const [mine, others] = [own, ofAnyone].map((entries) => entries.filter((entry) => entry.egress === egress)) as [
+      PolicymapEntry[],
+      PolicymapEntry[],
+    ];
+    const signature = [mine, others]
       .map((entries) =>
         entries
           .map((entry) => this.shapeOf(entry))
@@ -105,7 +121,7 @@ class Known {
       .join('|');
     let row = this.rows.get(signature);
     if (!row) {
-      const boundaries = [...own, ...ofAnyone].flatMap(boundaryOf);
+      const boundaries = [...mine, ...others].flatMap(boundaryOf);
       this.rows.set(signature, (row = { number: this.rows.size, boundaries }));
     }
     return row;
@@ -139,13 +155,7 @@ class Known {
 const boundaryOf = ({ protocol, port, length }: TrafficPrefix): PortRange[] =>
   length <= PROTOCOL_LENGTH ? [] : [{ protocol, first: port, last: port + 2 ** (WHOLE_LENGTH - length) - 1 }];
 
-const knownBy = new WeakMap<Loader, Known>();
-
-function knownOf(loader: Loader): Known {
-  let known = knownBy.get(loader);
-  if (!known) knownBy.set(loader, (known = new Known()));
-  return known;
-}
+const knownOf = overStates(() => new Known());
 
 /** What is open between the ends of one state. */
 export class Pairs {
@@ -155,14 +165,14 @@ export class Pairs {
   readonly isPlain: boolean;
   /** Whether addresses outside are told apart by more than policies: pods keep their own to some of them. */
   private readonly isAddressed: boolean;
-  private readonly listening: ReadonlySet<Address>;
-  private readonly sides = new Map<string, Side | null>();
+  private readonly listened: ReadonlySet<ClusterPod>;
+  private readonly sides = new Map<End, Side | null>();
   /** Of two of which one is not known by rows, by what each is alike in. */
   private readonly others = new Map<string, Found>();
 
   constructor(private readonly state: State) {
-    const { settings, cluster, desired, loader } = state;
-    this.known = knownOf(loader);
+    const { settings, cluster } = state;
+    this.known = knownOf(state);
     this.answers = this.known.answers(settings, cluster.nodes, cluster.families).found;
     this.isPlain =
       !isKubeProxy(settings) &&
@@ -170,7 +180,7 @@ export class Pairs {
       settings['encryption.type'] === 'none' &&
       modesOf(settings, false).tunnel !== TunnelProtocol.NONE;
     this.isAddressed = settings.nativeRoutingCIDR !== '' || settings['ipMasqAgent.nonMasqueradeCIDRs'].length > 0;
-    this.listening = addressesOf(desired.frontends);
+    this.listened = listenedAt(state);
   }
 
   /** What is open from an end to each other; ends that are alike are asked about once, and so are pairs of them. null for itself. */
@@ -211,18 +221,36 @@ export class Pairs {
     ];
   }
 
+  /** What is open between each two, asked where it is not known; null for none. */
+  openBetween(pairs: readonly (readonly [End, End] | null)[]): (Found | null)[] {
+    const found = pairs.map((pair) => pair && this.between(...pair));
+    const unknown = pairs.filter((pair, i) => pair !== null && found[i] === null) as (readonly [End, End])[];
+    if (unknown.length === 0) return found;
+    this.ask(unknown);
+    return pairs.map((pair, i) => found[i] ?? (pair && this.between(...pair)));
+  }
+
+  /** What is known between two sides; null where it has not been asked. */
+  ofSides(from: Side, to: Side): Found | null {
+    return this.answers.get(this.keyOfSides(from, to)) ?? null;
+  }
+
+  private keyOfSides(from: Side, to: Side): number {
+    const [egress, ingress] = this.rowsOf(from, to);
+    return pairKey(from.kind, to.kind, egress.number, ingress.number);
+  }
+
   /** What decides between two ends. */
   private keyOf(from: End, to: End): number | string {
     const [sender, receiver] = [this.sideOf(from), this.sideOf(to)];
     if (!sender || !receiver) return `${from.like}\n${to.like}`;
-    const [egress, ingress] = this.rowsOf(sender, receiver);
-    return pairKey(sender.kind, receiver.kind, egress.number, ingress.number);
+    return this.keyOfSides(sender, receiver);
   }
 
   /** null for an end of which more matters than rows say. */
   sideOf(end: End): Side | null {
-    let side = this.sides.get(end.like);
-    if (side === undefined) this.sides.set(end.like, (side = this.isPlain ? this.readSide(end) : null));
+    let side = this.sides.get(end);
+    if (side === undefined) this.sides.set(end, (side = this.isPlain ? this.readSide(end) : null));
     return side;
   }
 
@@ -237,20 +265,14 @@ export class Pairs {
     const [pod] = pods;
     const identity = pod && identityOf(state, pod);
     const policy = pod && policyOf(state, pod);
-    if (!pod || !identity || !policy || pods.some(({ addresses }) => addresses.some((one) => this.listening.has(one))))
-      return null;
-    const kind = known.kind(`pod ${pod.addresses.map(familyOf).join(' ')}`);
-    if (kind >= KINDS) return null;
-    return { kind, identity: identity.number, ...known.rowsOf(policy) };
+    if (!pod || !identity || !policy) return null;
+    if (this.listened.size > 0 && pods.some((one) => this.listened.has(one))) return null;
+    return known.sideOf(pod, identity, policy);
   }
 }
 
 const pairKey = (sender: number, receiver: number, egress: number, ingress: number): number =>
   ((sender * KINDS + receiver) * ROWS + egress) * ROWS + ingress;
-
-const addressesOf = keptFor(
-  (frontends: readonly Frontend[]): ReadonlySet<Address> => new Set(frontends.map(({ address }) => address)),
-);
 
 /** What is open between the ends of a state. */
 export const pairsOf = keptFor((state: State) => new Pairs(state));

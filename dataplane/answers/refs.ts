@@ -3,11 +3,11 @@ import { FAMILIES, familyOf, parseAddress, type Address, type Family } from '../
 import type { ClusterNode, ClusterPod, ClusterService, ClusterWorkload } from '../cluster/cluster.js';
 import { CONTROLLER_NAMESPACE } from '../cluster/ingress.js';
 import type { Ingress } from '../manifests/ingress.js';
-import { keptFor } from '../kept.js';
+import { indexed } from '../indexed.js';
 import { unreadName, type UnreadDocument } from '../manifests/objects.js';
 import { lineOf } from '../manifests/place.js';
 import { nearest } from '../nearest.js';
-import type { State } from '../state.js';
+import { overStates, type State } from '../state.js';
 import { unreadPods } from './checks/unread.js';
 
 /** What a reference stands for. */
@@ -94,7 +94,7 @@ function resolveWorkload(state: State, ref: string): Resolved {
       error: `${ref} is no reference: expected ns/name, ns/name[Kind], svc:, dns:, ip:, node:, host or world${hint}`,
     };
   }
-  const workloads = named(state.cluster.workloads, namespace, name).filter(
+  const workloads = workloadsNamed(state, namespace, name).filter(
     (workload) => kind === undefined || workload.kind === kind,
   );
   if (workloads.length > 1)
@@ -103,7 +103,7 @@ function resolveWorkload(state: State, ref: string): Resolved {
   const hidden = unreadPods(state).filter((document) => kind === undefined || kind === document.kind);
   const unread = unreadTarget(ref, hidden, namespace, name);
   if (unread) return unread;
-  const pods = kind === undefined || kind === 'Pod' ? named(state.cluster.pods, namespace, name) : [];
+  const pods = kind === undefined || kind === 'Pod' ? podsNamed(state, namespace, name) : [];
   return pods.length > 0
     ? { kind: 'pods', label: ref, pods }
     : { error: `nothing matches ${ref}${nearWorkload(state, namespace, name)}` };
@@ -114,20 +114,21 @@ interface Named {
   readonly name: string;
 }
 
-const byName = keptFor((all: readonly Named[]): ReadonlyMap<string, readonly Named[]> => {
-  const found = new Map<string, Named[]>();
-  for (const one of all) {
-    const key = `${one.namespace}/${one.name}`;
-    const others = found.get(key);
-    if (others) others.push(one);
-    else found.set(key, [one]);
-  }
-  return found;
-});
+const nameOf = ({ namespace, name }: Named): readonly [string] => [`${namespace}/${name}`];
 
-/** Those of a namespace and a name, in their order. */
-const named = <One extends Named>(all: readonly One[], namespace = '', name = ''): readonly One[] =>
-  (byName(all).get(`${namespace}/${name}`) ?? []) as readonly One[];
+/** By namespace and name. */
+const byName = overStates(() => ({
+  workloads: indexed<string, ClusterWorkload>(nameOf),
+  pods: indexed<string, ClusterPod>(nameOf),
+  services: indexed<string, ClusterService>(nameOf),
+}));
+
+const workloadsNamed = (state: State, namespace = '', name = ''): readonly ClusterWorkload[] =>
+  byName(state).workloads(state.cluster.workloads).all(`${namespace}/${name}`);
+const podsNamed = (state: State, namespace = '', name = ''): readonly ClusterPod[] =>
+  byName(state).pods(state.cluster.pods).all(`${namespace}/${name}`);
+const serviceNamed = (state: State, namespace = '', name = ''): ClusterService | undefined =>
+  byName(state).services(state.cluster.services).all(`${namespace}/${name}`)[0];
 
 /** A workload of a near name in that namespace, or of that very name in another. */
 function nearWorkload(state: State, namespace: string, name: string): string {
@@ -147,7 +148,7 @@ function podsOf(label: string, workload: ClusterWorkload): Target {
 
 function resolveService(state: State, path: string, viaName: string | null = null): Resolved {
   const [namespace, name, ...more] = path.split('/');
-  const service = more.length === 0 ? named(state.cluster.services, namespace, name)[0] : undefined;
+  const service = more.length === 0 ? serviceNamed(state, namespace, name) : undefined;
   const unread = service ? null : unreadTarget(`svc:${path}`, unreadServices(state), namespace, name);
   if (unread) return unread;
   if (!service) {
@@ -273,7 +274,7 @@ function lookUp(state: State, name: string, domain: string, label: string, depth
   }
   if (kind !== 'svc') return null;
   const serviceName = labels.pop();
-  const [service] = named(state.cluster.services, namespace, serviceName);
+  const service = serviceNamed(state, namespace, serviceName);
   if (!service) return unreadTarget(label, unreadServices(state), namespace, serviceName);
   if (labels.length === 0) {
     if (service.source.type === 'ExternalName') return aliasOf(state, service, label, depth);

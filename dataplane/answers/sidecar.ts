@@ -30,7 +30,7 @@ const INBOUND_PORT = 15006;
 
 /** A packet that a pod's proxy takes; null where it has none, or that takes nothing of it. */
 export function takenOf(state: State, client: ClusterPod | null, out: PacketOut): Redirect | null {
-  const pod = state.podsByEndpoint.get(out.endpoint);
+  const pod = state.desired.endpointIds.podOf(out.endpoint);
   if (!pod || !hasMesh(state.cluster) || out.verdict !== 0 || out.program !== (Program.DELIVERED as number))
     return null;
   const tuple = tupleOf(out.frame);

@@ -5,7 +5,7 @@ import { compare } from '../hash.js';
 import { selects, requirement, type EndpointSelector } from '../policy/selectors.js';
 import { identityOf, type State } from '../state.js';
 import { classes } from './cases.js';
-import { externalClasses } from './probe.js';
+import { externalClasses } from './outside.js';
 import { resolveRef } from './refs.js';
 
 /** One end, as a question names it. */

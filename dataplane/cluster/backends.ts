@@ -1,5 +1,6 @@
 /** Who is behind a Service's port: the pods that it selects, or what Endpoints and EndpointSlices list. */
 import { parseAddress, type Address, type Family } from '../addresses.js';
+import type { Index } from '../indexed.js';
 import type { EndpointAddress, Endpoints, Service, ServicePort } from '../manifests/objects.js';
 import { isKubeProxy, type Settings } from '../settings.js';
 import {
@@ -81,7 +82,7 @@ const keyOf = (address: Address, port: number): string | number =>
 export function listedBackends(
   port: ServicePort,
   slices: readonly Endpoints[],
-  pods: ReadonlyMap<Address, ClusterPod>,
+  pods: Index<Address, ClusterPod>,
   nodes: ReadonlyMap<string, ClusterNode>,
   settings: Settings,
 ): ClusterServicePort {

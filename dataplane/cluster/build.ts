@@ -23,14 +23,15 @@ import type {
   WorkloadKind,
 } from '../manifests/objects.js';
 import { POLICY_KINDS, WORKLOAD_KINDS } from '../manifests/objects.js';
-import { kept, keptFor, sameItems, steady } from '../kept.js';
+import { indexed } from '../indexed.js';
+import { groupedBy, joined, kept, keptFor, sameItems, steady } from '../kept.js';
 import type { Settings } from '../settings.js';
 import type { Cluster, ClusterNamespace, ClusterPod, ClusterWorkload } from './cluster.js';
-import { familiesOf } from './families.js';
+import { familiesOf, familiesShown, type ShownFamilies } from './families.js';
 import { assumedFor } from './ingress.js';
 import { buildNodes, sameNode } from './nodes.js';
 import { ServiceBuilder } from './services.js';
-import { WorkloadBuilder, type Workloads } from './workloads.js';
+import { WorkloadBuilder, type AllWorkloads } from './workloads.js';
 
 /** The label that every namespace has. Kubernetes API: well-known labels. */
 const NAME_LABEL = 'kubernetes.io/metadata.name';
@@ -40,13 +41,16 @@ export class ClusterBuilder {
   private readonly byKind = new Map<string, (objects: readonly ManifestObject[]) => readonly ManifestObject[]>();
   private readonly assumedFor = kept(assumedFor);
   private readonly families = steady(kept(familiesOf));
-  private readonly mentioned = kept(nodesMentioned);
-  private readonly taken = kept(addressesTaken);
   private readonly nodes = steady(
     kept(buildNodes),
     (a, b) => a.length === b.length && a.every((node, i) => sameNode(node, b[i]!)),
   );
+  private readonly podsIn = new ByNamespace<Pod>(['Pod']);
+  private readonly workloadsIn = new ByNamespace<Workload>(WORKLOAD_KINDS);
+  private readonly servicesIn = new ByNamespace<Service>(['Service']);
+  private readonly endpointsIn = new ByNamespace<Endpoints>(ENDPOINT_KINDS);
   private readonly workloads = new WorkloadBuilder();
+  private readonly podsByAddress = indexed(({ hostNetwork, addresses }: ClusterPod) => (hostNetwork ? [] : addresses));
   private readonly split = kept(splitAssumed);
   private readonly services = new ServiceBuilder();
   private readonly namespaces = steady(buildNamespaces, sameNamespaces);
@@ -54,25 +58,11 @@ export class ClusterBuilder {
   /** `parts` are the objects, in lists that an edit leaves the very same where it touches nothing of them. */
   build(parts: readonly (readonly ManifestObject[])[], settings: Settings): Cluster {
     const groups = parts.map((part) => groupOf(part));
-    const byKind = new Map<string, (readonly ManifestObject[])[]>();
-    for (const group of groups)
-      for (const [kind, found] of group.byKind) {
-        const lists = byKind.get(kind);
-        if (lists) lists.push(found);
-        else byKind.set(kind, [found]);
-      }
-    const objects = parts.flat();
     /** The objects of some kinds, in their order. */
-    const of = <T extends ManifestObject>(...kinds: readonly T['kind'][]): readonly T[] => {
-      const there = kinds.filter((kind) => byKind.has(kind));
-      const found =
-        there.length > 1
-          ? objects.filter(({ kind }) => (there as readonly string[]).includes(kind))
-          : there.flatMap((kind) => byKind.get(kind)!.flat());
-      return this.stay(kinds.join(), found) as readonly T[];
-    };
+    const of = <T extends ManifestObject>(...kinds: readonly T['kind'][]): readonly T[] =>
+      this.stay(kinds.join(), joined(groups.map((group) => group.of(kinds)))) as readonly T[];
     const pods = of<Pod>('Pod');
-    const endpoints = of<Endpoints>('Endpoints', 'EndpointSlice');
+    const endpoints = of<Endpoints>(...ENDPOINT_KINDS);
     const workloads = of<Workload>(...(WORKLOAD_KINDS as readonly WorkloadKind[]));
     const services = of<Service>('Service');
     const policies = of<PolicySource>(...POLICY_KINDS);
@@ -80,22 +70,33 @@ export class ClusterBuilder {
     const declared = of<Node>('Node');
     const assumed = this.assumedFor(ingresses, pods.length + workloads.length + services.length === 0);
 
-    const families = this.families(declared, pods, services, settings);
-    const mentioned = this.mentioned(pods, workloads);
-    const nodes = this.nodes(declared, mentioned, this.taken(pods), families, settings);
-    const built = this.workloads.build([...pods, ...assumed.pods], workloads, nodes, families, settings);
-    const { made, others } = this.split(built, assumed.pods);
+    const families = this.families(
+      groups.map(({ families }) => families),
+      settings,
+    );
+    const nodes = this.nodes(
+      declared,
+      joined(groups.map(({ nodes }) => nodes)),
+      joined(groups.map(({ addresses }) => addresses)),
+      families,
+      settings,
+    );
+    const all = [...groups, groupOf(assumed.pods), groupOf(assumed.services)];
+    const built = this.workloads.build(this.podsIn.of(all), this.workloadsIn.of(all), nodes, families, settings);
+    const podsByAddress = this.podsByAddress(built.pods);
+    const split = this.split(built, assumed.pods);
     return {
       families,
       nodes,
-      namespaces: this.namespaces(of<Namespace>('Namespace'), [...groups, groupOf(assumed.pods)]),
-      workloads: others,
+      namespaces: this.namespaces(of<Namespace>('Namespace'), all),
+      ...split,
       pods: built.pods,
-      assumed: made,
+      podsByAddress,
       services: this.services.build(
-        [...services, ...assumed.services],
-        endpoints,
-        built.pods,
+        this.servicesIn.of(all),
+        this.endpointsIn.of(all),
+        built.inNamespace,
+        podsByAddress,
         nodes,
         families,
         settings,
@@ -113,7 +114,9 @@ export class ClusterBuilder {
       ingressClasses: of<IngressClass>('IngressClass'),
       unevaluated: of<UnevaluatedPolicy>('UnevaluatedPolicy'),
       routes: of<UnreadRoute>('UnreadRoute'),
-      objects,
+      get objects() {
+        return joined(parts);
+      },
     };
   }
 
@@ -128,52 +131,111 @@ export class ClusterBuilder {
 export const buildCluster = (objects: readonly ManifestObject[], settings: Settings): Cluster =>
   new ClusterBuilder().build([objects], settings);
 
-/** A part of the objects by kind, and the namespaces that they are in. */
-interface Group {
-  readonly byKind: ReadonlyMap<string, readonly ManifestObject[]>;
-  readonly namespaces: readonly string[];
+const ENDPOINT_KINDS = ['Endpoints', 'EndpointSlice'] as const;
+
+/** The objects of some kinds by their namespaces: lists that stay the very same while they have the same in them. */
+class ByNamespace<T extends ManifestObject> {
+  private before: ReadonlyMap<string, readonly T[]> = new Map();
+
+  constructor(private readonly kinds: readonly T['kind'][]) {}
+
+  of(groups: readonly Group[]): ReadonlyMap<string, readonly T[]> {
+    const lists = new Map<string, (readonly T[])[]>();
+    for (const group of groups)
+      for (const [namespace, objects] of group.inNamespace(this.kinds)) {
+        const others = lists.get(namespace);
+        if (others) others.push(objects as readonly T[]);
+        else lists.set(namespace, [objects as readonly T[]]);
+      }
+    return (this.before = new Map(
+      [...lists].map(([namespace, [first, ...others]]) => [
+        namespace,
+        others.length === 0 ? first! : this.steady(namespace, joined([first!, ...others])),
+      ]),
+    ));
+  }
+
+  private steady(namespace: string, objects: readonly T[]): readonly T[] {
+    const before = this.before.get(namespace);
+    return before && sameItems(before, objects) ? before : objects;
+  }
 }
 
-const groupOf = keptFor((part: readonly ManifestObject[]): Group => {
-  const byKind = new Map<string, ManifestObject[]>();
-  const namespaces = new Set<string>();
-  for (const object of part) {
-    const group = byKind.get(object.kind);
-    if (group) group.push(object);
-    else byKind.set(object.kind, [object]);
-    namespaces.add(object.metadata.namespace);
+/** What there is in a part of the objects. */
+class Group {
+  private readonly byKind = new Map<string, ManifestObject[]>();
+  private readonly ofKinds = new Map<string, readonly ManifestObject[]>();
+  private readonly byNamespace = new Map<string, ReadonlyMap<string, readonly ManifestObject[]>>();
+  /** The namespaces that they are in. */
+  readonly namespaces: readonly string[];
+  /** The nodes that pods are said to be on. */
+  readonly nodes: readonly string[];
+  /** The addresses that pods report. */
+  readonly addresses: readonly Address[];
+  readonly families: ShownFamilies;
+
+  constructor(private readonly objects: readonly ManifestObject[]) {
+    const namespaces = new Set<string>();
+    const nodes = new Set<string>();
+    const addresses: Address[] = [];
+    for (const object of objects) {
+      const group = this.byKind.get(object.kind);
+      if (group) group.push(object);
+      else this.byKind.set(object.kind, [object]);
+      namespaces.add(object.metadata.namespace);
+      const spec = object.kind === 'Pod' ? object.spec : 'template' in object ? object.template.spec : null;
+      if (spec?.nodeName) nodes.add(spec.nodeName.value);
+      if (object.kind === 'Pod' && !object.spec.hostNetwork)
+        addresses.push(...object.podIPs.map(({ value }) => parseAddress(value)!));
+    }
+    this.namespaces = [...namespaces];
+    this.nodes = [...nodes];
+    this.addresses = addresses;
+    this.families = familiesShown(objects);
   }
-  return { byKind, namespaces: [...namespaces] };
-});
+
+  /** Those of some kinds, in their order. */
+  of(kinds: readonly string[]): readonly ManifestObject[] {
+    const [first, ...others] = kinds.filter((kind) => this.byKind.has(kind));
+    if (first === undefined) return [];
+    if (others.length === 0) return this.byKind.get(first)!;
+    const name = kinds.join();
+    let found = this.ofKinds.get(name);
+    if (!found) this.ofKinds.set(name, (found = this.objects.filter(({ kind }) => kinds.includes(kind))));
+    return found;
+  }
+
+  /** The same by their namespaces. */
+  inNamespace(kinds: readonly string[]): ReadonlyMap<string, readonly ManifestObject[]> {
+    const name = kinds.join();
+    let found = this.byNamespace.get(name);
+    if (!found) this.byNamespace.set(name, (found = groupedBy(this.of(kinds), ({ metadata }) => metadata.namespace)));
+    return found;
+  }
+}
+
+const groupOf = keptFor((part: readonly ManifestObject[]) => new Group(part));
 
 /** The pods that are assumed, and the workloads that are not. */
 function splitAssumed(
-  { workloads, pods }: Workloads,
+  { workloads, pods, inNamespace }: AllWorkloads,
   assumed: readonly object[],
-): { readonly made: ReadonlySet<ClusterPod>; readonly others: readonly ClusterWorkload[] } {
+): Pick<Cluster, 'assumed' | 'workloads' | 'inNamespace'> {
+  if (assumed.length === 0) return { assumed: NOBODY, workloads, inNamespace };
   const sources = new Set(assumed);
   const isAssumed = ({ workload }: ClusterPod): boolean => sources.has(workload.source);
+  const others = (some: readonly ClusterWorkload[]): readonly ClusterWorkload[] => {
+    const left = some.filter(({ pods: [first] }) => !first || !isAssumed(first));
+    return left.length === some.length ? some : left;
+  };
   return {
-    made: new Set(pods.filter(isAssumed)),
-    others: workloads.filter(({ pods: [first] }) => !first || !isAssumed(first)),
+    assumed: new Set(pods.filter(isAssumed)),
+    workloads: others(workloads),
+    inNamespace: new Map([...inNamespace].map(([name, own]) => [name, { ...own, workloads: others(own.workloads) }])),
   };
 }
 
-/** The nodes that pods are said to be on. */
-function nodesMentioned(pods: readonly Pod[], workloads: readonly Workload[]): ReadonlySet<string> {
-  const mentioned = new Set<string>();
-  for (const pod of pods) if (pod.spec.nodeName) mentioned.add(pod.spec.nodeName.value);
-  for (const { template } of workloads) if (template.spec.nodeName) mentioned.add(template.spec.nodeName.value);
-  return mentioned;
-}
-
-/** The addresses that pods report. */
-const addressesTaken = (pods: readonly Pod[]): ReadonlySet<Address> =>
-  new Set(
-    pods
-      .filter((pod) => !pod.spec.hostNetwork)
-      .flatMap((pod) => pod.podIPs.map((ip): Address => parseAddress(ip.value)!)),
-  );
+const NOBODY: ReadonlySet<ClusterPod> = new Set();
 
 /** The namespaces declared, and those that other objects are in. */
 function buildNamespaces(

@@ -1,5 +1,6 @@
 /** The cluster that the manifests describe: what runs where, under which address, behind which Service. */
 import { familyOf, type Address, type Family, type Prefix } from '../addresses.js';
+import type { Index } from '../indexed.js';
 import type { CalicoNetworkSet, CalicoTier } from '../manifests/calico.js';
 import type { CiliumCIDRGroup } from '../manifests/cilium.js';
 import type {
@@ -133,6 +134,10 @@ export interface Cluster {
   readonly namespaces: ReadonlyMap<string, ClusterNamespace>;
   readonly workloads: readonly ClusterWorkload[];
   readonly pods: readonly ClusterPod[];
+  /** The same of each namespace that has any, in the order of the workloads. */
+  readonly inNamespace: ReadonlyMap<string, Pick<Cluster, 'workloads' | 'pods'>>;
+  /** By the addresses that are their own. */
+  readonly podsByAddress: Index<Address, ClusterPod>;
   readonly services: readonly ClusterService[];
   readonly policies: readonly PolicySource[];
   readonly cidrGroups: readonly CiliumCIDRGroup[];

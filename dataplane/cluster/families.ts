@@ -1,6 +1,6 @@
 /** Which address families the cluster has. Kubernetes documentation, "IPv4/IPv6 dual-stack". */
 import { FAMILIES, familyOf, parseAddress, parsePrefix, type Family, type Prefix } from '../addresses.js';
-import type { Node, Pod, Service } from '../manifests/objects.js';
+import type { ManifestObject, Service } from '../manifests/objects.js';
 import { DEFAULT_SETTINGS, prefixesIn, type Settings } from '../settings.js';
 
 /** Ranges that nodes, pods and Services get addresses from, of a family for which neither the settings nor the manifests have one. */
@@ -30,6 +30,38 @@ const ofService = ({ clusterIPs, ipFamilies, ipFamilyPolicy }: Service): Family[
   ...(ipFamilyPolicy === 'RequireDualStack' || ipFamilyPolicy === 'PreferDualStack' ? FAMILIES : []),
 ];
 
+/** The families that some objects show, each once, in their order. */
+export interface ShownFamilies {
+  /** By the podCIDRs of nodes. */
+  readonly ranges: readonly Family[];
+  /** By the addresses of pods that have several. */
+  readonly several: readonly Family[];
+  /** By any address of a node or a pod. */
+  readonly hosts: readonly Family[];
+  readonly services: readonly Family[];
+}
+
+export function familiesShown(objects: readonly ManifestObject[]): ShownFamilies {
+  const [ranges, several, hosts, services] = [0, 1, 2, 3].map(() => new Set<Family>()) as [
+    Set<Family>,
+    Set<Family>,
+    Set<Family>,
+    Set<Family>,
+  ];
+  const add = (to: Set<Family>, families: readonly Family[]): void => families.forEach((family) => to.add(family));
+  for (const object of objects) {
+    if (object.kind === 'Node') {
+      add(ranges, inTexts(object.podCIDRs));
+      add(hosts, inTexts(object.internalIPs));
+    } else if (object.kind === 'Pod') {
+      const families = inTexts(object.podIPs);
+      add(hosts, families);
+      if (object.podIPs.length > 1) add(several, families);
+    } else if (object.kind === 'Service') add(services, ofService(object));
+  }
+  return { ranges: [...ranges], several: [...several], hosts: [...hosts], services: [...services] };
+}
+
 /**
  * The families that something shows, IPv4 where nothing does; the primary one first, which is the first of:
  * 1. the setting `podCIDR`, where it is set
@@ -38,21 +70,17 @@ const ofService = ({ clusterIPs, ipFamilies, ipFamilyPolicy }: Service): Family[
  * 4. IPv4, where any node or pod has it
  * A Service can only show that there is another family: it cannot do without the pods'.
  */
-export function familiesOf(
-  nodes: readonly Node[],
-  pods: readonly Pod[],
-  services: readonly Service[],
-  settings: Settings,
-): Family[] {
-  const addresses = [...nodes.flatMap(({ internalIPs }) => internalIPs), ...pods.flatMap(({ podIPs }) => podIPs)];
+export function familiesOf(shown: readonly ShownFamilies[], settings: Settings): Family[] {
   const given = settings.nodes.flatMap(({ address, addresses = [] }) => [address, ...addresses]);
-  const shown = new Set([...inTexts(addresses), ...inTexts(given.map((value) => ({ value })))]);
+  const ofHosts = new Set([...shown.flatMap(({ hosts }) => hosts), ...inTexts(given.map((value) => ({ value })))]);
   const hosts = [
     ...inSetting(settings, 'podCIDR'),
-    ...nodes.flatMap(({ podCIDRs }) => inTexts(podCIDRs)),
-    ...pods.filter(({ podIPs }) => podIPs.length > 1).flatMap(({ podIPs }) => inTexts(podIPs)),
-    ...FAMILIES.filter((family) => shown.has(family)),
+    ...shown.flatMap(({ ranges }) => ranges),
+    ...shown.flatMap(({ several }) => several),
+    ...FAMILIES.filter((family) => ofHosts.has(family)),
   ];
   const families = hosts.length > 0 ? hosts : (['IPv4'] as const);
-  return [...new Set([...families, ...inSetting(settings, 'serviceCIDR'), ...services.flatMap(ofService)])];
+  return [
+    ...new Set([...families, ...inSetting(settings, 'serviceCIDR'), ...shown.flatMap(({ services }) => services)]),
+  ];
 }

@@ -42,11 +42,12 @@ interface Given {
  */
 export function buildNodes(
   declared: readonly Node[],
-  mentioned: Iterable<string>,
-  taken: ReadonlySet<Address>,
+  mentioned: readonly string[],
+  reported: readonly Address[],
   families: readonly Family[],
   settings: Settings,
 ): ClusterNode[] {
+  const taken = new Set(reported);
   const plain: Given = { addresses: [], labels: new Map(), zone: null, ranges: [], source: null };
   const given = new Map<string, Given>();
   for (const { metadata, podCIDRs, internalIPs, externalIPs, zone, at } of declared) {

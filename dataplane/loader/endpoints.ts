@@ -32,7 +32,7 @@ import type { CompiledPolicies } from '../policy/compile.js';
 import type { Identities } from '../policy/identities.js';
 import type { Settings } from '../settings.js';
 import { encode } from '../wasm.js';
-import type { Frontend } from './entries.js';
+import type { Frontend } from './frontends.js';
 import { word, type MapEntry } from './entry.js';
 import { MAPS, mapsOf } from './families.js';
 
@@ -152,27 +152,29 @@ const ipcacheEntry = (
   origin,
 });
 
-/** The world, the prefixes that policies name, and the nodes. */
+/** Whether a prefix is the one address of one of these pods. */
+export const isOneOf = (pods: Cluster['podsByAddress'], { address, length }: Prefix): boolean =>
+  length === BITS[familyOf(address)] && pods.has(address);
+
+/** The world, the prefixes that policies name, but for pods' own addresses, and the nodes. */
 export function ipcacheEntries(
-  { pods, nodes }: Pick<Cluster, 'pods' | 'nodes'>,
-  identities: Pick<Identities, 'world' | 'prefixes' | 'fqdns'>,
+  nodes: Cluster['nodes'],
+  world: Identities['world'],
+  prefixes: Identities['prefixes'],
+  fqdns: Identities['fqdns'],
 ): MapEntry[] {
-  const taken = new Set<Address>([
-    ...pods.filter((pod) => !pod.hostNetwork).flatMap((pod) => pod.addresses),
-    ...nodes.flatMap(allAddresses),
-  ]);
-  const isOneTaken = ({ address, length }: Prefix): boolean => length === BITS[familyOf(address)] && taken.has(address);
+  const ofNodes = new Set(nodes.flatMap(allAddresses));
+  const isNodes = ({ address, length }: Prefix): boolean => length === BITS[familyOf(address)] && ofNodes.has(address);
   return [
     ...Object.keys(MAPS).flatMap((family) => {
-      const number = identities.world[family as keyof typeof MAPS];
+      const number = world[family as keyof typeof MAPS];
       const all = { address: UNSPECIFIED[family as keyof typeof MAPS], length: 0 };
       return number === undefined ? [] : ipcacheEntry(all, number, 0, []);
     }),
-    // A pod's own address stays the pod's, also where a policy names it.
-    ...identities.prefixes
-      .filter(({ prefix }) => !isOneTaken(prefix))
+    ...prefixes
+      .filter(({ prefix }) => !isNodes(prefix))
       .map(({ number, prefix }) => ipcacheEntry(prefix, number, 0, [])),
-    ...identities.fqdns.map(({ number, address, fqdn }) => ipcacheEntry(prefixOf(address), number, 0, [fqdn.at])),
+    ...fqdns.map(({ number, address, fqdn }) => ipcacheEntry(prefixOf(address), number, 0, [fqdn.at])),
     ...nodes.flatMap((node) =>
       allAddresses(node).map((address) =>
         ipcacheEntry(prefixOf(address), ReservedIdentity.REMOTE_NODE, 0, node.source ? [node.source] : []),
@@ -187,20 +189,23 @@ export const inPodRange = ({ nodes }: Pick<Cluster, 'nodes'>, settings: Settings
     contains(range, address),
   ) && !nodes.some((node) => allAddresses(node).includes(address));
 
-/**
- * Pods that EndpointSlices name with their node, and that the manifests do not hold: endpoints that no Cilium manages. Their
- * node's stack delivers to them, and other nodes send them through the tunnel.
- */
-export function unlistedEntries(
-  cluster: Pick<Cluster, 'nodes'>,
-  frontends: readonly Frontend[],
+/** Backends of a frontend that are pods which EndpointSlices name with their node, and which the manifests do not hold. */
+export function unlistedBackends(
+  { backends }: Frontend,
+  nodes: Cluster['nodes'],
   settings: Settings,
-): MapEntry[] {
-  const found = new Map<Address, ClusterBackend>();
-  for (const { backends } of frontends)
-    for (const { backend } of backends)
-      if (backend.pod === null && backend.node !== null && inPodRange(cluster, settings, backend.address))
-        found.set(backend.address, backend);
+): readonly ClusterBackend[] {
+  const found = backends
+    .map(({ backend }) => backend)
+    .filter(({ pod, node, address }) => pod === null && node !== null && inPodRange({ nodes }, settings, address));
+  return found.length > 0 ? found : NONE;
+}
+
+const NONE: readonly ClusterBackend[] = [];
+
+/** Endpoints that no Cilium manages. Their node's stack delivers to them, and other nodes send them through the tunnel. */
+export function unlistedEntries(unlisted: readonly ClusterBackend[]): MapEntry[] {
+  const found = new Map(unlisted.map((backend) => [backend.address, backend]));
   return [...found].flatMap(([address, { node, source }]) => [
     {
       map: mapsOf(address).map(MapId.LXC4),

@@ -10,59 +10,24 @@ import {
   PolicyEntry,
   PolicyKey,
 } from '../../pkg/structs.js';
-import {
-  contains,
-  familyOf,
-  formatEndpoint,
-  parseAddress,
-  parsePrefix,
-  prefixOf,
-  UNSPECIFIED,
-  type Address,
-  type Family,
-  type Prefix,
-} from '../addresses.js';
-import { addressIn, allAddresses, serving } from '../cluster/cluster.js';
-import type { Cluster, ClusterBackend, ClusterPod, ClusterService, ClusterServicePort } from '../cluster/cluster.js';
-import { Numbers, UsedNumbers } from '../hash.js';
-import { kept, keptFor, steady } from '../kept.js';
+import { familyOf, formatEndpoint, parsePrefix, prefixOf, type Address, type Prefix } from '../addresses.js';
+import type { Cluster, ClusterBackend } from '../cluster/cluster.js';
+import { indexed, type Index } from '../indexed.js';
+import { difference, joined, kept, keptEach, keptFor, steady } from '../kept.js';
 import type { Located, Place } from '../manifests/place.js';
 import type { CompiledPolicies, CompiledPolicy } from '../policy/compile.js';
-import type { Identities } from '../policy/identities.js';
+import type { Identities, PodIdentity } from '../policy/identities.js';
 import type { Grant, PolicymapEntry } from '../policy/mapstate.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { isKubeProxy, type Settings } from '../settings.js';
 import { encode, packed } from '../wasm.js';
 import { configEntry, ipMasqEntries } from './config.js';
-import { ipcacheEntries, nodeEntries, podEntries, unlistedEntries } from './endpoints.js';
-import type { Block, MaglevEntry, MapEntry } from './entry.js';
+import { ipcacheEntries, isOneOf, nodeEntries, podEntries, unlistedBackends, unlistedEntries } from './endpoints.js';
+import { eachEntry, type Block, type MaglevEntry, type MapEntry } from './entry.js';
+import { Endpoints, type EndpointIds } from './endpoint-ids.js';
 import { mapsOf } from './families.js';
-import { hostPorts } from './host-ports.js';
-import { keeping, scopesOf } from './scopes.js';
-
-/** What makes a Service listen somewhere. Cilium `loadbalancer.SVCType`. */
-export type FrontendType = 'ClusterIP' | 'NodePort' | 'LoadBalancer' | 'ExternalIP' | 'HostPort';
-
-/** Where a Service, or a pod with a hostPort, listens: a frontend of Cilium's. */
-export interface Frontend {
-  readonly type: FrontendType;
-  /** null for a hostPort, which is its pod's alone: its only endpoint. */
-  readonly service: ClusterService | null;
-  readonly port: ClusterServicePort;
-  readonly address: Address;
-  /** The port that clients ask for: the Service's, or the node port. */
-  readonly number: number;
-  readonly protocol: number;
-  readonly revNatIndex: number;
-  /** An `LbScope` and the number of a node, where the entry is for the clients of that node; else both 0. */
-  readonly scope: LbScope;
-  readonly node: number;
-  /** Those of its port's endpoints that have an address of its family. */
-  readonly endpoints: readonly ClusterBackend[];
-  readonly backends: readonly { readonly id: number; readonly backend: ClusterBackend }[];
-  /** Those that get no new connection here: what is established with them may finish. */
-  readonly draining: Frontend['backends'];
-}
+import { Frontends, type Frontend, type FrontendType } from './frontends.js';
+import { keeping } from './scopes.js';
 
 /** Backends by their numbers. */
 export interface Backends extends Iterable<readonly [number, ClusterBackend]> {
@@ -71,15 +36,14 @@ export interface Backends extends Iterable<readonly [number, ClusterBackend]> {
 
 export interface Desired {
   /** All entries, in an order in which the last of a key counts: of each kind a list, which is the very same while it holds the same. */
-  readonly sections: readonly (readonly Block[])[];
+  readonly sections: Block;
   /** The same in one list. */
   readonly entries: readonly MapEntry[];
   readonly maglev: readonly MaglevEntry[];
   readonly frontends: readonly Frontend[];
-  /** Number of each pod's endpoint in the datapath. */
-  readonly endpointIds: ReadonlyMap<ClusterPod, number>;
+  readonly endpointIds: EndpointIds;
   readonly backendsById: Backends;
-  readonly frontendsByIndex: ReadonlyMap<number, Frontend>;
+  readonly frontendsByIndex: Index<number, Frontend>;
 }
 
 /** Cilium's text of a backend, as its Maglev hashes it. `pkg/maglev`, `setHashString`. */
@@ -88,270 +52,134 @@ const maglevName = (address: Address, port: number, protocol: string): string =>
 
 /** Ids of frontends, backends and endpoints stay while those do; and what an edit leaves as it was stays the very same. */
 export class Desirer {
-  private readonly endpointNumbers = new Numbers();
-  private readonly endpointIds = kept((pods: Cluster['pods']) => this.numbered(pods));
+  private readonly endpoints = new Endpoints();
   private readonly frontends = new Frontends();
-  private readonly ofFrontend = keptFor(blocksOf);
-  private readonly ofFrontends = kept((frontends: readonly Frontend[], settings: Settings, annotated: boolean) => {
-    const blocks = frontends.map((frontend) => this.ofFrontend(frontend, settings, annotated));
-    return { entries: blocks.map(({ entries }) => entries), maglev: blocks.flatMap(({ maglev }) => maglev ?? []) };
-  });
-  private readonly byIndex = kept(
-    (frontends: readonly Frontend[]) => new Map(frontends.map((frontend) => [frontend.revNatIndex, frontend])),
+  private readonly ofFrontends = keptEach(frontendEntries);
+  private readonly maglev = keptEach((frontend: Frontend, settings: Settings) =>
+    algorithmOf(frontend, settings) === 'maglev' ? maglevEntry(frontend) : null,
   );
-  private readonly annotated = kept(isAnnotated);
+  private readonly tables = kept((maglev: readonly (MaglevEntry | null)[]) => maglev.filter((one) => one !== null));
+  private readonly byIndex = indexed(({ revNatIndex }: Frontend) => [revNatIndex]);
+  private readonly annotated = keptEach(isAnnotated);
   private readonly backends = new BackendList();
   private readonly config = kept((settings: Settings, annotated: boolean) => [
     [configEntry(settings, annotated), ...ipMasqEntries(settings)],
   ]);
-  private readonly wildcards = kept(wildcardBlocks);
-  private readonly unlisted = kept(
-    (nodes: Cluster['nodes'], frontends: readonly Frontend[], settings: Settings): readonly Block[] => [
-      unlistedEntries({ nodes }, frontends, settings),
-    ],
-  );
-  private readonly nodes = kept((...inputs: Parameters<typeof nodeEntries>): readonly Block[] => [
-    nodeEntries(...inputs),
+  private readonly wildcard = keptEach(wildcardOf);
+  private readonly wildcards = kept((wildcards: readonly (Wildcard | null)[]): Block => [
+    ...new Map(wildcards.flatMap((one) => (one ? [[one.address, one.block]] : []))).values(),
   ]);
+  private readonly unlistedOf = keptEach(unlistedBackends);
+  private readonly unlisted = kept((backends: readonly ClusterBackend[]): Block => [unlistedEntries(backends)]);
+  private readonly nodes = kept((...inputs: Parameters<typeof nodeEntries>): Block => [nodeEntries(...inputs)]);
   private readonly ofPod = keptFor(podEntries);
-  private readonly podBlocks = kept(
-    (
-      ids: ReadonlyMap<ClusterPod, number>,
-      { ofPod, pods }: Identities,
-      policyIds: readonly number[],
-      settings: Settings,
-    ) => {
-      const policyOf = new Map(pods.map((identity, i) => [identity, policyIds[i]!]));
-      return [...ids].map(([pod, id]) => {
-        const identity = ofPod.get(pod)!;
-        return this.ofPod(pod, id, identity.number, policyOf.get(identity)!, settings);
-      });
-    },
+  private readonly ofIdentity = keptFor(({ pods, number }: PodIdentity, policyId: number, settings: Settings): Block =>
+    pods.map((pod) => this.ofPod(pod, this.endpoints.idOf(pod), number, policyId, settings)),
   );
-  private readonly ipcache = kept(
-    (
-      pods: Cluster['pods'],
-      nodes: Cluster['nodes'],
-      world: Identities['world'],
-      prefixes: Identities['prefixes'],
-      fqdns: Identities['fqdns'],
-    ): readonly Block[] => [ipcacheEntries({ pods, nodes }, { world, prefixes, fqdns })],
-  );
-  private readonly policyBlocks = steady((blocks: readonly Block[]) => blocks);
+  private readonly ofPods = steady((blocks: Block) => blocks);
+  private readonly ipcache = kept((...inputs: Parameters<typeof ipcacheEntries>): Block => [ipcacheEntries(...inputs)]);
+  private readonly policyBlocks = steady((blocks: Block) => blocks);
 
   /** Everything the maps must hold for a cluster. */
   desire(cluster: Cluster, identities: Identities, policies: CompiledPolicies, settings: Settings): Desired {
-    const { pods, nodes } = cluster;
-    const endpointIds = this.endpointIds(pods);
+    const { pods, podsByAddress, nodes } = cluster;
+    const endpointIds = this.endpoints.of(pods);
     const frontends = this.frontends.of(cluster.services, pods, nodes, settings);
-    const annotated = this.annotated(frontends, settings);
-    const ofFrontends = this.ofFrontends(frontends, settings, annotated);
+    const annotated = this.annotated(frontends, settings).includes(true);
     const backends = this.backends.of(frontends);
     const { world, prefixes, fqdns } = identities;
+    // A pod's own address stays the pod's, also where a policy names it.
+    const others = prefixes.filter(({ prefix }) => !isOneOf(podsByAddress, prefix));
     const sections = [
-      ofFrontends.entries,
+      this.ofFrontends(frontends, settings, annotated),
       backends.blocks,
       this.config(settings, annotated),
-      this.wildcards(frontends, settings),
-      this.unlisted(nodes, frontends, settings),
+      this.wildcards(this.wildcard(frontends, settings)),
+      this.unlisted(joined(this.unlistedOf(frontends, nodes, settings))),
       this.nodes(nodes, policies.ofNode),
-      this.podBlocks(
-        endpointIds,
-        identities,
-        identities.pods.map((identity) => policies.ofIdentity.get(identity)!.id),
-        settings,
+      this.ofPods(
+        identities.pods.map((identity) => this.ofIdentity(identity, policies.ofIdentity.get(identity)!.id, settings)),
       ),
-      this.ipcache(pods, nodes, world, prefixes, fqdns),
+      this.ipcache(nodes, world, others, fqdns),
       this.policyBlocks(policies.policies.map((policy) => policyEntries(policy))),
     ];
     return {
       sections,
       get entries() {
-        return sections.flat(2);
+        const all: MapEntry[] = [];
+        eachEntry(sections, (entry) => all.push(entry));
+        return all;
       },
-      maglev: ofFrontends.maglev,
+      maglev: this.tables(this.maglev(frontends, settings)),
       frontends,
       endpointIds,
       backendsById: backends,
       frontendsByIndex: this.byIndex(frontends),
     };
   }
-
-  private numbered(pods: Cluster['pods']): ReadonlyMap<ClusterPod, number> {
-    const own = pods.filter((pod) => !pod.hostNetwork);
-    const names = own.map((pod) => `${pod.namespace}/${pod.name} of ${pod.workload.ref}`);
-    const numbers = this.endpointNumbers.assign(names);
-    return new Map(own.map((pod, i) => [pod, numbers.get(names[i]!)!]));
-  }
 }
 
-/** The frontends of Services and of pods with hostPorts; those of a Service stay the very same while it does. */
-class Frontends {
-  private readonly revNatNumbers = new UsedNumbers();
-  private readonly backendNumbers = new UsedNumbers();
-  private readonly ofService = keptFor(
-    (service: ClusterService, nodes: Cluster['nodes'], settings: Settings): readonly Listening[] =>
-      service.ports
-        .flatMap((port) => listening(nodes, service, port, settings))
-        .flatMap((one) => [one, ...scopesOf(nodes, one, settings)]),
-  );
-  private readonly ofHosts = kept((pods: Cluster['pods'], nodes: Cluster['nodes'], settings: Settings) =>
-    hostPorts(pods).flatMap((one) => [one, ...scopesOf(nodes, one, settings)]),
-  );
-  /** What listens, group by group, and the frontends that were made of that. */
-  private groups = new Map<readonly Listening[], readonly Frontend[]>();
-  private readonly listed = steady((frontends: readonly Frontend[]) => frontends);
+const NO_ENTRIES: Block = [];
 
-  readonly of = kept((...inputs: Parameters<Frontends['list']>) => this.list(...inputs));
-
-  private list(
-    services: Cluster['services'],
-    pods: Cluster['pods'],
-    nodes: Cluster['nodes'],
-    settings: Settings,
-  ): readonly Frontend[] {
-    const before = this.groups;
-    const wanted = new Set([
-      ...services.map((service) => this.ofService(service, nodes, settings)),
-      this.ofHosts(pods, nodes, settings),
-    ]);
-    const gone = [...before.keys()].filter((group) => !wanted.has(group)).flat();
-    const come = [...wanted].filter((group) => !before.has(group)).flat();
-    this.revNatNumbers.change(gone.map(frontendName), come.map(frontendName));
-    this.backendNumbers.change(gone.flatMap(backendNames), come.flatMap(backendNames));
-    this.groups = new Map(
-      [...wanted].map((group) => [group, before.get(group) ?? group.map((one) => this.numbered(one))]),
-    );
-    return this.listed([...this.groups.values()].flat());
-  }
-
-  private numbered(one: Listening): Frontend {
-    const numbers = backendNames(one).map((name) => this.backendNumbers.get(name)!);
-    const taking = new Set(one.backends);
-    const ids = new Map(one.endpoints.map((backend, i) => [backend, numbers[i]!]));
-    const numbered = (backend: ClusterBackend): Frontend['backends'][number] => ({ id: ids.get(backend)!, backend });
-    return {
-      ...one,
-      protocol: PROTOCOL_NUMBERS[one.port.source.protocol],
-      revNatIndex: this.revNatNumbers.get(frontendName(one))!,
-      backends: one.backends.map(numbered),
-      draining: one.endpoints.filter((backend) => !taking.has(backend)).map(numbered),
-    };
-  }
-}
-
-const frontendName = ({ address, number, port, scope, node }: Listening): string =>
-  `${formatEndpoint(address, number)}/${port.source.protocol}${node === 0 ? '' : ` ${scope} ${node}`}`;
-
-const backendNames = ({ port, endpoints }: Listening): string[] =>
-  endpoints.map((backend) => `${formatEndpoint(backend.address, backend.port)}/${port.source.protocol}`);
-
-/** What the maps hold for one frontend, but for its backends, which others may have too. */
-function blocksOf(
-  frontend: Frontend,
-  settings: Settings,
-  annotated: boolean,
-): { readonly entries: Block; readonly maglev: MaglevEntry | null } {
-  return {
-    entries: frontendEntries(frontend, settings, annotated),
-    maglev: algorithmOf(frontend, settings) === 'maglev' ? maglevEntry(frontend) : null,
-  };
-}
+/** Backends whose numbers follow each other are in one list, so that an edit makes few lists anew. */
+const PAGE = 256;
+const EMPTY_PAGE: readonly Block[] = Array.from({ length: PAGE }, () => NO_ENTRIES);
 
 /** The backends of all frontends, by number. One that several have is in the map as the first has it, and is told of as the last. */
 class BackendList {
-  private known: { readonly frontend: Frontend; readonly block: Block }[] = [];
-  private readonly listed = steady((blocks: readonly Block[]) => blocks);
+  private frontends: readonly Frontend[] = [];
+  private readonly using = indexed(idsOf);
+  /** By number: the first frontend of each backend, and its entry. */
+  private readonly first: (Frontend | undefined)[] = [];
+  private pages: readonly (readonly Block[])[] = [];
   readonly of = kept((frontends: readonly Frontend[]) => this.list(frontends));
 
-  private list(frontends: readonly Frontend[]): Backends & { readonly blocks: readonly Block[] } {
-    const first: Frontend[] = [];
-    const last: Frontend[] = [];
-    for (const frontend of frontends)
-      for (const id of idsOf(frontend)) {
-        first[id] ??= frontend;
-        last[id] = frontend;
-      }
-    const before = this.known;
-    this.known = [];
-    first.forEach((frontend, id) => {
-      const known = before[id];
-      this.known[id] =
-        known?.frontend === frontend
-          ? known
-          : { frontend, block: [backendEntry(id, backendIn(frontend, id), frontend.protocol)] };
-    });
+  private list(frontends: readonly Frontend[]): Backends & { readonly blocks: Block } {
+    const using = this.using(frontends);
+    const { gone, come } = difference(this.frontends, frontends);
+    this.frontends = frontends;
+    const pages = [...this.pages];
+    const written = new Set<number>();
+    const write = (id: number, block: Block): void => {
+      const page = Math.floor(id / PAGE);
+      while (pages.length <= page) pages.push(EMPTY_PAGE);
+      if (!written.has(page)) pages[page] = [...pages[page]!];
+      written.add(page);
+      (pages[page] as Block[])[id % PAGE] = block;
+    };
+    const touched = new Set<number>();
+    for (const frontend of [...gone, ...come]) for (const id of idsOf(frontend)) touched.add(id);
+    for (const id of touched) {
+      const [frontend] = using.all(id);
+      if (frontend && frontend === this.first[id]) continue;
+      this.first[id] = frontend;
+      write(id, frontend ? [backendEntry(id, backendIn(frontend, id), frontend.protocol)] : NO_ENTRIES);
+    }
+    this.pages = pages;
+    const get = (id: number): ClusterBackend | undefined => {
+      const last = using.get(id);
+      return last && backendIn(last, id);
+    };
     return {
-      blocks: this.listed(this.known.flatMap(({ block }) => [block])),
-      get: (id) => last[id] && backendIn(last[id], id),
+      blocks: pages,
+      get,
       *[Symbol.iterator]() {
-        for (const [id, frontend] of last.entries()) if (frontend) yield [id, backendIn(frontend, id)] as const;
+        for (let id = 0; id < pages.length * PAGE; id++) {
+          const backend = get(id);
+          if (backend) yield [id, backend] as const;
+        }
       },
     };
   }
 }
 
-const idsOf = keptFor(({ backends, draining }: Frontend) =>
-  Uint32Array.from([...backends, ...draining], ({ id }) => id),
-);
+function idsOf({ backends, draining }: Frontend): number[] {
+  const ids = backends.map(({ id }) => id);
+  return draining.length === 0 ? ids : [...ids, ...draining.map(({ id }) => id)];
+}
 
 const backendIn = ({ backends, draining }: Frontend, wanted: number): ClusterBackend =>
   (backends.find(({ id }) => id === wanted) ?? draining.find(({ id }) => id === wanted))!.backend;
-
-/** A frontend before it has its numbers. */
-export type Listening = Omit<Frontend, 'protocol' | 'revNatIndex' | 'backends' | 'draining'> & {
-  readonly backends: readonly ClusterBackend[];
-};
-
-/**
- * Every address at which one port of a Service listens, each with the endpoints of its family. Service v1: type, externalIPs,
- * status; `service.cilium.io/type`.
- */
-function listening(
-  nodes: Cluster['nodes'],
-  service: ClusterService,
-  port: ClusterServicePort,
-  settings: Settings,
-): Listening[] {
-  const { source, clusterIPs } = service;
-  if (clusterIPs.length === 0) return [];
-  const found = new Map<string, Listening>();
-  const only = isKubeProxy(settings) ? null : source.cilium.type;
-  const add = (type: FrontendType, address: Address | null, number = port.source.port.value): void => {
-    if (address === null || (only !== null && only !== type) || found.has(formatEndpoint(address, number))) return;
-    const endpoints = port.endpoints.filter((backend) => familyOf(backend.address) === familyOf(address));
-    const whole = { scope: LbScope.EXTERNAL, node: 0, endpoints, backends: serving(endpoints) };
-    found.set(formatEndpoint(address, number), { ...whole, type, service, port, address, number });
-  };
-  for (const address of clusterIPs) add('ClusterIP', address);
-  const nodePort = source.type === 'ClusterIP' ? null : port.source.nodePort;
-  // Cilium keeps the node port once for no address and once for each node's.
-  if (nodePort)
-    for (const family of clusterIPs.map(familyOf))
-      for (const address of [UNSPECIFIED[family], ...nodePortAddresses(nodes, family, settings)])
-        add('NodePort', address, nodePort.value);
-  const given =
-    source.ingressIPs.length > 0
-      ? source.ingressIPs.filter(({ ipMode }) => ipMode !== 'Proxy').map(({ ip }) => ip)
-      : source.loadBalancerIP
-        ? [source.loadBalancerIP]
-        : [];
-  if (source.type === 'LoadBalancer') for (const ip of given) add('LoadBalancer', parseAddress(ip.value));
-  for (const ip of source.externalIPs) add('ExternalIP', parseAddress(ip.value));
-  return [...found.values()];
-}
-
-/**
- * The addresses of nodes on which node ports of a family are open. Where only prefixes of the other one are set, Cilium opens
- * none, and kube-proxy takes this family as if nothing were set.
- */
-function nodePortAddresses(nodes: Cluster['nodes'], family: Family, settings: Settings): Address[] {
-  const prefixes = settings.nodePortAddresses.flatMap((text) => parsePrefix(text) ?? []);
-  const all = nodes.flatMap(allAddresses).filter((address) => familyOf(address) === family);
-  const isSet = isKubeProxy(settings) ? prefixes.some((one) => familyOf(one.address) === family) : prefixes.length > 0;
-  if (isSet) return all.filter((address) => prefixes.some((prefix) => contains(prefix, address)));
-  return settings.engine === 'kube-proxy-iptables' ? all : nodes.flatMap((node) => addressIn(node, family) ?? []);
-}
 
 /** How the backend of a new flow is picked: kube-proxy draws lots. */
 export const algorithmOf = ({ service }: Pick<Frontend, 'service'>, settings: Settings): 'maglev' | 'random' =>
@@ -394,9 +222,9 @@ function flagsOf(frontend: Frontend, settings: Settings, annotated: boolean): Pi
   return { flags, flags2 };
 }
 
-/** Whether some Service says how its packets are forwarded: then each does, as Cilium has it (`bpf-lb-mode-annotation`). */
-const isAnnotated = (frontends: readonly Frontend[], settings: Settings): boolean =>
-  !isKubeProxy(settings) && frontends.some(({ service }) => (service?.source.cilium.forwardingMode ?? null) !== null);
+/** Whether a Service says how its packets are forwarded: where one does, each does, as Cilium has it (`bpf-lb-mode-annotation`). */
+const isAnnotated = ({ service }: Frontend, settings: Settings): boolean =>
+  !isKubeProxy(settings) && (service?.source.cilium.forwardingMode ?? null) !== null;
 
 /** Whether a Service that says it, or the cluster where it does not, forwards by direct server return. */
 function returnsDirectly({ service, type, protocol }: Frontend, settings: Settings): boolean {
@@ -473,19 +301,17 @@ function sourceRangeEntries(frontend: Frontend, settings: Settings): MapEntry[] 
  * Each Service address answers on its other ports too: with no backend. Cilium's wildcard entries; a node has other ports
  * of its own, and kube-proxy knows only ClusterIPs to be nobody else's.
  */
-function wildcardBlocks(frontends: readonly Frontend[], settings: Settings): readonly Block[] {
-  const byAddress = new Map<Address, Frontend>();
-  for (const frontend of frontends) {
-    const { type, address } = frontend;
-    const isWhole = isKubeProxy(settings) ? type === 'ClusterIP' : type !== 'NodePort' && type !== 'HostPort';
-    if (isWhole) byAddress.set(address, frontend);
-  }
-  return [...byAddress.values()].map((frontend) => wildcardBlock(frontend, settings));
+interface Wildcard {
+  readonly address: Address;
+  readonly block: Block;
 }
 
-const wildcardBlock = keptFor(({ address, service, type }: Frontend, settings: Settings): Block => [
-  { ...wildcardEntry(address, typeFlags(type, settings)), origin: service ? [service.source.at] : [] },
-]);
+function wildcardOf({ address, service, type }: Frontend, settings: Settings): Wildcard | null {
+  const isWhole = isKubeProxy(settings) ? type === 'ClusterIP' : type !== 'NodePort' && type !== 'HostPort';
+  if (!isWhole) return null;
+  const origin = service ? [service.source.at] : [];
+  return { address, block: [{ ...wildcardEntry(address, typeFlags(type, settings)), origin }] };
+}
 
 /** An address with no backend on any port. */
 export const wildcardEntry = (address: Address, flags = 0): MapEntry => ({
@@ -560,6 +386,11 @@ export const policymapEntry = (policyId: number, entry: PolicymapEntry): MapEntr
   };
 };
 
-const policyEntries = keptFor(({ id, entries }: CompiledPolicy): Block =>
-  entries.map((entry) => policymapEntry(id, entry)),
+/** Of each identity that a policymap names a block. */
+const policyEntries = keptFor(({ id, rows }: CompiledPolicy): Block =>
+  [...rows.values()].map((row) => rowEntries(row, id)),
+);
+
+const rowEntries = keptFor((row: readonly PolicymapEntry[], id: number): Block =>
+  row.map((entry) => policymapEntry(id, entry)),
 );

@@ -1,30 +1,33 @@
 /** Frontends of the pods' own: `containers[].ports[].hostPort`. */
 import { LbScope } from '../../assembly/abi.js';
 import { contains, familyOf, formatEndpoint, parseAddress, UNSPECIFIED, type Address } from '../addresses.js';
-import { addressIn, allAddresses, type Cluster, type ClusterBackend, type ClusterPod } from '../cluster/cluster.js';
+import { addressIn, allAddresses, type ClusterBackend, type ClusterPod } from '../cluster/cluster.js';
 import type { ContainerPort } from '../manifests/objects.js';
-import type { Listening } from './entries.js';
+import type { Listening } from './frontends.js';
 
 /** A hostIP on which only the node's own processes would find the port: 127.0.0.0/8 and ::1. */
 export const isLoopback = (address: Address): boolean =>
   address === 1n || contains({ address: 0x7f000000, length: 8 }, address);
 
+const NONE: readonly Listening[] = [];
+
 /**
  * Each port that a pod has on its node's addresses, or on the one that `hostIP` names, as far as it has an address of that
- * family itself; only there, and with that pod alone behind it. Of two pods that want the same one, the first has it: Kubernetes would not put them on one node.
+ * family itself; only there, and with that pod alone behind it.
  */
-export function hostPorts(pods: Cluster['pods']): Listening[] {
+export function hostPortsOf(pod: ClusterPod): readonly Listening[] {
+  const ports = pod.spec.containers.flatMap((container) => container.ports.filter(({ hostPort }) => hostPort));
+  // Those of a pod on the host's network are the node's anyway.
+  if (pod.hostNetwork || ports.length === 0) return NONE;
+  return ports.flatMap((port) => addressesOf(pod, port).flatMap((address) => frontendOf(pod, port, address) ?? []));
+}
+
+/** Of two pods that want the same port, the first has it: Kubernetes would not put them on one node. */
+export function firstOfEach(all: readonly Listening[]): Listening[] {
   const found = new Map<string, Listening>();
-  for (const pod of pods) {
-    // Its ports are the node's anyway.
-    if (pod.hostNetwork) continue;
-    for (const port of pod.spec.containers.flatMap(({ ports }) => ports)) {
-      for (const address of port.hostPort ? addressesOf(pod, port) : []) {
-        const one = frontendOf(pod, port, address);
-        const key = `${formatEndpoint(address, port.hostPort!.value)}/${port.protocol}`;
-        if (one && !found.has(key)) found.set(key, one);
-      }
-    }
+  for (const one of all) {
+    const key = `${formatEndpoint(one.address, one.number)}/${one.port.source.protocol}`;
+    if (!found.has(key)) found.set(key, one);
   }
   return [...found.values()];
 }

@@ -1,9 +1,11 @@
 /** Brings the datapath's maps to what is desired: only what differs is touched, and all of it or nothing. */
 import { MapId } from '../../assembly/abi.js';
 import { MaglevKey } from '../../pkg/structs.js';
+import { indexed } from '../indexed.js';
+import { keptFor } from '../kept.js';
 import { Datapath, encode, type Bytes, type Sizes } from '../wasm.js';
 import type { Desired } from './entries.js';
-import type { Block, MaglevEntry, MapEntry } from './entry.js';
+import { eachEntry, entriesBetween, type Block, type MaglevEntry, type MapEntry } from './entry.js';
 
 interface Change {
   readonly map: MapId;
@@ -21,6 +23,8 @@ export interface LoadReport {
   /** Whether a new, larger dataplane had to be made. */
   readonly rebuilt: boolean;
 }
+
+type Done = Omit<LoadReport, 'tables'>;
 
 /** Connections that the answers' own dataplane keeps at once. */
 const CONNECTIONS = 4096;
@@ -44,7 +48,6 @@ type Loaded = Map<MapId, Map<Bytes, MapEntry>>;
 
 /** What an edit does: entries that go, and entries that come, some of them under the same keys. */
 interface Edit {
-  readonly gone: readonly MapEntry[];
   readonly come: readonly MapEntry[];
   readonly changes: readonly Change[];
   /** Entries of each map afterwards. */
@@ -54,10 +57,11 @@ interface Edit {
 export class Loader {
   private datapath: Datapath | null = null;
   private loaded: Loaded = new Map();
-  private sections: Desired['sections'] = [];
+  private sections: Block = [];
   /** Whether no two blocks have an entry of one key: only then does a key go when its block does. */
   private isDistinct = false;
-  private tables: ReadonlyMap<number, MaglevEntry> = new Map();
+  private maglev: readonly MaglevEntry[] = [];
+  private readonly byIndex = indexed(({ revNatIndex }: MaglevEntry) => [revNatIndex]);
   /** Of the tables, those that the dataplane has, oldest first. */
   private readonly built = new Map<number, MaglevEntry>();
 
@@ -79,12 +83,12 @@ export class Loader {
   }
 
   table(revNatIndex: number): MaglevEntry | null {
-    return this.tables.get(revNatIndex) ?? null;
+    return this.byIndex(this.maglev).get(revNatIndex) ?? null;
   }
 
   /** Every Maglev table of a map, whether the dataplane has it or not. */
   tablesIn(map: MapId): readonly MaglevEntry[] {
-    return [...this.tables.values()].filter((entry) => entry.map === map);
+    return this.maglev.filter((entry) => entry.map === map);
   }
 
   /**
@@ -93,18 +97,19 @@ export class Loader {
    */
   load(desired: Desired, maglevTableSize: number): LoadReport {
     const edit = this.isDistinct ? this.editTo(desired.sections) : null;
-    const changes = edit && this.fits(edit.counts, desired, maglevTableSize) ? this.edit(edit) : null;
-    const report = changes ? { changes, rebuilt: false } : this.loadAll(desired, maglevTableSize);
+    const done =
+      edit && this.fits(edit.counts, desired, maglevTableSize)
+        ? this.edit(edit)
+        : this.loadAll(desired, maglevTableSize);
     this.sections = desired.sections;
     const tables = this.loadTables(desired.maglev, mostTables(maglevTableSize));
     this.current.flushConnections();
-    const deleted = report.changes.filter((change) => change.value === null).length;
-    return { updated: report.changes.length - deleted, deleted, tables, rebuilt: report.rebuilt };
+    return { ...done, tables };
   }
 
   /** Builds a Maglev table, the one that a packet looked for in vain, which then is to be sent again; false where there is none to build. */
   provide(revNatIndex = this.current.wasm.maglevMissing()): boolean {
-    const entry = this.tables.get(revNatIndex);
+    const entry = this.table(revNatIndex);
     if (!entry || this.built.has(entry.revNatIndex)) return false;
     this.build(entry, mostTables(this.current.sizes.maglevTableSize));
     return true;
@@ -115,10 +120,8 @@ export class Loader {
   }
 
   /** What must come and go; null where two blocks would have an entry of one key. */
-  private editTo(sections: Desired['sections']): Edit | null {
-    const blocks = sections.map((section, i) => blocksBetween(this.sections[i] ?? [], section));
-    const gone = blocks.flatMap((one) => one.gone.flat());
-    const come = blocks.flatMap((one) => one.come.flat());
+  private editTo(sections: Block): Edit | null {
+    const { gone, come } = entriesBetween(this.sections, sections);
     const counts = new Map([...this.loaded].map(([map, entries]) => [map, entries.size]));
     const leaving = new Map<string, MapEntry>();
     for (const entry of gone) {
@@ -138,52 +141,47 @@ export class Loader {
     const deleted = gone
       .filter((entry) => !entering.has(keyOf(entry)))
       .map(({ map, key, value }): Change => ({ map, key, value: null, before: value }));
-    return { gone, come, changes: [...deleted, ...changes], counts };
+    return { come, changes: [...deleted, ...changes], counts };
   }
 
-  private edit({ gone, come, changes }: Edit): readonly Change[] {
-    this.apply(changes);
-    for (const { map, key } of gone) this.loaded.get(map)!.delete(key);
+  private edit({ come, changes }: Edit): Done {
+    const done = this.apply(changes);
+    for (const { map, key, value } of changes) if (value === null) this.loaded.get(map)!.delete(key);
     for (const entry of come) put(this.loaded, entry);
-    return changes;
+    return done;
   }
 
-  private loadAll(
-    desired: Desired,
-    maglevTableSize: number,
-  ): { readonly changes: readonly Change[]; readonly rebuilt: boolean } {
+  private loadAll(desired: Desired, maglevTableSize: number): Done {
     const wanted: Loaded = new Map();
     let entries = 0;
-    for (const section of desired.sections)
-      for (const block of section)
-        for (const entry of block) {
-          put(wanted, entry);
-          entries++;
-        }
+    eachEntry(desired.sections, (entry) => {
+      put(wanted, entry);
+      entries++;
+    });
     const counts = new Map([...wanted].map(([map, entries]) => [map, entries.size]));
-    const rebuilt = !this.fits(counts, desired, maglevTableSize);
-    if (rebuilt) {
-      const sizes = sizesFor(counts, desired, maglevTableSize, this.connections);
-      this.datapath = Datapath.create(this.module, { ...sizes, events: this.events });
-      this.loaded = new Map();
-      this.built.clear();
-    }
-    const changes: Change[] = [];
-    for (const [map, entries] of this.loaded)
-      for (const [key, { value }] of entries)
-        if (!wanted.get(map)?.has(key)) changes.push({ map, key, value: null, before: value });
-    for (const [map, entries] of wanted)
-      for (const [key, { value }] of entries) {
-        const before = this.entry(map, key)?.value ?? null;
-        if (before !== value) changes.push({ map, key, value, before });
-      }
-    this.apply(changes);
+    const done = this.fits(counts, desired, maglevTableSize)
+      ? this.apply(changesTo(this.loaded, wanted))
+      : this.fill(wanted, sizesFor(counts, desired, maglevTableSize, this.connections));
     this.loaded = wanted;
     this.isDistinct = [...counts.values()].reduce((sum, count) => sum + count, 0) === entries;
-    return { changes, rebuilt };
+    return done;
   }
 
-  private apply(changes: readonly Change[]): void {
+  /** Makes a dataplane and writes all entries into it. */
+  private fill(wanted: Loaded, sizes: Omit<Sizes, 'events'>): Done {
+    this.datapath = Datapath.create(this.module, { ...sizes, events: this.events });
+    this.built.clear();
+    let updated = 0;
+    for (const entries of wanted.values())
+      for (const { map, key, value } of entries.values()) {
+        const error = this.current.update(map, key, value);
+        if (error !== 0) throw new Error(`map ${map} refused an entry: ${error}`);
+        updated++;
+      }
+    return { updated, deleted: 0, rebuilt: true };
+  }
+
+  private apply(changes: readonly Change[]): Done {
     const datapath = this.current;
     for (let i = 0; i < changes.length; i++) {
       const { map, key, value } = changes[i]!;
@@ -195,19 +193,20 @@ export class Loader {
       }
       throw new Error(`map ${map} refused an entry: ${error}`);
     }
+    const deleted = changes.filter(({ value }) => value === null).length;
+    return { updated: changes.length - deleted, deleted, rebuilt: false };
   }
 
   private loadTables(entries: readonly MaglevEntry[], most: number): number {
-    const next = new Map(entries.map((entry) => [entry.revNatIndex, entry]));
-    this.tables = next;
+    this.maglev = entries;
     let built = 0;
     for (const [revNatIndex, entry] of [...this.built]) {
-      const wanted = next.get(revNatIndex);
+      const wanted = this.table(revNatIndex);
       if (wanted === entry) continue;
       if (wanted && isSameTable(wanted, entry)) this.built.set(revNatIndex, wanted);
       else this.drop(entry);
     }
-    if (next.size <= most)
+    if (entries.length <= most)
       for (const entry of entries)
         if (!this.built.has(entry.revNatIndex)) {
           this.build(entry, most);
@@ -230,6 +229,20 @@ export class Loader {
   }
 }
 
+/** What makes of some entries others. */
+function changesTo(before: Loaded, wanted: Loaded): Change[] {
+  const changes: Change[] = [];
+  for (const [map, entries] of before)
+    for (const [key, { value }] of entries)
+      if (!wanted.get(map)?.has(key)) changes.push({ map, key, value: null, before: value });
+  for (const [map, entries] of wanted)
+    for (const [key, { value }] of entries) {
+      const former = before.get(map)?.get(key)?.value ?? null;
+      if (former !== value) changes.push({ map, key, value, before: former });
+    }
+  return changes;
+}
+
 /** A key beside those of other maps. */
 const keyOf = ({ map, key }: Pick<MapEntry, 'map' | 'key'>): string => String.fromCharCode(map) + key;
 
@@ -237,21 +250,6 @@ function put(loaded: Loaded, entry: MapEntry): void {
   const entries = loaded.get(entry.map);
   if (entries) entries.set(entry.key, entry);
   else loaded.set(entry.map, new Map([[entry.key, entry]]));
-}
-
-/** The blocks that are only in one of two lists, which begin and end alike. */
-function blocksBetween(
-  before: readonly Block[],
-  after: readonly Block[],
-): { readonly gone: readonly Block[]; readonly come: readonly Block[] } {
-  if (before === after) return { gone: [], come: [] };
-  let head = 0;
-  while (head < before.length && head < after.length && before[head] === after[head]) head++;
-  let tail = 0;
-  while (tail < Math.min(before.length, after.length) - head && before.at(-1 - tail) === after.at(-1 - tail)) tail++;
-  const [old, fresh] = [before.slice(head, before.length - tail), after.slice(head, after.length - tail)];
-  const [olds, freshs] = [new Set(old), new Set(fresh)];
-  return { gone: old.filter((block) => !freshs.has(block)), come: fresh.filter((block) => !olds.has(block)) };
 }
 
 function isSameTable(a: MaglevEntry, b: MaglevEntry): boolean {
@@ -309,23 +307,27 @@ type Needs = Record<
 /** What each map must hold at least, of the entries that each will have. An array holds as many as its highest index says. */
 function needs(counts: ReadonlyMap<MapId, number>, desired: Desired, maglevTableSize: number): Needs {
   const counted = Object.entries(COUNTED).map(([name, map]) => [name, counts.get(map) ?? 0]);
-  const tables = { [MapId.LB4_MAGLEV]: 0, [MapId.LB6_MAGLEV]: 0 };
-  let maglevBackends = 0;
-  for (const { map, count } of desired.maglev) {
-    tables[map as keyof typeof tables]++;
-    maglevBackends = Math.max(maglevBackends, count);
-  }
-  let endpointConfig = 0;
-  for (const id of desired.endpointIds.values()) endpointConfig = Math.max(endpointConfig, id);
+  const { tables, maglevBackends } = tablesNeeded(desired.maglev);
   return {
     ...(Object.fromEntries(counted) as Record<keyof typeof COUNTED, number>),
-    maglev4: Math.min(tables[MapId.LB4_MAGLEV], mostTables(maglevTableSize)),
-    maglev6: Math.min(tables[MapId.LB6_MAGLEV], mostTables(maglevTableSize)),
+    maglev4: Math.min(tables.get(MapId.LB4_MAGLEV) ?? 0, mostTables(maglevTableSize)),
+    maglev6: Math.min(tables.get(MapId.LB6_MAGLEV) ?? 0, mostTables(maglevTableSize)),
     maglevBackends,
-    endpointConfig: endpointConfig + 1,
+    endpointConfig: desired.endpointIds.highest + 1,
     nodeConfig: (counts.get(MapId.NODE_CONFIG) ?? 0) + 1,
   };
 }
+
+/** Tables of each family, and the most backends that one has. */
+const tablesNeeded = keptFor((maglev: readonly MaglevEntry[]) => {
+  const tables = new Map<MapId, number>();
+  let maglevBackends = 0;
+  for (const { map, count } of maglev) {
+    tables.set(map, (tables.get(map) ?? 0) + 1);
+    maglevBackends = Math.max(maglevBackends, count);
+  }
+  return { tables, maglevBackends };
+});
 
 function fits(
   sizes: Readonly<Sizes>,

@@ -2,7 +2,7 @@
 import { LbScope } from '../../assembly/abi.js';
 import { serving, type Cluster, type ClusterBackend, type ClusterNode } from '../cluster/cluster.js';
 import { isKubeProxy, type Settings } from '../settings.js';
-import type { Frontend, FrontendType, Listening } from './entries.js';
+import type { Frontend, FrontendType, Listening } from './frontends.js';
 
 /** What an entry for one node's clients keeps them to: their node's backends, those meant for them, or the pod of a hostPort. */
 export type Keeping = 'node' | 'near' | 'home';

@@ -1,4 +1,4 @@
-import { keptFor } from '../kept.js';
+import { joined, kept, keptFor } from '../kept.js';
 import { problem, type Problem } from '../problems.js';
 import { align } from './align.js';
 import { decode, type Refusal } from './decode.js';
@@ -25,7 +25,6 @@ interface ManifestFile {
 
 /** What all files together give; made once per generation. */
 interface Summary {
-  readonly objects: readonly ManifestObject[];
   readonly problems: readonly Problem[];
   readonly unread: readonly UnreadDocument[];
   readonly stale: ReadonlySet<ManifestObject>;
@@ -52,6 +51,7 @@ export class Manifests {
   private readonly declared = new Map<string, number>();
   private repeated = 0;
   private current: Summary | null = null;
+  private readonly all = kept((parts: readonly (readonly ManifestObject[])[]) => joined(parts));
   private changes = 0;
 
   /** Sets or (null) removes the content of a file; only documents whose text changed are read again. */
@@ -73,7 +73,7 @@ export class Manifests {
 
   /** All objects, files in name order, documents in text order. */
   get objects(): readonly ManifestObject[] {
-    return this.summary.objects;
+    return this.all(this.summary.parts);
   }
 
   get problems(): readonly Problem[] {
@@ -143,12 +143,10 @@ export class Manifests {
     const unread = summaries.flatMap((one) => one.unread);
     const stale = new Set(summaries.flatMap((one) => one.stale));
     const parts = summaries.map((one) => one.objects);
-    const objects = parts.flat();
-    if (this.repeated === 0) return { objects, problems, unread, stale, parts };
-    const distinct = lastOfEach(objects, problems);
+    if (this.repeated === 0) return { problems, unread, stale, parts };
+    const distinct = lastOfEach(joined(parts), problems);
     const isLeft = new Set(distinct);
     return {
-      objects: distinct,
       problems,
       unread,
       stale: new Set([...stale].filter((object) => isLeft.has(object))),

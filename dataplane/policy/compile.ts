@@ -1,57 +1,61 @@
 /** From policies to policymap entries. */
-import { ReservedIdentity } from '../../assembly/abi.js';
-import { namedPort, type Cluster, type ClusterNode } from '../cluster/cluster.js';
+import type { Cluster, ClusterNode } from '../cluster/cluster.js';
 import { Numbers } from '../hash.js';
-import { kept, keptFor, sameItems } from '../kept.js';
+import { indexed } from '../indexed.js';
+import { joined, kept, keptEach, keptFor, sameItems } from '../kept.js';
 import type { AdminPolicy } from '../manifests/admin.js';
 import type { CalicoPolicy } from '../manifests/calico.js';
 import type { CiliumPolicy } from '../manifests/cilium.js';
-import type { NetworkPolicy, PolicySource } from '../manifests/objects.js';
+import type { PolicySource } from '../manifests/objects.js';
 import type { Settings } from '../settings.js';
 import { fromAdminPolicy, type AdminParts } from './admin.js';
 import { fromCalicoPolicy, type CalicoParts } from './calico.js';
 import { fromCiliumPolicy, type CiliumParts } from './cilium.js';
-import { fqdnName } from './fqdn.js';
+import type { Identities, PodIdentity } from './identities.js';
+import { fromNetworkPolicy } from './networkpolicy.js';
+import { among, identitiesOf, Peers } from './peers.js';
 import {
-  everyIdentity,
-  matchesPods,
-  podsSelected,
-  selectEndpoints,
-  selectPrefix,
-  type Identities,
-  type PodIdentity,
-} from './identities.js';
-import { EVERYTHING, MapState, type Grant, type PolicymapEntry } from './mapstate.js';
-import { fromNetworkPolicy, protocolOf } from './networkpolicy.js';
+  asksPeers,
+  compilePolicymap,
+  numbersOf,
+  only,
+  recompilePolicymap,
+  type CompiledPolicy,
+  type Subjects,
+} from './policymap.js';
 import { isRepresentative } from './representatives.js';
-import {
-  prefixesOf,
-  type Direction,
-  type Peer,
-  type Policy,
-  type PortNumbers,
-  type PortRange,
-  type Rule,
-  type TrafficPrefix,
-} from './rules.js';
+import type { Peer, Policy, Rule } from './rules.js';
 import { selects } from './selectors.js';
-import { areOrdered, stacksOf } from './tiers.js';
-import { TierState, type TieredPolicymap } from './tierstate.js';
+import { areOrdered } from './tiers.js';
+
+export type { CompiledPolicy } from './policymap.js';
 
 /** The policies of all languages, in the order of their manifests; those about nodes hold only where these have a firewall. */
-export const policiesOf = (cluster: Cluster, { hostFirewall }: Settings): Policy[] =>
-  cluster.policies
-    .flatMap((source) => fromSource(source, cluster))
-    .filter(({ aboutNodes }) => hostFirewall || !aboutNodes);
+export class PolicyReader {
+  /** Those of Kubernetes, which look at nothing besides. */
+  private readonly plain = keptEach((source: PolicySource) =>
+    source.kind === 'NetworkPolicy' ? [fromNetworkPolicy(source)] : null,
+  );
+  private readonly all = kept((lists: readonly (readonly Policy[])[]) => joined(lists));
+
+  read(cluster: Cluster, { hostFirewall }: Settings): readonly Policy[] {
+    const { policies } = cluster;
+    return this.all(
+      this.plain(policies).map(
+        (plain, i) =>
+          plain ?? fromSource(policies[i]!, cluster).filter(({ aboutNodes }) => hostFirewall || !aboutNodes),
+      ),
+    );
+  }
+}
 
 function fromSource(
   source: PolicySource,
-  { nodes, namespaces, services, families, ...others }: Cluster,
+  { nodes, namespaces, services, families, cidrGroups, tiers, networkSets }: Cluster,
 ): readonly Policy[] {
-  const { cidrGroups, tiers, networkSets } = others;
   switch (source.kind) {
     case 'NetworkPolicy':
-      return fromKubernetes(source);
+      return [fromNetworkPolicy(source)];
     case 'CiliumNetworkPolicy':
     case 'CiliumClusterwideNetworkPolicy':
       return fromCilium(source, cidrGroups, services);
@@ -64,7 +68,6 @@ function fromSource(
   }
 }
 
-const fromKubernetes = keptFor((source: NetworkPolicy) => [fromNetworkPolicy(source)]);
 const fromCilium = keptFor(
   (source: CiliumPolicy, cidrGroups: CiliumParts['cidrGroups'], services: CiliumParts['services']) =>
     fromCiliumPolicy(source, { cidrGroups, services }),
@@ -82,19 +85,6 @@ const fromCalico = keptFor(
   ) => fromCalicoPolicy(source, { families, namespaces, networkSets, nodes, services, tiers }),
 );
 
-/** The policy of all pods, or nodes, to which the same policies apply in the same way. */
-export interface CompiledPolicy {
-  readonly id: number;
-  readonly applied: readonly Policy[];
-  /** The policies that isolate the pods, by direction; none: not isolated. */
-  readonly isolatedBy: Readonly<Record<Direction, readonly Policy[]>>;
-  readonly entries: readonly PolicymapEntry[];
-  /** Where policies are asked in an order: who isolates from what no entry holds. An entry is then decided by all that it names. */
-  readonly refusals: TieredPolicymap['refusals'] | null;
-  /** Where the answer may change within a protocol, besides the start of the port range. */
-  readonly boundaries: readonly PortRange[];
-}
-
 export interface CompiledPolicies {
   readonly all: readonly Policy[];
   readonly policies: readonly CompiledPolicy[];
@@ -102,62 +92,6 @@ export interface CompiledPolicies {
   /** The policies of the nodes themselves; none without a firewall there. */
   readonly ofNode: ReadonlyMap<ClusterNode, CompiledPolicy>;
 }
-
-/** Which identities a peer selects: computed once for each peer. */
-class Peers {
-  private readonly selected = new WeakMap<Peer, readonly number[]>();
-  readonly byNumber: ReadonlyMap<number, PodIdentity>;
-  readonly everyone: readonly number[];
-
-  constructor(
-    private readonly identities: Identities,
-    private readonly settings: Settings,
-  ) {
-    this.byNumber = new Map(identities.pods.map((identity) => [identity.number, identity]));
-    this.everyone = everyIdentity(identities);
-  }
-
-  of(peer: Peer): readonly number[] {
-    let numbers = this.selected.get(peer);
-    if (!numbers) this.selected.set(peer, (numbers = this.select(peer)));
-    return numbers;
-  }
-
-  /** Whether the pods of an identity are among a peer. */
-  has(peer: Peer, { number }: PodIdentity): boolean {
-    const numbers = this.of(peer);
-    return numbers.includes(number) || numbers.includes(0);
-  }
-
-  private meet({ all, none }: Peer & { readonly kind: 'where' }): number[] {
-    const among = (peers: readonly Peer[]): Set<number> => new Set(peers.flatMap((peer) => this.of(peer)));
-    const groups = all.map(among);
-    const without = among(none);
-    return this.everyone.filter((number) => groups.every((group) => group.has(number)) && !without.has(number));
-  }
-
-  /** 0 is anyone. */
-  private select(peer: Peer): number[] {
-    const { identities, settings } = this;
-    switch (peer.kind) {
-      case 'anyone':
-        return [0];
-      case 'endpoints':
-        return selectEndpoints(identities, peer.selector);
-      case 'prefix':
-        return selectPrefix(identities, peer.cidr, peer.except, matchesPods(peer, settings));
-      case 'fqdn':
-        return identities.fqdns
-          .filter(({ fqdn }) => fqdnName(fqdn) === fqdnName(peer.fqdn))
-          .map(({ number }) => number);
-      case 'where':
-        return this.meet(peer);
-    }
-  }
-}
-
-/** What compiling asks of the peers of rules. */
-type PeerNumbers = Pick<Peers, 'of' | 'has' | 'byNumber' | 'everyone'>;
 
 /** Compiles again what pods have, as it would be had they other policies: what an edit to a rule changes. */
 export class Recompiler {
@@ -175,39 +109,78 @@ export class Recompiler {
   }
 
   /** What pods of an identity would have, did these policies apply to them. */
-  compile(applied: readonly Policy[], of: PodIdentity): CompiledPolicy {
-    return compileGroup(0, applied, of, this.peers, this.localhost);
+  compile(applied: readonly Policy[], example: PodIdentity): CompiledPolicy {
+    return compilePolicymap({ id: 0, applied, example, localhost: this.localhost }, this.peers);
   }
 
-  /** Of that, the entries for a peer and for any. */
-  between(applied: readonly Policy[], of: PodIdentity, peer: number): CompiledPolicy {
-    const pod = this.peers.byNumber.get(peer);
-    const only: PeerNumbers = {
-      of: (asked) => this.peers.of(asked).filter((number) => number === 0 || number === peer),
-      has: (asked, identity) => this.peers.has(asked, identity),
-      byNumber: new Map(pod ? [[peer, pod]] : []),
-      everyone: this.peers.everyone.filter((number) => number === peer),
-    };
-    const compiled = compileGroup(0, applied, of, only, this.localhost);
-    return { ...compiled, entries: compiled.entries.filter(({ identity }) => identity === 0 || identity === peer) };
+  /** Of that, what is about a peer and about any. */
+  between(applied: readonly Policy[], example: PodIdentity, peer: number): CompiledPolicy {
+    const subjects = { id: 0, applied, example, localhost: this.localhost };
+    return only(compilePolicymap(subjects, among(this.peers, new Set([peer]))), new Set([0, peer]));
   }
 }
 
-/** What a policy was compiled from, besides itself. */
-interface Compiled {
-  readonly policy: CompiledPolicy;
-  readonly identities: Identities;
-  readonly pod: PodIdentity | null;
-  readonly localhost: boolean;
-  /** Whom each peer of its rules selected. */
+/** What a policymap was compiled from. */
+interface Compiled extends Subjects {
+  readonly policymap: CompiledPolicy;
+  peers: Peers;
+  /** All peers of its rules, and whom each selected. */
+  readonly asked: readonly Peer[];
   readonly selected: readonly (readonly number[])[];
+}
+
+/** A policymap, which stays the very same while it would come out the same, and so do its rows. */
+function compiledFrom(subjects: Subjects, peers: Peers, before: Compiled | undefined): Compiled {
+  const { applied } = subjects;
+  const isLike =
+    before?.id === subjects.id &&
+    before.localhost === subjects.localhost &&
+    before.example === subjects.example &&
+    sameItems(before.applied, applied);
+  if (isLike && before.peers === peers) return before;
+  const asked = isLike ? before.asked : joined(applied.map((policy) => peersOf(policy)));
+  const isWhole = !isLike || (before.peers.identities !== peers.identities && asksPeers(applied));
+  if (!isWhole && asked.every((peer, i) => peers.of(peer) === before.selected[i])) {
+    before.peers = peers;
+    return before;
+  }
+  const selected = asked.map((peer) => peers.of(peer));
+  const made = (policymap: CompiledPolicy): Compiled => ({ ...subjects, policymap, peers, asked, selected });
+  if (isWhole) return made(compilePolicymap(subjects, peers));
+  const changed = new Set(selected.flatMap((numbers, i) => numbersUnlike(before.selected[i]!, numbers)));
+  if (changed.size === 0) return made(before.policymap);
+  return made(
+    changed.has(0) || areOrdered(applied)
+      ? compilePolicymap(subjects, peers)
+      : recompilePolicymap(before.policymap, subjects, peers, changed),
+  );
+}
+
+/** Whom the rules of a policy name, and whom they are about. */
+const peersOf = keptFor(({ rules }: Policy): readonly Peer[] =>
+  rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])]),
+);
+
+/** The numbers that are only in one of two lists. */
+function numbersUnlike(before: readonly number[], after: readonly number[]): number[] {
+  if (sameItems(before, after)) return [];
+  const [olds, freshs] = [new Set(before), new Set(after)];
+  return [...before.filter((number) => !freshs.has(number)), ...after.filter((number) => !olds.has(number))];
 }
 
 /** Numbers of policies stay while the policies they stand for do, and what was compiled while it would come out the same. */
 export class PolicyCompiler {
   private readonly numbers = new Numbers();
   private compiled: ReadonlyMap<string, Compiled> = new Map();
-  private readonly peers = kept((identities: Identities, settings: Settings) => new Peers(identities, settings));
+  private last: Peers | null = null;
+  private readonly peers = kept(
+    (identities: Identities, settings: Settings) => (this.last = new Peers(identities, settings, this.last)),
+  );
+  private readonly subjects = indexed(({ pods }: Subject) => pods);
+  private readonly groupOf = keptFor((identity: PodIdentity, about: readonly Subject[], peers: Peers | null) => {
+    const applied = about.map(({ policy }) => policy);
+    return { key: groupKey(applied, identity, peers), applied };
+  });
 
   compile(
     all: readonly Policy[],
@@ -216,10 +189,14 @@ export class PolicyCompiler {
     settings: Settings,
   ): CompiledPolicies {
     const peers = this.peers(identities, settings);
-    const appliedTo = appliedPolicies(all, identities);
+    const subjects = this.subjects(
+      all
+        .filter(({ aboutNodes }) => !aboutNodes)
+        .map((policy) => subjectOf(policy, identities.selected.of(policy.subject))),
+    );
     const groups = grouped(identities.pods, (identity) => {
-      const applied = appliedTo.get(identity) ?? [];
-      return { key: groupKey(applied, identity, peers), applied };
+      const about = subjects.all(identity);
+      return this.groupOf(identity, about, about.some(({ isPartly }) => isPartly) ? peers : null);
     });
     const ofHosts = all.filter(({ aboutNodes }) => aboutNodes);
     const hosts = grouped(settings.hostFirewall ? nodes : [], ({ labels }) => {
@@ -231,22 +208,12 @@ export class PolicyCompiler {
     const ofIdentity = new Map<PodIdentity, CompiledPolicy>();
     const policies: CompiledPolicy[] = [];
     const compiled = new Map<string, Compiled>();
-    const compile = (key: string, applied: readonly Policy[], pod: PodIdentity | null): CompiledPolicy => {
-      const selected = applied.flatMap(({ rules }) => rules.flatMap((rule) => selectedBy(rule, peers)));
-      const id = ids.get(key)!;
-      const before = this.compiled.get(key);
-      const isSame =
-        before?.policy.id === id &&
-        before.localhost === localhost &&
-        before.pod === pod &&
-        sameItems(before.policy.applied, applied) &&
-        (before.identities === identities || !asksPeers(applied)) &&
-        before.selected.length === selected.length &&
-        selected.every((numbers, i) => sameItems(numbers, before.selected[i]!));
-      const policy = isSame ? before.policy : compileGroup(id, applied, pod, peers, localhost);
-      compiled.set(key, { policy, identities, pod, localhost, selected });
-      policies.push(policy);
-      return policy;
+    const compile = (key: string, applied: readonly Policy[], example: PodIdentity | null): CompiledPolicy => {
+      const subjects = { id: ids.get(key)!, applied, example, localhost };
+      const made = compiledFrom(subjects, peers, this.compiled.get(key));
+      compiled.set(key, made);
+      policies.push(made.policymap);
+      return made.policymap;
     };
     for (const [key, { applied, members }] of groups) {
       const policy = compile(key, applied, members[0]!);
@@ -262,35 +229,19 @@ export class PolicyCompiler {
   }
 }
 
-/** The policies of each identity, in their order. */
-function appliedPolicies(all: readonly Policy[], { pods }: Identities): ReadonlyMap<PodIdentity, readonly Policy[]> {
-  const applied = new Map<PodIdentity, Policy[]>();
-  for (const policy of all) {
-    if (policy.aboutNodes) continue;
-    for (const identity of podsSelected(pods, policy.subject)) {
-      if (isRepresentative(identity.example)) continue;
-      const policies = applied.get(identity);
-      if (policies) policies.push(policy);
-      else applied.set(identity, [policy]);
-    }
-  }
-  return applied;
+/** A policy and the pods that it is about. */
+interface Subject {
+  readonly policy: Policy;
+  readonly pods: readonly PodIdentity[];
+  /** Whether some of its rules are about a part of them. */
+  readonly isPartly: boolean;
 }
 
-/** Whom each peer that a rule names selects, and whom the rule is about. */
-const selectedBy = ({ own, peers: named }: Rule, peers: Peers): (readonly number[])[] => [
-  ...(own ? [peers.of(own)] : []),
-  ...(named ?? []).map((peer) => peers.of(peer)),
-];
-
-/** Whether compiling looks at identities beyond whom peers select: at all there are, or at the ports of others' pods. */
-const asksPeers = (applied: readonly Policy[]): boolean =>
-  areOrdered(applied) ||
-  applied.some(({ rules }) =>
-    rules.some(
-      ({ origin, ports }) => origin.direction === 'egress' && ports?.some(({ port }) => typeof port === 'string'),
-    ),
-  );
+const subjectOf = keptFor((policy: Policy, pods: readonly PodIdentity[]): Subject => ({
+  policy,
+  pods: pods.filter(({ example }) => !isRepresentative(example)),
+  isPartly: policy.rules.some(({ own }) => own !== undefined),
+}));
 
 interface Group<Member> {
   readonly applied: readonly Policy[];
@@ -313,11 +264,11 @@ function grouped<Member>(
 }
 
 /** Pods share a policy when the same policies and rules apply and the ports these ask for by name are the same. */
-function groupKey(applied: readonly Policy[], identity: PodIdentity, peers: Peers): string {
+function groupKey(applied: readonly Policy[], identity: PodIdentity, peers: Peers | null): string {
   const ports: string[] = [];
   for (const { rules } of applied) {
     for (const { origin, own, ports: asked } of rules) {
-      if (own) ports.push(peers.has(own, identity) ? '+' : '-');
+      if (own) ports.push(peers!.has(own, identity) ? '+' : '-');
       if (origin.direction === 'egress') continue;
       for (const { port, protocol } of asked ?? []) {
         if (typeof port !== 'string') continue;
@@ -326,92 +277,4 @@ function groupKey(applied: readonly Policy[], identity: PodIdentity, peers: Peer
     }
   }
   return [...applied.map(({ key }) => key), ...ports].join(' ');
-}
-
-function compileGroup(
-  id: number,
-  applied: readonly Policy[],
-  example: PodIdentity | null,
-  peers: PeerNumbers,
-  localhost: boolean,
-): CompiledPolicy {
-  const boundaries: PortRange[] = [];
-  const isolatedBy = {
-    ingress: applied.filter(({ isolates }) => isolates.includes('ingress')),
-    egress: applied.filter(({ isolates }) => isolates.includes('egress')),
-  };
-  const base = { id, applied, isolatedBy, boundaries };
-  const applies = ({ own }: Rule): boolean => own === undefined || (example !== null && peers.has(own, example));
-  if (areOrdered(applied)) {
-    const state = new TierState(stacksOf(applied), peers.everyone, localhost);
-    for (const policy of applied)
-      for (const rule of policy.rules.filter(applies)) {
-        // Rules that are written as one stand in one place.
-        const nth = policy.rules.findIndex(({ origin }) => origin === rule.origin);
-        const action = rule.pass ? 'pass' : rule.deny ? 'deny' : 'allow';
-        addRule(rule, boundaries, example, peers, (identity, traffic, grant) =>
-          state.add(rule.origin.direction, identity, { traffic, policy, nth, action, grant }),
-        );
-      }
-    return { ...base, ...state.list() };
-  }
-  const state = new MapState();
-  if (isolatedBy.egress.length === 0) state.add(0, true, EVERYTHING, false, null);
-  if (isolatedBy.ingress.length === 0) state.add(0, false, EVERYTHING, false, null);
-  // Cilium's allow-localhost, and Kubernetes' rule that a pod's own node always reaches it.
-  else if (localhost) state.add(ReservedIdentity.HOST, false, EVERYTHING, false, null);
-  for (const rule of applied.flatMap(({ rules }) => rules))
-    addRule(rule, boundaries, example, peers, (identity, traffic, grant) =>
-      state.add(identity, rule.origin.direction === 'egress', traffic, rule.deny, grant),
-    );
-  return { ...base, entries: state.list(), refusals: null };
-}
-
-/** Whom a rule is about: 0 for anyone. */
-function identitiesOf({ peers: named }: Rule, peers: PeerNumbers): readonly number[] {
-  if (named === null) return [0];
-  const found = new Set(named.flatMap((peer) => peers.of(peer)));
-  return found.has(0) ? [0] : [...found];
-}
-
-/** Tells `add` what a rule says of each identity and each prefix of traffic. */
-function addRule(
-  rule: Rule,
-  boundaries: PortRange[],
-  example: PodIdentity | null,
-  peers: PeerNumbers,
-  add: (identity: number, traffic: TrafficPrefix, grant: Grant) => void,
-): void {
-  const { origin, ports, authentication } = rule;
-  const identities = identitiesOf(rule, peers);
-  if (ports === null) {
-    for (const identity of identities) add(identity, EVERYTHING, { origin, l7: null, authentication });
-    return;
-  }
-  for (const { protocol, port, l7 } of ports) {
-    const grant = { origin, l7, authentication };
-    const addRange = (identity: number, { first, last }: PortNumbers): void => {
-      boundaries.push({ protocol, first, last });
-      for (const prefix of prefixesOf(first, last)) add(identity, { protocol, ...prefix }, grant);
-    };
-    if (typeof port !== 'string') for (const identity of identities) addRange(identity, port);
-    else if (origin.direction === 'ingress') {
-      // The name is one of the selected pod's own ports; a node has none.
-      const numbers = example && numbersOf(port, protocol, example);
-      if (numbers) for (const identity of identities) addRange(identity, numbers);
-    } else {
-      // The name is the peer's: each pod is asked for its own; an address has no named ports.
-      for (const identity of identities[0] === 0 ? peers.byNumber.keys() : identities) {
-        const peer = peers.byNumber.get(identity);
-        const numbers = peer && numbersOf(port, protocol, peer);
-        if (numbers) addRange(identity, numbers);
-      }
-    }
-  }
-}
-
-function numbersOf(name: string, protocol: number, { example }: PodIdentity): PortNumbers | null {
-  const word = protocolOf(protocol);
-  const number = word && namedPort(example.spec, name, word)?.containerPort.value;
-  return number ? { first: number, last: number } : null;
 }

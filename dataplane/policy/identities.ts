@@ -15,20 +15,14 @@ import {
 } from '../addresses.js';
 import type { Cluster, ClusterNamespace, ClusterPod } from '../cluster/cluster.js';
 import { compare, spread } from '../hash.js';
-import { kept, keptFor, sameItems, steady } from '../kept.js';
+import { indexed, type Index } from '../indexed.js';
+import { joined, kept, keptEach, keptFor, sameItems, steady } from '../kept.js';
 import type { FqdnSelector } from '../manifests/cilium.js';
 import { ipBlocksMatchPods, type Settings } from '../settings.js';
 import { fqdnName } from './fqdn.js';
 import { partsOf, type Peer, type Policy } from './rules.js';
-import {
-  DERIVED,
-  keysAskedFor,
-  labelsOf,
-  namespaceAskedFor,
-  selects,
-  type EndpointSelector,
-  type Labelled,
-} from './selectors.js';
+import { Selected } from './selected.js';
+import { DERIVED, keysAskedFor, labelsOf, selects, type EndpointSelector, type Labelled } from './selectors.js';
 
 /** Numbers of label identities: those that Cilium leaves to users of one cluster. */
 const FIRST = 256;
@@ -80,7 +74,9 @@ export interface Identities {
   readonly pods: readonly PodIdentity[];
   readonly prefixes: readonly PrefixIdentity[];
   readonly fqdns: readonly FqdnIdentity[];
-  readonly ofPod: ReadonlyMap<ClusterPod, PodIdentity>;
+  readonly ofPod: Index<ClusterPod, PodIdentity>;
+  /** Those of pods by selectors. */
+  readonly selected: Selected;
 }
 
 /** One number where the cluster has one family, else one for each. Cilium `pkg/labels/cidr`, `AddWorldLabel`. */
@@ -101,7 +97,7 @@ interface Asked {
 
 type PrefixPeer = Peer & { readonly kind: 'prefix' };
 
-const askedBy = keptFor(({ subject, rules }: Policy): Asked => {
+function askedBy({ subject, rules }: Policy): Asked {
   const peers = rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])].flatMap(partsOf));
   const selectors = peers.flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : []));
   return {
@@ -113,7 +109,7 @@ const askedBy = keptFor(({ subject, rules }: Policy): Asked => {
     ),
     fqdns: peers.flatMap((peer) => (peer.kind === 'fqdn' ? peer.fqdn : [])),
   };
-});
+}
 
 /** Every prefix of the cluster's families that a policy names, once; those alone that `isAsked` says. */
 function prefixesOf(
@@ -168,16 +164,30 @@ const portsOf = (pod: ClusterPod): string =>
 
 /** Builds the identities, and of those again only what an edit touches. */
 export class IdentityBuilder {
-  private readonly keys = steady((asked: readonly Asked[]) => new Set(asked.flatMap(({ keys }) => keys).sort(compare)));
-  private readonly prefixes = steady(prefixesOf, samePrefixes);
-  private readonly prefixesOfPods = steady(prefixesOf, samePrefixes);
-  private readonly keyOf = keptFor(keyOf);
+  private readonly asked = keptEach(askedBy);
+  private readonly keys = steady(
+    kept((asked: readonly Asked[]) => new Set([...new Set(joined(asked.map(({ keys }) => keys)))].sort(compare))),
+  );
+  private readonly prefixes = steady(kept(prefixesOf), samePrefixes);
+  private readonly prefixesOfPods = steady(
+    kept((asked: readonly Asked[], families: readonly Family[], settings: Settings) =>
+      prefixesOf(asked, families, (peer) => matchesPods(peer, settings)),
+    ),
+    samePrefixes,
+  );
+  private readonly fqdns = kept(fqdnsOf);
   private readonly world = kept(worldOf);
   private readonly numbered = kept(prefixIdentities);
   private readonly named = kept(fqdnIdentities);
-  private readonly pods = kept((...inputs: Parameters<IdentityBuilder['podIdentities']>) =>
-    this.podIdentities(...inputs),
+  private alike: ReadonlyMap<string, ReturnType<typeof keptAlike>> = new Map();
+  private readonly pods = kept((alike: readonly Alike[], namespaces: Cluster['namespaces']) =>
+    this.podIdentities(alike, namespaces),
   );
+  private readonly numbers = kept((keys: readonly string[]) => spread(keys, FIRST, COUNT));
+  private readonly identity = keptFor(podIdentity);
+  private readonly ofPod = indexed(({ pods }: PodIdentity) => pods);
+  private found: Selected | null = null;
+  private readonly selected = kept((pods: readonly PodIdentity[]) => (this.found = new Selected(pods, this.found)));
   private readonly all = kept(
     (
       world: Identities['world'],
@@ -189,63 +199,72 @@ export class IdentityBuilder {
       pods,
       prefixes,
       fqdns,
-      ofPod: new Map(pods.flatMap((identity) => identity.pods.map((pod) => [pod, identity] as const))),
+      ofPod: this.ofPod(pods),
+      selected: this.selected(pods),
     }),
   );
-  private before: ReadonlyMap<string, PodIdentity> = new Map();
 
-  build({ families, namespaces, pods }: Cluster, policies: readonly Policy[], settings: Settings): Identities {
-    const asked = policies.map((policy) => askedBy(policy));
-    const ofPods = this.prefixesOfPods(asked, families, (peer) => matchesPods(peer, settings));
+  build({ families, namespaces, inNamespace }: Cluster, policies: readonly Policy[], settings: Settings): Identities {
+    const asked = this.asked(policies);
+    const keys = this.keys(asked);
+    const ofPods = this.prefixesOfPods(asked, families, settings);
+    this.alike = new Map([...inNamespace.keys()].map((name) => [name, this.alike.get(name) ?? keptAlike()]));
+    const alike = [...inNamespace].map(([name, { pods }]) => this.alike.get(name)!(pods, keys, ofPods));
     return this.all(
       this.world(families),
-      this.pods(pods, namespaces, this.keys(asked), ofPods),
+      this.pods(joined(alike), namespaces),
       this.numbered(this.prefixes(asked, families)),
-      this.named(fqdnsOf(asked), families),
+      this.named(this.fqdns(asked), families),
     );
   }
 
-  private podIdentities(
-    pods: Cluster['pods'],
-    namespaces: Cluster['namespaces'],
-    asked: ReadonlySet<string>,
-    prefixes: readonly Prefix[],
-  ): readonly PodIdentity[] {
-    const groups = new Map<string, Map<string, ClusterPod[]>>();
-    for (const pod of pods) {
-      if (pod.hostNetwork) continue;
-      const key = this.keyOf(pod, asked, prefixes);
-      const byPorts = groups.get(key) ?? new Map<string, ClusterPod[]>();
-      groups.set(key, byPorts);
-      const ports = portsOf(pod);
-      const group = byPorts.get(ports);
-      if (group) group.push(pod);
-      else byPorts.set(ports, [pod]);
-    }
-    const members = new Map<string, ClusterPod[]>();
-    for (const [key, byPorts] of groups) {
-      for (const [ports, pods] of byPorts) members.set(byPorts.size > 1 ? `${key} ${ports}` : key, pods);
-    }
-    const numbers = spread(members.keys(), FIRST, COUNT);
-    const made = [...members]
-      .sort(([a], [b]) => compare(a, b))
-      .map(([key, group]) => this.settled(key, numbers.get(key) ?? ReservedIdentity.UNMANAGED, group, namespaces));
-    this.before = new Map(made.map((identity) => [identity.key, identity]));
-    return made;
+  private podIdentities(alike: readonly Alike[], namespaces: Cluster['namespaces']): readonly PodIdentity[] {
+    const sorted = [...alike].sort((a, b) => compare(a.key, b.key));
+    const numbers = this.numbers(sorted.map(({ key }) => key));
+    return sorted.map((one) => {
+      const namespace = namespaces.get(one.pods[0]!.namespace);
+      return this.identity(one, numbers.get(one.key) ?? ReservedIdentity.UNMANAGED, namespace);
+    });
   }
+}
 
-  /** The very same identity as before, where nothing of it differs. */
-  private settled(
-    key: string,
-    number: number,
-    pods: readonly ClusterPod[],
-    namespaces: Cluster['namespaces'],
-  ): PodIdentity {
-    const before = this.before.get(key);
-    const namespace = namespaces.get(pods[0]!.namespace);
-    if (before?.number === number && before.namespace === namespace && sameItems(before.pods, pods)) return before;
-    return { number, key, pods, namespace, example: pods[0]!, ...labelsOf({ namespaces }, pods[0]!) };
+/** Pods that nothing tells apart. */
+type Alike = Pick<PodIdentity, 'key' | 'pods'>;
+
+/** The pods of a namespace by what they are alike in; those of which nothing is another stay the very same list. */
+function keptAlike() {
+  let before: ReadonlyMap<string, Alike> = new Map();
+  return kept((pods: readonly ClusterPod[], asked: ReadonlySet<string>, prefixes: readonly Prefix[]) => {
+    const found = alikeAmong(pods, asked, prefixes).map((one) => {
+      const former = before.get(one.key);
+      return former && sameItems(former.pods, one.pods) ? former : one;
+    });
+    before = new Map(found.map((one) => [one.key, one]));
+    return found;
+  });
+}
+
+function alikeAmong(pods: readonly ClusterPod[], asked: ReadonlySet<string>, prefixes: readonly Prefix[]): Alike[] {
+  const groups = new Map<string, Map<string, ClusterPod[]>>();
+  for (const pod of pods) {
+    if (pod.hostNetwork) continue;
+    const key = keyOf(pod, asked, prefixes);
+    const byPorts = groups.get(key) ?? new Map<string, ClusterPod[]>();
+    groups.set(key, byPorts);
+    const ports = portsOf(pod);
+    const group = byPorts.get(ports);
+    if (group) group.push(pod);
+    else byPorts.set(ports, [pod]);
   }
+  return [...groups].flatMap(([key, byPorts]) =>
+    [...byPorts].map(([ports, pods]) => ({ key: byPorts.size > 1 ? `${key} ${ports}` : key, pods })),
+  );
+}
+
+function podIdentity({ key, pods }: Alike, number: number, namespace: ClusterNamespace | undefined): PodIdentity {
+  const example = pods[0]!;
+  const namespaces = new Map(namespace ? [[namespace.name, namespace]] : []);
+  return { number, key, pods, namespace, example, ...labelsOf({ namespaces }, example) };
 }
 
 export const buildIdentities = (cluster: Cluster, policies: readonly Policy[], settings: Settings): Identities =>
@@ -308,40 +327,12 @@ export const everyIdentity = ({ pods, world, prefixes, fqdns }: Identities): num
   ...fqdns.map(({ number }) => number),
 ];
 
-/** The identities of pods by namespace, and what selectors were found to match among them. */
-interface PodIndex {
-  readonly byNamespace: ReadonlyMap<string, readonly PodIdentity[]>;
-  readonly selected: WeakMap<EndpointSelector, readonly PodIdentity[]>;
-}
-
-const indexOf = keptFor((pods: readonly PodIdentity[]): PodIndex => {
-  const byNamespace = new Map<string, PodIdentity[]>();
-  for (const identity of pods) {
-    const { namespace } = identity.example;
-    const group = byNamespace.get(namespace);
-    if (group) group.push(identity);
-    else byNamespace.set(namespace, [identity]);
-  }
-  return { byNamespace, selected: new WeakMap() };
-});
-
-/** The identities of pods that a selector matches. One that names a namespace looks at the pods there alone. */
-export function podsSelected(pods: readonly PodIdentity[], selector: EndpointSelector): readonly PodIdentity[] {
-  const { byNamespace, selected } = indexOf(pods);
-  let found = selected.get(selector);
-  if (!found) {
-    const among = namespaceAskedFor(selector);
-    const candidates = among === null ? pods : (byNamespace.get(among) ?? []);
-    selected.set(selector, (found = candidates.filter((identity) => selects(selector, identity))));
-  }
-  return found;
-}
-
 /** The identities of endpoints, nodes and the world that a selector matches. */
-export function selectEndpoints(identities: Identities, selector: EndpointSelector): number[] {
-  const numbers = podsSelected(identities.pods, selector).map(({ number }) => number);
+export function selectEndpoints(identities: Identities, selector: EndpointSelector): readonly number[] {
+  const ofPods = identities.selected.numbersOf(selector);
   const { reserved, worlds } = reservedSelected(selector);
-  numbers.push(...reserved);
+  if (reserved.length + worlds.length === 0) return ofPods;
+  const numbers = [...ofPods, ...reserved];
   for (const family of worlds) {
     const world = identities.world[family];
     if (world === undefined) continue;

@@ -13,7 +13,7 @@ import {
   UNSPECIFIED,
 } from '../../dataplane/addresses.js';
 import { compareEnds, mergeRanges } from '../../dataplane/answers/ranges.js';
-import { externalClasses, identityAt } from '../../dataplane/answers/probe.js';
+import { externalClasses, identityAt } from '../../dataplane/answers/outside.js';
 import { query, type Answered, type Question } from '../../dataplane/answers/query.js';
 import { reach } from '../../dataplane/answers/reach.js';
 import { resolveRef } from '../../dataplane/answers/refs.js';

@@ -13,8 +13,10 @@ import { findOpen } from '../../dataplane/answers/reach-open.js';
 import { pairsOf } from '../../dataplane/answers/reach-pairs.js';
 import { reach } from '../../dataplane/answers/reach.js';
 import { Numbers, UsedNumbers } from '../../dataplane/hash.js';
+import { groupedBy } from '../../dataplane/kept.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
-import { Engine, type State } from '../../dataplane/state.js';
+import { Engine, identityOf, type State } from '../../dataplane/state.js';
+import type { ClusterPod } from '../../dataplane/cluster/cluster.js';
 import { modules } from '../datapath.js';
 
 const RUNS = Number(process.env['HOPSCOPE_RUNS'] ?? 40);
@@ -30,6 +32,8 @@ const service = (name: string, spec: string): string =>
   `apiVersion: v1\nkind: Service\nmetadata: {name: ${name}}\nspec: {${spec}}\n`;
 const slice = (name: string, of: string, addresses: string): string =>
   `apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: ${name}, labels: {kubernetes.io/service-name: ${of}}}\naddressType: IPv4\nports: [{name: web, port: 8080}]\nendpoints: [${addresses}]\n`;
+
+const elsewhere = (document: string): string => document.replace('metadata: {', 'metadata: {namespace: far, ');
 
 const DOCUMENTS = [
   pod('a', 'app: a', '10.244.0.11'),
@@ -53,6 +57,24 @@ const DOCUMENTS = [
     '{addresses: [10.244.0.11]}, {addresses: [10.244.0.12], conditions: {ready: false, serving: true, terminating: true}}',
   ),
   slice('three-2', 'three', '{addresses: [10.244.0.77], nodeName: worker-1}, {addresses: [203.0.113.9]}'),
+  // Another namespace, whose Service leads to pods of both.
+  elsewhere(pod('a', 'app: a', '10.244.0.21')),
+  elsewhere(pod('a', 'app: b', '10.244.0.21')),
+  elsewhere(pod('e', 'app: a, tier: e', '10.244.0.11')),
+  elsewhere(service('one', 'selector: {app: a}, ports: [{port: 80, targetPort: web}]')),
+  elsewhere(
+    service('far', 'ports: [{name: web, port: 81}], type: LoadBalancer, loadBalancerSourceRanges: [203.0.113.0/30]'),
+  ),
+  elsewhere(slice('far-1', 'far', '{addresses: [10.244.0.11]}, {addresses: [10.244.0.21]}')),
+  elsewhere(networkPolicy('all', 'podSelector: {}, policyTypes: [Ingress, Egress], egress: [{ports: [{port: web}]}]')),
+  elsewhere(
+    networkPolicy(
+      'far',
+      'podSelector: {matchLabels: {app: a}}, ingress: [{from: [{namespaceSelector: {matchLabels: {team: x}}}, {namespaceSelector: {}, podSelector: {matchLabels: {app: b}}}], ports: [{port: 8000, endPort: 8099}]}]',
+    ),
+  ),
+  pod('host', 'app: h', '10.244.0.31').replace('name: web}', 'name: web, hostPort: 9000}'),
+  pod('f', 'app: f', '""'),
   networkPolicy('all', 'podSelector: {}, policyTypes: [Ingress]'),
   networkPolicy(
     'a',
@@ -151,7 +173,26 @@ function seen(state: State): Record<string, string> {
         .join('\n'),
     ]);
   const told = (value: unknown): string => JSON.stringify(value, null, 1);
+  const { pods, services, podsByAddress } = state.cluster;
+  const nameOf = (pod: ClusterPod | null | undefined): string =>
+    pod ? `${pod.namespace}/${pod.name}${pods.includes(pod) ? '' : ', which is no more'}` : 'nobody';
   return {
+    pods: told(
+      pods.map((pod) => [
+        nameOf(pod),
+        identityOf(state, pod)?.key,
+        nameOf(state.desired.endpointIds.podOf(state.desired.endpointIds.get(pod) ?? 0)),
+        pod.addresses.map((address) => podsByAddress.all(address).map(nameOf)),
+      ]),
+    ),
+    behind: told(
+      services.map(({ namespace, name, ports }) => [
+        `${namespace}/${name}`,
+        ports.flatMap(({ endpoints }) =>
+          endpoints.map(({ address, port, pod }) => [`${address} ${port}`, nameOf(pod)]),
+        ),
+      ]),
+    ),
     ...Object.fromEntries(entries),
     ...Object.fromEntries(FILES.map((file) => [file, told(annotate(state, file))])),
     reach: told(reach(state, { from: null, to: null, protocol: null })),
@@ -167,6 +208,45 @@ test('what is kept over edits is what a cold start computes', () => {
       const edited = engine();
       for (const { file, content } of edits) {
         edited.manifests.set(file, content);
+        const cold = engine();
+        for (const name of edited.manifests.files) cold.manifests.set(name, edited.manifests.text(name));
+        assert.deepEqual(seen(edited.current), seen(cold.current));
+      }
+    }),
+    { numRuns: RUNS, seed: SEED },
+  );
+});
+
+/** The documents of each object, that is the versions of it that there may be. */
+const OBJECTS = [
+  ...groupedBy(
+    DOCUMENTS,
+    (text) => `${/kind: \w+/.exec(text)![0]} ${/metadata: {[^}]*?name: [\w-]+/.exec(text)![0]}`,
+  ).values(),
+];
+/** What makes another cluster of it all is not there from the start. */
+const isRare = (text: string): boolean => /kind: (DaemonSet|PeerAuthentication|AdminNetworkPolicy|Ingress)/.test(text);
+
+/** Which version of an object there is; 0 for none. */
+const change = fc
+  .nat({ max: OBJECTS.length - 1 })
+  .chain((object) => fc.record({ object: fc.constant(object), version: fc.nat({ max: OBJECTS[object]!.length }) }));
+const start = fc.tuple(...OBJECTS.map(([text], i) => fc.nat({ max: isRare(text!) ? 0 : OBJECTS[i]!.length })));
+
+test('what an edit to one object of many leaves is what a cold start computes', () => {
+  fc.assert(
+    fc.property(start, fc.array(change, { minLength: 3, maxLength: 9 }), (versions, changes) => {
+      const edited = engine();
+      const there: number[] = [...versions];
+      const textOf = (one: number): string =>
+        OBJECTS.flatMap((texts, i) => (i % FILES.length === one && there[i]! > 0 ? texts[there[i]! - 1]! : [])).join(
+          '---\n',
+        );
+      FILES.forEach((file, i) => edited.manifests.set(file, textOf(i)));
+      seen(edited.current);
+      for (const { object, version } of changes) {
+        there[object] = version;
+        edited.manifests.set(FILES[object % FILES.length]!, textOf(object % FILES.length));
         const cold = engine();
         for (const name of edited.manifests.files) cold.manifests.set(name, edited.manifests.text(name));
         assert.deepEqual(seen(edited.current), seen(cold.current));

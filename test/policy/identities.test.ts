@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { formatPrefix } from '../../dataplane/addresses.js';
 import { buildCluster } from '../../dataplane/cluster/build.js';
 import { Manifests } from '../../dataplane/manifests/manifests.js';
-import { policiesOf, PolicyCompiler } from '../../dataplane/policy/compile.js';
+import { PolicyCompiler, PolicyReader } from '../../dataplane/policy/compile.js';
 import { buildIdentities } from '../../dataplane/policy/identities.js';
 import { resolved } from '../../dataplane/cluster/shown.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
@@ -18,7 +18,7 @@ function selected(blocks: string, podCIDR: string): string[] {
   );
   const settings = resolved({ ...DEFAULT_SETTINGS, podCIDR }, []);
   const cluster = buildCluster(manifests.objects, settings);
-  const policies = policiesOf(cluster, settings);
+  const policies = new PolicyReader().read(cluster, settings);
   const identities = buildIdentities(cluster, policies, settings);
   const entries = new PolicyCompiler().compile(policies, cluster.nodes, identities, settings).policies[0]!.entries;
   const name = (number: number): string => {

@@ -1,7 +1,8 @@
 /** A cluster for long runs: Services whose backends are on two nodes, asked by pods of the first and from outside through it. */
 import { MapId } from '../../assembly/abi.js';
 import { plus, type Address, type Family } from '../../dataplane/addresses.js';
-import type { Desired, Frontend } from '../../dataplane/loader/entries.js';
+import type { Desired } from '../../dataplane/loader/entries.js';
+import type { Frontend } from '../../dataplane/loader/frontends.js';
 import { MAPS, type FamilyMaps } from '../../dataplane/loader/families.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
 import { Engine } from '../../dataplane/state.js';

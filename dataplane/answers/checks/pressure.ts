@@ -6,7 +6,8 @@
 import { LbScope } from '../../../assembly/abi.js';
 import { familyOf, formatPrefix, parsePrefix, type Family } from '../../addresses.js';
 import { allAddresses } from '../../cluster/cluster.js';
-import { algorithmOf, sourceRangesOf, type Frontend } from '../../loader/entries.js';
+import { algorithmOf, sourceRangesOf } from '../../loader/entries.js';
+import type { Frontend } from '../../loader/frontends.js';
 import type { Place } from '../../manifests/place.js';
 import { problem, type Problem } from '../../problems.js';
 import { isKubeProxy } from '../../settings.js';

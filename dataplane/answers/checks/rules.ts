@@ -10,7 +10,8 @@ import type { State } from '../../state.js';
 import { count, list, named } from '../../words.js';
 import { grantsFor, policyAt } from '../decide.js';
 import { Effects, type Effect } from '../effects.js';
-import { isInside, nodeAt, podAt, type Outcome, type Sender } from '../probe.js';
+import { isInside, nodeAt, podAt } from '../at.js';
+import { type Outcome, type Sender } from '../probe.js';
 import type { Shapes } from './shapes.js';
 
 /** Of a rule in which something is wrong already, `found`, nothing is said: that is why it does nothing. */

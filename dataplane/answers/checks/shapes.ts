@@ -1,6 +1,6 @@
 /** What checks compare selectors with: each kind of pod once, however many pods there are of it. */
 import type { ClusterPod, ClusterWorkload } from '../../cluster/cluster.js';
-import { onNode } from '../../cluster/workloads.js';
+import { onNode } from '../../cluster/drafts.js';
 import type { ContainerPort, LabelSelector, PodSpec, Protocol } from '../../manifests/objects.js';
 import type { Located, Place } from '../../manifests/place.js';
 import { nearest } from '../../nearest.js';

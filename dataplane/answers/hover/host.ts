@@ -26,7 +26,7 @@ export function hostCard(state: State, host: Host, workload: ClusterWorkload, no
 
 /** Asked for the first workload that uses the ConfigMap; where none does there is nobody to ask for, and no verdict. */
 export function configMapHostCard(state: State, configMap: ConfigMap, host: Host): Card {
-  const users = usersOf(state.cluster, configMap);
+  const users = usersOf(state, configMap);
   const first = users.find(({ pods }) => pods.length > 0) ?? users[0];
   if (first) {
     const many =

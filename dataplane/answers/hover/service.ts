@@ -21,7 +21,7 @@ import {
 } from './card.js';
 
 export function serviceCard(state: State, source: Service, offset: number): Card | null {
-  const service = serviceOf(state.cluster, source);
+  const service = serviceOf(state, source);
   const port = source.ports.find(({ at }) => within(at, offset)) ?? null;
   const at =
     headAt(source, offset) ??

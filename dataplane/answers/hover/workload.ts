@@ -21,7 +21,7 @@ import {
 import { hostCard } from './host.js';
 
 export function workloadCard(state: State, object: ManifestObject, offset: number): Card | null {
-  const workload = workloadOf(state.cluster, object);
+  const workload = workloadOf(state, object);
   const pod = workload?.pods[0];
   if (!workload || !pod) return null;
   for (const container of pod.spec.containers) {
