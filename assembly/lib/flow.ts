@@ -14,7 +14,7 @@ import * as ct from './conntrack';
 import { CtEntry } from './conntrack';
 import * as nat from './nat';
 import { NatEntry } from './nat';
-import { daddrOf, hopsOf, Outcome, placeOf, portsOf, protocolOf, saddrOf, tcpFlagsOf } from './outcome';
+import { entryOf, hopsOf, mixAddresses, Outcome, placeOf, portsOf, protocolOf, tcpFlagsOf } from './outcome';
 import { Packet } from './packet';
 import * as recording from './recording';
 
@@ -52,7 +52,7 @@ export function flows<A>(): TaggedCache<Flow<A>> {
 export class FlowCounters {
   /** Packets that followed their flow. */
   followed: u64;
-  /** Flows that were kept, of a packet that had to run through the programs. */
+  /** Outcomes that were kept, of a packet that had to run through the programs. */
   kept: u64;
   /** Packets that opened a connection as another had done. */
   opened: u64;
@@ -72,17 +72,8 @@ export function isTurning<A>(ip: usize): bool {
 
 /** Hash of the flow of a packet. */
 export function hashOf<A>(packet: Packet, ip: usize): u32 {
-  const saddr = saddrOf<A>(ip);
-  const daddr = daddrOf<A>(ip);
-  let h = start();
-  if (isVector<A>()) {
-    h = mix(h, i64x2.extract_lane(saddr, 0));
-    h = mix(h, i64x2.extract_lane(saddr, 1));
-    h = mix(h, i64x2.extract_lane(daddr, 0));
-    h = mix(h, i64x2.extract_lane(daddr, 1));
-  } else h = mix(h, (<u64>(<u32>saddr)) | ((<u64>(<u32>daddr)) << 32));
-  const entered = placeOf(packet, protocolOf<A>(ip)) ^ (packet.endpoint << 3);
-  return finish(mix(h, (<u64>portsOf<A>(ip)) | ((<u64>entered) << 32)));
+  const h = mixAddresses<A>(start(), ip);
+  return finish(mix(h, (<u64>portsOf<A>(ip)) | ((<u64>entryOf<A>(packet, ip)) << 32)));
 }
 
 /** The flow of a packet; null for none. `first` is a guess at it. */

@@ -236,6 +236,7 @@ function selectBackend<A>(ctx: Context<A>, service: LbService, address: A): u32 
     if (backendId != 0) return backendId;
   }
   // Cilium draws a random slot. A hash of the flow spreads as well, and the same packet gets the same answer.
+  if (!sticky) recording.dependsOnPort();
   spread.address = folded<A>(ctx.saddr);
   spread.flow = (sticky ? 0 : ctx.ports) ^ (ctx.protocol << 8);
   return backendInSlot<A>(ctx, address, 1 + (hashOf<Spread>(changetype<usize>(spread)) % service.count));

@@ -43,6 +43,7 @@ function incomingTuple<A>(): CtTuple<A> {
 /** The mapping of a tuple, which the packet in hand uses; null for none. */
 function use<A>(tuple: CtTuple<A>): NatEntry<A> {
   tuple.ask();
+  recording.askedMapping();
   const entry = mappings<A>().touch(tuple);
   if (entry !== null) recording.used(changetype<usize>(entry));
   return entry;
@@ -89,7 +90,11 @@ export function masquerade<A>(ctx: Context<A>, address: A): i32 {
   let entry = find<A>(outgoing);
   if (entry === null) {
     const port = allocate<A>(ctx, address);
-    if (port == 0) return -DropReason.NAT_NO_MAPPING;
+    if (port == 0) {
+      // Any of the mappings that are in the way may go.
+      recording.spoil();
+      return -DropReason.NAT_NO_MAPPING;
+    }
     const incoming = incomingTuple<A>();
     remember<A>(incoming, ctx.saddr, ctx.sport);
     entry = remember<A>(outgoing, address, port);

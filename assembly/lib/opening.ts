@@ -3,15 +3,16 @@
  * same port, from whatever port of its own, and that its Service's Maglev table lends to the same backend. An entry holds what becomes
  * of such a packet, and which connections it opens.
  *
- * It holds as long as what the control plane has put in the maps; and for packets from whose end no connection is known, of which
- * there then is none to be found.
+ * It holds as long as what the control plane has put in the maps; and for packets from whose end no connection is known, nor a mapping
+ * of source NAT where these were looked for: then there is none to be found.
  */
 import { TcpFlag } from '../abi';
 import { finish, mix, start } from '../maps/hash';
 import { TaggedCache } from '../maps/tagged';
 import { copy } from '../wire/records';
 import * as ct from './conntrack';
-import { daddrOf, hopsOf, Outcome, placeOf, portsOf, protocolOf, saddrOf, tcpFlagsOf } from './outcome';
+import * as nat from './nat';
+import { entryOf, hopsOf, mixAddresses, Outcome, placeOf, portsOf, protocolOf, tcpFlagsOf } from './outcome';
 import { Packet } from './packet';
 import * as recording from './recording';
 import { counters } from './flow';
@@ -22,7 +23,8 @@ const DPORT: u32 = 0xffff0000;
 @unmanaged
 export class Opening<A> extends Outcome<A> {
   creations: u8;
-  pad1: u8;
+  /** Whether mappings of source NAT were looked for, in vain. */
+  asksMappings: bool;
   /** As in `recording.Creation`. */
   creation0: u64;
   creation1: u64;
@@ -50,17 +52,8 @@ export function isOpening<A>(ip: usize): bool {
 
 /** Hash of the opening of a packet that goes to a backend, 0 for one to no Service. */
 export function hashOf<A>(packet: Packet, ip: usize, backendId: u32): u32 {
-  const saddr = saddrOf<A>(ip);
-  const daddr = daddrOf<A>(ip);
-  let h = mix(start(), (<u64>portsOf<A>(ip)) >>> 16);
-  if (isVector<A>()) {
-    h = mix(h, i64x2.extract_lane(saddr, 0));
-    h = mix(h, i64x2.extract_lane(saddr, 1));
-    h = mix(h, i64x2.extract_lane(daddr, 0));
-    h = mix(h, i64x2.extract_lane(daddr, 1));
-  } else h = mix(h, (<u64>(<u32>saddr)) | ((<u64>(<u32>daddr)) << 32));
-  const entered = placeOf(packet, protocolOf<A>(ip)) ^ (packet.endpoint << 3);
-  return finish(mix(h, (<u64>backendId) | ((<u64>entered) << 32)));
+  const h = mixAddresses<A>(mix(start(), (<u64>portsOf<A>(ip)) >>> 16), ip);
+  return finish(mix(h, (<u64>backendId) | ((<u64>entryOf<A>(packet, ip)) << 32)));
 }
 
 /** The opening of a packet; null for none. `first` is a guess at it. */
@@ -84,7 +77,7 @@ export function open<A>(packet: Packet, opening: Opening<A>, ip: usize, total: u
   const hops = hopsOf<A>(ip);
   const sport = portsOf<A>(ip) & ~DPORT;
   if (!opening.isCurrent || !opening.suits(hops, total) || !ct.isClients(opening.newPorts | sport)) return false;
-  if (ct.connections<A>().mayKnow(home)) return false;
+  if (ct.connections<A>().mayKnow(home) || (opening.asksMappings && nat.mappings<A>().mayKnow(home))) return false;
   const creations = <u32>opening.creations;
   const group = ct.connections<A>().groupOf(home);
   let ways = group.empty;
@@ -94,7 +87,7 @@ export function open<A>(packet: Packet, opening: Opening<A>, ip: usize, total: u
     const isNew = creation.isRewritten;
     ct.open<A>(
       isNew ? opening.newDaddr : opening.daddr,
-      isNew ? opening.newSaddr : opening.saddr,
+      opening.saddr,
       (isNew ? opening.newPorts : opening.ports) | sport,
       opening.protocol,
       creation,
@@ -139,7 +132,9 @@ export function keep<A>(
   if (recording.tupleCount > 1 || (recording.tupleCount == 1 && recording.tuple(0) != <u32>ct.placeOf<A>(home))) return;
   if (!recording.canOpen(packet.sourceIdentity, backendId, length)) return;
   const opening = recorded<A>();
-  if (!opening.finish(packet, ip, length, DPORT)) return;
+  // A client that is sent back to itself has another address there, and its connections another home.
+  if (!opening.finish(packet, ip, length, DPORT) || opening.newSaddr != opening.saddr) return;
+  opening.asksMappings = recording.asksMappings;
   opening.creations = <u8>recording.creations;
   opening.creation0 = recording.creation(0);
   opening.creation1 = recording.creation(1);

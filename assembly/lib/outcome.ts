@@ -3,6 +3,7 @@
  * hardware addresses stand as in the frame.
  */
 import { IpProto, Program } from '../abi';
+import { mix } from '../maps/hash';
 import * as checksum from '../wire/checksum';
 import { ETHERNET_LENGTH } from '../wire/ethernet';
 import { Ipv4, IPV4_LENGTH } from '../wire/ipv4';
@@ -60,6 +61,8 @@ export class Outcome<A> {
     return this.saddr == saddrOf<A>(ip) && this.daddr == daddrOf<A>(ip);
   }
 
+  /** An `IpProto`. */
+  @inline
   get protocol(): u32 {
     return this.place >>> 24;
   }
@@ -72,16 +75,12 @@ export class Outcome<A> {
 
   /** Takes down the packet as it comes, `ports` as they are to be matched. */
   start(packet: Packet, ip: usize, ports: u32): void {
-    const frame = ip - ETHERNET_LENGTH;
     this.saddr = saddrOf<A>(ip);
     this.daddr = daddrOf<A>(ip);
     this.ports = ports;
     this.endpoint = packet.endpoint;
     this.place = placeOf(packet, protocolOf<A>(ip));
     this.hops = <u8>hopsOf<A>(ip);
-    this.mac0 = load<u32>(frame);
-    this.mac1 = load<u32>(frame, 4);
-    this.mac2 = load<u32>(frame, 8);
   }
 
   /**
@@ -135,7 +134,7 @@ export class Outcome<A> {
   /** Does the same to another packet of so many `hops`, which leaves with `ports`. */
   @inline
   apply(packet: Packet, ip: usize, hops: u32, ports: u32): void {
-    const protocol = this.place >>> 24;
+    const protocol = this.protocol;
     if (this.addressed) {
       const frame = ip - ETHERNET_LENGTH;
       store<u64>(frame, load<u64>(changetype<usize>(this), offsetof<Outcome<A>>('mac0')));
@@ -208,6 +207,20 @@ export function tcpFlagsOf<A>(ip: usize): u32 {
 /** Where a packet enters, but for its endpoint: its node, its program, and its protocol above. */
 export function placeOf(packet: Packet, protocol: u32): u32 {
   return load<u32>(changetype<usize>(packet), offsetof<Packet>('node')) | (protocol << 24);
+}
+
+/** Where a packet enters, as a word for its hash. */
+export function entryOf<A>(packet: Packet, ip: usize): u32 {
+  return placeOf(packet, protocolOf<A>(ip)) ^ (packet.endpoint << 3);
+}
+
+/** Takes the addresses of a packet into a hash. */
+export function mixAddresses<A>(h: u64, ip: usize): u64 {
+  const saddr = saddrOf<A>(ip);
+  const daddr = daddrOf<A>(ip);
+  if (!isVector<A>()) return mix(h, (<u64>(<u32>saddr)) | ((<u64>(<u32>daddr)) << 32));
+  h = mix(mix(h, i64x2.extract_lane(saddr, 0)), i64x2.extract_lane(saddr, 1));
+  return mix(mix(h, i64x2.extract_lane(daddr, 0)), i64x2.extract_lane(daddr, 1));
 }
 
 /**

@@ -1,13 +1,13 @@
 /**
  * What the answer to the packet in hand depends on, and what it did to the maps: taken down while the programs run, so that the
- * next packets of its flow are answered without them (`flow.ts`). Whoever asks or changes anything that cannot be taken down
+ * next packets like it are answered without them (`flow.ts`, `opening.ts`). Whoever asks or changes anything that cannot be taken down
  * spoils the recording.
  */
 
 /** Conntrack entries that count the packet, from the front, and mappings of source NAT that it uses, from the end. */
 export const MAX_ENTRIES: u32 = 5;
 /** Tuples on whose connections the answer depends. */
-export const MAX_TUPLES: u32 = 2;
+const MAX_TUPLES: u32 = 2;
 
 /** Connections that the packet opened. */
 const MAX_CREATIONS: u32 = 3;
@@ -55,6 +55,8 @@ let lent: u32 = 0;
 export let connections: u32 = 0;
 export let mappings: u32 = 0;
 export let tupleCount: u32 = 0;
+/** A mapping of source NAT was looked for. */
+export let asksMappings: bool = false;
 /** The IP packet was found to fit in as many bytes. */
 export let longest: u32 = 0xffff;
 /** How often addresses or ports were written. */
@@ -78,6 +80,7 @@ export function start(opening: bool): void {
   connections = 0;
   mappings = 0;
   tupleCount = 0;
+  asksMappings = false;
   longest = 0xffff;
   rewritings = 0;
   isAddressed = false;
@@ -129,6 +132,10 @@ export function asked(place: usize): void {
   if (tupleCount >= MAX_TUPLES) return spoil();
   store<u32>(tuples + ((<usize>tupleCount) << 2), <u32>place);
   tupleCount++;
+}
+
+export function askedMapping(): void {
+  asksMappings = true;
 }
 
 /** The packet was found to fit in `mtu` bytes. */

@@ -38,7 +38,7 @@ export class Capacities {
   runtimeConfig: u32;
   metrics: u32;
   events: u32;
-  /** Flows of a family whose answer is kept; 0 for none, where every packet runs through the programs. */
+  /** Flows of a family whose answer is kept, 0 for none. */
   flows4: u32;
   flows6: u32;
   /** Likewise openings. */

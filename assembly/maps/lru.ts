@@ -54,7 +54,7 @@ const foreseen = memory.data(768 << 2, 16);
 const OTHERS: u32 = 0;
 
 /**
- * No method here is overridden that a HashMap calls itself: structs carry no class id, by which AssemblyScript would tell
+ * No method here is overridden that `Chains` calls itself: structs carry no class id, by which AssemblyScript would tell
  * the one from the other.
  */
 @unmanaged
@@ -76,6 +76,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
 
   create(capacity: u32): void {
     this.reserve(capacity, capacity);
+    // Twice as many again: what one home has comes together, and a full group costs all of its look-ups a chain.
     const groups = groupsFor(capacity << 1);
     this.groups = take(<usize>groups * GROUP);
     this.groupMask = groups - 1;

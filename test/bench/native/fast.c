@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* ---------------------------------------------------------------- what is taken down: assembly/lib/{recording,turnover}.ts */
+/* ---------------------------------------------------------------- what is taken down: assembly/lib/recording.ts; counts of changes by tuple */
 
 enum { MAX_ENTRIES = 5, MAX_TUPLES = 3 };
 
