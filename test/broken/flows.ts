@@ -155,8 +155,8 @@ const OPENED: readonly Broken[] = [
   wrong(
     'a connection that is known is opened again',
     'lib/opening.ts',
-    '  if (ct.connections<A>().mayKnow(home)) return false;\n',
-    '',
+    'if (ct.connections<A>().mayKnow(home) || (opening',
+    'if ((opening',
   ),
   wrong(
     'nobody looks for connections whose group was full',
@@ -201,6 +201,22 @@ export const UNSEEN: readonly Broken[] = [
     'lib/conntrack.ts',
     'if (connections<A>().staleness(entry) != 0) connections<A>().renew(entry);\n  const at = changetype<usize>(entry);',
     'const at = changetype<usize>(entry);',
+  ),
+];
+
+/** Openings that are alike and are not: `test/assembly/openings.test.ts`. */
+export const ALIKE: readonly Broken[] = [
+  wrong(
+    'an opening that comes back to its sender is kept',
+    'lib/opening.ts',
+    ' || opening.newSaddr != opening.saddr) return;',
+    ') return;',
+  ),
+  wrong(
+    'an opening asks for no mapping',
+    'lib/opening.ts',
+    ' || (opening.asksMappings && nat.mappings<A>().mayKnow(home))',
+    '',
   ),
 ];
 
