@@ -165,12 +165,6 @@ const OPENED: readonly Broken[] = [
     'return group.withTagIn',
   ),
   wrong(
-    'an opening that goes on with a connection is kept',
-    'lib/recording.ts',
-    'if (isOpening) return spoil();\n  write(connections, at);',
-    'write(connections, at);',
-  ),
-  wrong(
     'all connections are opened under the first tuple',
     'lib/recording.ts',
     'creation.marks = (rewritings != 0 ? REWRITTEN : 0)',
