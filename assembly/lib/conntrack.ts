@@ -241,7 +241,7 @@ function counted<A>(ctx: Context<A>, entry: CtEntry, direction: u32): CtEntry {
  * length, `seconds` is how long it lasts from now.
  */
 export function proceed<A>(entry: CtEntry, counts: v128, seconds: u32): void {
-  if (connections<A>().staleness(entry) != 0) connections<A>().renew(entry);
+  connections<A>().use(entry);
   const at = changetype<usize>(entry);
   v128.store(at, i64x2.add(v128.load(at), counts));
   entry.lifetime = now + seconds;

@@ -57,7 +57,7 @@ function find<A>(tuple: CtTuple<A>): NatEntry<A> {
 
 /** The packet in hand uses a mapping, as `find` found it. */
 export function proceed<A>(entry: NatEntry<A>): void {
-  if (mappings<A>().staleness(entry) != 0) mappings<A>().renew(entry);
+  mappings<A>().use(entry);
 }
 
 /** The new entry of a tuple; null for a table without any room. */

@@ -205,11 +205,17 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     const entry = this.seek(key.home(), key);
     if (entry == 0) return changetype<V>(0);
     const value = changetype<V>(this.valueOf(entry));
-    if (this.staleness(value) != 0) this.renew(value);
+    this.use(value);
     return value;
   }
 
-  /** 0 for an entry that was used in this epoch. What `lookup` finds, and is to be used, is to be renewed when it is stale. */
+  /** Uses an entry that `lookup` found: the first time in an epoch, it goes to the end of its queue. */
+  @inline
+  use(value: V): void {
+    if (this.staleness(value) != 0) this.renew(value);
+  }
+
+  /** 0 for an entry that was used in this epoch. */
   @inline
   staleness(value: V): u32 {
     return this.headerOf(changetype<usize>(value)).epoch ^ this.epoch;
@@ -233,9 +239,8 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   admitAt(home: u32, key: K): usize {
     const entry = this.seek(home, key);
     if (entry != 0) {
-      const value = changetype<V>(this.valueOf(entry));
-      if (this.staleness(value) != 0) this.renew(value);
-      return changetype<usize>(value);
+      this.use(changetype<V>(this.valueOf(entry)));
+      return this.valueOf(entry);
     }
     return this.add(home, key, this.groupOf(home).empty);
   }

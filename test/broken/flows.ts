@@ -193,7 +193,7 @@ export const UNSEEN: readonly Broken[] = [
   wrong(
     'a followed packet does not save its connection',
     'lib/conntrack.ts',
-    'if (connections<A>().staleness(entry) != 0) connections<A>().renew(entry);\n  const at = changetype<usize>(entry);',
+    'connections<A>().use(entry);\n  const at = changetype<usize>(entry);',
     'const at = changetype<usize>(entry);',
   ),
 ];
