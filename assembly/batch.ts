@@ -4,8 +4,8 @@
  * the processor waits for many lines at once. Nothing is decided there: packets are answered one by one, in order.
  *
  * 1. each is looked at: whether it goes on with a flow or opens a connection, and of what hash; for the latter, what its Service is
- * 2. the tags of its hash's group are touched, then the outcome that they name, then the connections that this one names, or those that
- *    make room for the ones to be opened
+ * 2. the tags of its hash's group are read, then the outcome that they name and the connections that this one names, or those that make
+ *    room for the ones to be opened
  * 3. it fares as that outcome says, if it is known and nothing has changed; else it runs through the programs
  */
 import { BATCH_SIZE } from './abi';
@@ -126,15 +126,10 @@ function stage(packets: usize, count: u32): void {
   let openings: u32 = 0;
   for (let i: u32 = 0; i < count; i++) openings += look(packetAt(packets, i), stagedAt(i)) ? 1 : 0;
   if (last < Stage.FIND) return;
+  // Openings are as many as there are pairs of ends: farther away than flows, and worth loops of their own.
   let touched: u32 = openings == 0 ? 0 : touchOpenings(packets, count);
-  for (let i: u32 = 0; i < count; i++) touched += touchGroup(stagedAt(i));
-  for (let i: u32 = 0; i < count; i++) {
-    const one = stagedAt(i);
-    guess(one);
-    if (!one.isOpening) touched += touchKept(one);
-  }
-  // Openings are as many as there are pairs of ends: farther away than flows, and worth a loop of their own.
-  if (openings != 0) for (let i: u32 = 0; i < count; i++) touched += touchKept(stagedAt(i));
+  for (let i: u32 = 0; i < count; i++) guess(stagedAt(i));
+  if (openings != 0) for (let i: u32 = 0; i < count; i++) touched += touchOpening(stagedAt(i));
   sum += touched;
   if (last < Stage.TOUCH) return;
   touched = 0;
@@ -143,9 +138,9 @@ function stage(packets: usize, count: u32): void {
   let entries6: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
-    if (one.way == Way.FLOW4) touched += touch<u32>(one.kept);
+    if (one.way == Way.FLOW4) touched += touchFlow<u32>(one.kept);
     else if (one.way == Way.OPENING4) entries4 += creationsOf<u32>(one.kept);
-    else if (one.way == Way.FLOW6) touched += touch<v128>(one.kept);
+    else if (one.way == Way.FLOW6) touched += touchFlow<v128>(one.kept);
     else if (one.way == Way.OPENING6) entries6 += creationsOf<v128>(one.kept);
   }
   touched += ct.connections<u32>().foresee(entries4) + ct.connections<v128>().foresee(entries6);
@@ -204,7 +199,10 @@ function lookBeyond<A>(ip: usize, one: Staged): bool {
   return true;
 }
 
-/** Of packets that open connections: touches where those of their clients stand, and finds out their backends and hashes. */
+/**
+ * Of packets that open connections: touches where those of their clients stand, finds out their backends and hashes, and touches the
+ * tags of these.
+ */
 function touchOpenings(packets: usize, count: u32): u32 {
   let touched: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
@@ -229,18 +227,18 @@ function touchOpenings(packets: usize, count: u32): u32 {
         ? opening.hashOf<u32>(packet, ipOf(packet), one.backendId)
         : opening.hashOf<v128>(packet, ipOf(packet), one.backendId);
   }
+  for (let i: u32 = 0; i < count; i++) {
+    const one = stagedAt(i);
+    if (!one.isOpening) continue;
+    touched +=
+      one.way == Way.OPENING4
+        ? opening.openings<u32>().groupOf(one.hash).touch()
+        : opening.openings<v128>().groupOf(one.hash).touch();
+  }
   return touched;
 }
 
-/** Touches the tags among which those of a packet's outcome are. */
-function touchGroup(one: Staged): u32 {
-  if (one.way == Way.FLOW4) return flow.flows<u32>().groupOf(one.hash).touch();
-  if (one.way == Way.OPENING4) return opening.openings<u32>().groupOf(one.hash).touch();
-  if (one.way == Way.FLOW6) return flow.flows<v128>().groupOf(one.hash).touch();
-  return one.way == Way.OPENING6 ? opening.openings<v128>().groupOf(one.hash).touch() : 0;
-}
-
-/** Notes the outcome that those tags name first. */
+/** Notes the outcome that the tags of a packet's hash name first. */
 function guess(one: Staged): void {
   let kept: usize = 0;
   if (one.way == Way.FLOW4) kept = changetype<usize>(flow.flows<u32>().guess(one.hash));
@@ -250,27 +248,17 @@ function guess(one: Staged): void {
   one.kept = <u32>kept;
 }
 
-function touchKept(one: Staged): u32 {
+/** Touches an opening. */
+function touchOpening(one: Staged): u32 {
   const kept = <usize>one.kept;
-  if (kept == 0) return 0;
+  if (!one.isOpening || kept == 0) return 0;
   // IPv6's have a third line.
-  const last: usize = one.way == Way.FLOW6 || one.way == Way.OPENING6 ? 128 : 64;
-  return load<u8>(kept) + load<u8>(kept, 64) + load<u8>(kept + last);
+  return load<u8>(kept) + load<u8>(kept, 64) + load<u8>(kept + (one.way == Way.OPENING6 ? 128 : 64));
 }
 
-/** Touches what a flow names. */
-function touch<A>(at: u32): u32 {
-  if (at == 0) return 0;
-  const known = changetype<Flow<A>>(<usize>at);
-  return (
-    load<u8>(known.tuple0) +
-    load<u8>(known.tuple1) +
-    load<u8>(known.entry0) +
-    load<u8>(known.entry1) +
-    load<u8>(known.entry2) +
-    load<u8>(known.entry3) +
-    load<u8>(known.entry4)
-  );
+/** Touches a flow, and what it names. */
+function touchFlow<A>(at: u32): u32 {
+  return at == 0 ? 0 : changetype<Flow<A>>(<usize>at).touch();
 }
 
 /** How many connections an opening makes; 0 where it is not known. */

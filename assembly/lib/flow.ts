@@ -21,14 +21,15 @@ import * as recording from './recording';
 /** The outcome of a packet and what it depends on, besides what the control plane has put in the maps. */
 @unmanaged
 export class Flow<A> extends Outcome<A> {
+  /** As many of the entries below are of conntrack, and as many all. */
   connections: u8;
-  mappings: u8;
+  entries: u8;
   /** The tuples whose connections were asked for, each with its count. */
   tuple0: u32;
   tuple1: u32;
   count0: u32;
   count1: u32;
-  /** Conntrack entries from the front, NAT entries from the end; what is left of the five names this flow. */
+  /** Those of conntrack that count the packet, then the mappings of source NAT that it uses. */
   entry0: u32;
   entry1: u32;
   entry2: u32;
@@ -40,6 +41,23 @@ export class Flow<A> extends Outcome<A> {
   get isCurrent(): bool {
     const turned = (load<u32>(this.tuple0) ^ this.count0) | (load<u32>(this.tuple1) ^ this.count1);
     return (turned | (this.generation ^ recording.generation)) == 0;
+  }
+
+  /** Where the entries' places are. */
+  @inline
+  get first(): usize {
+    return changetype<usize>(this) + offsetof<Flow<A>>('entry0');
+  }
+
+  /**
+   * Reads of what it names all that is far away, so that it is near: a load that nobody needs takes the place of one that somebody does.
+   */
+  @inline
+  touch(): u32 {
+    let touched: u32 = 0;
+    let at = this.first;
+    for (let i = <u32>this.entries; i > 0; i--, at += 4) touched += load<u8>(load<u32>(at));
+    return touched;
   }
 }
 
@@ -99,19 +117,13 @@ export function follow<A>(packet: Packet, flow: Flow<A>, ip: usize, total: u32):
   const counts = i64x2(1, packet.length);
   const seconds: u32 = flow.protocol == IpProto.TCP ? CtLifetime.TCP : CtLifetime.NONTCP;
   const connections = <u32>flow.connections;
-  let at = changetype<usize>(flow) + offsetof<Flow<A>>('entry0');
+  const entries = <u32>flow.entries;
+  let at = flow.first;
   for (let i: u32 = 0; i < connections; i++, at += 4)
     ct.proceed<A>(changetype<CtEntry>(load<u32>(at)), counts, seconds);
-  if (flow.mappings != 0) use<A>(flow);
+  for (let i = connections; i < entries; i++, at += 4) nat.proceed<A>(changetype<NatEntry<A>>(<usize>load<u32>(at)));
   flow.apply(packet, ip, hops, flow.newPorts);
   return true;
-}
-
-/** The mappings of source NAT that a flow uses stay in use. */
-function use<A>(flow: Flow<A>): void {
-  let at = changetype<usize>(flow) + offsetof<Flow<A>>('entry4');
-  for (let i: u32 = 0; i < <u32>flow.mappings; i++, at -= 4)
-    nat.proceed<A>(changetype<NatEntry<A>>(<usize>load<u32>(at)));
 }
 
 /** Before the programs run: takes down the packet as it comes. */
@@ -133,8 +145,6 @@ export function keep<A>(packet: Packet, ip: usize, hash: u32, length: u32, known
   counters.kept++;
   const kept = known !== null ? known : flows<A>().claim(hash);
   copy<Flow<A>>(changetype<usize>(kept), changetype<usize>(flow));
-  for (let i = <u32>flow.connections; i < recording.MAX_ENTRIES - <u32>flow.mappings; i++)
-    store<u32>(changetype<usize>(kept) + offsetof<Flow<A>>('entry0') + ((<usize>i) << 2), <u32>changetype<usize>(kept));
 }
 
 /** The state of the maps under which a flow was recorded. */
@@ -145,12 +155,10 @@ function state<A>(flow: Flow<A>): void {
   flow.count0 = load<u32>(flow.tuple0);
   flow.count1 = load<u32>(flow.tuple1);
   flow.connections = <u8>recording.connections;
-  flow.mappings = <u8>recording.mappings;
-  flow.entry0 = recording.entry(0);
-  flow.entry1 = recording.entry(1);
-  flow.entry2 = recording.entry(2);
-  flow.entry3 = recording.entry(3);
-  flow.entry4 = recording.entry(4);
+  flow.entries = <u8>(recording.connections + recording.mappings);
+  let at = flow.first;
+  for (let i: u32 = 0; i < recording.connections; i++, at += 4) store<u32>(at, recording.connection(i));
+  for (let i: u32 = 0; i < recording.mappings; i++, at += 4) store<u32>(at, recording.mapping(i));
 }
 
 /** The place of a tuple's count; where there are fewer tuples, one that never changes. */

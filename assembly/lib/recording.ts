@@ -5,7 +5,7 @@
  */
 
 /** Conntrack entries that count the packet, from the front, and mappings of source NAT that it uses, from the end. */
-export const MAX_ENTRIES: u32 = 5;
+const MAX_ENTRIES: u32 = 5;
 /** Tuples on whose connections the answer depends. */
 const MAX_TUPLES: u32 = 2;
 
@@ -96,8 +96,14 @@ export function dependsOnPort(): void {
   if (isOpening) spoil();
 }
 
-export function entry(index: u32): u32 {
+/** Address of an entry of conntrack. */
+export function connection(index: u32): u32 {
   return load<u32>(entries + ((<usize>index) << 2));
+}
+
+/** Address of a mapping of source NAT. */
+export function mapping(index: u32): u32 {
+  return connection(MAX_ENTRIES - 1 - index);
 }
 
 /** Address of the count of a tuple (`conntrack.placeOf`). */
