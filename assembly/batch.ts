@@ -4,7 +4,7 @@
  * the processor waits for many lines at once. Nothing is decided there: packets are answered one by one, in order.
  *
  * 1. each is looked at: whether it goes on with a flow or opens a connection, and of what hash; for the latter, what its Service is
- * 2. the tags of its hash's group are read, then the outcome that they name and the connections that this one names, or those that make
+ * 2. the tags of its hash's group are touched, then the outcome that they name and the connections that this one names, or those that make
  *    room for the ones to be opened
  * 3. it fares as that outcome says, if it is known and nothing has changed; else it runs through the programs
  */
@@ -126,8 +126,9 @@ function stage(packets: usize, count: u32): void {
   let openings: u32 = 0;
   for (let i: u32 = 0; i < count; i++) openings += look(packetAt(packets, i), stagedAt(i)) ? 1 : 0;
   if (last < Stage.FIND) return;
-  // Openings are as many as there are pairs of ends: farther away than flows, and worth loops of their own.
   let touched: u32 = openings == 0 ? 0 : touchOpenings(packets, count);
+  // Few are near, or not worth a loop of their own. Openings are as many as there are pairs of ends.
+  if (count > FEW || openings != 0) for (let i: u32 = 0; i < count; i++) touched += touchGroup(stagedAt(i));
   for (let i: u32 = 0; i < count; i++) guess(stagedAt(i));
   if (openings != 0) for (let i: u32 = 0; i < count; i++) touched += touchOpening(stagedAt(i));
   sum += touched;
@@ -199,10 +200,7 @@ function lookBeyond<A>(ip: usize, one: Staged): bool {
   return true;
 }
 
-/**
- * Of packets that open connections: touches where those of their clients stand, finds out their backends and hashes, and touches the
- * tags of these.
- */
+/** Of packets that open connections: touches where those of their clients stand, and finds out their backends and hashes. */
 function touchOpenings(packets: usize, count: u32): u32 {
   let touched: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
@@ -227,18 +225,18 @@ function touchOpenings(packets: usize, count: u32): u32 {
         ? opening.hashOf<u32>(packet, ipOf(packet), one.backendId)
         : opening.hashOf<v128>(packet, ipOf(packet), one.backendId);
   }
-  for (let i: u32 = 0; i < count; i++) {
-    const one = stagedAt(i);
-    if (!one.isOpening) continue;
-    touched +=
-      one.way == Way.OPENING4
-        ? opening.openings<u32>().groupOf(one.hash).touch()
-        : opening.openings<v128>().groupOf(one.hash).touch();
-  }
   return touched;
 }
 
-/** Notes the outcome that the tags of a packet's hash name first. */
+/** Touches the tags among which those of a packet's outcome are. */
+function touchGroup(one: Staged): u32 {
+  if (one.way == Way.FLOW4) return flow.flows<u32>().groupOf(one.hash).touch();
+  if (one.way == Way.OPENING4) return opening.openings<u32>().groupOf(one.hash).touch();
+  if (one.way == Way.FLOW6) return flow.flows<v128>().groupOf(one.hash).touch();
+  return one.way == Way.OPENING6 ? opening.openings<v128>().groupOf(one.hash).touch() : 0;
+}
+
+/** Notes the outcome that those tags name first. */
 function guess(one: Staged): void {
   let kept: usize = 0;
   if (one.way == Way.FLOW4) kept = changetype<usize>(flow.flows<u32>().guess(one.hash));
