@@ -68,19 +68,6 @@ export class Group {
     return this.withTag(0);
   }
 
-  /**
-   * Which way has the entry at `place`, as a bit. It reads the places alone: whoever has just written a tag would have to wait for it to
-   * read all of them at once.
-   */
-  withPlace(place: u32): u32 {
-    const wanted = i32x4.splat(place);
-    const at = changetype<usize>(this);
-    const a = i32x4.bitmask(i32x4.eq(v128.load(at, 16), wanted));
-    const b = i32x4.bitmask(i32x4.eq(v128.load(at, 32), wanted));
-    const c = i32x4.bitmask(i32x4.eq(v128.load(at, 48), wanted));
-    return (a << 4) | (b << 8) | (c << 12);
-  }
-
   /** Where the entry of the lowest of some ways is. */
   @inline
   place(ways: u32): u32 {
@@ -105,7 +92,6 @@ export class Group {
   /** Has `way` name nothing. */
   unset(way: u32): void {
     store<u8>(changetype<usize>(this) + <usize>way, 0);
-    store<u32>(this.placeAt(way), 0);
   }
 }
 

@@ -71,7 +71,8 @@ export class EntryHeader {
   epoch: u16;
   /** Stands among the assured. */
   assured: u8;
-  pad: u8;
+  /** In its group; 0 for one that stands in a chain. */
+  way: u8;
 }
 
 /** What became of a map's entries: `created` = those it holds + `evicted` + `expired` + `deleted`. */

@@ -254,12 +254,14 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     if (index == 0) return 0;
     this.put(index, key);
     const group = this.groupOf(home);
-    if (ways != 0) group.set(ctz<u32>(ways), tagOfHome(home) | key.kind(), index);
+    const header = changetype<EntryHeader>(this.entry(index));
+    const way: u32 = ways != 0 ? ctz<u32>(ways) : 0;
+    header.way = <u8>way;
+    if (way != 0) group.set(way, tagOfHome(home) | key.kind(), index);
     else {
       group.overflow(1);
       this.chain(this.bucketOf(changetype<usize>(key)), index);
     }
-    const header = changetype<EntryHeader>(this.entry(index));
     this.epoch = <u16>(this.created >>> this.epochBits);
     header.epoch = this.epoch;
     header.assured = 0;
@@ -299,7 +301,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     const key = changetype<K>(entry + offsetof<EntryHeader>());
     const home = key.home();
     key.leaves(home);
-    this.forget(home, key, index);
+    this.forget(home, entry);
     this.assuredCount -= changetype<EntryHeader>(entry).assured;
     this.unlink(index);
   }
@@ -309,11 +311,11 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     return this.free == 0 && this.fresh > this.capacity;
   }
 
-  private forget(home: u32, key: K, index: u32): void {
+  private forget(home: u32, entry: usize): void {
     const group = this.groupOf(home);
-    const way = group.withPlace(index);
-    if (way != 0) return group.unset(ctz<u32>(way));
-    this.unchain(changetype<usize>(key));
+    const way = <u32>changetype<EntryHeader>(entry).way;
+    if (way != 0) return group.unset(way);
+    this.unchain(entry + offsetof<EntryHeader>());
     group.overflow(-1);
   }
 
