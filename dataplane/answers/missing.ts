@@ -1,7 +1,7 @@
 /** What an answer lacks, which makes it UNKNOWN. */
 import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
 import { formatAddress, parsePrefix } from '../addresses.js';
-import type { ClusterPod } from '../cluster/cluster.js';
+import type { ClusterPod, ClusterService } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { keptFor } from '../kept.js';
 import { inPodRange } from '../loader/endpoints.js';
@@ -10,6 +10,7 @@ import type { Unevaluated } from '../manifests/cilium.js';
 import { ROOT_NAMESPACE } from '../manifests/istio.js';
 import { kindName, unreadName, type UnreadDocument } from '../manifests/objects.js';
 import { lineOf } from '../manifests/place.js';
+import { trafficName } from '../packet.js';
 import type { CompiledPolicy } from '../policy/compile.js';
 import { isAnyEnforced } from '../policy/enforced.js';
 import { matchesPods } from '../policy/identities.js';
@@ -52,7 +53,18 @@ function unclear(state: State, outcome: Outcome): string[] {
       `Services ${[...services].map(({ namespace, name }) => `${namespace}/${name}`).join(' and ')} have the same address ${formatAddress(destination)}`,
     );
   }
-  return lines;
+  return [...lines, ...beyondServices(outcome, services)];
+}
+
+/** With kube-proxy, what a load balancer does at a port that its Service lacks is its own affair: the node only routes such a packet on. */
+function beyondServices({ allowed, frontend, probe }: Outcome, services: ReadonlySet<ClusterService>): string[] {
+  if (!allowed || frontend !== null) return [];
+  const { destination, destinationPort, protocol } = probe.tuple;
+  const asked = `${formatAddress(destination)} at ${trafficName(protocol, destinationPort)}`;
+  return [...services].map(
+    ({ namespace, name }) =>
+      `who answers ${asked}: Service ${namespace}/${name} has no such port, and the address is announced outside`,
+  );
 }
 
 /** What a Service asks for that is not done. */

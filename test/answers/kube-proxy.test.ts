@@ -250,3 +250,16 @@ spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {
     assert.deepEqual(verdicts, [nodePort, clusterIP], from);
   }
 });
+
+test('a port that a load balancer’s Service lacks is nobody’s whom the manifests know: no answer is made up', () => {
+  for (const engine of ['kube-proxy-iptables', 'kube-proxy-nftables', 'kube-proxy-ipvs'] as const) {
+    const state = load({ engine }, service(1), slice(1));
+    for (const from of Object.values(FROM)) {
+      assert.match(flow(state, from, '1.2.3.1', 80), /both/);
+      assert.equal(flow(state, from, '1.2.3.1', 81), 'UNKNOWN');
+      assert.equal(flow(state, from, '192.168.99.1', 81), 'UNKNOWN');
+      assert.equal(flow(state, from, '172.30.0.1', 81), 'rejects it');
+      assert.equal(flow(state, from, '1.2.3.9', 81), 'passes');
+    }
+  }
+});
