@@ -2,9 +2,9 @@
  * Maps of fixed capacity: chains through a slab of entries, as eBPF's preallocated BPF_MAP_TYPE_HASH.
  *
  *   buckets   u32[mask + 1]        number of the chain's first entry, 0 for none
- *   slab      entries 1..capacity  +------+-------+---------+-----+-------+
- *                                  | next | epoch | assured | key | value |
- *                                  +------+-------+---------+-----+-------+
+ *   slab      entries 1..capacity  +-----+------+-------+---------+-----+-------+
+ *                                  | key | next | epoch | assured | way | value |
+ *                                  +-----+------+-------+---------+-----+-------+
  *
  * Keys are compared and hashed as whole 32-bit words, so a key class fills its padding with zeros.
  */
@@ -63,7 +63,7 @@ export function same<K>(a: usize, b: usize): bool {
   return difference == 0;
 }
 
-/** In front of each key. Only an LRU map has more in it than `next`. */
+/** Between key and value, since an LRU map asks for it where it uses the value; in other maps it has no more in it than `next`. */
 @unmanaged
 export class EntryHeader {
   next: u32;
@@ -135,8 +135,13 @@ export class Chains<K, V> extends MapCounters {
     return this.slab + <usize>index * this.stride;
   }
 
+  /** An entry starts with its key. */
+  protected headerAt(entry: usize): EntryHeader {
+    return changetype<EntryHeader>(entry + offsetof<K>());
+  }
+
   protected valueOf(entry: usize): usize {
-    return entry + offsetof<EntryHeader>() + offsetof<K>();
+    return entry + offsetof<K>() + offsetof<EntryHeader>();
   }
 
   protected bucketOf(key: usize): usize {
@@ -149,8 +154,8 @@ export class Chains<K, V> extends MapCounters {
     let index = load<u32>(bucket);
     while (index != 0) {
       const entry = this.entry(index);
-      if (same<K>(entry + offsetof<EntryHeader>(), key)) return entry;
-      index = changetype<EntryHeader>(entry).next;
+      if (same<K>(entry, key)) return entry;
+      index = this.headerAt(entry).next;
     }
     return 0;
   }
@@ -163,7 +168,7 @@ export class Chains<K, V> extends MapCounters {
 
   /** Puts an entry in front of the chain of `bucket`. */
   protected chain(bucket: usize, index: u32): void {
-    changetype<EntryHeader>(this.entry(index)).next = load<u32>(bucket);
+    this.headerAt(this.entry(index)).next = load<u32>(bucket);
     store<u32>(bucket, index);
   }
 
@@ -172,7 +177,7 @@ export class Chains<K, V> extends MapCounters {
     const entry = this.entry(index);
     // The engine leaves wasm for `memory.copy`, which costs more than these few words.
     for (let i: usize = 0; i < offsetof<K>(); i += 4)
-      store<u32>(entry + offsetof<EntryHeader>() + i, load<u32>(changetype<usize>(key) + i));
+      store<u32>(entry + i, load<u32>(changetype<usize>(key) + i));
     this.count++;
     this.created++;
   }
@@ -181,7 +186,7 @@ export class Chains<K, V> extends MapCounters {
   protected allocate(): u32 {
     const index = this.free;
     if (index != 0) {
-      this.free = changetype<EntryHeader>(this.entry(index)).next;
+      this.free = this.headerAt(this.entry(index)).next;
       return index;
     }
     return this.fresh <= this.capacity ? this.fresh++ : 0;
@@ -193,12 +198,12 @@ export class Chains<K, V> extends MapCounters {
     let index = load<u32>(link);
     while (index != 0) {
       const entry = this.entry(index);
-      const header = changetype<EntryHeader>(entry);
-      if (same<K>(entry + offsetof<EntryHeader>(), key)) {
+      const header = this.headerAt(entry);
+      if (same<K>(entry, key)) {
         store<u32>(link, header.next);
         return index;
       }
-      link = entry;
+      link = changetype<usize>(header);
       index = header.next;
     }
     return 0;
@@ -206,7 +211,7 @@ export class Chains<K, V> extends MapCounters {
 
   /** Gives an entry back that nothing finds any more. */
   protected leave(index: u32): void {
-    changetype<EntryHeader>(this.entry(index)).next = this.free;
+    this.headerAt(this.entry(index)).next = this.free;
     this.free = index;
     this.count--;
   }
@@ -265,9 +270,9 @@ export class HashMap<K, V> extends Chains<K, V> {
       while (index != 0) {
         const entry = this.entry(index);
         if (<usize>(copied + 1) * offsetof<K>() > room) return copied;
-        memory.copy(to + <usize>copied * offsetof<K>(), entry + offsetof<EntryHeader>(), offsetof<K>());
+        memory.copy(to + <usize>copied * offsetof<K>(), entry, offsetof<K>());
         copied++;
-        index = changetype<EntryHeader>(entry).next;
+        index = this.headerAt(entry).next;
       }
     }
     return copied;

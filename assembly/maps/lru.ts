@@ -105,7 +105,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
 
   /** Clears wherever an entry may stand. */
   private wipe(index: u32): void {
-    const key = this.entry(index) + offsetof<EntryHeader>();
+    const key = this.entry(index);
     store<u32>(this.bucketOf(key), 0);
     const group = changetype<usize>(this.groupOf(changetype<K>(key).home()));
     for (let i: usize = 0; i < GROUP; i += 16) v128.store(group + i, i64x2(0, 0));
@@ -175,7 +175,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     const group = this.groupOf(home);
     for (let ways = group.withTag(tagOfHome(home) | key.kind()); ways != 0; ways &= ways - 1) {
       const entry = this.entry(group.place(ways));
-      if (same<K>(entry + offsetof<EntryHeader>(), changetype<usize>(key))) return entry;
+      if (same<K>(entry, changetype<usize>(key))) return entry;
     }
     return group.isOverflown ? this.find(changetype<usize>(key)) : 0;
   }
@@ -254,7 +254,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     if (index == 0) return 0;
     this.put(index, key);
     const group = this.groupOf(home);
-    const header = changetype<EntryHeader>(this.entry(index));
+    const header = this.headerAt(this.entry(index));
     const way: u32 = ways != 0 ? ctz<u32>(ways) : 0;
     header.way = <u8>way;
     if (way != 0) group.set(way, tagOfHome(home) | key.kind(), index);
@@ -285,8 +285,9 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     return 0;
   }
 
-  private numberOf(entry: usize): u32 {
-    return <u32>((entry - this.slab) / this.stride);
+  /** The number of the entry that an address lies in. */
+  private numberOf(at: usize): u32 {
+    return <u32>((at - this.slab) / this.stride);
   }
 
   private remove(index: u32): void {
@@ -298,11 +299,11 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   /** Takes an entry out of its group, or its chain, and of its queue. */
   private detach(index: u32): void {
     const entry = this.entry(index);
-    const key = changetype<K>(entry + offsetof<EntryHeader>());
+    const key = changetype<K>(entry);
     const home = key.home();
     key.leaves(home);
     this.forget(home, entry);
-    this.assuredCount -= changetype<EntryHeader>(entry).assured;
+    this.assuredCount -= this.headerAt(entry).assured;
     this.unlink(index);
   }
 
@@ -313,9 +314,9 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
 
   private forget(home: u32, entry: usize): void {
     const group = this.groupOf(home);
-    const way = <u32>changetype<EntryHeader>(entry).way;
+    const way = <u32>this.headerAt(entry).way;
     if (way != 0) return group.unset(way);
-    this.unchain(entry + offsetof<EntryHeader>());
+    this.unchain(entry);
     group.overflow(-1);
   }
 
@@ -329,13 +330,13 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     let touched: u32 = 0;
     let found: u32 = 0;
     for (let index = this.link(end).behind; found < min(count, FORESEEN) && index != end; found++) {
-      touched += changetype<EntryHeader>(this.entry(index)).next;
+      touched += this.headerAt(this.entry(index)).next;
       store<u32>(foreseen + ((<usize>found) << 2), index);
       index = this.link(index).behind;
     }
     for (let i: u32 = 0; i < found; i++) {
       const at = foreseen + ((<usize>i) << 2);
-      const key = changetype<K>(this.entry(load<u32>(at)) + offsetof<EntryHeader>());
+      const key = changetype<K>(this.entry(load<u32>(at)));
       store<u32>(at, <u32>changetype<usize>(this.groupOf(key.home())));
     }
     for (let i: u32 = 0; i < found; i++)
@@ -364,7 +365,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     for (let index: u32 = 1; index < this.fresh; index++) {
       if (this.link(index).behind == index) continue;
       if (<usize>(copied + 1) * offsetof<K>() > room) return copied;
-      memory.copy(to + <usize>copied * offsetof<K>(), this.entry(index) + offsetof<EntryHeader>(), offsetof<K>());
+      memory.copy(to + <usize>copied * offsetof<K>(), this.entry(index), offsetof<K>());
       copied++;
     }
     return copied;
@@ -372,12 +373,12 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
 
   /** The key over a value, in place. */
   keyOf(value: V): K {
-    return changetype<K>(changetype<usize>(value) - offsetof<K>());
+    return changetype<K>(changetype<usize>(value) - offsetof<EntryHeader>() - offsetof<K>());
   }
 
   /** The header of the entry with the value at `value`. */
   private headerOf(value: usize): EntryHeader {
-    return changetype<EntryHeader>(value - offsetof<K>() - offsetof<EntryHeader>());
+    return changetype<EntryHeader>(value - offsetof<EntryHeader>());
   }
 
   @inline

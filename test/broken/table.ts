@@ -413,8 +413,8 @@ const MAPS: readonly Broken[] = [
   broken(
     "an entry's number counts from the first bucket",
     'maps/lru.ts',
-    '(entry - this.slab) / this.stride',
-    '(entry - this.buckets) / this.stride',
+    '(at - this.slab) / this.stride',
+    '(at - this.buckets) / this.stride',
   ),
   broken(
     'the collector looks at one place too many',
