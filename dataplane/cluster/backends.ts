@@ -74,10 +74,6 @@ function weightOf({ metadata }: Endpoints): number {
   return /^\d{1,5}$/.test(text) && Number(text) <= 65535 ? Number(text) : 1;
 }
 
-/** What tells an address with a port from others; an IPv4 one still fits into a number. */
-const keyOf = (address: Address, port: number): string | number =>
-  typeof address === 'number' ? address * 65536 + port : `${address} ${port}`;
-
 /** What Endpoints and EndpointSlices list under the port's name. Of an address listed twice, what a slice says counts. */
 export function listedBackends(
   port: ServicePort,
@@ -86,36 +82,42 @@ export function listedBackends(
   nodes: ReadonlyMap<string, ClusterNode>,
   settings: Settings,
 ): ClusterServicePort {
-  const endpoints = new Map<string | number, ClusterBackend>();
+  const endpoints: ClusterBackend[] = [];
+  /** Of each port, the addresses that have been listed. */
+  const known = new Map<number, Set<Address>>();
   const kinds = ['EndpointSlice', 'Endpoints'];
   for (const slice of [...slices].sort((a, b) => kinds.indexOf(a.kind) - kinds.indexOf(b.kind))) {
+    const weight = isKubeProxy(settings) ? 1 : weightOf(slice);
     for (const subset of slice.subsets) {
       const listed = subset.ports.find(
         (candidate) => (candidate.name ?? '') === (port.name ?? '') && candidate.protocol === port.protocol,
       );
-      for (const endpoint of listed ? subset.endpoints.filter(canServe) : []) {
-        for (const address of endpoint.addresses.map(parseAddress)) {
-          if (address === null) continue;
-          const key = keyOf(address, listed!.port);
-          if (endpoints.has(key)) continue;
+      if (!listed) continue;
+      const addresses = known.get(listed.port) ?? new Set<Address>();
+      known.set(listed.port, addresses);
+      for (const endpoint of subset.endpoints) {
+        if (!canServe(endpoint)) continue;
+        for (const text of endpoint.addresses) {
+          const address = parseAddress(text);
+          if (address === null || addresses.has(address)) continue;
+          addresses.add(address);
           const pod = pods.get(address) ?? null;
-          endpoints.set(key, {
+          endpoints.push({
             address,
-            port: listed!.port,
+            port: listed.port,
             pod,
             node: pod?.node ?? nodes.get(endpoint.nodeName ?? '') ?? null,
             terminating: !endpoint.ready,
             forZones: endpoint.forZones,
             forNodes: endpoint.forNodes,
-            weight: isKubeProxy(settings) ? 1 : weightOf(slice),
+            weight,
             source: endpoint.at,
           });
         }
       }
     }
   }
-  const found = [...endpoints.values()];
-  return { source: port, endpoints: found, backends: serving(found), unresolved: [] };
+  return { source: port, endpoints, backends: serving(endpoints), unresolved: [] };
 }
 
 /** Ready, or ending and serving on meanwhile. EndpointConditions. */

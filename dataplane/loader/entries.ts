@@ -356,11 +356,11 @@ function maglevEntry({ service, port, address, revNatIndex, protocol, backends }
   };
 }
 
-/** A rule may let the same traffic in several ways. */
-function placesOf(grants: readonly Grant[]): readonly Place[] {
+/** A rule may let the same traffic in several ways; what it says is of all its entries the very same. */
+const placesOf = keptFor((grants: readonly Grant[]): readonly Place[] => {
   const places = grants.map(({ origin }) => origin.at);
   return places.length > 1 ? [...new Set(places)] : places;
-}
+});
 
 /** An entry of the policymap of a policy, as its map has it. */
 export const policymapEntry = (policyId: number, entry: PolicymapEntry): MapEntry => {

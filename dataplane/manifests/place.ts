@@ -21,8 +21,8 @@ export interface Location {
  * `line` move, so everything read from the document, and everything computed from that, stays as it is.
  */
 export class SourceText {
-  /** Where its lines start; null until somebody asks, for few documents are ever shown. */
-  private starts: readonly number[] | null = null;
+  /** null until somebody asks, for few documents are ever shown. Nothing that tells of a text, such as JSON, tells of this. */
+  #lineStarts: readonly number[] | null = null;
 
   /** `offset`: UTF-16 units from the start of the file to the start of `text`; `line`: lines of the file above its first line. */
   constructor(
@@ -34,7 +34,7 @@ export class SourceText {
 
   /** Offsets in `text` at which its lines start; the first is 0. */
   get lineStarts(): readonly number[] {
-    return (this.starts ??= lineStartsOf(this.text));
+    return (this.#lineStarts ??= lineStartsOf(this.text));
   }
 }
 
