@@ -1,5 +1,5 @@
 /** Who is behind a Service's port: the pods that it selects, or what Endpoints and EndpointSlices list. */
-import { parseAddress, type Address, type Family } from '../addresses.js';
+import type { Address, Family } from '../addresses.js';
 import type { Index } from '../indexed.js';
 import type { EndpointAddress, Endpoints, Service, ServicePort } from '../manifests/objects.js';
 import { isKubeProxy, type Settings } from '../settings.js';
@@ -96,24 +96,22 @@ export function listedBackends(
       const addresses = known.get(listed.port) ?? new Set<Address>();
       known.set(listed.port, addresses);
       for (const endpoint of subset.endpoints) {
-        if (!canServe(endpoint)) continue;
-        for (const text of endpoint.addresses) {
-          const address = parseAddress(text);
-          if (address === null || addresses.has(address)) continue;
-          addresses.add(address);
-          const pod = pods.get(address) ?? null;
-          endpoints.push({
-            address,
-            port: listed.port,
-            pod,
-            node: pod?.node ?? nodes.get(endpoint.nodeName ?? '') ?? null,
-            terminating: !endpoint.ready,
-            forZones: endpoint.forZones,
-            forNodes: endpoint.forNodes,
-            weight,
-            source: endpoint.at,
-          });
-        }
+        const { address, nodeName, ready, forZones, forNodes, at: source } = endpoint;
+        if (!canServe(endpoint) || addresses.has(address)) continue;
+        addresses.add(address);
+        const pod = pods.get(address) ?? null;
+        const node = pod?.node ?? nodes.get(nodeName ?? '') ?? null;
+        endpoints.push({
+          address,
+          port: listed.port,
+          pod,
+          node,
+          terminating: !ready,
+          forZones,
+          forNodes,
+          weight,
+          source,
+        });
       }
     }
   }

@@ -20,7 +20,7 @@ import type { Identities, PodIdentity } from '../policy/identities.js';
 import type { Grant, PolicymapEntry } from '../policy/mapstate.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { isKubeProxy, type Settings } from '../settings.js';
-import { encode, packed } from '../wasm.js';
+import { encode, packed, type Bytes } from '../wasm.js';
 import { configEntry, ipMasqEntries } from './config.js';
 import { ipcacheEntries, isOneOf, nodeEntries, podEntries, unlistedBackends, unlistedEntries } from './endpoints.js';
 import { eachEntry, type Block, type MaglevEntry, type MapEntry } from './entry.js';
@@ -238,7 +238,8 @@ function frontendEntries(frontend: Frontend, settings: Settings, annotated: bool
   const affinitySeconds = service?.source.affinitySeconds ?? null;
   const algorithm = algorithmOf(frontend, settings) === 'maglev' ? LbAlgorithm.MAGLEV : LbAlgorithm.RANDOM;
   const flags = flagsOf(frontend, settings, annotated);
-  const origin = [port.source.at];
+  const { at } = port.source;
+  const origin = [at];
   const family = mapsOf(address);
   const slot = (backendSlot: number, backendId: number, count: number, from: readonly Place[]): MapEntry => ({
     map: family.map(MapId.LB4_SERVICES),
@@ -261,12 +262,12 @@ function frontendEntries(frontend: Frontend, settings: Settings, annotated: bool
   });
   const entries = [
     slot(0, (algorithm << 24) | (affinitySeconds ?? 0), backends.length, origin),
-    ...backends.map(({ id, backend }, i) => slot(i + 1, id, 0, [backend.source, ...origin])),
+    ...backends.map(({ id, backend }, i) => slot(i + 1, id, 0, [backend.source, at])),
     ...(affinitySeconds === null ? [] : backends).map(({ id, backend }) => ({
       map: MapId.AFFINITY_MATCH,
       key: encode(LbAffinityMatch, { backendId: id, revNatIndex }),
       value: encode(LbAffinityMatched, { present: 1 }),
-      origin: [backend.source, ...origin],
+      origin: [backend.source, at],
     })),
     {
       map: family.map(MapId.LB4_REVERSE_NAT),
@@ -330,7 +331,13 @@ function backendEntry(backendId: number, backend: ClusterBackend, proto: number)
   return {
     map: mapsOf(address).map(MapId.LB4_BACKENDS),
     key: encode(LbBackendKey, { backendId }),
-    value: encode(mapsOf(address).LbBackend, { address, port, proto, state: stateOf(backend), weight }),
+    value: packed(mapsOf(address).LbBackend, (value) => {
+      value.address = address;
+      value.port = port;
+      value.proto = proto;
+      value.state = stateOf(backend);
+      value.weight = weight;
+    }),
     origin: [source],
   };
 }
@@ -362,9 +369,15 @@ const placesOf = keptFor((grants: readonly Grant[]): readonly Place[] => {
   return places.length > 1 ? [...new Set(places)] : places;
 });
 
+/** What most entries hold: they let all that they are about. */
+const LETS = encode(PolicyEntry, {});
+
+const policyValue = ({ deny, proxyPort, proxyPortPriority, authType }: PolicymapEntry): Bytes =>
+  encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPort, proxyPortPriority, authType });
+
 /** An entry of the policymap of a policy, as its map has it. */
 export const policymapEntry = (policyId: number, entry: PolicymapEntry): MapEntry => {
-  const { identity, egress, protocol, port, length, deny, proxyPort, proxyPortPriority, authType, grants } = entry;
+  const { identity, egress, protocol, port, length, deny, proxyPort, authType, grants } = entry;
   return {
     map: MapId.POLICY,
     key: packed(PolicyKey, (key) => {
@@ -375,12 +388,7 @@ export const policymapEntry = (policyId: number, entry: PolicymapEntry): MapEntr
       key.protocol = protocol;
       key.dport = port;
     }),
-    value: packed(PolicyEntry, (value) => {
-      value.deny = deny ? 1 : 0;
-      value.proxyPort = proxyPort;
-      value.proxyPortPriority = proxyPortPriority;
-      value.authType = authType;
-    }),
+    value: deny || proxyPort !== 0 || authType !== 0 ? policyValue(entry) : LETS,
     origin: placesOf(grants),
     grants,
   };

@@ -1,4 +1,5 @@
 import { familyOf, parseAddress, type Family } from '../addresses.js';
+import { joined } from '../kept.js';
 import { problem } from '../problems.js';
 import { readAddress } from './addresses.js';
 import { quote, type Fields } from './fields.js';
@@ -29,7 +30,7 @@ function readEndpointAddress(address: Fields, ready: boolean): EndpointAddress[]
   if (!ip) return [];
   const nodeName = address.text('nodeName');
   const conditions = { ready, serving: ready, terminating: false };
-  return [{ at: address.at, addresses: [ip.value], nodeName, ...conditions, ...NO_HINTS }];
+  return [{ at: address.at, address: parseAddress(ip.value)!, nodeName, ...conditions, ...NO_HINTS }];
 }
 
 /** discovery.k8s.io/v1 EndpointSlice. */
@@ -52,10 +53,10 @@ const ADDRESS_TYPES = ['IPv4', 'IPv6', 'FQDN'] as const;
 function readSliceEndpoints(slice: Fields): EndpointAddress[] {
   const type = slice.oneOf('addressType', ADDRESS_TYPES)?.value ?? null;
   if (type === 'FQDN') return [];
-  return slice.each('endpoints').map((endpoint) => readEndpoint(endpoint, type));
+  return joined(slice.each('endpoints').map((endpoint) => readEndpoint(endpoint, type)));
 }
 
-function readEndpoint(endpoint: Fields, type: Family | null): EndpointAddress {
+function readEndpoint(endpoint: Fields, type: Family | null): EndpointAddress[] {
   const conditions = endpoint.within('conditions');
   const ready = !conditions.has('ready') || conditions.boolean('ready');
   const listed = endpoint.strings('addresses').filter((found) => {
@@ -65,17 +66,15 @@ function readEndpoint(endpoint: Fields, type: Family | null): EndpointAddress {
     endpoint.problems.push(problem('HS1010', found.at, message));
     return false;
   });
+  const { at } = endpoint;
+  const nodeName = endpoint.text('nodeName');
+  const serving = conditions.has('serving') ? conditions.boolean('serving') : ready;
+  const terminating = conditions.boolean('terminating');
   const { forZones, forNodes } = endpoint.has('hints') ? readHints(endpoint.within('hints')) : NO_HINTS;
-  return {
-    at: endpoint.at,
-    addresses: listed.map(({ value }) => value),
-    nodeName: endpoint.text('nodeName'),
-    ready,
-    serving: conditions.has('serving') ? conditions.boolean('serving') : ready,
-    terminating: conditions.boolean('terminating'),
-    forZones,
-    forNodes,
-  };
+  return listed.map(({ value }) => {
+    const address = parseAddress(value)!;
+    return { at, address, nodeName, ready, serving, terminating, forZones, forNodes };
+  });
 }
 
 /** EndpointHints: names in mappings, since others may come to stand beside them. */

@@ -9,6 +9,7 @@ const MANY = 8;
 
 /** Of a mapping that is not there. */
 const NO_ENTRIES: Mapping['entries'] = new Map<string, Entry>();
+const NO_STRINGS: ReadonlyMap<string, Located<string>> = new Map<string, Located<string>>();
 
 /**
  * The fields of one mapping, read by type. Nothing here throws: a field is
@@ -220,6 +221,7 @@ export class Fields {
 
   /** The fields of this mapping as strings; a null is an empty one, as Kubernetes decodes it. */
   asStrings(): ReadonlyMap<string, Located<string>> {
+    if (this.mapping.entries.size === 0) return NO_STRINGS;
     const strings = new Map<string, Located<string>>();
     for (const [name, { value }] of this.mapping.entries) {
       const text = this.textOf(value, name);

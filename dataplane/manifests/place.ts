@@ -51,22 +51,32 @@ export interface Located<T> {
   readonly at: Place;
 }
 
-/** Whether a line of `text` ends with the character at `i`: an LF, or a CR without one. */
-function endsLine(text: string, i: number): boolean {
-  const unit = text.charCodeAt(i);
-  return unit === 0x0a || (unit === 0x0d && text.charCodeAt(i + 1) !== 0x0a);
+const NO_VALUES: ReadonlyMap<string, never> = new Map<string, never>();
+
+/** Values without their places. */
+export function valuesOf<T>(located: ReadonlyMap<string, Located<T>>): ReadonlyMap<string, T> {
+  if (located.size === 0) return NO_VALUES;
+  const values = new Map<string, T>();
+  for (const [key, { value }] of located) values.set(key, value);
+  return values;
 }
 
+/** Offsets at which the lines of `text` start: after each LF, CR LF or lone CR. */
 function lineStartsOf(text: string): number[] {
   const starts = [0];
-  for (let i = 0; i < text.length; i++) if (endsLine(text, i)) starts.push(i + 1);
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit === 0x0a || (unit === 0x0d && text.charCodeAt(i + 1) !== 0x0a)) starts.push(i + 1);
+  }
   return starts;
 }
 
-/** How many lines of `text` end between two offsets. */
+/** How many lines of `text` end between two offsets: the same, of which none is kept. */
 export function linesBetween(text: string, from: number, to: number): number {
+  const part = text.slice(from, to);
   let lines = 0;
-  for (let i = from; i < to; i++) if (endsLine(text, i)) lines++;
+  for (let i = part.indexOf('\n'); i !== -1; i = part.indexOf('\n', i + 1)) lines++;
+  for (let i = part.indexOf('\r'); i !== -1; i = part.indexOf('\r', i + 1)) if (part[i + 1] !== '\n') lines++;
   return lines;
 }
 

@@ -24,8 +24,11 @@ function inCases(words: readonly string[], value: ScalarValue): [string, ScalarV
 
 const LONGEST_WORD = Math.max(...[...WORDS.keys()].map(({ length }) => length));
 
-/** Whether a text may be a number: those begin so, and have no more than one point. Most texts that are none end here. */
-const mayBeNumber = (text: string): boolean => /^[-+.0-9]/.test(text) && text.indexOf('.') === text.lastIndexOf('.');
+const NINE = 0x39;
+
+/** Whether a text may be a number: none begins beyond the digits, nor has two points. Most texts that are none end here. */
+const mayBeNumber = (text: string): boolean =>
+  text.charCodeAt(0) <= NINE && text.indexOf('.') === text.lastIndexOf('.');
 
 const INTEGER = /^([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))$/;
 const FLOAT = /^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$/;
