@@ -123,7 +123,7 @@ const NO_ENTRIES: Block = [];
 
 /** Backends whose numbers follow each other are in one list, so that an edit makes few lists anew. */
 const PAGE = 256;
-const EMPTY_PAGE: readonly Block[] = Array.from({ length: PAGE }, () => NO_ENTRIES);
+const EMPTY_PAGE: Block = Array.from({ length: PAGE }, () => NO_ENTRIES);
 
 /** The backends of all frontends, by number. One that several have is in the map as the first has it, and is told of as the last. */
 class BackendList {
@@ -131,7 +131,7 @@ class BackendList {
   private readonly using = indexed(idsOf);
   /** By number: the first frontend of each backend, and its entry. */
   private readonly first: (Frontend | undefined)[] = [];
-  private pages: readonly (readonly Block[])[] = [];
+  private pages: readonly Block[] = [];
   readonly of = kept((frontends: readonly Frontend[]) => this.list(frontends));
 
   private list(frontends: readonly Frontend[]): Backends & { readonly blocks: Block } {
@@ -140,12 +140,12 @@ class BackendList {
     this.frontends = frontends;
     const pages = [...this.pages];
     const written = new Set<number>();
-    const write = (id: number, block: Block): void => {
+    const write = (id: number, entry: Block[number]): void => {
       const page = Math.floor(id / PAGE);
       while (pages.length <= page) pages.push(EMPTY_PAGE);
       if (!written.has(page)) pages[page] = [...pages[page]!];
       written.add(page);
-      (pages[page] as Block[])[id % PAGE] = block;
+      (pages[page] as Block[number][])[id % PAGE] = entry;
     };
     const touched = new Set<number>();
     for (const frontend of [...gone, ...come]) for (const id of idsOf(frontend)) touched.add(id);
@@ -153,7 +153,7 @@ class BackendList {
       const [frontend] = using.all(id);
       if (frontend && frontend === this.first[id]) continue;
       this.first[id] = frontend;
-      write(id, frontend ? [backendEntry(id, backendIn(frontend, id), frontend.protocol)] : NO_ENTRIES);
+      write(id, frontend ? backendEntry(id, backendIn(frontend, id), frontend.protocol) : NO_ENTRIES);
     }
     this.pages = pages;
     const get = (id: number): ClusterBackend | undefined => {

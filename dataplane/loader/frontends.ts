@@ -145,7 +145,8 @@ function listening(
   const only = isKubeProxy(settings) ? null : source.cilium.type;
   const add = (type: FrontendType, address: Address | null, number = port.source.port.value): void => {
     if (address === null || (only !== null && only !== type) || found.has(formatEndpoint(address, number))) return;
-    const endpoints = port.endpoints.filter((backend) => familyOf(backend.address) === familyOf(address));
+    const isLike = (backend: ClusterBackend): boolean => familyOf(backend.address) === familyOf(address);
+    const endpoints = port.endpoints.every(isLike) ? port.endpoints : port.endpoints.filter(isLike);
     const whole = { scope: LbScope.EXTERNAL, node: 0, endpoints, backends: serving(endpoints) };
     found.set(formatEndpoint(address, number), { ...whole, type, service, port, address, number });
   };
