@@ -64,6 +64,9 @@ export function create(hashSeed: u64, murmurSeed: u32, jhashSeed: u32, jhash6See
   packetsAt = arena.take(BATCH_SIZE * offsetof<Packet>());
   framesAt = arena.take(BATCH_SIZE * PACKET_ROOM);
   templatesAt = arena.take(capacities.templates);
+  arena.provide();
+  maglev.start();
+  flushConnections();
 }
 
 /** Capacity of a map, of a family's where there is one for each. */

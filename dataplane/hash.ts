@@ -65,40 +65,41 @@ export class Numbers {
  * The same numbers, told by what changes: names come and go, each as often as it is used, and one that is used no more is given
  * back. What many names have in common with the last time costs nothing.
  */
-export class UsedNumbers {
-  private readonly held = new Map<string, number>();
-  private readonly uses = new Map<string, number>();
+export class UsedNumbers<Key extends string | number = string> {
+  private readonly held = new Map<Key, { number: number; uses: number }>();
   private readonly taken = new Set<number>();
   /** No lower number is free. */
   private lowest = 1;
 
-  get(name: string): number | undefined {
-    return this.held.get(name);
+  /** Names may stand behind keys that are quicker to make and to find. */
+  constructor(private readonly nameOf: (key: Key) => string = String) {}
+
+  get(key: Key): number | undefined {
+    return this.held.get(key)?.number;
   }
 
-  change(gone: Iterable<string>, come: Iterable<string>): void {
-    const fresh: string[] = [];
-    const left = new Set<string>();
-    for (const name of gone) {
-      const uses = this.uses.get(name)! - 1;
-      this.uses.set(name, uses);
-      if (uses === 0) left.add(name);
+  change(gone: Iterable<Key>, come: Iterable<Key>): void {
+    const fresh: { readonly key: Key; readonly name: string }[] = [];
+    const left = new Set<Key>();
+    for (const key of gone) if (--this.held.get(key)!.uses === 0) left.add(key);
+    for (const key of come) {
+      const held = this.held.get(key);
+      if (held) {
+        if (held.uses++ === 0) left.delete(key);
+      } else {
+        this.held.set(key, { number: 0, uses: 1 });
+        fresh.push({ key, name: this.nameOf(key) });
+      }
     }
-    for (const name of come) {
-      const uses = this.uses.get(name) ?? 0;
-      this.uses.set(name, uses + 1);
-      if (uses === 0 && !left.delete(name)) fresh.push(name);
-    }
-    for (const name of left) {
-      const number = this.held.get(name)!;
-      this.uses.delete(name);
-      this.held.delete(name);
+    for (const key of left) {
+      const { number } = this.held.get(key)!;
+      this.held.delete(key);
       this.taken.delete(number);
       this.lowest = Math.min(this.lowest, number);
     }
-    for (const name of fresh.sort(compare)) {
+    for (const { key } of fresh.sort((a, b) => compare(a.name, b.name))) {
       while (this.taken.has(this.lowest)) this.lowest++;
-      this.held.set(name, this.lowest);
+      this.held.get(key)!.number = this.lowest;
       this.taken.add(this.lowest);
     }
   }

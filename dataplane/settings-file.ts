@@ -2,7 +2,7 @@
 import { resolved } from './cluster/shown.js';
 import { decode } from './manifests/decode.js';
 import { refusedModes } from './loader/modes.js';
-import { lineStartsOf, type Place, type SourceText } from './manifests/place.js';
+import { SourceText, type Place } from './manifests/place.js';
 import { parse } from './manifests/syntax.js';
 import { Unreadable, type Entry, type Mapping, type Tree } from './manifests/tree.js';
 import { nearest } from './nearest.js';
@@ -13,7 +13,7 @@ import { list, named } from './words.js';
 /** Never throws: what cannot be read is reported and keeps its default. */
 export function readSettingsFile(file: string, content: string | Uint8Array): { settings: Given; problems: Problem[] } {
   const { text, refusal } = decode(content);
-  const source: SourceText = { file, text, offset: 0, line: 0, lineStarts: lineStartsOf(text) };
+  const source = new SourceText(file, text);
   const reader = new SettingsReader();
   if (refusal) {
     const { code, message, start, end } = refusal;

@@ -57,6 +57,9 @@ const value = changetype<MaglevTable>(memory.data(offsetof<MaglevTable>(), 16));
 let size: u32 = 0;
 /** Bytes of each slot. */
 let width: u32 = 1;
+/** Tables with the ids of their backends, and bytes of each. */
+let pool: usize = 0;
+let stride: usize = 0;
 /** Addresses of the tables that no Service uses, and how many. */
 let spare: usize = 0;
 let spareCount: u32 = 0;
@@ -92,13 +95,17 @@ export function create(capacity: u32, tableSize: u32, backends: u32): void {
   width = backends > MOST ? 2 : 1;
   room = backends;
   const ids = (<usize>backends) << 2;
-  const stride = ids + ((<usize>(tableSize * width) + 3) & ~3);
+  stride = ids + ((<usize>(tableSize * width) + 3) & ~3);
   spare = take((<usize>capacity) << 2);
-  const pool = take(<usize>capacity * stride);
-  for (spareCount = 0; spareCount < capacity; spareCount++)
-    store<u32>(spare + ((<usize>spareCount) << 2), <u32>(pool + <usize>spareCount * stride));
+  spareCount = capacity;
+  pool = take(<usize>capacity * stride);
   walkers = take(<usize>backends * offsetof<Walker>());
   walkerCount = min<u32>(backends, 0xffff);
+}
+
+/** Once that memory is there: no Service uses a table yet. */
+export function start(): void {
+  for (let i: usize = 0; i < <usize>spareCount; i++) store<u32>(spare + (i << 2), <u32>(pool + i * stride));
 }
 
 export function setSeeds(murmur: u32, jhash: u32, jhash6: u32): void {

@@ -74,6 +74,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   /** The place that was inspected last. */
   private hand: u32;
 
+  /** Takes its memory. It is to be cleared once that is there, and then has queues with ends. */
   create(capacity: u32): void {
     this.reserve(capacity, capacity);
     // Twice as many again: what one home has comes together, and a full group costs all of its look-ups a chain.
@@ -84,8 +85,6 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     this.links = take(<usize>(capacity + 2) * offsetof<Link>());
     this.assuredMost = capacity - min<u32>(capacity, (capacity >>> 4) + 4);
     this.epochBits = <u16>(31 - clz<u32>((capacity >>> 4) | 1));
-    this.empty(OTHERS);
-    this.empty(this.assuredEnd);
   }
 
   /** Forgets every entry: where there are few, as between two questions, one by one. */

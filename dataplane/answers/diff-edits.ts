@@ -1,7 +1,7 @@
 /** What was edited between two sets of manifests, piece by piece, and the manifests with only some of the pieces. */
 import { readDocument } from '../manifests/documents.js';
 import type { ManifestObject } from '../manifests/objects.js';
-import { lineStartsOf, locate } from '../manifests/place.js';
+import { locate, SourceText } from '../manifests/place.js';
 import { split } from '../manifests/split.js';
 import type { Policy } from '../policy/rules.js';
 import { SETTINGS, SETTINGS_FILE, type Settings } from '../settings.js';
@@ -188,8 +188,7 @@ function textOf(slot: Slot, isMade: (part: Part) => boolean): string | null {
 function areReadable(slot: Slot): boolean {
   const reads = (isMade: (part: Part) => boolean): boolean => {
     const text = textOf(slot, isMade) ?? '';
-    const source = { file: fileOf(slot), text, offset: 0, line: 0, lineStarts: lineStartsOf(text) };
-    const { complete, unread } = readDocument(source);
+    const { complete, unread } = readDocument(new SourceText(fileOf(slot), text));
     return complete && unread.length === 0;
   };
   return slot.hunks.every((hunk) => reads((part) => part === hunk) && reads((part) => part !== hunk));

@@ -1,5 +1,5 @@
 /** Who is behind a Service's port: the pods that it selects, or what Endpoints and EndpointSlices list. */
-import { parseAddress, type Address, type Family } from '../addresses.js';
+import type { Address, Family } from '../addresses.js';
 import type { Index } from '../indexed.js';
 import type { EndpointAddress, Endpoints, Service, ServicePort } from '../manifests/objects.js';
 import { isKubeProxy, type Settings } from '../settings.js';
@@ -74,10 +74,6 @@ function weightOf({ metadata }: Endpoints): number {
   return /^\d{1,5}$/.test(text) && Number(text) <= 65535 ? Number(text) : 1;
 }
 
-/** What tells an address with a port from others; an IPv4 one still fits into a number. */
-const keyOf = (address: Address, port: number): string | number =>
-  typeof address === 'number' ? address * 65536 + port : `${address} ${port}`;
-
 /** What Endpoints and EndpointSlices list under the port's name. Of an address listed twice, what a slice says counts. */
 export function listedBackends(
   port: ServicePort,
@@ -86,36 +82,40 @@ export function listedBackends(
   nodes: ReadonlyMap<string, ClusterNode>,
   settings: Settings,
 ): ClusterServicePort {
-  const endpoints = new Map<string | number, ClusterBackend>();
+  const endpoints: ClusterBackend[] = [];
+  /** Of each port, the addresses that have been listed. */
+  const known = new Map<number, Set<Address>>();
   const kinds = ['EndpointSlice', 'Endpoints'];
   for (const slice of [...slices].sort((a, b) => kinds.indexOf(a.kind) - kinds.indexOf(b.kind))) {
+    const weight = isKubeProxy(settings) ? 1 : weightOf(slice);
     for (const subset of slice.subsets) {
       const listed = subset.ports.find(
         (candidate) => (candidate.name ?? '') === (port.name ?? '') && candidate.protocol === port.protocol,
       );
-      for (const endpoint of listed ? subset.endpoints.filter(canServe) : []) {
-        for (const address of endpoint.addresses.map(parseAddress)) {
-          if (address === null) continue;
-          const key = keyOf(address, listed!.port);
-          if (endpoints.has(key)) continue;
-          const pod = pods.get(address) ?? null;
-          endpoints.set(key, {
-            address,
-            port: listed!.port,
-            pod,
-            node: pod?.node ?? nodes.get(endpoint.nodeName ?? '') ?? null,
-            terminating: !endpoint.ready,
-            forZones: endpoint.forZones,
-            forNodes: endpoint.forNodes,
-            weight: isKubeProxy(settings) ? 1 : weightOf(slice),
-            source: endpoint.at,
-          });
-        }
+      if (!listed) continue;
+      const addresses = known.get(listed.port) ?? new Set<Address>();
+      known.set(listed.port, addresses);
+      for (const endpoint of subset.endpoints) {
+        const { address, nodeName, ready, forZones, forNodes, at: source } = endpoint;
+        if (!canServe(endpoint) || addresses.has(address)) continue;
+        addresses.add(address);
+        const pod = pods.get(address) ?? null;
+        const node = pod?.node ?? nodes.get(nodeName ?? '') ?? null;
+        endpoints.push({
+          address,
+          port: listed.port,
+          pod,
+          node,
+          terminating: !ready,
+          forZones,
+          forNodes,
+          weight,
+          source,
+        });
       }
     }
   }
-  const found = [...endpoints.values()];
-  return { source: port, endpoints: found, backends: serving(found), unresolved: [] };
+  return { source: port, endpoints, backends: serving(endpoints), unresolved: [] };
 }
 
 /** Ready, or ending and serving on meanwhile. EndpointConditions. */

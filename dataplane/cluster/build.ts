@@ -23,6 +23,7 @@ import type {
   WorkloadKind,
 } from '../manifests/objects.js';
 import { POLICY_KINDS, WORKLOAD_KINDS } from '../manifests/objects.js';
+import { valuesOf } from '../manifests/place.js';
 import { indexed } from '../indexed.js';
 import { groupedBy, joined, kept, keptFor, sameItems, steady } from '../kept.js';
 import type { Settings } from '../settings.js';
@@ -253,8 +254,7 @@ function buildNamespaces(
 
 const declaredNamespace = keptFor(({ metadata }: Namespace): ClusterNamespace => {
   const name = metadata.name.value;
-  const labels = new Map([...metadata.labels].map(([key, label]) => [key, label.value]));
-  return { name, labels: labels.set(NAME_LABEL, name), declared: true };
+  return { name, labels: new Map([...valuesOf(metadata.labels), [NAME_LABEL, name]]), declared: true };
 });
 
 /** One that is not declared has no labels but its name. */

@@ -158,9 +158,12 @@ export interface Cluster {
   readonly objects: readonly ManifestObject[];
 }
 
-/** Backends that are ending serve only while there is no other. */
+const isStaying = ({ terminating, weight }: ClusterBackend): boolean => !terminating && weight > 0;
+
+/** Backends that are ending serve only while there is no other. The very same list where all serve. */
 export function serving(endpoints: readonly ClusterBackend[]): readonly ClusterBackend[] {
-  const staying = endpoints.filter((backend) => !backend.terminating && backend.weight > 0);
+  if (endpoints.every(isStaying)) return endpoints;
+  const staying = endpoints.filter(isStaying);
   return staying.length > 0 ? staying : endpoints.filter((backend) => backend.terminating);
 }
 

@@ -12,6 +12,7 @@ import {
 import { compare } from '../hash.js';
 import { sameItems } from '../kept.js';
 import type { Node } from '../manifests/objects.js';
+import { valuesOf } from '../manifests/place.js';
 import type { Settings } from '../settings.js';
 import type { ClusterNode } from './cluster.js';
 import { rangeOf } from './families.js';
@@ -53,7 +54,7 @@ export function buildNodes(
   for (const { metadata, podCIDRs, internalIPs, externalIPs, zone, at } of declared) {
     const ranges = podCIDRs.map((cidr) => parsePrefix(cidr.value)!);
     const addresses = [...internalIPs, ...externalIPs].flatMap((ip) => parseAddress(ip.value) ?? []);
-    const labels = new Map([...metadata.labels].map(([key, { value }]) => [key, value]));
+    const labels = valuesOf(metadata.labels);
     given.set(metadata.name.value, { addresses, labels, zone, ranges, source: at });
   }
   for (const { name, address, addresses = [] } of settings.nodes) {

@@ -3,6 +3,7 @@ import { familyOf, sizeOf, type Address, type Family, type Prefix } from '../add
 import { compare } from '../hash.js';
 import { joined, kept, sameItems } from '../kept.js';
 import type { Pod, Workload } from '../manifests/objects.js';
+import { valuesOf } from '../manifests/place.js';
 import type { Settings } from '../settings.js';
 import { allocate } from './allocate.js';
 import { draftPods, nameOf, onNode, type Draft, type Drafts, type Maker } from './drafts.js';
@@ -155,9 +156,9 @@ function makePods({ makers, drafts }: Drafts, made: readonly (Address | null)[],
       namespace,
       name,
       workload: workloads.get(maker)!,
-      labels: new Map([...labelPlaces].map(([key, label]) => [key, label.value])),
+      labels: valuesOf(labelPlaces),
       labelPlaces,
-      annotations: new Map([...annotations].map(([key, annotation]) => [key, annotation.value])),
+      annotations: valuesOf(annotations),
       spec,
       node,
       addresses,

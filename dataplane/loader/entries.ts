@@ -20,7 +20,7 @@ import type { Identities, PodIdentity } from '../policy/identities.js';
 import type { Grant, PolicymapEntry } from '../policy/mapstate.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { isKubeProxy, type Settings } from '../settings.js';
-import { encode, packed } from '../wasm.js';
+import { encode, packed, type Bytes } from '../wasm.js';
 import { configEntry, ipMasqEntries } from './config.js';
 import { ipcacheEntries, isOneOf, nodeEntries, podEntries, unlistedBackends, unlistedEntries } from './endpoints.js';
 import { eachEntry, type Block, type MaglevEntry, type MapEntry } from './entry.js';
@@ -123,7 +123,7 @@ const NO_ENTRIES: Block = [];
 
 /** Backends whose numbers follow each other are in one list, so that an edit makes few lists anew. */
 const PAGE = 256;
-const EMPTY_PAGE: readonly Block[] = Array.from({ length: PAGE }, () => NO_ENTRIES);
+const EMPTY_PAGE: Block = Array.from({ length: PAGE }, () => NO_ENTRIES);
 
 /** The backends of all frontends, by number. One that several have is in the map as the first has it, and is told of as the last. */
 class BackendList {
@@ -131,7 +131,7 @@ class BackendList {
   private readonly using = indexed(idsOf);
   /** By number: the first frontend of each backend, and its entry. */
   private readonly first: (Frontend | undefined)[] = [];
-  private pages: readonly (readonly Block[])[] = [];
+  private pages: readonly Block[] = [];
   readonly of = kept((frontends: readonly Frontend[]) => this.list(frontends));
 
   private list(frontends: readonly Frontend[]): Backends & { readonly blocks: Block } {
@@ -140,12 +140,12 @@ class BackendList {
     this.frontends = frontends;
     const pages = [...this.pages];
     const written = new Set<number>();
-    const write = (id: number, block: Block): void => {
+    const write = (id: number, entry: Block[number]): void => {
       const page = Math.floor(id / PAGE);
       while (pages.length <= page) pages.push(EMPTY_PAGE);
       if (!written.has(page)) pages[page] = [...pages[page]!];
       written.add(page);
-      (pages[page] as Block[])[id % PAGE] = block;
+      (pages[page] as Block[number][])[id % PAGE] = entry;
     };
     const touched = new Set<number>();
     for (const frontend of [...gone, ...come]) for (const id of idsOf(frontend)) touched.add(id);
@@ -153,7 +153,7 @@ class BackendList {
       const [frontend] = using.all(id);
       if (frontend && frontend === this.first[id]) continue;
       this.first[id] = frontend;
-      write(id, frontend ? [backendEntry(id, backendIn(frontend, id), frontend.protocol)] : NO_ENTRIES);
+      write(id, frontend ? backendEntry(id, backendIn(frontend, id), frontend.protocol) : NO_ENTRIES);
     }
     this.pages = pages;
     const get = (id: number): ClusterBackend | undefined => {
@@ -238,7 +238,8 @@ function frontendEntries(frontend: Frontend, settings: Settings, annotated: bool
   const affinitySeconds = service?.source.affinitySeconds ?? null;
   const algorithm = algorithmOf(frontend, settings) === 'maglev' ? LbAlgorithm.MAGLEV : LbAlgorithm.RANDOM;
   const flags = flagsOf(frontend, settings, annotated);
-  const origin = [port.source.at];
+  const { at } = port.source;
+  const origin = [at];
   const family = mapsOf(address);
   const slot = (backendSlot: number, backendId: number, count: number, from: readonly Place[]): MapEntry => ({
     map: family.map(MapId.LB4_SERVICES),
@@ -261,12 +262,12 @@ function frontendEntries(frontend: Frontend, settings: Settings, annotated: bool
   });
   const entries = [
     slot(0, (algorithm << 24) | (affinitySeconds ?? 0), backends.length, origin),
-    ...backends.map(({ id, backend }, i) => slot(i + 1, id, 0, [backend.source, ...origin])),
+    ...backends.map(({ id, backend }, i) => slot(i + 1, id, 0, [backend.source, at])),
     ...(affinitySeconds === null ? [] : backends).map(({ id, backend }) => ({
       map: MapId.AFFINITY_MATCH,
       key: encode(LbAffinityMatch, { backendId: id, revNatIndex }),
       value: encode(LbAffinityMatched, { present: 1 }),
-      origin: [backend.source, ...origin],
+      origin: [backend.source, at],
     })),
     {
       map: family.map(MapId.LB4_REVERSE_NAT),
@@ -330,7 +331,13 @@ function backendEntry(backendId: number, backend: ClusterBackend, proto: number)
   return {
     map: mapsOf(address).map(MapId.LB4_BACKENDS),
     key: encode(LbBackendKey, { backendId }),
-    value: encode(mapsOf(address).LbBackend, { address, port, proto, state: stateOf(backend), weight }),
+    value: packed(mapsOf(address).LbBackend, (value) => {
+      value.address = address;
+      value.port = port;
+      value.proto = proto;
+      value.state = stateOf(backend);
+      value.weight = weight;
+    }),
     origin: [source],
   };
 }
@@ -356,15 +363,21 @@ function maglevEntry({ service, port, address, revNatIndex, protocol, backends }
   };
 }
 
-/** A rule may let the same traffic in several ways. */
-function placesOf(grants: readonly Grant[]): readonly Place[] {
+/** A rule may let the same traffic in several ways; what it says is of all its entries the very same. */
+const placesOf = keptFor((grants: readonly Grant[]): readonly Place[] => {
   const places = grants.map(({ origin }) => origin.at);
   return places.length > 1 ? [...new Set(places)] : places;
-}
+});
+
+/** What most entries hold: they let all that they are about. */
+const LETS = encode(PolicyEntry, {});
+
+const policyValue = ({ deny, proxyPort, proxyPortPriority, authType }: PolicymapEntry): Bytes =>
+  encode(PolicyEntry, { deny: deny ? 1 : 0, proxyPort, proxyPortPriority, authType });
 
 /** An entry of the policymap of a policy, as its map has it. */
 export const policymapEntry = (policyId: number, entry: PolicymapEntry): MapEntry => {
-  const { identity, egress, protocol, port, length, deny, proxyPort, proxyPortPriority, authType, grants } = entry;
+  const { identity, egress, protocol, port, length, deny, proxyPort, authType, grants } = entry;
   return {
     map: MapId.POLICY,
     key: packed(PolicyKey, (key) => {
@@ -375,12 +388,7 @@ export const policymapEntry = (policyId: number, entry: PolicymapEntry): MapEntr
       key.protocol = protocol;
       key.dport = port;
     }),
-    value: packed(PolicyEntry, (value) => {
-      value.deny = deny ? 1 : 0;
-      value.proxyPort = proxyPort;
-      value.proxyPortPriority = proxyPortPriority;
-      value.authType = authType;
-    }),
+    value: deny || proxyPort !== 0 || authType !== 0 ? policyValue(entry) : LETS,
     origin: placesOf(grants),
     grants,
   };

@@ -4,6 +4,7 @@ import {
   contains,
   familyOf,
   formatEndpoint,
+  isIpv6,
   parseAddress,
   parsePrefix,
   UNSPECIFIED,
@@ -14,6 +15,8 @@ import { addressIn, allAddresses, serving } from '../cluster/cluster.js';
 import type { Cluster, ClusterBackend, ClusterService, ClusterServicePort } from '../cluster/cluster.js';
 import { UsedNumbers } from '../hash.js';
 import { difference, joined, kept, keptEach } from '../kept.js';
+import type { Protocol } from '../manifests/objects.js';
+import { PROTOCOLS } from '../manifests/pods.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { isKubeProxy, type Settings } from '../settings.js';
 import { firstOfEach, hostPortsOf } from './host-ports.js';
@@ -51,7 +54,7 @@ export type Listening = Omit<Frontend, 'protocol' | 'revNatIndex' | 'backends' |
 /** The frontends of Services and of pods with hostPorts; those of a Service stay the very same while it does. */
 export class Frontends {
   private readonly revNatNumbers = new UsedNumbers();
-  private readonly backendNumbers = new UsedNumbers();
+  private readonly backendNumbers = new UsedNumbers(backendName);
   private readonly ofServices = keptEach(
     (service: ClusterService, nodes: Cluster['nodes'], settings: Settings): readonly Listening[] =>
       service.ports
@@ -78,22 +81,23 @@ export class Frontends {
     const before = difference(this.groups, groups);
     const [gone, come] = [joined(before.gone), joined(before.come)];
     this.revNatNumbers.change(gone.map(frontendName), come.map(frontendName));
-    this.backendNumbers.change(gone.flatMap(backendNames), come.flatMap(backendNames));
+    this.backendNumbers.change(joined(gone.map(backendKeys)), joined(come.map(backendKeys)));
     this.groups = groups;
     return this.listed(this.numbered(groups));
   }
 
   private number(one: Listening): Frontend {
-    const numbers = backendNames(one).map((name) => this.backendNumbers.get(name)!);
-    const taking = new Set(one.backends);
-    const ids = new Map(one.endpoints.map((backend, i) => [backend, numbers[i]!]));
-    const numbered = (backend: ClusterBackend): Frontend['backends'][number] => ({ id: ids.get(backend)!, backend });
+    const { protocol } = one.port.source;
+    const numbered = (backend: ClusterBackend): Frontend['backends'][number] => ({
+      id: this.backendNumbers.get(backendKey(backend, protocol))!,
+      backend,
+    });
     return {
       ...one,
-      protocol: PROTOCOL_NUMBERS[one.port.source.protocol],
+      protocol: PROTOCOL_NUMBERS[protocol],
       revNatIndex: this.revNatNumbers.get(frontendName(one))!,
       backends: one.backends.map(numbered),
-      draining: one.endpoints.filter((backend) => !taking.has(backend)).map(numbered),
+      draining: besides(one.endpoints, one.backends).map(numbered),
     };
   }
 }
@@ -101,8 +105,29 @@ export class Frontends {
 const frontendName = ({ address, number, port, scope, node }: Listening): string =>
   `${formatEndpoint(address, number)}/${port.source.protocol}${node === 0 ? '' : ` ${scope} ${node}`}`;
 
-const backendNames = ({ port, endpoints }: Listening): string[] =>
-  endpoints.map((backend) => `${formatEndpoint(backend.address, backend.port)}/${port.source.protocol}`);
+/** What tells one backend from another: its name, or for IPv4 all that this says in one number. */
+type BackendKey = string | number;
+
+const backendKey = ({ address, port }: ClusterBackend, protocol: Protocol): BackendKey =>
+  isIpv6(address)
+    ? `${formatEndpoint(address, port)}/${protocol}`
+    : (address * 2 ** 16 + port) * PROTOCOLS.length + PROTOCOLS.indexOf(protocol);
+
+function backendName(key: BackendKey): string {
+  if (typeof key === 'string') return key;
+  const endpoint = Math.floor(key / PROTOCOLS.length);
+  return `${formatEndpoint(Math.floor(endpoint / 2 ** 16), endpoint % 2 ** 16)}/${PROTOCOLS[key % PROTOCOLS.length]!}`;
+}
+
+const backendKeys = ({ port, endpoints }: Listening): BackendKey[] =>
+  endpoints.map((backend) => backendKey(backend, port.source.protocol));
+
+/** Of some backends those that are not among others, which are some of them. */
+function besides(all: readonly ClusterBackend[], some: readonly ClusterBackend[]): readonly ClusterBackend[] {
+  if (all.length === some.length) return [];
+  const found = new Set(some);
+  return all.filter((backend) => !found.has(backend));
+}
 
 /**
  * Every address at which one port of a Service listens, each with the endpoints of its family. Service v1: type, externalIPs,
@@ -120,7 +145,8 @@ function listening(
   const only = isKubeProxy(settings) ? null : source.cilium.type;
   const add = (type: FrontendType, address: Address | null, number = port.source.port.value): void => {
     if (address === null || (only !== null && only !== type) || found.has(formatEndpoint(address, number))) return;
-    const endpoints = port.endpoints.filter((backend) => familyOf(backend.address) === familyOf(address));
+    const isLike = (backend: ClusterBackend): boolean => familyOf(backend.address) === familyOf(address);
+    const endpoints = port.endpoints.every(isLike) ? port.endpoints : port.endpoints.filter(isLike);
     const whole = { scope: LbScope.EXTERNAL, node: 0, endpoints, backends: serving(endpoints) };
     found.set(formatEndpoint(address, number), { ...whole, type, service, port, address, number });
   };

@@ -51,6 +51,7 @@ function matchBetween<Document extends { readonly source: { readonly text: strin
     if (indices) indices.push(index);
     else byText.set(text, [index]);
   }
+  if (byText.size === 0) return;
   for (let index = head; index < texts.length - tail; index++) {
     same[index] = byText.get(texts[index]!)?.pop() ?? null;
   }

@@ -1,4 +1,5 @@
 import { familyOf, parseAddress, type Family } from '../addresses.js';
+import { joined } from '../kept.js';
 import { problem } from '../problems.js';
 import { readAddress } from './addresses.js';
 import { quote, type Fields } from './fields.js';
@@ -29,7 +30,7 @@ function readEndpointAddress(address: Fields, ready: boolean): EndpointAddress[]
   if (!ip) return [];
   const nodeName = address.text('nodeName');
   const conditions = { ready, serving: ready, terminating: false };
-  return [{ at: address.at, addresses: [ip.value], nodeName, ...conditions, forZones: [], forNodes: [] }];
+  return [{ at: address.at, address: parseAddress(ip.value)!, nodeName, ...conditions, ...NO_HINTS }];
 }
 
 /** discovery.k8s.io/v1 EndpointSlice. */
@@ -42,42 +43,45 @@ export function readEndpointSlice(object: Fields, header: Header): Endpoints {
   };
 }
 
+/** Few endpoints have hints: all others share a list of none. */
+const NONE: readonly string[] = [];
+const NO_HINTS = { forZones: NONE, forNodes: NONE };
+
 const ADDRESS_TYPES = ['IPv4', 'IPv6', 'FQDN'] as const;
 
 /** Endpoints of the slice's `addressType`. Names, its type FQDN, are for others than Services to read. */
 function readSliceEndpoints(slice: Fields): EndpointAddress[] {
   const type = slice.oneOf('addressType', ADDRESS_TYPES)?.value ?? null;
   if (type === 'FQDN') return [];
-  return slice.each('endpoints').map((endpoint) => readEndpoint(endpoint, type));
+  return joined(slice.each('endpoints').map((endpoint) => readEndpoint(endpoint, type)));
 }
 
-function readEndpoint(endpoint: Fields, type: Family | null): EndpointAddress {
+function readEndpoint(endpoint: Fields, type: Family | null): EndpointAddress[] {
   const conditions = endpoint.within('conditions');
   const ready = !conditions.has('ready') || conditions.boolean('ready');
-  return {
-    at: endpoint.at,
-    addresses: endpoint.strings('addresses').flatMap((found) => {
-      const address = parseAddress(found.value);
-      if (address !== null && (type === null || familyOf(address) === type)) return found.value;
-      const message = `${quote(found.value)} is not ${type === null ? 'an IP address' : `an ${type} address`}.`;
-      endpoint.problems.push(problem('HS1010', found.at, message));
-      return [];
-    }),
-    nodeName: endpoint.text('nodeName'),
-    ready,
-    serving: conditions.has('serving') ? conditions.boolean('serving') : ready,
-    terminating: conditions.boolean('terminating'),
-    forZones: readHints(endpoint, 'forZones'),
-    forNodes: readHints(endpoint, 'forNodes'),
-  };
+  const listed = endpoint.strings('addresses').filter((found) => {
+    const address = parseAddress(found.value);
+    if (address !== null && (type === null || familyOf(address) === type)) return true;
+    const message = `${quote(found.value)} is not ${type === null ? 'an IP address' : `an ${type} address`}.`;
+    endpoint.problems.push(problem('HS1010', found.at, message));
+    return false;
+  });
+  const { at } = endpoint;
+  const nodeName = endpoint.text('nodeName');
+  const serving = conditions.has('serving') ? conditions.boolean('serving') : ready;
+  const terminating = conditions.boolean('terminating');
+  const { forZones, forNodes } = endpoint.has('hints') ? readHints(endpoint.within('hints')) : NO_HINTS;
+  return listed.map(({ value }) => {
+    const address = parseAddress(value)!;
+    return { at, address, nodeName, ready, serving, terminating, forZones, forNodes };
+  });
 }
 
 /** EndpointHints: names in mappings, since others may come to stand beside them. */
-const readHints = (endpoint: Fields, name: string): string[] =>
-  endpoint
-    .within('hints')
-    .each(name)
-    .flatMap((hint) => hint.text('name') ?? []);
+function readHints(hints: Fields): Pick<EndpointAddress, 'forZones' | 'forNodes'> {
+  const named = (name: string): string[] => hints.each(name).flatMap((hint) => hint.text('name') ?? []);
+  return { forZones: named('forZones'), forNodes: named('forNodes') };
+}
 
 /** A port without a number, which Kubernetes allows for other uses than Services, leads nowhere. */
 function readPorts(fields: Fields): EndpointSubset['ports'] {

@@ -7,6 +7,10 @@ import type { Entry, Mapping, Tree } from './tree.js';
 /** More names than a message can list. */
 const MANY = 8;
 
+/** Of a mapping that is not there. */
+const NO_ENTRIES: Mapping['entries'] = new Map<string, Entry>();
+const NO_STRINGS: ReadonlyMap<string, Located<string>> = new Map<string, Located<string>>();
+
 /**
  * The fields of one mapping, read by type. Nothing here throws: a field is
  * - a value with its place,
@@ -71,16 +75,17 @@ export class Fields {
 
   /** The fields that Kubernetes does not know here, reported: as a warning unless nothing of the object counts with them. */
   unknown(names: readonly string[], code: ProblemCode = 'HS1016'): Located<string>[] {
-    return [...this.names]
-      .filter((name) => !names.includes(name))
-      .map((name) => {
-        const meant = meantKey(name, names);
-        const others = names.length > MANY ? '' : `; there are ${names.join(', ')}`;
-        const message = `There is no field ${quote(name)} here${others}.`;
-        const at = this.keyAt(name);
-        this.problems.push(problem(code, at, message, { fixes: meant === null ? [] : [`change to ${meant}`] }));
-        return { value: name, at };
-      });
+    const unknown: Located<string>[] = [];
+    for (const name of this.names) {
+      if (names.includes(name)) continue;
+      const meant = meantKey(name, names);
+      const others = names.length > MANY ? '' : `; there are ${names.join(', ')}`;
+      const message = `There is no field ${quote(name)} here${others}.`;
+      const at = this.keyAt(name);
+      this.problems.push(problem(code, at, message, { fixes: meant === null ? [] : [`change to ${meant}`] }));
+      unknown.push({ value: name, at });
+    }
+    return unknown;
   }
 
   /** The value of a scalar as it stands; null for anything else. */
@@ -98,7 +103,8 @@ export class Fields {
   }
 
   text(name: string): string | null {
-    return this.string(name)?.value ?? null;
+    const value = this.valueOf(name);
+    return value === null ? null : (this.textOf(value, name) ?? null);
   }
 
   /** One of the words; Kubernetes takes an empty string for an absent field. */
@@ -171,7 +177,7 @@ export class Fields {
   }
 
   private empty(name: string): Fields {
-    return new Fields({ type: 'mapping', at: this.placeOf(name), entries: new Map<string, Entry>() }, this.problems);
+    return new Fields({ type: 'mapping', at: this.placeOf(name), entries: NO_ENTRIES }, this.problems);
   }
 
   list(name: string): { readonly at: Place; readonly items: readonly Tree[] } | null | undefined {
@@ -196,18 +202,26 @@ export class Fields {
 
   /** The items of a list that are mappings, for readers to whom the others do not matter. */
   each(name: string): readonly Fields[] {
-    return this.mappings(name)?.items.filter((item) => item !== undefined) ?? [];
+    const found: Fields[] = [];
+    for (const item of this.list(name)?.items ?? []) {
+      const fields = this.item(item, name);
+      if (fields) found.push(fields);
+    }
+    return found;
   }
 
   strings(name: string): readonly Located<string>[] {
-    return (this.list(name)?.items ?? []).flatMap((item) => {
+    const strings: Located<string>[] = [];
+    for (const item of this.list(name)?.items ?? []) {
       const value = this.textOf(item, name);
-      return value === undefined ? [] : [{ value, at: item.at }];
-    });
+      if (value !== undefined) strings.push({ value, at: item.at });
+    }
+    return strings;
   }
 
   /** The fields of this mapping as strings; a null is an empty one, as Kubernetes decodes it. */
   asStrings(): ReadonlyMap<string, Located<string>> {
+    if (this.mapping.entries.size === 0) return NO_STRINGS;
     const strings = new Map<string, Located<string>>();
     for (const [name, { value }] of this.mapping.entries) {
       const text = this.textOf(value, name);

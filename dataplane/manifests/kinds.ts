@@ -21,7 +21,10 @@ import { readNetworkPolicy } from './policies.js';
 import { readService } from './services.js';
 import { readWorkload } from './workloads.js';
 
-/** What every object has; readers add their kind and fields. */
+/**
+ * What every object has; readers add their kind and fields. Those of which there are thousands name what they add it to, which makes
+ * smaller objects than to spread it.
+ */
 export interface Header {
   readonly apiVersion: string;
   readonly metadata: Metadata;

@@ -4,7 +4,7 @@ import { align } from './align.js';
 import { decode, type Refusal } from './decode.js';
 import { readDocument, unreadable, type Reading } from './documents.js';
 import { kindName, type ManifestObject, type UnreadDocument } from './objects.js';
-import { lineStartsOf, type SourceText } from './place.js';
+import { SourceText } from './place.js';
 import { MAX_DOCUMENTS, split, type Piece } from './split.js';
 
 /** One document of a file, with the last good reading where the present one is not complete. */
@@ -200,13 +200,15 @@ function goodOf({ source, reading, lastGood }: ManifestDocument): ManifestDocume
 }
 
 function sourceOf(file: string, { text, offset, line }: Piece): SourceText {
-  return { file, text, offset, line, lineStarts: lineStartsOf(text) };
+  return new SourceText(file, text, offset, line);
 }
 
 /** Places in the document, and in its last good state, now count from where the piece starts. */
 function moved(document: ManifestDocument, { offset, line }: Piece): ManifestDocument {
   for (const source of [document.source, document.lastGood?.source]) {
-    if (source) Object.assign(source, { offset, line });
+    if (!source) continue;
+    source.offset = offset;
+    source.line = line;
   }
   return document;
 }

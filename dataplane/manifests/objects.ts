@@ -1,5 +1,5 @@
 /** What is read from manifests: only the fields that decide about traffic, each with its place. */
-import type { Family } from '../addresses.js';
+import type { Address, Family } from '../addresses.js';
 import type { AdminPolicy } from './admin.js';
 import type { CalicoNetworkSet, CalicoPolicy, CalicoTier } from './calico.js';
 import type { CiliumCIDRGroup, CiliumPolicy } from './cilium.js';
@@ -176,9 +176,10 @@ export interface CiliumAnnotations {
   readonly sourceRangesPolicy: 'allow' | 'deny';
 }
 
+/** One address of an endpoint: an endpoint that has several is listed as often. */
 export interface EndpointAddress {
   readonly at: Place;
-  readonly addresses: readonly string[];
+  readonly address: Address;
   readonly nodeName: string | null;
   /** Kubernetes takes an absent `ready` as true, `serving` as `ready`, `terminating` as false. */
   readonly ready: boolean;

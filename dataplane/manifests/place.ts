@@ -20,15 +20,22 @@ export interface Location {
  * The text that places count in: one YAML document of a file. When text above it changes, only `offset` and
  * `line` move, so everything read from the document, and everything computed from that, stays as it is.
  */
-export interface SourceText {
-  readonly file: string;
-  readonly text: string;
-  /** UTF-16 units from the start of the file to the start of `text`. */
-  offset: number;
-  /** Lines of the file above the first line of `text`. */
-  line: number;
+export class SourceText {
+  /** null until somebody asks, for few documents are ever shown. Nothing that tells of a text, such as JSON, tells of this. */
+  #lineStarts: readonly number[] | null = null;
+
+  /** `offset`: UTF-16 units from the start of the file to the start of `text`; `line`: lines of the file above its first line. */
+  constructor(
+    readonly file: string,
+    readonly text: string,
+    public offset = 0,
+    public line = 0,
+  ) {}
+
   /** Offsets in `text` at which its lines start; the first is 0. */
-  readonly lineStarts: readonly number[];
+  get lineStarts(): readonly number[] {
+    return (this.#lineStarts ??= lineStartsOf(this.text));
+  }
 }
 
 /** A stretch of a source text, in UTF-16 units from its start. */
@@ -44,14 +51,33 @@ export interface Located<T> {
   readonly at: Place;
 }
 
+const NO_VALUES: ReadonlyMap<string, never> = new Map<string, never>();
+
+/** Values without their places. */
+export function valuesOf<T>(located: ReadonlyMap<string, Located<T>>): ReadonlyMap<string, T> {
+  if (located.size === 0) return NO_VALUES;
+  const values = new Map<string, T>();
+  for (const [key, { value }] of located) values.set(key, value);
+  return values;
+}
+
 /** Offsets at which the lines of `text` start: after each LF, CR LF or lone CR. */
-export function lineStartsOf(text: string): number[] {
+function lineStartsOf(text: string): number[] {
   const starts = [0];
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
     if (unit === 0x0a || (unit === 0x0d && text.charCodeAt(i + 1) !== 0x0a)) starts.push(i + 1);
   }
   return starts;
+}
+
+/** How many lines of `text` end between two offsets: the same, of which none is kept. */
+export function linesBetween(text: string, from: number, to: number): number {
+  const part = text.slice(from, to);
+  let lines = 0;
+  for (let i = part.indexOf('\n'); i !== -1; i = part.indexOf('\n', i + 1)) lines++;
+  for (let i = part.indexOf('\r'); i !== -1; i = part.indexOf('\r', i + 1)) if (part[i + 1] !== '\n') lines++;
+  return lines;
 }
 
 function positionIn(source: SourceText, offset: number): Position {

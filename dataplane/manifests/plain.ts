@@ -154,13 +154,15 @@ class PlainReader {
   private mapping(): Mapping {
     const { source, text, at: start, column } = this;
     const entries = new Map<string, Entry>();
+    let count = 0;
     do {
       const begin = this.at;
       const end = this.keyEnd(begin);
       const name = text.slice(begin, end);
       // Words and numbers are other keys than their letters, and of two alike the parser tells.
-      if (end === begin || entries.has(name) || resolvePlain(name) !== name) throw NOT_PLAIN;
+      if (end === begin || resolvePlain(name) !== name) throw NOT_PLAIN;
       entries.set(name, { keyAt: { source, start: begin, end }, value: this.valueOf(end + 1, column) });
+      if (entries.size !== ++count) throw NOT_PLAIN;
       if (this.column > column) throw NOT_PLAIN;
     } while (this.column === column);
     return { type: 'mapping', at: { source, start, end: this.end }, entries };

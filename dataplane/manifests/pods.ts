@@ -14,12 +14,15 @@ export function readProtocol(port: Fields): Protocol | undefined {
   return found === null ? 'TCP' : found?.value;
 }
 
-export function readPod(object: Fields, header: Header): Pod {
+export function readPod(object: Fields, { apiVersion, metadata, at, kindAt }: Header): Pod {
   object.unknown(OBJECT);
   const status = object.within('status');
   const ready = status.each('conditions').find((condition) => condition.text('type') === 'Ready');
   return {
-    ...header,
+    apiVersion,
+    metadata,
+    at,
+    kindAt,
     kind: 'Pod',
     spec: readPodSpec(object),
     phase: status.text('phase'),

@@ -22,6 +22,14 @@ function inCases(words: readonly string[], value: ScalarValue): [string, ScalarV
   ]);
 }
 
+const LONGEST_WORD = Math.max(...[...WORDS.keys()].map(({ length }) => length));
+
+const NINE = 0x39;
+
+/** Whether a text may be a number: none begins beyond the digits, nor has two points. Most texts that are none end here. */
+const mayBeNumber = (text: string): boolean =>
+  text.charCodeAt(0) <= NINE && text.indexOf('.') === text.lastIndexOf('.');
+
 const INTEGER = /^([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))$/;
 const FLOAT = /^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$/;
 
@@ -30,9 +38,9 @@ const FLOAT = /^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$/;
  * is 1000, `yes` is true; `12:30:45` and dates are strings.
  */
 export function resolvePlain(text: string): ScalarValue {
-  const word = WORDS.get(text);
+  const word = text.length > LONGEST_WORD ? undefined : WORDS.get(text);
   if (word !== undefined) return word;
-  if (!/^[-+.0-9]/.test(text)) return text;
+  if (!mayBeNumber(text)) return text;
   const digits = text.replaceAll('_', '');
   const integer = INTEGER.exec(digits);
   if (integer) {

@@ -23,10 +23,10 @@ const MAX_AFFINITY_SECONDS = 86_400;
 const HEADLESS_LABEL = 'service.kubernetes.io/headless';
 
 /** `undefined` with a selector that cannot be read: whom it selects is not known. */
-export function readService(object: Fields, header: Header): Service | undefined {
+export function readService(object: Fields, { apiVersion, metadata, at, kindAt }: Header): Service | undefined {
   const spec = object.within('spec');
   const assigned = readClusterIPs(spec);
-  const headless = assigned.some(isNone) || header.metadata.labels.has(HEADLESS_LABEL);
+  const headless = assigned.some(isNone) || metadata.labels.has(HEADLESS_LABEL);
   const selector = readLabels(spec, 'selector');
   const ports = spec.each('ports');
   const read = ports.map(readServicePort);
@@ -37,14 +37,17 @@ export function readService(object: Fields, header: Header): Service | undefined
     ...unknownAnnotations(object),
   ];
   if (ports.length === 0 && !headless && spec.text('type') !== 'ExternalName')
-    unknown.push({ value: 'a Service without ports', at: header.metadata.name.at });
+    unknown.push({ value: 'a Service without ports', at: metadata.name.at });
   checkNames(ports.filter((_, i) => read[i]));
   const isNameless = spec.text('type') === 'ExternalName' && !spec.text('externalName');
   if (isNameless) spec.refuse('HS1009', 'externalName', 'externalName is missing.');
   spec.integer('healthCheckNodePort', 0, 65535);
   if (!selector) return undefined;
   return {
-    ...header,
+    apiVersion,
+    metadata,
+    at,
+    kindAt,
     kind: 'Service',
     type: spec.oneOf('type', TYPES)?.value ?? 'ClusterIP',
     selector: selector.size > 0 ? { at: spec.placeOf('selector'), labels: selector } : null,

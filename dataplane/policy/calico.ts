@@ -11,7 +11,7 @@ import type {
   CalicoSelector,
   CalicoSelectors,
 } from '../manifests/calico.js';
-import type { Located, Place } from '../manifests/place.js';
+import { valuesOf, type Located, type Place } from '../manifests/place.js';
 import { holds, keysOf, mapKeys, type Expression } from '../manifests/selector-expressions.js';
 import { servicePeers } from './cilium.js';
 import { PROTOCOL_NUMBERS } from './networkpolicy.js';
@@ -220,7 +220,7 @@ class CalicoReader {
   }
 
   private labelsOf({ kind, metadata }: CalicoNetworkSet): ReadonlyMap<string, string> {
-    const labels = new Map([...metadata.labels].map(([key, { value }]) => [key, value]));
+    const labels = new Map(valuesOf(metadata.labels));
     if (kind === 'GlobalNetworkSet') return labels;
     for (const [key, value] of this.cluster.namespaces.get(metadata.namespace)?.labels ?? [])
       labels.set(DERIVED.namespaceLabels + key, value);

@@ -4,7 +4,7 @@ import { parsePrefix } from '../addresses.js';
 import type { Cluster, ClusterService } from '../cluster/cluster.js';
 import type { CiliumCIDRGroup, CiliumPeer, CiliumPolicy, CiliumPort, CiliumSpec, Entity } from '../manifests/cilium.js';
 import type { LabelSelector, Metadata } from '../manifests/objects.js';
-import type { Located, Place } from '../manifests/place.js';
+import { valuesOf, type Located, type Place } from '../manifests/place.js';
 import { PROTOCOL_NUMBERS } from './networkpolicy.js';
 import { reserved } from './nodes.js';
 import { DIRECTIONS, EVERY_PORT, type Direction, type Peer, type Policy, type PortMatch, type Rule } from './rules.js';
@@ -196,10 +196,7 @@ class SpecReader {
 
 /** Whether a selector matches an object's own labels. */
 const selectsObject = (selector: LabelSelector, { labels }: Metadata): boolean =>
-  selects(
-    { requirements: requirementsOf(selector), written: selector },
-    { source: 'k8s', labels: new Map([...labels].map(([key, { value }]) => [key, value])) },
-  );
+  selects({ requirements: requirementsOf(selector), written: selector }, { source: 'k8s', labels: valuesOf(labels) });
 
 /** Cilium `pkg/policy/api/entity.go`, `EntitySelectorMapping`. */
 function entityPeers(entity: Entity, at: Place): Peer[] {

@@ -47,29 +47,34 @@ const REDIRECTS: Readonly<Record<L7Rules['kind'], Redirect>> = {
 interface Held extends TrafficPrefix {
   readonly identity: number;
   readonly egress: boolean;
-  readonly allows: Grant[];
-  readonly denies: Grant[];
+  allows: readonly Grant[];
+  denies: readonly Grant[];
   denied: boolean;
 }
 
+const NONE: readonly Grant[] = [];
+
 export class MapState {
-  private readonly held = new Map<string, Held>();
+  /** Of each identity, by direction and traffic. */
+  private readonly held = new Map<number, Map<number, Held>>();
   /** Whether anything denies, leads to a proxy or asks for authentication: only then does an entry have a say in others. */
   private overlaps = false;
 
-  /** `grant` is null for what holds without any rule. */
-  add(identity: number, egress: boolean, traffic: TrafficPrefix, deny: boolean, grant: Grant | null): void {
-    const key = keyOf(identity, egress, traffic);
-    let held = this.held.get(key);
+  /** `grants`: what a rule says, which its entries share; nothing for what holds without any rule. */
+  add(identity: number, egress: boolean, traffic: TrafficPrefix, deny: boolean, grants: readonly Grant[]): void {
+    let ofIdentity = this.held.get(identity);
+    if (!ofIdentity) this.held.set(identity, (ofIdentity = new Map<number, Held>()));
+    const key = keyOf(egress, traffic);
+    let held = ofIdentity.get(key);
     if (!held) {
       const { protocol, port, length } = traffic;
-      held = { identity, egress, protocol, port, length, allows: [], denies: [], denied: false };
-      this.held.set(key, held);
+      held = { identity, egress, protocol, port, length, allows: NONE, denies: NONE, denied: false };
+      ofIdentity.set(key, held);
     }
     held.denied ||= deny;
-    this.overlaps ||= deny || (grant !== null && (grant.l7 !== null || grant.authentication !== null));
-    const grants = deny ? held.denies : held.allows;
-    if (grant && !grants.some(({ origin, l7 }) => origin === grant.origin && l7 === grant.l7)) grants.push(grant);
+    this.overlaps ||= deny || grants.some(({ l7, authentication }) => l7 !== null || authentication !== null);
+    if (deny) held.denies = both(held.denies, grants);
+    else held.allows = both(held.allows, grants);
   }
 
   /**
@@ -81,38 +86,47 @@ export class MapState {
    */
   list(): PolicymapEntry[] {
     const entries: PolicymapEntry[] = [];
-    for (const held of this.held.values()) {
-      if (!this.overlaps) entries.push(entryOf(held, NO_REDIRECT, 0));
-      else {
-        const around = held.denied ? [] : this.around(held);
-        if (!around.some(({ denied }) => denied))
-          entries.push(
-            entryOf(held, redirectOf([held, ...around].flatMap(({ allows }) => allows)), authTypeOf(held, around)),
-          );
+    for (const ofIdentity of this.held.values())
+      for (const held of ofIdentity.values()) {
+        if (!this.overlaps) entries.push(entryOf(held, NO_REDIRECT, 0));
+        else {
+          const around = held.denied ? [] : aroundOf(held, ofIdentity);
+          if (!around.some(({ denied }) => denied))
+            entries.push(
+              entryOf(held, redirectOf([held, ...around].flatMap(({ allows }) => allows)), authTypeOf(held, around)),
+            );
+        }
       }
-    }
     return entries;
-  }
-
-  /** The entries of the same identity that hold all of this one's traffic. */
-  private around({ identity, egress, protocol, port, length }: Held): Held[] {
-    const found: Held[] = [];
-    for (let shorter = length - 1; shorter >= 0; shorter = shorter === PROTOCOL_LENGTH ? 0 : shorter - 1) {
-      const traffic = {
-        protocol: shorter >= PROTOCOL_LENGTH ? protocol : 0,
-        port: shorter > PROTOCOL_LENGTH ? port & (0xffff << (24 - shorter)) & 0xffff : 0,
-        length: shorter,
-      };
-      const other = this.held.get(keyOf(identity, egress, traffic));
-      if (other) found.push(other);
-      if (shorter === 0) break;
-    }
-    return found;
   }
 }
 
-const keyOf = (identity: number, egress: boolean, { protocol, port, length }: TrafficPrefix): string =>
-  `${identity} ${egress} ${protocol} ${port} ${length}`;
+/** What two rules say, each once. */
+function both(grants: readonly Grant[], others: readonly Grant[]): readonly Grant[] {
+  if (grants.length === 0) return others;
+  const fresh = others.filter((other) => !grants.some(({ origin, l7 }) => origin === other.origin && l7 === other.l7));
+  return fresh.length === 0 ? grants : [...grants, ...fresh];
+}
+
+/** The entries of the same identity that hold all of this one's traffic. */
+function aroundOf({ egress, protocol, port, length }: Held, ofIdentity: ReadonlyMap<number, Held>): Held[] {
+  const found: Held[] = [];
+  for (let shorter = length - 1; shorter >= 0; shorter = shorter === PROTOCOL_LENGTH ? 0 : shorter - 1) {
+    const traffic = {
+      protocol: shorter >= PROTOCOL_LENGTH ? protocol : 0,
+      port: shorter > PROTOCOL_LENGTH ? port & (0xffff << (24 - shorter)) & 0xffff : 0,
+      length: shorter,
+    };
+    const other = ofIdentity.get(keyOf(egress, traffic));
+    if (other) found.push(other);
+    if (shorter === 0) break;
+  }
+  return found;
+}
+
+/** In one number: 8 bits of the protocol, 16 of the port, 5 of the length. */
+const keyOf = (egress: boolean, { protocol, port, length }: TrafficPrefix): number =>
+  (egress ? 1 << 29 : 0) | (protocol << 21) | (port << 5) | length;
 
 const entryOf = (
   { identity, egress, protocol, port, length, denied, allows, denies }: Held,

@@ -10,7 +10,7 @@ import {
   type WorkloadSelector,
 } from '../manifests/istio.js';
 import type { ManifestObject } from '../manifests/objects.js';
-import type { Located } from '../manifests/place.js';
+import { valuesOf, type Located } from '../manifests/place.js';
 import { clausesOf } from './istio.js';
 
 /**
@@ -120,7 +120,7 @@ const servicesOf = (
 ): ReadonlyMap<string, string>[] =>
   services
     .filter((service) => leadsTo(service, { namespace, labels }))
-    .map(({ source }) => new Map([...source.metadata.labels].map(([key, { value }]) => [key, value])));
+    .map(({ source }) => valuesOf(source.metadata.labels));
 
 const leadsTo = (
   { source, namespace }: Cluster['services'][number],

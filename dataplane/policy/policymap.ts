@@ -124,14 +124,16 @@ const rulesFor = ({ rules }: Policy, { example }: Subjects, peers: PeerNumbers):
 function entriesOf(subjects: Subjects, peers: PeerNumbers): PolicymapEntry[] {
   const { applied, localhost } = subjects;
   const state = new MapState();
-  if (isolating(applied, 'egress').length === 0) state.add(0, true, EVERYTHING, false, null);
-  if (isolating(applied, 'ingress').length === 0) state.add(0, false, EVERYTHING, false, null);
+  if (isolating(applied, 'egress').length === 0) state.add(0, true, EVERYTHING, false, []);
+  if (isolating(applied, 'ingress').length === 0) state.add(0, false, EVERYTHING, false, []);
   // Cilium's allow-localhost, and Kubernetes' rule that a pod's own node always reaches it.
-  else if (localhost) state.add(ReservedIdentity.HOST, false, EVERYTHING, false, null);
+  else if (localhost) state.add(ReservedIdentity.HOST, false, EVERYTHING, false, []);
   for (const rule of applied.flatMap((policy) => rulesFor(policy, subjects, peers)))
-    for (const { identities, traffic, grant } of said(rule, subjects, peers))
+    for (const { identities, traffic, grant } of said(rule, subjects, peers)) {
+      const grants = [grant];
       for (const identity of identities)
-        for (const one of traffic) state.add(identity, rule.origin.direction === 'egress', one, rule.deny, grant);
+        for (const one of traffic) state.add(identity, rule.origin.direction === 'egress', one, rule.deny, grants);
+    }
   return state.list();
 }
 

@@ -127,6 +127,25 @@ test('workloads: the template, the sidecars and the selector', () => {
   }
 });
 
+test('hints that are no mapping are told of once', () => {
+  const { objects, problems } = load(
+    `apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s}
+endpoints: [{addresses: [10.0.0.1, 10.0.0.2], nodeName: node-1, hints: 3}]`,
+  );
+  assert.deepEqual(
+    problems.map(({ message }) => message),
+    ['hints must be a mapping, not the number 3.'],
+  );
+  assert.ok(objects[0]?.kind === 'EndpointSlice');
+  assert.deepEqual(
+    objects[0].subsets[0]!.endpoints.map(({ address, nodeName, forZones }) => [address, nodeName, forZones]),
+    [
+      [0x0a000001, 'node-1', []],
+      [0x0a000002, 'node-1', []],
+    ],
+  );
+});
+
 test('an EndpointSlice takes absent conditions as Kubernetes does', () => {
   const slice = load(
     `apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: s, labels: {kubernetes.io/service-name: front}}

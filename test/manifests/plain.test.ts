@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { clusterFiles, scaled } from '../../dataplane/bench/scale.js';
-import { lineStartsOf, type SourceText } from '../../dataplane/manifests/place.js';
+import { SourceText } from '../../dataplane/manifests/place.js';
 import { plainTreeOf } from '../../dataplane/manifests/plain.js';
 import { split } from '../../dataplane/manifests/split.js';
 import { parseAny } from '../../dataplane/manifests/syntax.js';
@@ -15,13 +15,7 @@ import type { Problem } from '../../dataplane/problems.js';
 const RUNS = Number(process.env['HOPSCOPE_RUNS'] ?? 30_000);
 const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 1);
 
-const sourceOf = (text: string): SourceText => ({
-  file: 'a',
-  text,
-  offset: 0,
-  line: 0,
-  lineStarts: lineStartsOf(text),
-});
+const sourceOf = (text: string): SourceText => new SourceText('a', text);
 
 /** A tree as JSON: kinds, values, texts and the place of each. */
 const drawn = (tree: Tree | null): unknown => {

@@ -21,7 +21,7 @@ function stateOf(lines: readonly Line[]): PolicymapEntry[] {
     const prefixes: TrafficPrefix[] = ports
       ? prefixesOf(...ports).map((prefix) => ({ protocol: TCP, ...prefix }))
       : [{ protocol: 0, port: 0, length: 0 }];
-    for (const prefix of prefixes) state.add(identity, false, prefix, deny, null);
+    for (const prefix of prefixes) state.add(identity, false, prefix, deny, []);
   }
   return state.list();
 }

@@ -2,7 +2,7 @@
 import type { ClusterPod, ClusterWorkload } from '../../cluster/cluster.js';
 import { onNode } from '../../cluster/drafts.js';
 import type { ContainerPort, LabelSelector, PodSpec, Protocol } from '../../manifests/objects.js';
-import type { Located, Place } from '../../manifests/place.js';
+import { valuesOf, type Located, type Place } from '../../manifests/place.js';
 import { nearest } from '../../nearest.js';
 import type { Problem } from '../../problems.js';
 import type { State } from '../../state.js';
@@ -66,7 +66,7 @@ function listShapes(state: State): Shape[] {
 function scaledToNone({ settings }: State, { ref, namespace, pods, source }: ClusterWorkload): Shape[] {
   if (pods.length > 0 || source.kind === 'Pod') return [];
   const { labels: labelPlaces, spec } = source.template;
-  const labels = new Map([...labelPlaces].map(([key, { value }]) => [key, value]));
+  const labels = valuesOf(labelPlaces);
   return [{ ref, namespace, labels, labelPlaces, spec, hostNetwork: onNode(spec, settings), pods: [] }];
 }
 

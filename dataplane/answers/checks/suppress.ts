@@ -1,5 +1,5 @@
 /** `# hopscope-ignore: HS2003, HS2004 reason`, on a problem's line or above it, silences these codes there. HS1015: without a code. */
-import { lineStartsOf, locate, type SourceText } from '../../manifests/place.js';
+import { locate, SourceText } from '../../manifests/place.js';
 import { problem, PROBLEMS, type Problem } from '../../problems.js';
 import type { State } from '../../state.js';
 
@@ -25,12 +25,11 @@ export function checkComments(state: State): Problem[] {
   return state.manifests.files.flatMap((file) => {
     const text = state.manifests.text(file);
     if (!text?.includes('hopscope-ignore')) return [];
-    const lineStarts = lineStartsOf(text);
-    const source: SourceText = { file, text, offset: 0, line: 0, lineStarts };
+    const source = new SourceText(file, text);
     return linesOf(text).flatMap((line, i) => {
       const found = MENTION.exec(line);
       if (!found || codesIn(line).length > 0) return [];
-      const start = lineStarts[i]! + found.index;
+      const start = source.lineStarts[i]! + found.index;
       const at = { source, start, end: start + found[0].trimEnd().length };
       return [
         problem('HS1015', at, PROBLEMS.HS1015[1], { fixes: ['name the code: `# hopscope-ignore: HS2001 reason`'] }),

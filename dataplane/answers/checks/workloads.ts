@@ -1,6 +1,7 @@
 /** HS2005: whether a workload's selector matches the pods that its template makes. */
 import { matches } from '../../cluster/selectors.js';
 import { WORKLOAD_KINDS, type ManifestObject, type Workload } from '../../manifests/objects.js';
+import { valuesOf } from '../../manifests/place.js';
 import { problem, type Problem } from '../../problems.js';
 import type { State } from '../../state.js';
 import { list, named } from '../../words.js';
@@ -14,7 +15,7 @@ export function checkWorkloads(state: State): Problem[] {
   return state.cluster.objects.filter(isWorkload).flatMap((workload) => {
     const { kind, metadata, selector, template } = workload;
     if (!selector || kind === 'Job' || kind === 'CronJob') return [];
-    const labels = new Map([...template.labels].map(([key, { value }]) => [key, value]));
+    const labels = valuesOf(template.labels);
     if (matches(selector, labels)) return [];
     const own =
       list(
