@@ -176,8 +176,7 @@ export class Chains<K, V> extends MapCounters {
   protected put(index: u32, key: K): void {
     const entry = this.entry(index);
     // The engine leaves wasm for `memory.copy`, which costs more than these few words.
-    for (let i: usize = 0; i < offsetof<K>(); i += 4)
-      store<u32>(entry + i, load<u32>(changetype<usize>(key) + i));
+    for (let i: usize = 0; i < offsetof<K>(); i += 4) store<u32>(entry + i, load<u32>(changetype<usize>(key) + i));
     this.count++;
     this.created++;
   }
