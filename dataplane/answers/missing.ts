@@ -1,7 +1,7 @@
 /** What an answer lacks, which makes it UNKNOWN. */
 import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
 import { formatAddress, parsePrefix } from '../addresses.js';
-import type { ClusterPod } from '../cluster/cluster.js';
+import { podBehind, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { keptFor } from '../kept.js';
 import { inPodRange } from '../loader/endpoints.js';
@@ -95,7 +95,7 @@ function unlistedPods(state: State, { probe, backend, frontend, receiver }: Outc
 }
 
 export const isUnlisted = ({ cluster, settings }: State, backend: Outcome['backend']): boolean =>
-  backend !== null && backend.pod === null && inPodRange(cluster, settings, backend.address);
+  backend !== null && backend.podKey === null && inPodRange(cluster, settings, backend.address);
 
 const hasUnreadPolicies = (state: State): boolean => unreadPolicies(state, state.cluster.namespaces.keys()).length > 0;
 
@@ -149,9 +149,10 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
     }
   }
   if (state.settings.unreportedReadiness === 'unknown') {
-    for (const { backend } of outcomes)
-      if (backend?.pod && backend.pod.ready === null)
-        missing.push(`whether pod ${backend.pod.namespace}/${backend.pod.name} is ready: not reported`);
+    for (const { backend } of outcomes) {
+      const pod = podBehind(state.cluster, backend);
+      if (pod?.ready === null) missing.push(`whether pod ${pod.namespace}/${pod.name} is ready: not reported`);
+    }
   }
   return [...new Set(missing)];
 }

@@ -1,6 +1,6 @@
 /** The ends of connections: workloads whose pods answer alike, and ranges of addresses outside. */
 import { formatAddress, type Address } from '../addresses.js';
-import type { ClusterPod, ClusterWorkload } from '../cluster/cluster.js';
+import { podBehind, type ClusterPod, type ClusterWorkload } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { indexed } from '../indexed.js';
 import { joined, kept, keptFor, keptGroups, keptWhile } from '../kept.js';
@@ -109,7 +109,9 @@ export function choose(state: State, ends: readonly End[], ref: string | null): 
       return all(endsWith(state, ends, target.pods));
     case 'service': {
       const backends = target.service.ports.flatMap((port) =>
-        port.backends.map((backend) => ({ protocol: port.source.protocol, port: backend.port, pod: backend.pod })),
+        port.backends.map((backend) => {
+          return { protocol: port.source.protocol, port: backend.port, pod: podBehind(state.cluster, backend) };
+        }),
       );
       const behind = endsWith(
         state,

@@ -43,7 +43,7 @@ export function selectedBackends(
       endpoints.push({
         address,
         port: target,
-        pod,
+        podKey: pod.key,
         node: pod.node,
         terminating: pod.terminating && !published,
         ...hintsFor(service, pod.node),
@@ -102,7 +102,7 @@ export function listedBackends(
           endpoints.set(key, {
             address,
             port: listed!.port,
-            pod,
+            podKey: pod?.key ?? null,
             node: pod?.node ?? nodes.get(endpoint.nodeName ?? '') ?? null,
             terminating: !endpoint.ready,
             forZones: endpoint.forZones,

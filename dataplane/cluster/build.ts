@@ -51,6 +51,7 @@ export class ClusterBuilder {
   private readonly endpointsIn = new ByNamespace<Endpoints>(ENDPOINT_KINDS);
   private readonly workloads = new WorkloadBuilder();
   private readonly podsByAddress = indexed(({ hostNetwork, addresses }: ClusterPod) => (hostNetwork ? [] : addresses));
+  private readonly podsByKey = indexed(({ key }: ClusterPod) => [key]);
   private readonly split = kept(splitAssumed);
   private readonly services = new ServiceBuilder();
   private readonly namespaces = steady(buildNamespaces, sameNamespaces);
@@ -92,6 +93,7 @@ export class ClusterBuilder {
       ...split,
       pods: built.pods,
       podsByAddress,
+      podsByKey: this.podsByKey(built.pods),
       services: this.services.build(
         this.servicesIn.of(all),
         this.endpointsIn.of(all),

@@ -89,7 +89,8 @@ class NamespaceBuilder {
         settings,
       ),
     );
-    return (this.services = services.sort((a, b) => compare(a.name, b.name)));
+    services.sort((a, b) => compare(a.name, b.name));
+    return sameItems(services, this.services) ? this.services : (this.services = services);
   }
 
   private lists(address: Address): boolean {
@@ -132,9 +133,14 @@ class NamespaceBuilder {
 
 const byName = keptFor((nodes: readonly ClusterNode[]) => new Map(nodes.map((node) => [node.name, node])));
 
-/** Whether all addresses behind a Service are still those pods'. */
+/** Whether all addresses behind a Service are still those pods', where they were. */
 const standsFor = ({ ports }: ClusterService, owners: Index<Address, ClusterPod>): boolean =>
-  ports.every(({ endpoints }) => endpoints.every(({ address, pod }) => (owners.get(address) ?? null) === pod));
+  ports.every(({ endpoints }) =>
+    endpoints.every(({ address, podKey, node }) => {
+      const owner = owners.get(address);
+      return owner ? owner.key === podKey && owner.node === node : podKey === null;
+    }),
+  );
 
 /** The families of a Service, primary first. Service v1: spec.ipFamilies, spec.ipFamilyPolicy, spec.clusterIPs. */
 function familiesOf(source: Service, cluster: readonly Family[]): readonly Family[] {

@@ -38,15 +38,13 @@ export class Endpoints {
 
   of(pods: Cluster['pods']): EndpointIds {
     const { gone, come } = difference(this.pods, pods);
-    const namesOf = (some: Cluster['pods']): string[] => some.filter((pod) => !pod.hostNetwork).map(endpointName);
+    const namesOf = (some: Cluster['pods']): string[] => some.filter((pod) => !pod.hostNetwork).map(({ key }) => key);
     this.numbers.change(namesOf(gone), namesOf(come));
     this.pods = pods;
     return this.listed(this.each(pods));
   }
 
   idOf(pod: ClusterPod): number {
-    return this.numbers.get(endpointName(pod))!;
+    return this.numbers.get(pod.key)!;
   }
 }
-
-const endpointName = ({ namespace, name, workload }: ClusterPod): string => `${namespace}/${name} of ${workload.ref}`;

@@ -16,7 +16,7 @@ import { Numbers, UsedNumbers } from '../../dataplane/hash.js';
 import { groupedBy } from '../../dataplane/kept.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
 import { Engine, identityOf, type State } from '../../dataplane/state.js';
-import type { ClusterPod } from '../../dataplane/cluster/cluster.js';
+import { podBehind, type ClusterPod } from '../../dataplane/cluster/cluster.js';
 import { modules } from '../datapath.js';
 
 const RUNS = Number(process.env['HOPSCOPE_RUNS'] ?? 40);
@@ -189,7 +189,7 @@ function seen(state: State): Record<string, string> {
       services.map(({ namespace, name, ports }) => [
         `${namespace}/${name}`,
         ports.flatMap(({ endpoints }) =>
-          endpoints.map(({ address, port, pod }) => [`${address} ${port}`, nameOf(pod)]),
+          endpoints.map((one) => [`${one.address} ${one.port}`, nameOf(podBehind(state.cluster, one))]),
         ),
       ]),
     ),
