@@ -1,6 +1,6 @@
 /** The endpoints of pods, with their numbers in the datapath. */
 import type { Cluster, ClusterPod } from '../cluster/cluster.js';
-import { UsedNumbers } from '../hash.js';
+import { Numbers } from '../hash.js';
 import { indexed } from '../indexed.js';
 import { difference, kept, keptEach } from '../kept.js';
 
@@ -17,7 +17,7 @@ interface Endpoint {
 }
 
 export class Endpoints {
-  private readonly numbers = new UsedNumbers();
+  private readonly numbers = new Numbers();
   private pods: Cluster['pods'] = [];
   private readonly each = keptEach((pod: ClusterPod): Endpoint | null =>
     pod.hostNetwork ? null : { pod, id: this.idOf(pod) },

@@ -12,7 +12,7 @@ import {
 } from '../addresses.js';
 import { addressIn, allAddresses, serving } from '../cluster/cluster.js';
 import type { Cluster, ClusterBackend, ClusterService, ClusterServicePort } from '../cluster/cluster.js';
-import { UsedNumbers } from '../hash.js';
+import { Numbers } from '../hash.js';
 import { difference, joined, kept, keptEach } from '../kept.js';
 import { PROTOCOL_NUMBERS } from '../policy/networkpolicy.js';
 import { isKubeProxy, type Settings } from '../settings.js';
@@ -50,8 +50,8 @@ export type Listening = Omit<Frontend, 'protocol' | 'revNatIndex' | 'backends' |
 
 /** The frontends of Services and of pods with hostPorts; those of a Service stay the very same while it does. */
 export class Frontends {
-  private readonly revNatNumbers = new UsedNumbers();
-  private readonly backendNumbers = new UsedNumbers();
+  private readonly revNatNumbers = new Numbers();
+  private readonly backendNumbers = new Numbers();
   private readonly ofServices = keptEach(
     (service: ClusterService, nodes: Cluster['nodes'], settings: Settings): readonly Listening[] =>
       service.ports

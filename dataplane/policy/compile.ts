@@ -2,7 +2,7 @@
 import type { Cluster, ClusterNode } from '../cluster/cluster.js';
 import { Numbers } from '../hash.js';
 import { indexed } from '../indexed.js';
-import { joined, kept, keptEach, keptFor, sameItems } from '../kept.js';
+import { difference, joined, kept, keptEach, keptFor, sameItems } from '../kept.js';
 import type { AdminPolicy } from '../manifests/admin.js';
 import type { CalicoPolicy } from '../manifests/calico.js';
 import type { CiliumPolicy } from '../manifests/cilium.js';
@@ -123,32 +123,22 @@ export class Recompiler {
 /** What a policymap was compiled from. */
 interface Compiled extends Subjects {
   readonly policymap: CompiledPolicy;
-  peers: Peers;
-  /** All peers of its rules, and whom each selected. */
-  readonly asked: readonly Peer[];
-  readonly selected: readonly (readonly number[])[];
+  /** Whether it was made of more identities than those that its rules name. */
+  readonly asksPeers: boolean;
 }
 
 /** A policymap, which stays the very same while it would come out the same, and so do its rows. */
-function compiledFrom(subjects: Subjects, peers: Peers, before: Compiled | undefined): Compiled {
+function compiledFrom(subjects: Subjects, peers: Peers, before: Compiled | undefined, changes: Changes): Compiled {
   const { applied } = subjects;
   const isLike =
     before?.id === subjects.id &&
     before.localhost === subjects.localhost &&
     before.example === subjects.example &&
     sameItems(before.applied, applied);
-  if (isLike && before.peers === peers) return before;
-  const asked = isLike ? before.asked : joined(applied.map((policy) => peersOf(policy)));
-  const isWhole = !isLike || (before.peers.identities !== peers.identities && asksPeers(applied));
-  if (!isWhole && asked.every((peer, i) => peers.of(peer) === before.selected[i])) {
-    before.peers = peers;
-    return before;
-  }
-  const selected = asked.map((peer) => peers.of(peer));
-  const made = (policymap: CompiledPolicy): Compiled => ({ ...subjects, policymap, peers, asked, selected });
-  if (isWhole) return made(compilePolicymap(subjects, peers));
-  const changed = new Set(selected.flatMap((numbers, i) => numbersUnlike(before.selected[i]!, numbers)));
-  if (changed.size === 0) return made(before.policymap);
+  const made = (policymap: CompiledPolicy): Compiled => ({ ...subjects, policymap, asksPeers: asksPeers(applied) });
+  if (!isLike || (before.asksPeers && changes.areOthers)) return made(compilePolicymap(subjects, peers));
+  if (!applied.some((policy) => changes.inPeers.has(policy))) return before;
+  const changed = new Set(applied.flatMap((policy) => changes.inPeers.get(policy) ?? []));
   return made(
     changed.has(0) || areOrdered(applied)
       ? compilePolicymap(subjects, peers)
@@ -156,23 +146,65 @@ function compiledFrom(subjects: Subjects, peers: Peers, before: Compiled | undef
   );
 }
 
+/** What has changed since policies were compiled last. */
+interface Changes {
+  /** Whether there are other identities. */
+  readonly areOthers: boolean;
+  /** Of each policy whose rules name others than before, those that came and went. */
+  readonly inPeers: ReadonlyMap<Policy, readonly number[]>;
+}
+
+/** Whom policies named when they were compiled last. */
+class Named {
+  private identities: Identities | null = null;
+  private readonly before = new WeakMap<Policy, { readonly peers: readonly Peer[]; selected: readonly Selection[] }>();
+
+  changes(policies: readonly Policy[], peers: Peers): Changes {
+    const areOthers = this.identities !== peers.identities;
+    this.identities = peers.identities;
+    const inPeers = new Map<Policy, readonly number[]>();
+    for (const policy of policies) {
+      const changed = this.changed(policy, peers);
+      if (changed.length > 0) inPeers.set(policy, changed);
+    }
+    return { areOthers, inPeers };
+  }
+
+  private changed(policy: Policy, peers: Peers): readonly number[] {
+    const known = this.before.get(policy);
+    if (!known) {
+      const named = peersOf(policy);
+      this.before.set(policy, { peers: named, selected: named.map((peer) => peers.of(peer)) });
+      return [];
+    }
+    const { selected } = known;
+    if (known.peers.every((peer, i) => peers.of(peer) === selected[i])) return [];
+    known.selected = known.peers.map((peer) => peers.of(peer));
+    return known.selected.flatMap((numbers, i) => numbersUnlike(selected[i]!, numbers));
+  }
+}
+
+/** The numbers of whom a peer selects. */
+type Selection = readonly number[];
+
 /** Whom the rules of a policy name, and whom they are about. */
-const peersOf = keptFor(({ rules }: Policy): readonly Peer[] =>
-  rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])]),
-);
+const peersOf = ({ rules }: Policy): readonly Peer[] =>
+  rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])]);
 
 /** The numbers that are only in one of two lists. */
-function numbersUnlike(before: readonly number[], after: readonly number[]): number[] {
-  if (sameItems(before, after)) return [];
-  const [olds, freshs] = [new Set(before), new Set(after)];
-  return [...before.filter((number) => !freshs.has(number)), ...after.filter((number) => !olds.has(number))];
+function numbersUnlike(before: Selection, after: Selection): number[] {
+  const { gone, come } = difference(before, after);
+  const [olds, freshs] = [new Set(gone), new Set(come)];
+  return [...gone.filter((number) => !freshs.has(number)), ...come.filter((number) => !olds.has(number))];
 }
 
 /** Numbers of policies stay while the policies they stand for do, and what was compiled while it would come out the same. */
 export class PolicyCompiler {
   private readonly numbers = new Numbers();
+  private keys: readonly string[] = [];
   private compiled: ReadonlyMap<string, Compiled> = new Map();
   private last: Peers | null = null;
+  private readonly named = new Named();
   private readonly peers = kept(
     (identities: Identities, settings: Settings) => (this.last = new Peers(identities, settings, this.last)),
   );
@@ -204,13 +236,17 @@ export class PolicyCompiler {
       return { key: ['nodes', ...applied.map(({ key }) => key)].join('\n'), applied };
     });
     const localhost = settings.allowLocalhost !== 'policy';
-    const ids = this.numbers.assign([...groups.keys(), ...hosts.keys()]);
+    const keys = [...groups.keys(), ...hosts.keys()];
+    const { gone, come } = difference(this.keys, keys);
+    this.numbers.change(gone, come);
+    this.keys = keys;
+    const changes = this.named.changes(all, peers);
     const ofIdentity = new Map<PodIdentity, CompiledPolicy>();
     const policies: CompiledPolicy[] = [];
     const compiled = new Map<string, Compiled>();
     const compile = (key: string, applied: readonly Policy[], example: PodIdentity | null): CompiledPolicy => {
-      const subjects = { id: ids.get(key)!, applied, example, localhost };
-      const made = compiledFrom(subjects, peers, this.compiled.get(key));
+      const subjects = { id: this.numbers.get(key)!, applied, example, localhost };
+      const made = compiledFrom(subjects, peers, this.compiled.get(key), changes);
       compiled.set(key, made);
       policies.push(made.policymap);
       return made.policymap;
