@@ -246,8 +246,8 @@ const tiedIn = keptFor(({ refusals, entries }: CompiledPolicy): Readonly<Record<
 /** Whether somebody enforces the policies of a pod, where the setting leaves that open. */
 export function enforcedOrNot(state: State, pod: ClusterPod): string[] {
   const { settings, cluster } = state;
-  const applied = policyOf(state, pod)?.applied ?? [];
-  if (settings.unenforcedPolicies !== 'unknown' || applied.length === 0 || isAnyEnforced(cluster, settings)) return [];
+  if (settings.unenforcedPolicies !== 'unknown' || isAnyEnforced(cluster, settings)) return [];
+  if ((policyOf(state, pod)?.applied ?? []).length === 0) return [];
   return [`who enforces policies: cni ${settings.cni} does not`];
 }
 
