@@ -38,8 +38,17 @@ export class ServiceBuilder {
       [...this.builders].map(([name, builder]) => {
         const own = sourcesIn.get(name)!;
         const pods = workloads.get(name)?.pods ?? [];
-        const ips = own.map((source) => addresses.get(source)!);
-        return builder.build(own, ips, slicesIn.get(name) ?? [], pods, owners, moved, nodes, families, settings);
+        return builder.build(
+          own,
+          builder.clusterIPs(addresses, own),
+          slicesIn.get(name) ?? [],
+          pods,
+          owners,
+          moved,
+          nodes,
+          families,
+          settings,
+        );
       }),
     );
   }
@@ -53,6 +62,9 @@ interface Built {
 
 /** Builds the Services of one namespace. */
 class NamespaceBuilder {
+  readonly clusterIPs = keptFor((all: ReadonlyMap<Service, readonly Address[]>, sources: readonly Service[]) =>
+    sources.map((source) => all.get(source)!),
+  );
   private readonly byService = indexed((slice: Endpoints) => (slice.service === null ? [] : [slice.service]));
   private readonly built = new WeakMap<Service, Built>();
   private inputs: readonly unknown[] = [];
