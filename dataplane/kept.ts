@@ -94,6 +94,7 @@ function unlike(
   before: readonly unknown[],
   after: readonly unknown[],
 ): { readonly head: number; readonly tail: number } {
+  if (before === after) return { head: after.length, tail: 0 };
   const most = Math.min(before.length, after.length);
   let head = 0;
   while (head < most && before[head] === after[head]) head++;

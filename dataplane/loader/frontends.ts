@@ -65,7 +65,9 @@ export class Frontends {
   /** What listens, group by group. */
   private groups: readonly (readonly Listening[])[] = [];
   private readonly numbered = keptEach((group: readonly Listening[]) => group.map((one) => this.number(one)));
-  private readonly listed = kept((groups: readonly (readonly Frontend[])[]): readonly Frontend[] => joined(groups));
+  private readonly listed = kept((ofServices: readonly (readonly Listening[])[], ofHosts: readonly Listening[]) =>
+    this.list([...ofServices, ofHosts]),
+  );
 
   of(
     services: Cluster['services'],
@@ -74,13 +76,16 @@ export class Frontends {
     settings: Settings,
   ): readonly Frontend[] {
     const ofHosts = this.ofHosts(joined(this.ofPods(pods)), nodes, settings);
-    const groups = [...this.ofServices(services, nodes, settings), ofHosts];
+    return this.listed(this.ofServices(services, nodes, settings), ofHosts);
+  }
+
+  private list(groups: readonly (readonly Listening[])[]): readonly Frontend[] {
     const before = difference(this.groups, groups);
     const [gone, come] = [joined(before.gone), joined(before.come)];
     this.revNatNumbers.change(gone.map(frontendName), come.map(frontendName));
     this.backendNumbers.change(gone.flatMap(backendNames), come.flatMap(backendNames));
     this.groups = groups;
-    return this.listed(this.numbered(groups));
+    return joined(this.numbered(groups));
   }
 
   private number(one: Listening): Frontend {

@@ -17,7 +17,7 @@ export class Peers {
   private readonly byAddresses = new WeakMap<Peer, readonly number[]>();
   private readonly others = new WeakMap<Peer, readonly number[]>();
   readonly byNumber: ReadonlyMap<number, PodIdentity>;
-  readonly everyone: readonly number[];
+  private all: readonly number[] | null = null;
 
   constructor(
     readonly identities: Identities,
@@ -32,7 +32,10 @@ export class Peers {
       before.identities.world === world;
     if (isLike) this.byAddresses = before.byAddresses;
     this.byNumber = new Map(identities.pods.map((identity) => [identity.number, identity]));
-    this.everyone = everyIdentity(identities);
+  }
+
+  get everyone(): readonly number[] {
+    return (this.all ??= everyIdentity(this.identities));
   }
 
   of(peer: Peer): readonly number[] {
