@@ -23,8 +23,8 @@ import {
   type CompiledPolicy,
   type Subjects,
 } from './policymap.js';
-import { isRepresentative } from './representatives.js';
-import type { Peer, Policy, Rule } from './rules.js';
+import type { Policy, Rule } from './rules.js';
+import { Selections, type Subject } from './selections.js';
 import { selects } from './selectors.js';
 import { areOrdered } from './tiers.js';
 
@@ -131,8 +131,7 @@ interface Compiled extends Subjects {
 function compiledFrom(subjects: Subjects, peers: Peers, before: Compiled | undefined, changes: Changes): Compiled {
   const { applied } = subjects;
   const isLike =
-    before?.id === subjects.id &&
-    before.localhost === subjects.localhost &&
+    before?.localhost === subjects.localhost &&
     before.example === subjects.example &&
     sameItems(before.applied, applied);
   const made = (policymap: CompiledPolicy): Compiled => ({ ...subjects, policymap, asksPeers: asksPeers(applied) });
@@ -154,57 +153,13 @@ interface Changes {
   readonly inPeers: ReadonlyMap<Policy, readonly number[]>;
 }
 
-/** Whom policies named when they were compiled last. */
-class Named {
-  private identities: Identities | null = null;
-  private readonly before = new WeakMap<Policy, { readonly peers: readonly Peer[]; selected: readonly Selection[] }>();
-
-  changes(policies: readonly Policy[], peers: Peers): Changes {
-    const areOthers = this.identities !== peers.identities;
-    this.identities = peers.identities;
-    const inPeers = new Map<Policy, readonly number[]>();
-    for (const policy of policies) {
-      const changed = this.changed(policy, peers);
-      if (changed.length > 0) inPeers.set(policy, changed);
-    }
-    return { areOthers, inPeers };
-  }
-
-  private changed(policy: Policy, peers: Peers): readonly number[] {
-    const known = this.before.get(policy);
-    if (!known) {
-      const named = peersOf(policy);
-      this.before.set(policy, { peers: named, selected: named.map((peer) => peers.of(peer)) });
-      return [];
-    }
-    const { selected } = known;
-    if (known.peers.every((peer, i) => peers.of(peer) === selected[i])) return [];
-    known.selected = known.peers.map((peer) => peers.of(peer));
-    return known.selected.flatMap((numbers, i) => numbersUnlike(selected[i]!, numbers));
-  }
-}
-
-/** The numbers of whom a peer selects. */
-type Selection = readonly number[];
-
-/** Whom the rules of a policy name, and whom they are about. */
-const peersOf = ({ rules }: Policy): readonly Peer[] =>
-  rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])]);
-
-/** The numbers that are only in one of two lists. */
-function numbersUnlike(before: Selection, after: Selection): number[] {
-  const { gone, come } = difference(before, after);
-  const [olds, freshs] = [new Set(gone), new Set(come)];
-  return [...gone.filter((number) => !freshs.has(number)), ...come.filter((number) => !olds.has(number))];
-}
-
 /** Numbers of policies stay while the policies they stand for do, and what was compiled while it would come out the same. */
 export class PolicyCompiler {
   private readonly numbers = new Numbers();
   private keys: readonly string[] = [];
-  private compiled: ReadonlyMap<string, Compiled> = new Map();
+  private readonly compiled = new Map<string, Compiled>();
   private last: Peers | null = null;
-  private readonly named = new Named();
+  private readonly selections = keptEach((policy: Policy) => new Selections(policy));
   private readonly peers = kept(
     (identities: Identities, settings: Settings) => (this.last = new Peers(identities, settings, this.last)),
   );
@@ -220,12 +175,11 @@ export class PolicyCompiler {
     identities: Identities,
     settings: Settings,
   ): CompiledPolicies {
+    const areOthers = this.last?.identities !== identities;
     const peers = this.peers(identities, settings);
-    const subjects = this.subjects(
-      all
-        .filter(({ aboutNodes }) => !aboutNodes)
-        .map((policy) => subjectOf(policy, identities.selected.of(policy.subject))),
-    );
+    const selections = this.selections(all);
+    const changes = { areOthers, inPeers: changesIn(selections, peers) };
+    const subjects = this.subjects(selections.flatMap(({ subject }) => subject ?? []));
     const groups = grouped(identities.pods, (identity) => {
       const about = subjects.all(identity);
       return this.groupOf(identity, about, about.some(({ isPartly }) => isPartly) ? peers : null);
@@ -240,16 +194,15 @@ export class PolicyCompiler {
     const { gone, come } = difference(this.keys, keys);
     this.numbers.change(gone, come);
     this.keys = keys;
-    const changes = this.named.changes(all, peers);
+    for (const key of gone) if (this.numbers.get(key) === undefined) this.compiled.delete(key);
     const ofIdentity = new Map<PodIdentity, CompiledPolicy>();
-    const policies: CompiledPolicy[] = [];
-    const compiled = new Map<string, Compiled>();
+    const byId: CompiledPolicy[] = [];
     const compile = (key: string, applied: readonly Policy[], example: PodIdentity | null): CompiledPolicy => {
-      const subjects = { id: this.numbers.get(key)!, applied, example, localhost };
-      const made = compiledFrom(subjects, peers, this.compiled.get(key), changes);
-      compiled.set(key, made);
-      policies.push(made.policymap);
-      return made.policymap;
+      const before = this.compiled.get(key);
+      const id = before?.id ?? this.numbers.get(key)!;
+      const made = compiledFrom({ id, applied, example, localhost }, peers, before, changes);
+      if (made !== before) this.compiled.set(key, made);
+      return (byId[id] = made.policymap);
     };
     for (const [key, { applied, members }] of groups) {
       const policy = compile(key, applied, members[0]!);
@@ -260,24 +213,19 @@ export class PolicyCompiler {
       const policy = compile(key, applied, null);
       for (const member of members) ofNode.set(member, policy);
     }
-    this.compiled = compiled;
-    return { all, policies: policies.sort((a, b) => a.id - b.id), ofIdentity, ofNode };
+    return { all, policies: byId.filter((policy) => policy !== undefined), ofIdentity, ofNode };
   }
 }
 
-/** A policy and the pods that it is about. */
-interface Subject {
-  readonly policy: Policy;
-  readonly pods: readonly PodIdentity[];
-  /** Whether some of its rules are about a part of them. */
-  readonly isPartly: boolean;
+/** Of each policy whose rules name others than before, those that came and went. */
+function changesIn(selections: readonly Selections[], peers: Peers): Changes['inPeers'] {
+  const changes = new Map<Policy, readonly number[]>();
+  for (const one of selections) {
+    const changed = one.update(peers);
+    if (changed.length > 0) changes.set(one.policy, changed);
+  }
+  return changes;
 }
-
-const subjectOf = keptFor((policy: Policy, pods: readonly PodIdentity[]): Subject => ({
-  policy,
-  pods: pods.filter(({ example }) => !isRepresentative(example)),
-  isPartly: policy.rules.some(({ own }) => own !== undefined),
-}));
 
 interface Group<Member> {
   readonly applied: readonly Policy[];
