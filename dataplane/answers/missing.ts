@@ -15,7 +15,7 @@ import { isAnyEnforced } from '../policy/enforced.js';
 import { matchesPods } from '../policy/identities.js';
 import type { Grant } from '../policy/mapstate.js';
 import { DIRECTIONS, partsOf, type Direction, type Policy } from '../policy/rules.js';
-import { DERIVED, keysAskedFor } from '../policy/selectors.js';
+import { DERIVED, keysAskedFor, NAMESPACE_NAME } from '../policy/selectors.js';
 import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
 import { unreadPods } from './checks/unread.js';
@@ -286,8 +286,6 @@ function unevaluatedFor(state: State, outcomes: readonly Outcome[]): string[] {
   );
 }
 
-const NAME_LABEL = `${DERIVED.namespaceLabels}kubernetes.io/metadata.name`;
-
 /** Whether a policy of these pods asks for namespace labels beyond the name. */
 function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): boolean {
   return pods.some((pod) => {
@@ -297,7 +295,7 @@ function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): bool
       const selectors = peers.flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : []));
       return [subject, ...selectors]
         .flatMap(keysAskedFor)
-        .some((key) => key.startsWith(DERIVED.namespaceLabels) && key !== NAME_LABEL);
+        .some((key) => key.startsWith(DERIVED.namespaceLabels) && key !== NAMESPACE_NAME);
     });
   });
 }

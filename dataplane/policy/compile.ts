@@ -177,9 +177,14 @@ export class PolicyCompiler {
   ): CompiledPolicies {
     const areOthers = this.last?.identities !== identities;
     const peers = this.peers(identities, settings);
-    const selections = this.selections(all);
-    const changes = { areOthers, inPeers: changesIn(selections, peers) };
-    const subjects = this.subjects(selections.flatMap(({ subject }) => subject ?? []));
+    const inPeers = new Map<Policy, readonly number[]>();
+    const aboutPods: Subject[] = [];
+    for (const one of this.selections(all)) {
+      const changed = one.update(peers);
+      if (changed.length > 0) inPeers.set(one.policy, changed);
+      if (one.subject) aboutPods.push(one.subject);
+    }
+    const subjects = this.subjects(aboutPods);
     const groups = grouped(identities.pods, (identity) => {
       const about = subjects.all(identity);
       return this.groupOf(identity, about, about.some(({ isPartly }) => isPartly) ? peers : null);
@@ -200,7 +205,7 @@ export class PolicyCompiler {
     const compile = (key: string, applied: readonly Policy[], example: PodIdentity | null): CompiledPolicy => {
       const before = this.compiled.get(key);
       const id = before?.id ?? this.numbers.get(key)!;
-      const made = compiledFrom({ id, applied, example, localhost }, peers, before, changes);
+      const made = compiledFrom({ id, applied, example, localhost }, peers, before, { areOthers, inPeers });
       if (made !== before) this.compiled.set(key, made);
       return (byId[id] = made.policymap);
     };
@@ -215,16 +220,6 @@ export class PolicyCompiler {
     }
     return { all, policies: byId.filter((policy) => policy !== undefined), ofIdentity, ofNode };
   }
-}
-
-/** Of each policy whose rules name others than before, those that came and went. */
-function changesIn(selections: readonly Selections[], peers: Peers): Changes['inPeers'] {
-  const changes = new Map<Policy, readonly number[]>();
-  for (const one of selections) {
-    const changed = one.update(peers);
-    if (changed.length > 0) changes.set(one.policy, changed);
-  }
-  return changes;
 }
 
 interface Group<Member> {

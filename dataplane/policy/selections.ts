@@ -1,5 +1,6 @@
 /** Whom policies are about, and whom their rules name: asked again only where that may be others by now. */
 import { difference, keptFor } from '../kept.js';
+import type { Settings } from '../settings.js';
 import { selectsPodsAlone, type PodIdentity } from './identities.js';
 import type { Peers } from './peers.js';
 import { isRepresentative } from './representatives.js';
@@ -23,38 +24,61 @@ const subjectOf = keptFor((policy: Policy, pods: readonly PodIdentity[]): Subjec
 /** The numbers of whom a peer selects. */
 type Numbers = readonly number[];
 
+/** What whom a policy selects depends on besides the policy. */
+interface Asks {
+  readonly settings: Settings;
+  readonly addresses: boolean;
+  /** The namespaces whose pods alone can be among them, with null for any; null in place of the list where more has a part. */
+  readonly namespaces: readonly (string | null)[] | null;
+}
+
 /** Of one policy what was found last. */
 export class Selections {
   /** Whom the rules name, and of whom they are about a part. */
   private readonly peers: readonly Peer[];
-  /** The namespaces whose pods alone can be among all of these, null for any; of another one, null in place of the list. */
-  private readonly namespaces: readonly (string | null)[] | null;
+  private asks: Asks | null = null;
+  /** null for a policy about nodes. */
+  subject: Subject | null = null;
+  private numbers: readonly Numbers[] = [];
   private generation = 0;
-  private found: { readonly subject: Subject | null; readonly numbers: readonly Numbers[] } | null = null;
+  private byAddresses: Peers['byAddresses'] | null = null;
 
   constructor(readonly policy: Policy) {
-    const { subject, rules } = policy;
-    this.peers = rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])]);
-    const selectors = this.peers.flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : []));
-    const isPlain = selectors.length === this.peers.length && selectors.every(selectsPodsAlone);
-    this.namespaces = isPlain ? [...new Set([subject, ...selectors].map(namespaceAskedFor))] : null;
-  }
-
-  /** null for a policy about nodes. */
-  get subject(): Subject | null {
-    return this.found?.subject ?? null;
+    this.peers = policy.rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])]);
   }
 
   /** Asks again; who came and went among those whom the rules name, which is nobody for the first time. */
   update(peers: Peers): readonly number[] {
+    const isFirst = this.asks === null;
+    if (this.isLeft(peers)) return [];
     const { selected } = peers.identities;
-    const { found, generation, policy } = this;
-    if (found && this.namespaces?.every((namespace) => selected.holds(generation, namespace))) return [];
     this.generation = selected.generation;
-    const numbers = this.peers.map((peer) => peers.of(peer));
-    const subject = policy.aboutNodes ? null : subjectOf(policy, selected.of(policy.subject));
-    this.found = { subject, numbers };
-    return found ? numbers.flatMap((some, i) => numbersUnlike(found.numbers[i]!, some)) : [];
+    this.byAddresses = peers.byAddresses;
+    if (this.asks?.settings !== peers.settings) this.asks = this.asksOf(peers);
+    if (!this.policy.aboutNodes) this.subject = subjectOf(this.policy, selected.of(this.policy.subject));
+    const before = this.numbers;
+    if (!isFirst && this.peers.every((peer, i) => peers.of(peer) === before[i])) return [];
+    this.numbers = this.peers.map((peer) => peers.of(peer));
+    return isFirst ? [] : this.numbers.flatMap((numbers, i) => numbersUnlike(before[i]!, numbers));
+  }
+
+  /** Whether what was found is so still. */
+  private isLeft({ identities, settings, byAddresses }: Peers): boolean {
+    const { asks, generation } = this;
+    if (!asks?.namespaces || asks.settings !== settings) return false;
+    if (asks.addresses && byAddresses !== this.byAddresses) return false;
+    return asks.namespaces.every((namespace) => identities.selected.holds(generation, namespace));
+  }
+
+  private asksOf(peers: Peers): Asks {
+    const others = this.peers.filter((peer) => !peers.isByAddress(peer));
+    const selectors = others.flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : []));
+    const isPlain = selectors.length === others.length && selectors.every(selectsPodsAlone);
+    return {
+      settings: peers.settings,
+      addresses: others.length < this.peers.length,
+      namespaces: isPlain ? [...new Set([this.policy.subject, ...selectors].map(namespaceAskedFor))] : null,
+    };
   }
 }
 
