@@ -61,11 +61,13 @@ export class ClusterBuilder {
   build(parts: readonly (readonly ManifestObject[])[], settings: Settings): Cluster {
     const groups = parts.map((part) => groupOf(part));
     /** The objects of some kinds, in their order. */
-    const of = <T extends ManifestObject>(...kinds: readonly T['kind'][]): readonly T[] =>
-      this.joined(
-        kinds.join(),
-        groups.map((group) => group.of(kinds)),
+    const of = <T extends ManifestObject>(...kinds: readonly T['kind'][]): readonly T[] => {
+      const name = kinds.join();
+      return this.joined(
+        name,
+        groups.map((group) => group.of(kinds, name)),
       ) as readonly T[];
+    };
     const pods = of<Pod>('Pod');
     const endpoints = of<Endpoints>(...ENDPOINT_KINDS);
     const workloads = of<Workload>(...(WORKLOAD_KINDS as readonly WorkloadKind[]));
@@ -142,13 +144,16 @@ const ENDPOINT_KINDS = ['Endpoints', 'EndpointSlice'] as const;
 /** The objects of some kinds by their namespaces: lists that stay the very same while they have the same in them. */
 class ByNamespace<T extends ManifestObject> {
   private before: ReadonlyMap<string, readonly T[]> = new Map();
+  private readonly name: string;
 
-  constructor(private readonly kinds: readonly T['kind'][]) {}
+  constructor(private readonly kinds: readonly T['kind'][]) {
+    this.name = kinds.join();
+  }
 
   of(groups: readonly Group[]): ReadonlyMap<string, readonly T[]> {
     const lists = new Map<string, (readonly T[])[]>();
     for (const group of groups)
-      for (const [namespace, objects] of group.inNamespace(this.kinds)) {
+      for (const [namespace, objects] of group.inNamespace(this.kinds, this.name)) {
         const others = lists.get(namespace);
         if (others) others.push(objects as readonly T[]);
         else lists.set(namespace, [objects as readonly T[]]);
@@ -202,20 +207,19 @@ class Group {
     this.families = familiesShown(objects);
   }
 
-  /** Those of some kinds, in their order. */
-  of(kinds: readonly string[]): readonly ManifestObject[] {
-    if (kinds.length === 1) return this.byKind.get(kinds[0]!) ?? NOTHING;
-    const name = kinds.join();
+  /** Those of some kinds, in their order. `name`: the kinds, joined. */
+  of(kinds: readonly string[], name: string): readonly ManifestObject[] {
+    if (kinds.length === 1) return this.byKind.get(name) ?? NOTHING;
     let found = this.ofKinds.get(name);
     if (!found) this.ofKinds.set(name, (found = this.objects.filter(({ kind }) => kinds.includes(kind))));
     return found;
   }
 
   /** The same by their namespaces. */
-  inNamespace(kinds: readonly string[]): ReadonlyMap<string, readonly ManifestObject[]> {
-    const name = kinds.join();
+  inNamespace(kinds: readonly string[], name: string): ReadonlyMap<string, readonly ManifestObject[]> {
     let found = this.byNamespace.get(name);
-    if (!found) this.byNamespace.set(name, (found = groupedBy(this.of(kinds), ({ metadata }) => metadata.namespace)));
+    if (!found)
+      this.byNamespace.set(name, (found = groupedBy(this.of(kinds, name), ({ metadata }) => metadata.namespace)));
     return found;
   }
 }
