@@ -35,37 +35,10 @@ export function spread(
 export const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /**
- * Numbers that stay: a name keeps its number while it is there, and a new one takes the lowest that is free, as Cilium's
- * agent hands out service and backend ids.
+ * Numbers that stay: a name keeps its number while it is used, and a new one takes the lowest that is free, as Cilium's agent hands
+ * out service and backend ids. They are told what changes: names come and go, each as often as it is used.
  */
-export class Numbers {
-  private held = new Map<string, number>();
-
-  /** Numbers for exactly these names, from 1 on; all others are given back. */
-  assign(names: Iterable<string>): ReadonlyMap<string, number> {
-    const wanted = [...new Set(names)].sort(compare);
-    const next = new Map<string, number>();
-    for (const name of wanted) {
-      const number = this.held.get(name);
-      if (number !== undefined) next.set(name, number);
-    }
-    const taken = new Set(next.values());
-    let free = 1;
-    for (const name of wanted) {
-      if (next.has(name)) continue;
-      while (taken.has(free)) free++;
-      next.set(name, free++);
-    }
-    this.held = next;
-    return next;
-  }
-}
-
-/**
- * The same numbers, told by what changes: names come and go, each as often as it is used, and one that is used no more is given
- * back. What many names have in common with the last time costs nothing.
- */
-export class UsedNumbers<Key extends string | number = string> {
+export class Numbers<Key extends string | number = string> {
   private readonly held = new Map<Key, { number: number; uses: number }>();
   private readonly taken = new Set<number>();
   /** No lower number is free. */

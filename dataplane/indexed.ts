@@ -50,7 +50,7 @@ export class Index<Key, Thing> {
     if (gone.length + come.length > things.length) return next;
     next.held = this.held;
     this.held = null;
-    for (const thing of gone) next.take(thing);
+    next.take(gone, come);
     next.put(come);
     return next;
   }
@@ -69,8 +69,19 @@ export class Index<Key, Thing> {
     return (this.held = held);
   }
 
-  private take(thing: Thing): void {
-    for (const key of this.keysOf(thing)) this.set(key, (others) => others.filter((one) => one !== thing));
+  /** Where as many came as went, each of those takes the place of one of these, under the keys that both have. */
+  private take(gone: readonly Thing[], come: readonly Thing[]): void {
+    const heirs = gone.length === come.length ? come : [];
+    const left = new Map(gone.map((thing, i) => [thing, heirs[i]]));
+    const keys = new Map(heirs.map((heir) => [heir, new Set(this.keysOf(heir))]));
+    for (const key of new Set(gone.flatMap((thing) => [...this.keysOf(thing)])))
+      this.set(key, (things) =>
+        things.flatMap((thing) => {
+          if (!left.has(thing)) return [thing];
+          const heir = left.get(thing);
+          return heir !== undefined && keys.get(heir)!.has(key) ? [heir] : [];
+        }),
+      );
   }
 
   /** Those that share a key stand in the order of the list. */
@@ -79,8 +90,9 @@ export class Index<Key, Thing> {
     for (const thing of come)
       for (const key of this.keysOf(thing)) {
         this.set(key, (others) => {
+          if (others.includes(thing)) return others;
           if (others.length > 0) shared.add(key);
-          return others.includes(thing) ? others : [...others, thing];
+          return [...others, thing];
         });
       }
     if (shared.size === 0) return;

@@ -79,11 +79,22 @@ export function joined<Thing>(lists: readonly (readonly Thing[])[]): Thing[] {
   return joined(parts);
 }
 
+/** Lists one after another: the very same list while each has the same in it. */
+export function keptJoined<Thing>(): (lists: readonly (readonly Thing[])[]) => readonly Thing[] {
+  let last: { readonly lists: readonly (readonly Thing[])[]; readonly all: readonly Thing[] } | null = null;
+  return (lists) => {
+    const isSame = last?.lists.length === lists.length && allSame(lists, last.lists);
+    last = { lists, all: isSame ? last!.all : joined(lists) };
+    return last.all;
+  };
+}
+
 /** Where two lists are not alike: from `head` on, and up to `tail` places before the end of each. */
 function unlike(
   before: readonly unknown[],
   after: readonly unknown[],
 ): { readonly head: number; readonly tail: number } {
+  if (before === after) return { head: after.length, tail: 0 };
   const most = Math.min(before.length, after.length);
   let head = 0;
   while (head < most && before[head] === after[head]) head++;

@@ -1,5 +1,6 @@
 /** The Services and what is behind them, as the editor's list shows them. Runs in the worker. */
 import { formatAddress, formatEndpoint } from '../dataplane/addresses.js';
+import { podBehind, type ClusterBackend, type ClusterPod } from '../dataplane/cluster/cluster.js';
 import { locate, type Location } from '../dataplane/manifests/place.js';
 import type { State } from '../dataplane/state.js';
 
@@ -31,22 +32,22 @@ export function serviceBackends({ cluster }: State): ServiceBackends[] {
     clusterIP: clusterIPs.map(formatAddress).join(', ') || null,
     ports: source.ports.map(({ port, protocol }) => `${port.value}/${protocol}`),
     backends: ports.flatMap(({ source: { protocol }, backends }) =>
-      backends.map(({ address, port, pod, terminating, source: place }): Backend => ({
-        address: formatEndpoint(address, port),
-        protocol,
-        pod: pod && `${pod.namespace}/${pod.name}`,
-        workload: pod?.workload.ref ?? null,
-        node: pod?.node.name ?? null,
-        state: terminating
-          ? 'terminating'
-          : !pod || pod.ready === null
-            ? 'not reported'
-            : pod.ready
-              ? 'ready'
-              : 'not ready',
-        location: locate(pod?.source ?? place),
-      })),
+      backends.map((backend) => told(backend, podBehind(cluster, backend), protocol)),
     ),
     location: locate(source.metadata.name.at),
   }));
 }
+
+const told = (
+  { address, port, terminating, source }: ClusterBackend,
+  pod: ClusterPod | null,
+  protocol: string,
+): Backend => ({
+  address: formatEndpoint(address, port),
+  protocol,
+  pod: pod && `${pod.namespace}/${pod.name}`,
+  workload: pod?.workload.ref ?? null,
+  node: pod?.node.name ?? null,
+  state: terminating ? 'terminating' : !pod || pod.ready === null ? 'not reported' : pod.ready ? 'ready' : 'not ready',
+  location: locate(pod?.source ?? source),
+});

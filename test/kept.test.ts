@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { indexed } from '../dataplane/indexed.js';
-import { difference, groupedBy, joined, keptEach, keptGroups } from '../dataplane/kept.js';
+import { difference, groupedBy, joined, keptEach, keptGroups, keptJoined } from '../dataplane/kept.js';
 
 const RUNS = Number(process.env['HOPSCOPE_RUNS'] ?? 40) * 20;
 const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 1);
@@ -85,6 +85,21 @@ test('a group with the same in it is the very same list', () => {
       if (JSON.stringify(group) === JSON.stringify(before.get(key))) assert.equal(group, before.get(key));
     before = now;
   });
+});
+
+test('lists are joined to the very same list while each has the same in it', () => {
+  const all = keptJoined<Thing>();
+  let before: { readonly lists: readonly (readonly Thing[])[]; readonly list: readonly Thing[] } | null = null;
+  fc.assert(
+    fc.property(LISTS, (lists) => {
+      const list = all(lists);
+      assert.deepEqual(list, joined(lists));
+      assert.equal(all(lists.map((one) => [...one])), list);
+      if (JSON.stringify(lists) === JSON.stringify(before?.lists)) assert.equal(list, before!.list);
+      before = { lists, list };
+    }),
+    { numRuns: RUNS, seed: SEED },
+  );
 });
 
 test('without what is gone and with what came, a list is the next', () => {

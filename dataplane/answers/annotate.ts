@@ -204,10 +204,10 @@ const inlay = (place: Place, text: string, tooltip = ''): Inlay => ({
 const inOrder = (inlays: readonly Inlay[]): Inlay[] =>
   [...inlays].sort(({ position: a }, { position: b }) => a.line - b.line || a.column - b.column);
 
-const listed = (pods: readonly ClusterPod[]): string => {
+const listed = keptFor((pods: readonly ClusterPod[]): string => {
   const names = [...new Set(pods.map((pod) => pod.workload.ref))];
   return names.slice(0, 12).join(', ') + (names.length > 12 ? ` and ${names.length - 12} more` : '');
-};
+});
 
 function podsInlay(place: Place, pods: readonly ClusterPod[], all: boolean): Inlay {
   return inlay(place, `→ ${all ? 'all ' : ''}${plural(pods.length, 'pod')}`, listed(pods));

@@ -1,7 +1,7 @@
 /** What an answer takes for granted. */
 import { DropReason } from '../../assembly/abi.js';
 import { compareAddresses, familyOf, formatAddress } from '../addresses.js';
-import { addressIn, allAddresses } from '../cluster/cluster.js';
+import { addressIn, allAddresses, podBehind } from '../cluster/cluster.js';
 import { CONTROLLER_NAMESPACE } from '../cluster/ingress.js';
 import { compare } from '../hash.js';
 import { modeAssumptions } from '../loader/modes.js';
@@ -32,7 +32,12 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
       lines.push(`namespace ${name} has no label but kubernetes.io/metadata.name: there is no Namespace object`);
   }
   const unreported = [
-    ...new Set(outcomes.flatMap(({ backend }) => (backend?.pod?.ready === null ? [backend.pod.workload.ref] : []))),
+    ...new Set(
+      outcomes.flatMap(({ backend }) => {
+        const pod = podBehind(state.cluster, backend);
+        return pod?.ready === null ? [pod.workload.ref] : [];
+      }),
+    ),
   ].sort(compare);
   if (unreportedReadiness !== 'unknown')
     for (const workload of unreported) lines.push(`the pods of ${workload} are ready: no state is reported`);
@@ -68,9 +73,10 @@ export function assumptions(state: State, to: Target, outcomes: readonly Outcome
     lines.push('no two identities have authenticated yet: Cilium begins with that at the first packet, and drops it');
   const audits = outcomes.flatMap(({ audited }) => (audited ? [`${audited.reason.text}, ${audited.direction}`] : []));
   for (const refusal of new Set(audits)) lines.push(`policyAuditMode: what policies would refuse passes (${refusal})`);
-  const direct = outcomes.some(
-    ({ probe, backend }) => probe.sender.kind === 'external' && backend?.pod && backend.pod.node !== probe.sender.node,
-  );
+  const direct = outcomes.some(({ probe: { sender }, backend }) => {
+    const pod = podBehind(state.cluster, backend);
+    return sender.kind === 'external' && pod !== null && pod.node !== sender.node;
+  });
   lines.push(...modeAssumptions(state.settings, direct));
   lines.push(...scopeAssumed(to));
   if (to.kind === 'world' && to.name !== null) lines.push(`${to.label} is an address outside the cluster`);

@@ -4,6 +4,7 @@ import { contains, familyOf, UNSPECIFIED, type Address } from '../addresses.js';
 import {
   addressIn,
   allAddresses,
+  podBehind,
   type ClusterBackend,
   type ClusterNode,
   type ClusterPod,
@@ -98,8 +99,10 @@ function destinationsOf(
       if (!service.source.headless) return [service.clusterIPs.flatMap((address) => at(address, service))];
       // A headless Service is only a name: the client gets the pods' own addresses, and the port stays as asked.
       const addresses = new Map<ClusterPod | Address, Set<Address>>();
-      for (const { address, pod } of service.ports.flatMap((listed) => listed.backends))
-        addresses.set(pod ?? address, (addresses.get(pod ?? address) ?? new Set()).add(address));
+      for (const backend of service.ports.flatMap((listed) => listed.backends)) {
+        const who = podBehind(state.cluster, backend) ?? backend.address;
+        addresses.set(who, (addresses.get(who) ?? new Set()).add(backend.address));
+      }
       return [...addresses.values()].map((own) => all([...own]));
     }
     case 'address':
@@ -168,7 +171,7 @@ export function casesOf(
   for (const destinations of destinationsOf(state, to, traffic, null, outside, asNode)) {
     const [first] = destinations;
     if (!first) continue;
-    const home = first.pod?.node ?? firstBackend(first.service)?.pod?.node ?? fallback;
+    const home = first.pod?.node ?? podBehind(state.cluster, firstBackend(first.service))?.node ?? fallback;
     if (from.kind === 'host' || from.kind === 'node') {
       const node = from.kind === 'node' ? from.node : home;
       addFrom({ kind: 'host', node }, node.addresses, destinations);
@@ -263,8 +266,8 @@ function entriesOf(
   return isFrontend ? state.cluster.nodes.slice(0, MAX_ENTRIES) : [home];
 }
 
-const firstBackend = (service: ClusterService | null): ClusterBackend | undefined =>
-  service?.ports.flatMap((port) => port.backends)[0];
+const firstBackend = (service: ClusterService | null): ClusterBackend | null =>
+  service?.ports.flatMap((port) => port.backends)[0] ?? null;
 
 function sourcesOf(state: State, from: Target): Address[] {
   if (from.kind === 'address') return [from.address];
@@ -273,10 +276,13 @@ function sourcesOf(state: State, from: Target): Address[] {
 }
 
 /** What makes two backends of a Service answer differently. */
-const backendClass = (state: State, { pod, address, port }: ClusterBackend, byNode: boolean): string =>
-  pod
+function backendClass(state: State, backend: ClusterBackend, byNode: boolean): string {
+  const pod = podBehind(state.cluster, backend);
+  const { address, port } = backend;
+  return pod
     ? `${identityOf(state, pod)?.number} ${policyOf(state, pod)?.id} ${port} ${byNode ? pod.node.index : ''} ${meshClass(state.cluster, pod)}`
     : `${address} ${port}`;
+}
 
 /**
  * Runs the packets. Where a Service picks among backends that differ, other source ports are tried until each kind of

@@ -1,6 +1,6 @@
 /** What a CONDITIONAL answer depends on: each kind of packet with its fate. */
 import { compareAddresses, familyOf, formatAddress, formatEndpoint, plus, type Address } from '../addresses.js';
-import type { ClusterPod } from '../cluster/cluster.js';
+import { podBehind, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { State } from '../state.js';
 import { isInside, podAt } from './at.js';
@@ -32,8 +32,9 @@ function distinction(state: State, outcome: Outcome, outcomes: readonly Outcome[
   const differ = (of: (outcome: Outcome) => unknown): boolean => new Set(outcomes.map(of)).size > 1;
   const { sender, tuple } = outcome.probe;
   const parts: string[] = [];
-  if (outcome.backend && differ(({ backend }) => backend?.pod ?? backend?.address)) {
-    const { pod, address, port } = outcome.backend;
+  if (outcome.backend && differ(({ backend }) => backend?.podKey ?? backend?.address)) {
+    const { address, port } = outcome.backend;
+    const pod = podBehind(state.cluster, outcome.backend);
     parts.push(`on backend ${pod ? `${podName(pod)}:${port}` : formatEndpoint(address, port)}`);
   }
   if (

@@ -1,6 +1,6 @@
 /** What clients of a Service get at each of its frontends, as flows to it: by packets to every port of it, from every end. */
 import { familyOf, formatAddress, formatEndpoint, UNSPECIFIED } from '../addresses.js';
-import type { ClusterBackend, ClusterPod, ClusterService } from '../cluster/cluster.js';
+import { podBehind, type ClusterBackend, type ClusterService } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { Frontend } from '../loader/frontends.js';
 import type { State } from '../state.js';
@@ -28,8 +28,8 @@ export function changedServices(before: State, after: State): ReadonlySet<string
 /** All that decides where a Service leads to. A ClusterIP's own address is nobody's business: clients ask for the name. */
 function shapeOf({ desired, cluster }: State, service: ClusterService): string {
   const { type, headless, loadBalancerSourceRanges, cilium } = service.source;
-  const backend = ({ pod, address, port, node }: ClusterBackend): string =>
-    [pod?.workload.ref ?? address, node?.name, port].join(' ');
+  const backend = (one: ClusterBackend): string =>
+    [podBehind(cluster, one)?.workload.ref ?? one.address, one.node?.name, one.port].join(' ');
   const frontends = desired.frontends
     .filter((one) => one.service === service)
     .map(({ type, address, number, protocol, scope, node, backends }) => [
@@ -124,7 +124,7 @@ function gotBy(state: State, service: ClusterService, end: End): Got {
     const isLetBy = new Map<string, boolean>();
     for (const outcome of outcomes) {
       for (const node of alike ?? [senderNode(outcome)]) {
-        const via: Via = { at, backend: backendOf(outcome), nodes: [node] };
+        const via: Via = { at, backend: backendOf(state, outcome), nodes: [node] };
         const key = JSON.stringify(via);
         isLetBy.set(key, outcome.allowed && (isLetBy.get(key) ?? true));
       }
@@ -146,10 +146,10 @@ function notItself(state: State, { pods }: End, outcome: Outcome): Outcome {
     ...probe,
     tuple: { ...probe.tuple, sourcePort: probe.tuple.sourcePort + 1 + i },
   }));
-  const isBehind = ({ backend }: Outcome): boolean => backend !== null && pods.includes(backend.pod!);
-  const found = run(state, others, deciding(state, UNTOLD)).find(
-    (one) => isBehind(one) && one.backend!.pod !== receiver,
-  );
+  const found = run(state, others, deciding(state, UNTOLD)).find(({ backend }) => {
+    const pod = podBehind(state.cluster, backend);
+    return pod !== null && pod !== receiver && pods.includes(pod);
+  });
   return found ?? outcome;
 }
 
@@ -157,8 +157,8 @@ const senderNode = ({ probe: { sender } }: Outcome): string =>
   sender.kind === 'pod' ? sender.pod.node.name : sender.node.name;
 
 /** Who answers, and at which port of it. */
-function backendOf({ backend, receiver, tuple }: Outcome): string {
-  const pod: ClusterPod | null = backend ? backend.pod : receiver;
+function backendOf({ cluster }: State, { backend, receiver, tuple }: Outcome): string {
+  const pod = backend ? podBehind(cluster, backend) : receiver;
   const { address, port } = backend ?? { address: tuple.destination, port: tuple.destinationPort };
   return pod ? `${pod.workload.ref}:${port}` : formatEndpoint(address, port);
 }

@@ -1,7 +1,7 @@
 /** The cluster's DNS, and whether a pod can ask it. */
 import { IpProto } from '../../assembly/abi.js';
 import { familyOf, type Address } from '../addresses.js';
-import { addressIn, type ClusterPod, type ClusterService } from '../cluster/cluster.js';
+import { addressIn, podBehind, type ClusterPod, type ClusterService } from '../cluster/cluster.js';
 import type { Place } from '../manifests/place.js';
 import type { State } from '../state.js';
 import { deciding } from './layer7.js';
@@ -47,7 +47,7 @@ export function clusterDns(state: State): ClusterDns | null {
       name: `${service.namespace}/${service.name}`,
       namespace: service.namespace,
       at: metadata.name.at,
-      pods: new Set([...service.selected, ...port.backends.flatMap(({ pod }) => pod ?? [])]),
+      pods: new Set([...service.selected, ...port.backends.flatMap((one) => podBehind(state.cluster, one) ?? [])]),
       addresses: service.clusterIPs,
       listeners: port.backends,
       labels: labels || `${key}: ${value}`,

@@ -1,6 +1,6 @@
 /** The flows that policies are generated for, and those among them that the manifests themselves announce. */
 import { formatPrefix, parseAddress, prefixOf, type Address } from '../addresses.js';
-import type { ClusterBackend, ClusterService, ClusterWorkload } from '../cluster/cluster.js';
+import { podBehind, type ClusterBackend, type ClusterService, type ClusterWorkload } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { Protocol } from '../manifests/objects.js';
 import type { State } from '../state.js';
@@ -66,7 +66,7 @@ function flowsOf(state: State, { workload, host, target }: Announced): Flow[] {
   const from = workloadEnd(workload);
   switch (target.kind) {
     case 'service':
-      return flowsToService(from, target.service, host.port);
+      return flowsToService(state, from, target.service, host.port);
     case 'pods':
       return target.pods.flatMap((pod) => {
         const declared = pod.spec.containers.flatMap(({ ports }) => ports);
@@ -98,14 +98,14 @@ export function flowsToAddress(
   port: number | null,
 ): Flow[] {
   const service = state.cluster.services.find(({ clusterIPs }) => clusterIPs.includes(address));
-  if (service) return flowsToService(from, service, port);
+  if (service) return flowsToService(state, from, service, port);
   const pod = podAt(state, address);
   if (port === null) return [];
   return [{ from, to: pod ? workloadEnd(pod.workload) : addressEnd(address), protocol, port }];
 }
 
 /** To each of a Service's endpoints, at its own port; of a headless Service, at the port that is asked for. */
-export function flowsToService(from: FlowEnd, service: ClusterService, port: number | null): Flow[] {
+export function flowsToService(state: State, from: FlowEnd, service: ClusterService, port: number | null): Flow[] {
   const { headless } = service.source;
   const asked = service.ports.filter(({ source, backends }) =>
     headless ? port === null || backends.some((one) => one.port === port) : port === null || source.port.value === port,
@@ -113,7 +113,7 @@ export function flowsToService(from: FlowEnd, service: ClusterService, port: num
   const flows = asked.flatMap(({ source, backends }) =>
     backends.map((backend): Flow => ({
       from,
-      to: endpointEnd(backend),
+      to: endpointEnd(state, backend),
       protocol: source.protocol,
       port: backend.port,
     })),
@@ -122,8 +122,10 @@ export function flowsToService(from: FlowEnd, service: ClusterService, port: num
   return service.selected.map((pod) => ({ from, to: workloadEnd(pod.workload), protocol: 'TCP', port }));
 }
 
-const endpointEnd = ({ pod, address }: ClusterBackend): FlowEnd =>
-  pod ? workloadEnd(pod.workload) : addressEnd(address);
+function endpointEnd({ cluster }: State, backend: ClusterBackend): FlowEnd {
+  const pod = podBehind(cluster, backend);
+  return pod ? workloadEnd(pod.workload) : addressEnd(backend.address);
+}
 
 /** A name is asked of the DNS, over UDP and, where the answer is long, over TCP. An address is not. */
 function lookUps(state: State, { workload, host }: Announced): Flow[] {
@@ -144,5 +146,5 @@ function flowsFromOutside(state: State, service: ClusterService): Flow[] {
     kind: 'prefix',
     cidr: value.trim(),
   }));
-  return (ranges.length > 0 ? ranges : outside(state)).flatMap((from) => flowsToService(from, service, null));
+  return (ranges.length > 0 ? ranges : outside(state)).flatMap((from) => flowsToService(state, from, service, null));
 }

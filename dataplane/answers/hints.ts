@@ -1,7 +1,7 @@
 /** What a refusal means for these manifests, and what would have had to be there. */
 import { DropReason } from '../../assembly/abi.js';
 import { familyOf, formatAddress, UNSPECIFIED } from '../addresses.js';
-import { namedPort, type ClusterPod } from '../cluster/cluster.js';
+import { namedPort, podBehind, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { Frontend } from '../loader/frontends.js';
 import { lineOf } from '../manifests/place.js';
@@ -32,9 +32,9 @@ export function hintsOf(state: State, outcome: Outcome): string[] {
 }
 
 /** A frontend in words. */
-export function frontendName({ service, port }: Frontend): string {
+export function frontendName({ cluster }: State, { service, port }: Frontend): string {
   const number = port.source.port.value;
-  const pod = port.endpoints[0]?.pod;
+  const pod = podBehind(cluster, port.endpoints[0] ?? null);
   return service
     ? `Service ${service.namespace}/${service.name}:${number}`
     : `hostPort ${number} of ${pod ? `${pod.namespace}/${pod.name}` : 'a pod'}`;

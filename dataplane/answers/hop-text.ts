@@ -14,6 +14,7 @@ import {
   XlatePoint,
 } from '../../assembly/abi.js';
 import { formatAddress, formatEndpoint, type Address } from '../addresses.js';
+import { podBehind } from '../cluster/cluster.js';
 import { algorithmOf } from '../loader/entries.js';
 import { tunnelOf } from '../loader/modes.js';
 import type { L7Rules } from '../manifests/cilium.js';
@@ -175,10 +176,11 @@ function dsrText({ frontend }: Outcome, info: number, node: string): string {
 /** Which backend a Service picks, and how. */
 function pickText(state: State, { frontend, backend }: Outcome, to: string, itself: boolean): string {
   const count = frontend?.backends.length ?? 0;
-  const service = frontend ? frontendName(frontend) : 'the Service';
+  const service = frontend ? frontendName(state, frontend) : 'the Service';
   const how = frontend && algorithmOf(frontend, state.settings) === 'maglev' ? 'Maglev' : 'a hash of the flow';
   const sender = itself ? ', which is the sender itself' : '';
-  return `${service} picks backend ${backend?.pod ? `${backend.pod.namespace}/${backend.pod.name} ` : ''}${to}${sender} (${how}, one of ${count})`;
+  const pod = podBehind(state.cluster, backend);
+  return `${service} picks backend ${pod ? `${pod.namespace}/${pod.name} ` : ''}${to}${sender} (${how}, one of ${count})`;
 }
 
 /** What a socket is given in the place of a Service's address, and the other way round. */

@@ -1,7 +1,7 @@
 /** What an answer lacks, which makes it UNKNOWN. */
 import { DropReason, ReservedIdentity } from '../../assembly/abi.js';
 import { formatAddress, parsePrefix } from '../addresses.js';
-import type { ClusterPod, ClusterService } from '../cluster/cluster.js';
+import { podBehind, type ClusterPod, type ClusterService } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { keptFor } from '../kept.js';
 import { inPodRange } from '../loader/endpoints.js';
@@ -16,7 +16,7 @@ import { isAnyEnforced } from '../policy/enforced.js';
 import { matchesPods } from '../policy/identities.js';
 import type { Grant } from '../policy/mapstate.js';
 import { DIRECTIONS, partsOf, type Direction, type Policy } from '../policy/rules.js';
-import { DERIVED, keysAskedFor } from '../policy/selectors.js';
+import { DERIVED, keysAskedFor, NAMESPACE_NAME } from '../policy/selectors.js';
 import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
 import { unreadPods } from './checks/unread.js';
@@ -107,7 +107,7 @@ function unlistedPods(state: State, { probe, backend, frontend, receiver }: Outc
 }
 
 export const isUnlisted = ({ cluster, settings }: State, backend: Outcome['backend']): boolean =>
-  backend !== null && backend.pod === null && inPodRange(cluster, settings, backend.address);
+  backend !== null && backend.podKey === null && inPodRange(cluster, settings, backend.address);
 
 const hasUnreadPolicies = (state: State): boolean => unreadPolicies(state, state.cluster.namespaces.keys()).length > 0;
 
@@ -161,9 +161,10 @@ export function missingFor(state: State, outcomes: readonly Outcome[]): string[]
     }
   }
   if (state.settings.unreportedReadiness === 'unknown') {
-    for (const { backend } of outcomes)
-      if (backend?.pod && backend.pod.ready === null)
-        missing.push(`whether pod ${backend.pod.namespace}/${backend.pod.name} is ready: not reported`);
+    for (const { backend } of outcomes) {
+      const pod = podBehind(state.cluster, backend);
+      if (pod?.ready === null) missing.push(`whether pod ${pod.namespace}/${pod.name} is ready: not reported`);
+    }
   }
   return [...new Set(missing)];
 }
@@ -257,8 +258,8 @@ const tiedIn = keptFor(({ refusals, entries }: CompiledPolicy): Readonly<Record<
 /** Whether somebody enforces the policies of a pod, where the setting leaves that open. */
 export function enforcedOrNot(state: State, pod: ClusterPod): string[] {
   const { settings, cluster } = state;
-  const applied = policyOf(state, pod)?.applied ?? [];
-  if (settings.unenforcedPolicies !== 'unknown' || applied.length === 0 || isAnyEnforced(cluster, settings)) return [];
+  if (settings.unenforcedPolicies !== 'unknown' || isAnyEnforced(cluster, settings)) return [];
+  if ((policyOf(state, pod)?.applied ?? []).length === 0) return [];
   return [`who enforces policies: cni ${settings.cni} does not`];
 }
 
@@ -297,8 +298,6 @@ function unevaluatedFor(state: State, outcomes: readonly Outcome[]): string[] {
   );
 }
 
-const NAME_LABEL = `${DERIVED.namespaceLabels}kubernetes.io/metadata.name`;
-
 /** Whether a policy of these pods asks for namespace labels beyond the name. */
 function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): boolean {
   return pods.some((pod) => {
@@ -308,7 +307,7 @@ function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): bool
       const selectors = peers.flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : []));
       return [subject, ...selectors]
         .flatMap(keysAskedFor)
-        .some((key) => key.startsWith(DERIVED.namespaceLabels) && key !== NAME_LABEL);
+        .some((key) => key.startsWith(DERIVED.namespaceLabels) && key !== NAMESPACE_NAME);
     });
   });
 }

@@ -64,7 +64,8 @@ const outsides = overStates(() => new Outside());
 
 /** The classes of states, which stay the very same while they are alike. */
 class Outside {
-  private readonly taken = keptEach(sourceRanges);
+  private readonly takenBy = keptEach(sourceRanges);
+  private readonly taken = kept((lists: readonly (readonly Prefix[])[]) => joined(lists));
   private readonly stretches = kept(stretchesOf);
   private before: readonly ExternalClass[] = [];
 
@@ -72,7 +73,7 @@ class Outside {
     const { cluster, identities, settings } = state;
     const { prefixes, world } = identities;
     // Whom load balancers take is no matter of identities.
-    const taken = joined(this.taken(cluster.services));
+    const taken = this.taken(this.takenBy(cluster.services));
     const isInside = insideOf(state);
     const classes: ExternalClass[] = [];
     for (const { first, last, identity, isCut } of this.stretches(cluster.families, prefixes, world, taken, settings)) {

@@ -1,10 +1,11 @@
 /** Which pods the parts of a policy are about, whatever its language. */
 import { contains, formatPrefix } from '../addresses.js';
-import { namedPort, type ClusterPod } from '../cluster/cluster.js';
+import { namedPort, type Cluster, type ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { keptFor } from '../kept.js';
 import type { ManifestObject } from '../manifests/objects.js';
 import { isIcmp, protocolName } from '../packet.js';
+import type { PodIdentity } from '../policy/identities.js';
 import { protocolOf } from '../policy/networkpolicy.js';
 import { EVERY_PORT, type Peer, type Policy, type PortMatch } from '../policy/rules.js';
 import { DERIVED, type EndpointSelector } from '../policy/selectors.js';
@@ -25,29 +26,33 @@ const bySource = keptFor((policies: readonly Policy[]): ReadonlyMap<ManifestObje
 });
 
 /** Pods in the cluster's order, without those that are assumed. */
-const inOrder = ({ cluster }: State, pods: Iterable<ClusterPod>): ClusterPod[] =>
+const inOrder = (pods: Iterable<ClusterPod>, assumed: Cluster['assumed']): readonly ClusterPod[] =>
   [...pods]
-    .filter((pod) => !cluster.assumed.has(pod))
+    .filter((pod) => !assumed.has(pod))
     .sort(
       (a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name) || compare(a.workload.ref, b.workload.ref),
     );
 
 /** The pods that a selector matches; none is on the host's network, which no policy is about. */
-export const podsMatching = (state: State, selector: EndpointSelector): ClusterPod[] =>
+export const podsMatching = ({ cluster, identities }: State, selector: EndpointSelector): readonly ClusterPod[] =>
+  podsWith(identities.selected.of(selector), cluster.assumed);
+
+const podsWith = keptFor((identities: readonly PodIdentity[], assumed: Cluster['assumed']) =>
   inOrder(
-    state,
-    state.identities.selected.of(selector).flatMap(({ pods }) => pods),
-  );
+    identities.flatMap(({ pods }) => pods),
+    assumed,
+  ),
+);
 
 /** The pods that any of the policies is about. */
-export const podsOf = (state: State, policies: readonly Policy[]): ClusterPod[] =>
+export const podsOf = (state: State, policies: readonly Policy[]): readonly ClusterPod[] =>
   inOrder(
-    state,
     new Set(policies.flatMap(({ aboutNodes, subject }) => (aboutNodes ? [] : podsMatching(state, subject)))),
+    state.cluster.assumed,
   );
 
 /** The pods among a peer. */
-export function podsAmong(state: State, peer: Peer): ClusterPod[] {
+export function podsAmong(state: State, peer: Peer): readonly ClusterPod[] {
   if (peer.kind === 'anyone')
     return state.cluster.pods.filter((pod) => !pod.hostNetwork && !state.cluster.assumed.has(pod));
   if (peer.kind === 'where') return podsWhere(state, peer);

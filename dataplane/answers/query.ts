@@ -1,7 +1,7 @@
 /** One question about one flow, answered by as many packets as it stands for. */
 import { DropReason } from '../../assembly/abi.js';
 import { FAMILIES, familyOf, formatAddress, type Family } from '../addresses.js';
-import type { ClusterNode, ClusterPod, ClusterService } from '../cluster/cluster.js';
+import { podBehind, type ClusterNode, type ClusterPod, type ClusterService } from '../cluster/cluster.js';
 import { isIcmp } from '../packet.js';
 import type { HttpRequest } from '../policy/http.js';
 import type { Direction } from '../policy/rules.js';
@@ -286,14 +286,15 @@ function combine(state: State, to: Target, outcomes: readonly Outcome[]): Answer
       ? outcomes.flatMap((outcome) => decidersOf(state, outcome))
       : denied.flatMap((outcome) => decidersOf(state, outcome));
   const { backend } = telling;
+  const pod = podBehind(state.cluster, backend);
   return {
     verdict,
     direction: denied[0]?.direction ?? null,
     reason: denied[0]?.reason ?? null,
     deciders: unique(deciders),
     backend: backend && {
-      pod: backend.pod && `${backend.pod.namespace}/${backend.pod.name}`,
-      workload: backend.pod?.workload.ref ?? null,
+      pod: pod && `${pod.namespace}/${pod.name}`,
+      workload: pod?.workload.ref ?? null,
       ip: formatAddress(backend.address),
       port: backend.port,
     },

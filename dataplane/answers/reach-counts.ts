@@ -73,7 +73,9 @@ function union(
     for (const { number } of open) {
       const ends = classes.all[number]!;
       if (ends[0]!.external) continue;
-      const isOwn = !parts.has(number) && classes.numberOf(end) === number;
+      const known = parts.get(number);
+      if (known?.but === null) continue;
+      const isOwn = !known && classes.numberOf(end) === number;
       parts.set(number, { ends, but: isOwn ? end : null });
     }
   return [...parts.values()];
@@ -86,11 +88,18 @@ function senders(state: State, ref: string): readonly Part[] | null {
   if ('error' in targets) return null;
   const isService = ref.startsWith('svc:');
   if (isService ? classes.unread.size > 0 || unreadIngresses(state).length > 0 : isUnread(classes, ref)) return null;
-  const openTo = (to: End): readonly OpenClass[] => (classes.unread.has(to) ? [] : classes.openTo(to));
   const { ends, ports } = targets;
+  // Ends that are alike have the very same list.
+  const known = new Map<readonly OpenClass[], readonly OpenClass[]>();
+  const openTo = (to: End): readonly OpenClass[] => {
+    const open = classes.openTo(to);
+    const at = known.get(open) ?? (ports === null ? open : openAt(open, ports));
+    known.set(open, at);
+    return at;
+  };
   return union(
     classes,
-    ends.map((end) => ({ end, open: ports === null ? openTo(end) : openAt(openTo(end), ports) })),
+    ends.map((end) => ({ end, open: classes.unread.has(end) ? [] : openTo(end) })),
   );
 }
 

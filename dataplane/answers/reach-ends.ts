@@ -1,9 +1,9 @@
 /** The ends of connections: workloads whose pods answer alike, and ranges of addresses outside. */
 import { formatAddress, type Address } from '../addresses.js';
-import type { ClusterPod, ClusterWorkload } from '../cluster/cluster.js';
+import { podBehind, type ClusterPod, type ClusterWorkload } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { indexed } from '../indexed.js';
-import { joined, kept, keptFor, keptGroups, keptWhile } from '../kept.js';
+import { groupedBy, joined, kept, keptFor, keptGroups, keptWhile, steady } from '../kept.js';
 import type { Ingress } from '../manifests/ingress.js';
 import type { Protocol } from '../manifests/objects.js';
 import { hasMesh } from '../policy/mesh.js';
@@ -41,7 +41,12 @@ export interface OpenPort {
 }
 
 /** All ends: those inside by name, then those outside. The very same list while no end is another. */
-export const endsOf = (state: State): readonly End[] => allEnds(state).of(state);
+export const endsOf = (state: State): readonly End[] => endsIn(endGroups(state));
+
+/** The same, namespace by namespace, in lists that stay the very same while no end in them is another. */
+export const endGroups = (state: State): readonly (readonly End[])[] => allEnds(state).groups(state);
+
+export const endsIn = keptFor((groups: readonly (readonly End[])[]): readonly End[] => joined(groups));
 
 const allEnds = overStates(() => new Ends());
 
@@ -49,11 +54,10 @@ const allEnds = overStates(() => new Ends());
 class Ends {
   private readonly identities = keptGroups(({ example }: PodIdentity) => example.namespace);
   private readonly inNamespace = keptWhile<readonly End[]>();
-  private readonly inside = kept((groups: readonly (readonly End[])[]) => joined(groups));
   private readonly outside = kept((externals: readonly ExternalClass[]) => externals.map(outside));
-  private readonly all = kept((inside: readonly End[], outside: readonly End[]) => [...inside, ...outside]);
+  private readonly steady = steady((groups: readonly (readonly End[])[]) => groups);
 
-  of(state: State): readonly End[] {
+  groups(state: State): readonly (readonly End[])[] {
     const { cluster, identities, policies } = state;
     const byNamespace = this.identities(identities.pods);
     const mesh = hasMesh(cluster) ? state : null;
@@ -62,7 +66,7 @@ class Ends {
       const ids = own.map((identity) => policies.ofIdentity.get(identity)!.id);
       return this.inNamespace(workloads, [own, ids, mesh], () => endsAmong(state, workloads));
     });
-    return this.all(this.inside(groups), this.outside(externalClasses(state)));
+    return this.steady([...groups, this.outside(externalClasses(state))]);
   }
 }
 
@@ -109,7 +113,9 @@ export function choose(state: State, ends: readonly End[], ref: string | null): 
       return all(endsWith(state, ends, target.pods));
     case 'service': {
       const backends = target.service.ports.flatMap((port) =>
-        port.backends.map((backend) => ({ protocol: port.source.protocol, port: backend.port, pod: backend.pod })),
+        port.backends.map((backend) => {
+          return { protocol: port.source.protocol, port: backend.port, pod: podBehind(state.cluster, backend) };
+        }),
       );
       const behind = endsWith(
         state,
@@ -167,9 +173,13 @@ export const MOST_DEPENDS = 16;
 export function unreadOf(state: State, ends: readonly End[]): Map<End, readonly string[]> {
   const noAddress = withoutAddress(state);
   const isPlain = noAddress.size === 0 && !hasMistakes(state);
-  const ofClasses = new Map([...alikeIn(ends)].map(([like, pod]) => [like, unreadFor(state, pod)]));
+  const ofClasses = new Map<string, readonly string[]>();
+  for (const [like, [first]] of alike(ends)) {
+    const lines = first!.pods[0] ? unreadFor(state, first!.pods[0]) : [];
+    if (lines.length > 0) ofClasses.set(like, lines);
+  }
   const unread = new Map<End, readonly string[]>();
-  if (isPlain && [...ofClasses.values()].every((lines) => lines.length === 0)) return unread;
+  if (isPlain && ofClasses.size === 0) return unread;
   for (const end of ends) {
     const ofClass = ofClasses.get(end.like) ?? [];
     const own = isPlain
@@ -181,12 +191,10 @@ export function unreadOf(state: State, ends: readonly End[]): Map<End, readonly 
   return unread;
 }
 
-/** Of ends that are alike, a pod of the first. */
-const alikeIn = keptFor((ends: readonly End[]): ReadonlyMap<string, ClusterPod> => {
-  const found = new Map<string, ClusterPod>();
-  for (const { like, pods } of ends) if (pods[0] && !found.has(like)) found.set(like, pods[0]);
-  return found;
-});
+/** Ends by what they are alike in. */
+export const alike = keptFor((ends: readonly End[]): ReadonlyMap<string, readonly End[]> =>
+  groupedBy(ends, ({ like }) => like),
+);
 
 /** What of the policies of a pod, and of all that are alike, could not be read. */
 const unreadFor = (state: State, pod: ClusterPod): readonly string[] => [

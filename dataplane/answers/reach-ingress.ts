@@ -19,6 +19,6 @@ export function portsBehind(state: State, ingress: Ingress, { pods }: End): Open
     .filter(({ route }) => route.ingress === ingress)
     .flatMap(({ port }) => port.backends);
   return backends.flatMap((one) =>
-    one.pod && pods.includes(one.pod) ? [{ protocol: 'TCP' as const, port: one.port }] : [],
+    pods.some(({ key }) => key === one.podKey) ? [{ protocol: 'TCP' as const, port: one.port }] : [],
   );
 }

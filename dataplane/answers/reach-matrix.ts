@@ -4,7 +4,7 @@
  */
 import { keptFor } from '../kept.js';
 import type { State } from '../state.js';
-import { endsOf, unreadOf, type End } from './reach-ends.js';
+import { alike, endGroups, endsIn, unreadOf, type End } from './reach-ends.js';
 import type { Found } from './reach-open.js';
 import { KINDS, pairsOf, type Pairs, type Row, type Side } from './reach-pairs.js';
 
@@ -37,10 +37,11 @@ export class Classes {
   private readonly receivers: (readonly OpenClass[])[] = [];
 
   constructor(state: State) {
-    this.ends = endsOf(state);
-    this.unread = unreadOf(state, this.ends);
+    const groups = endGroups(state);
+    this.ends = endsIn(groups);
+    this.unread = new Map(groups.flatMap((group) => [...unreadOf(state, group)]));
     this.pairs = pairsOf(state);
-    const { all, numbers } = grouped(this.ends, [...this.unread.keys()]);
+    const { all, numbers } = grouped(groups, [...this.unread.keys()]);
     this.all = all;
     this.numbers = numbers;
     this.sides = all.map(([end]) => this.pairs.sideOf(end!));
@@ -91,16 +92,18 @@ function exampleOf(all: Classes['all'], from: number, to: number): readonly [End
 }
 
 /** Ends by what they are alike in, without those that could not be read. */
-const grouped = keptFor((ends: readonly End[], unread: readonly End[]) => {
-  const left = new Set(unread);
+const grouped = keptFor((groups: readonly (readonly End[])[], unread: readonly End[]) => {
+  const isUnread = new Set(unread);
   const numbers = new Map<string, number>();
-  const all: End[][] = [];
-  for (const end of ends) {
-    if (left.has(end)) continue;
-    const number = numbers.get(end.like);
-    if (number === undefined) numbers.set(end.like, all.push([end]) - 1);
-    else all[number]!.push(end);
-  }
+  const all: (readonly End[])[] = [];
+  for (const group of groups)
+    for (const [like, ends] of alike(group)) {
+      const read = isUnread.size === 0 ? ends : ends.filter((end) => !isUnread.has(end));
+      if (read.length === 0) continue;
+      const number = numbers.get(like);
+      if (number === undefined) numbers.set(like, all.push(read) - 1);
+      else all[number] = [...all[number]!, ...read];
+    }
   return { all, numbers };
 });
 

@@ -27,10 +27,38 @@ export interface Row {
   readonly boundaries: readonly PortRange[];
 }
 
+type RowOf = (own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[]) => Row;
+
 /** What a policymap says in one direction: of the identities that it names, and of all others. */
-interface Rows {
-  readonly named: ReadonlyMap<number, Row>;
+class Rows {
   readonly rest: Row;
+  private readonly ofAnyone: readonly PolicymapEntry[];
+  private all: ReadonlyMap<number, Row> | null = null;
+
+  constructor(
+    private readonly rows: CompiledPolicy['rows'],
+    private readonly rowOf: RowOf,
+  ) {
+    this.ofAnyone = rows.get(0) ?? NO_ENTRIES;
+    this.rest = rowOf(NO_ENTRIES, this.ofAnyone);
+  }
+
+  of(identity: number): Row {
+    if (this.all) return this.all.get(identity) ?? this.rest;
+    const own = this.rows.get(identity);
+    return own ? this.rowOf(own, this.ofAnyone) : this.rest;
+  }
+
+  /** Those of the identities of which it says something else than of the rest. */
+  get named(): ReadonlyMap<number, Row> {
+    if (this.all) return this.all;
+    const named = new Map<number, Row>();
+    for (const [identity, own] of this.rows) {
+      const row = identity === 0 ? this.rest : this.rowOf(own, this.ofAnyone);
+      if (row !== this.rest) named.set(identity, row);
+    }
+    return (this.all = named);
+  }
 }
 
 /** An end as the datapath knows it. */
@@ -62,6 +90,24 @@ const PROTOCOL_LENGTH = 8;
 
 const NO_ENTRIES: readonly PolicymapEntry[] = [];
 
+/** What is open between two sides, by what decides it. Numbers that are small in both places are found many times as fast as large ones. */
+class Answers {
+  private readonly bySender = new Map<number, Map<number, Found>>();
+
+  get(from: Side, to: Side): Found | undefined {
+    return this.bySender.get(senderKey(from, to))?.get(to.ingress.of(from.identity).number);
+  }
+
+  set(from: Side, to: Side, found: Found): void {
+    const sender = senderKey(from, to);
+    const known = this.bySender.get(sender) ?? new Map<number, Found>();
+    this.bySender.set(sender, known.set(to.ingress.of(from.identity).number, found));
+  }
+}
+
+const senderKey = (from: Side, to: Side): number =>
+  (from.kind * KINDS + to.kind) * ROWS + from.egress.of(to.identity).number;
+
 /** What is known of rows and of pairs of them, from one state of an engine to the next. */
 class Known {
   private readonly shapes = new Numbered();
@@ -69,41 +115,27 @@ class Known {
   private readonly rows = new Map<string, Row>();
   private readonly l7 = new WeakMap<object, number>();
   private l7Count = 0;
+  private readonly egress = keptFor((own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[]) =>
+    this.row(own, ofAnyone, true),
+  );
+  private readonly ingress = keptFor((own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[]) =>
+    this.row(own, ofAnyone, false),
+  );
   /** Outside, nobody asks a policy. */
-  readonly outside: Rows = { named: new Map(), rest: this.row(NO_ENTRIES, NO_ENTRIES, true) };
-  readonly rowsOf = keptFor(({ rows }: CompiledPolicy) => ({
-    egress: this.rowsIn(rows, true),
-    ingress: this.rowsIn(rows, false),
+  readonly outside = new Rows(new Map(), this.egress);
+  private readonly rowsOf = keptFor(({ rows }: CompiledPolicy) => ({
+    egress: new Rows(rows, this.egress),
+    ingress: new Rows(rows, this.ingress),
   }));
-  private readonly rowOf = {
-    egress: keptFor((own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[]) =>
-      this.row(own, ofAnyone, true),
-    ),
-    ingress: keptFor((own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[]) =>
-      this.row(own, ofAnyone, false),
-    ),
-  };
   readonly sideOf = keptFor((pod: ClusterPod, { number }: PodIdentity, policy: CompiledPolicy): Side | null => {
     const kind = this.kind(`pod ${pod.addresses.map(familyOf).join(' ')}`);
     return kind >= KINDS ? null : { kind, identity: number, ...this.rowsOf(policy) };
   });
-  /** The answers, by what `keyOf` says, for as long as nothing else changes that the datapath looks at. */
-  readonly answers = kept((...of: readonly unknown[]) => ({ of, found: new Map<number, Found>() }));
+  /** The answers, for as long as nothing else changes that the datapath looks at. */
+  readonly answers = kept((...of: readonly unknown[]) => ({ of, found: new Answers() }));
 
   kind(text: string): number {
     return this.kinds.of(text);
-  }
-
-  private rowsIn(rows: CompiledPolicy['rows'], egress: boolean): Rows {
-    const ofAnyone = rows.get(0) ?? NO_ENTRIES;
-    const rest = this.row(NO_ENTRIES, ofAnyone, egress);
-    const rowOf = this.rowOf[egress ? 'egress' : 'ingress'];
-    const named = new Map<number, Row>();
-    for (const [identity, own] of rows) {
-      const row = identity === 0 ? rest : rowOf(own, ofAnyone);
-      if (row !== rest) named.set(identity, row);
-    }
-    return { named, rest };
   }
 
   private row(own: readonly PolicymapEntry[], ofAnyone: readonly PolicymapEntry[], egress: boolean): Row {
@@ -160,7 +192,7 @@ const knownOf = overStates(() => new Known());
 /** What is open between the ends of one state. */
 export class Pairs {
   private readonly known: Known;
-  private readonly answers: Map<number, Found>;
+  private readonly answers: Answers;
   /** Whether addresses and nodes have no part in what becomes of packets, as they have where some are masqueraded or encrypted. */
   readonly isPlain: boolean;
   /** Whether addresses outside are told apart by more than policies: pods keep their own to some of them. */
@@ -194,31 +226,30 @@ export class Pairs {
 
   /** What is known between two ends; null where it has not been asked. */
   between(from: End, to: End): Found | null {
-    const key = this.keyOf(from, to);
-    return (typeof key === 'number' ? this.answers.get(key) : this.others.get(key)) ?? null;
+    const [sender, receiver] = [this.sideOf(from), this.sideOf(to)];
+    return sender && receiver ? this.ofSides(sender, receiver) : (this.others.get(likeness(from, to)) ?? null);
   }
 
   /** Asks what is not known yet, all in as few calls as the batch allows. */
   ask(pairs: Iterable<readonly [End, End]>): void {
-    const asked = new Map<number | string, Asked>();
+    const asked = new Map<string, Asked>();
     for (const [from, to] of pairs) {
-      const key = this.keyOf(from, to);
-      if (asked.has(key) || this.between(from, to)) continue;
-      const rows = typeof key === 'number' ? this.rowsOf(this.sideOf(from)!, this.sideOf(to)!) : null;
-      asked.set(key, { from, to, boundaries: rows && rows.flatMap(({ boundaries }) => boundaries) });
+      if (this.between(from, to)) continue;
+      const [sender, receiver] = [this.sideOf(from), this.sideOf(to)];
+      const rows = sender && receiver && [sender.egress.of(receiver.identity), receiver.ingress.of(sender.identity)];
+      const key = rows
+        ? [sender.kind, receiver.kind, ...rows.map(({ number }) => number)].join(' ')
+        : likeness(from, to);
+      const boundaries = rows && rows.flatMap((row) => row.boundaries);
+      if (!asked.has(key)) asked.set(key, { from, to, boundaries });
     }
-    const found = findOpen(this.state, [...asked.values()]);
-    [...asked.keys()].forEach((key, i) => {
-      if (typeof key === 'number') this.answers.set(key, found[i]!);
-      else this.others.set(key, found[i]!);
+    const all = [...asked.values()];
+    findOpen(this.state, all).forEach((found, i) => {
+      const { from, to } = all[i]!;
+      const [sender, receiver] = [this.sideOf(from), this.sideOf(to)];
+      if (sender && receiver) this.answers.set(sender, receiver, found);
+      else this.others.set(likeness(from, to), found);
     });
-  }
-
-  private rowsOf(from: Side, to: Side): readonly [Row, Row] {
-    return [
-      from.egress.named.get(to.identity) ?? from.egress.rest,
-      to.ingress.named.get(from.identity) ?? to.ingress.rest,
-    ];
   }
 
   /** What is open between each two, asked where it is not known; null for none. */
@@ -232,19 +263,7 @@ export class Pairs {
 
   /** What is known between two sides; null where it has not been asked. */
   ofSides(from: Side, to: Side): Found | null {
-    return this.answers.get(this.keyOfSides(from, to)) ?? null;
-  }
-
-  private keyOfSides(from: Side, to: Side): number {
-    const [egress, ingress] = this.rowsOf(from, to);
-    return pairKey(from.kind, to.kind, egress.number, ingress.number);
-  }
-
-  /** What decides between two ends. */
-  private keyOf(from: End, to: End): number | string {
-    const [sender, receiver] = [this.sideOf(from), this.sideOf(to)];
-    if (!sender || !receiver) return `${from.like}\n${to.like}`;
-    return this.keyOfSides(sender, receiver);
+    return this.answers.get(from, to) ?? null;
   }
 
   /** null for an end of which more matters than rows say. */
@@ -271,8 +290,8 @@ export class Pairs {
   }
 }
 
-const pairKey = (sender: number, receiver: number, egress: number, ingress: number): number =>
-  ((sender * KINDS + receiver) * ROWS + egress) * ROWS + ingress;
+/** What decides between two ends of which one is not known by rows. */
+const likeness = (from: End, to: End): string => `${from.like}\n${to.like}`;
 
 /** What is open between the ends of a state. */
 export const pairsOf = keptFor((state: State) => new Pairs(state));

@@ -43,7 +43,7 @@ export function selectedBackends(
       endpoints.push({
         address,
         port: target,
-        pod,
+        podKey: pod.key,
         node: pod.node,
         terminating: pod.terminating && !published,
         ...hintsFor(service, pod.node),
@@ -104,7 +104,7 @@ export function listedBackends(
         endpoints.push({
           address,
           port: listed.port,
-          pod,
+          podKey: pod?.key ?? null,
           node,
           terminating: !ready,
           forZones,

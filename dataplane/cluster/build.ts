@@ -25,7 +25,7 @@ import type {
 import { POLICY_KINDS, WORKLOAD_KINDS } from '../manifests/objects.js';
 import { valuesOf } from '../manifests/place.js';
 import { indexed } from '../indexed.js';
-import { groupedBy, joined, kept, keptFor, sameItems, steady } from '../kept.js';
+import { groupedBy, joined, kept, keptFor, keptJoined, sameItems, steady } from '../kept.js';
 import type { Settings } from '../settings.js';
 import type { Cluster, ClusterNamespace, ClusterPod, ClusterWorkload } from './cluster.js';
 import { familiesOf, familiesShown, type ShownFamilies } from './families.js';
@@ -39,7 +39,7 @@ const NAME_LABEL = 'kubernetes.io/metadata.name';
 
 /** Builds the cluster, and of that again only what an edit touches: the rest stays the very same. */
 export class ClusterBuilder {
-  private readonly byKind = new Map<string, (objects: readonly ManifestObject[]) => readonly ManifestObject[]>();
+  private readonly byKind = new Map<string, ReturnType<typeof keptJoined<ManifestObject>>>();
   private readonly assumedFor = kept(assumedFor);
   private readonly families = steady(kept(familiesOf));
   private readonly nodes = steady(
@@ -52,16 +52,23 @@ export class ClusterBuilder {
   private readonly endpointsIn = new ByNamespace<Endpoints>(ENDPOINT_KINDS);
   private readonly workloads = new WorkloadBuilder();
   private readonly podsByAddress = indexed(({ hostNetwork, addresses }: ClusterPod) => (hostNetwork ? [] : addresses));
+  private readonly podsByKey = indexed(({ key }: ClusterPod) => [key]);
   private readonly split = kept(splitAssumed);
   private readonly services = new ServiceBuilder();
-  private readonly namespaces = steady(buildNamespaces, sameNamespaces);
+  private readonly namesOf = keptJoined<string>();
+  private readonly namespaces = steady(kept(buildNamespaces), sameNamespaces);
 
   /** `parts` are the objects, in lists that an edit leaves the very same where it touches nothing of them. */
   build(parts: readonly (readonly ManifestObject[])[], settings: Settings): Cluster {
     const groups = parts.map((part) => groupOf(part));
     /** The objects of some kinds, in their order. */
-    const of = <T extends ManifestObject>(...kinds: readonly T['kind'][]): readonly T[] =>
-      this.stay(kinds.join(), joined(groups.map((group) => group.of(kinds)))) as readonly T[];
+    const of = <T extends ManifestObject>(...kinds: readonly T['kind'][]): readonly T[] => {
+      const name = kinds.join();
+      return this.joined(
+        name,
+        groups.map((group) => group.of(kinds, name)),
+      ) as readonly T[];
+    };
     const pods = of<Pod>('Pod');
     const endpoints = of<Endpoints>(...ENDPOINT_KINDS);
     const workloads = of<Workload>(...(WORKLOAD_KINDS as readonly WorkloadKind[]));
@@ -89,10 +96,11 @@ export class ClusterBuilder {
     return {
       families,
       nodes,
-      namespaces: this.namespaces(of<Namespace>('Namespace'), all),
+      namespaces: this.namespaces(of<Namespace>('Namespace'), this.namesOf(all.map(({ namespaces }) => namespaces))),
       ...split,
       pods: built.pods,
       podsByAddress,
+      podsByKey: this.podsByKey(built.pods),
       services: this.services.build(
         this.servicesIn.of(all),
         this.endpointsIn.of(all),
@@ -121,11 +129,11 @@ export class ClusterBuilder {
     };
   }
 
-  /** A list under a name, the very same as before where it has the same in it. */
-  private stay(name: string, list: readonly ManifestObject[]): readonly ManifestObject[] {
-    let stay = this.byKind.get(name);
-    if (!stay) this.byKind.set(name, (stay = steady((objects) => objects)));
-    return stay(list);
+  /** Lists as one under a name, the very same as before where they have the same in them. */
+  private joined(name: string, lists: readonly (readonly ManifestObject[])[]): readonly ManifestObject[] {
+    let join = this.byKind.get(name);
+    if (!join) this.byKind.set(name, (join = keptJoined()));
+    return join(lists);
   }
 }
 
@@ -137,13 +145,16 @@ const ENDPOINT_KINDS = ['Endpoints', 'EndpointSlice'] as const;
 /** The objects of some kinds by their namespaces: lists that stay the very same while they have the same in them. */
 class ByNamespace<T extends ManifestObject> {
   private before: ReadonlyMap<string, readonly T[]> = new Map();
+  private readonly name: string;
 
-  constructor(private readonly kinds: readonly T['kind'][]) {}
+  constructor(private readonly kinds: readonly T['kind'][]) {
+    this.name = kinds.join();
+  }
 
   of(groups: readonly Group[]): ReadonlyMap<string, readonly T[]> {
     const lists = new Map<string, (readonly T[])[]>();
     for (const group of groups)
-      for (const [namespace, objects] of group.inNamespace(this.kinds)) {
+      for (const [namespace, objects] of group.inNamespace(this.kinds, this.name)) {
         const others = lists.get(namespace);
         if (others) others.push(objects as readonly T[]);
         else lists.set(namespace, [objects as readonly T[]]);
@@ -161,6 +172,8 @@ class ByNamespace<T extends ManifestObject> {
     return before && sameItems(before, objects) ? before : objects;
   }
 }
+
+const NOTHING: readonly ManifestObject[] = [];
 
 /** What there is in a part of the objects. */
 class Group {
@@ -195,22 +208,19 @@ class Group {
     this.families = familiesShown(objects);
   }
 
-  /** Those of some kinds, in their order. */
-  of(kinds: readonly string[]): readonly ManifestObject[] {
-    const [first, ...others] = kinds.filter((kind) => this.byKind.has(kind));
-    if (first === undefined) return [];
-    if (others.length === 0) return this.byKind.get(first)!;
-    const name = kinds.join();
+  /** Those of some kinds, in their order. `name`: the kinds, joined. */
+  of(kinds: readonly string[], name: string): readonly ManifestObject[] {
+    if (kinds.length === 1) return this.byKind.get(name) ?? NOTHING;
     let found = this.ofKinds.get(name);
     if (!found) this.ofKinds.set(name, (found = this.objects.filter(({ kind }) => kinds.includes(kind))));
     return found;
   }
 
   /** The same by their namespaces. */
-  inNamespace(kinds: readonly string[]): ReadonlyMap<string, readonly ManifestObject[]> {
-    const name = kinds.join();
+  inNamespace(kinds: readonly string[], name: string): ReadonlyMap<string, readonly ManifestObject[]> {
     let found = this.byNamespace.get(name);
-    if (!found) this.byNamespace.set(name, (found = groupedBy(this.of(kinds), ({ metadata }) => metadata.namespace)));
+    if (!found)
+      this.byNamespace.set(name, (found = groupedBy(this.of(kinds, name), ({ metadata }) => metadata.namespace)));
     return found;
   }
 }
@@ -241,14 +251,13 @@ const NOBODY: ReadonlySet<ClusterPod> = new Set();
 /** The namespaces declared, and those that other objects are in. */
 function buildNamespaces(
   declared: readonly Namespace[],
-  groups: readonly Group[],
+  others: readonly string[],
 ): ReadonlyMap<string, ClusterNamespace> {
   const namespaces = new Map<string, ClusterNamespace>();
   for (const namespace of declared) namespaces.set(namespace.metadata.name.value, declaredNamespace(namespace));
-  for (const group of groups)
-    for (const name of group.namespaces)
-      if (name !== '' && !namespaces.has(name))
-        namespaces.set(name, { name, labels: new Map([[NAME_LABEL, name]]), declared: false });
+  for (const name of others)
+    if (name !== '' && !namespaces.has(name))
+      namespaces.set(name, { name, labels: new Map([[NAME_LABEL, name]]), declared: false });
   return namespaces;
 }
 

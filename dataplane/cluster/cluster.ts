@@ -65,6 +65,8 @@ export interface ClusterWorkload {
 }
 
 export interface ClusterPod {
+  /** `namespace/name of workload`, which no other pod has. */
+  readonly key: string;
   readonly namespace: string;
   readonly name: string;
   readonly workload: ClusterWorkload;
@@ -91,7 +93,8 @@ export interface ClusterPod {
 export interface ClusterBackend {
   readonly address: Address;
   readonly port: number;
-  readonly pod: ClusterPod | null;
+  /** The key of the pod that it is, so that an edit to a pod which leaves it where it was leaves its Services the very same; null for none. */
+  readonly podKey: string | null;
   /** Where it runs; null where that is not told, or a node that is not known. */
   readonly node: ClusterNode | null;
   /** It is ending, and serves on while it does. */
@@ -138,6 +141,7 @@ export interface Cluster {
   readonly inNamespace: ReadonlyMap<string, Pick<Cluster, 'workloads' | 'pods'>>;
   /** By the addresses that are their own. */
   readonly podsByAddress: Index<Address, ClusterPod>;
+  readonly podsByKey: Index<string, ClusterPod>;
   readonly services: readonly ClusterService[];
   readonly policies: readonly PolicySource[];
   readonly cidrGroups: readonly CiliumCIDRGroup[];
@@ -167,9 +171,13 @@ export function serving(endpoints: readonly ClusterBackend[]): readonly ClusterB
   return staying.length > 0 ? staying : endpoints.filter((backend) => backend.terminating);
 }
 
+/** The pod that a backend is; null for none. */
+export const podBehind = ({ podsByKey }: Cluster, backend: ClusterBackend | null): ClusterPod | null =>
+  backend?.podKey ? (podsByKey.get(backend.podKey) ?? null) : null;
+
 /** How many endpoints some backends are: a pod with two addresses, or behind two ports, is one. */
 export const countEndpoints = (backends: readonly ClusterBackend[]): number =>
-  new Set(backends.map(({ pod, address }) => pod ?? address)).size;
+  new Set(backends.map(({ podKey, address }) => podKey ?? address)).size;
 
 /** Every address of a node. */
 export const allAddresses = ({ addresses, others }: ClusterNode): readonly Address[] => [...addresses, ...others];

@@ -38,8 +38,17 @@ export class ServiceBuilder {
       [...this.builders].map(([name, builder]) => {
         const own = sourcesIn.get(name)!;
         const pods = workloads.get(name)?.pods ?? [];
-        const ips = own.map((source) => addresses.get(source)!);
-        return builder.build(own, ips, slicesIn.get(name) ?? [], pods, owners, moved, nodes, families, settings);
+        return builder.build(
+          own,
+          builder.clusterIPs(addresses, own),
+          slicesIn.get(name) ?? [],
+          pods,
+          owners,
+          moved,
+          nodes,
+          families,
+          settings,
+        );
       }),
     );
   }
@@ -53,6 +62,9 @@ interface Built {
 
 /** Builds the Services of one namespace. */
 class NamespaceBuilder {
+  readonly clusterIPs = keptFor((all: ReadonlyMap<Service, readonly Address[]>, sources: readonly Service[]) =>
+    sources.map((source) => all.get(source)!),
+  );
   private readonly byService = indexed((slice: Endpoints) => (slice.service === null ? [] : [slice.service]));
   private readonly built = new WeakMap<Service, Built>();
   private inputs: readonly unknown[] = [];
@@ -89,7 +101,8 @@ class NamespaceBuilder {
         settings,
       ),
     );
-    return (this.services = services.sort((a, b) => compare(a.name, b.name)));
+    services.sort((a, b) => compare(a.name, b.name));
+    return sameItems(services, this.services) ? this.services : (this.services = services);
   }
 
   private lists(address: Address): boolean {
@@ -132,9 +145,14 @@ class NamespaceBuilder {
 
 const byName = keptFor((nodes: readonly ClusterNode[]) => new Map(nodes.map((node) => [node.name, node])));
 
-/** Whether all addresses behind a Service are still those pods'. */
+/** Whether all addresses behind a Service are still those pods', where they were. */
 const standsFor = ({ ports }: ClusterService, owners: Index<Address, ClusterPod>): boolean =>
-  ports.every(({ endpoints }) => endpoints.every(({ address, pod }) => (owners.get(address) ?? null) === pod));
+  ports.every(({ endpoints }) =>
+    endpoints.every(({ address, podKey, node }) => {
+      const owner = owners.get(address);
+      return owner ? owner.key === podKey && owner.node === node : podKey === null;
+    }),
+  );
 
 /** The families of a Service, primary first. Service v1: spec.ipFamilies, spec.ipFamilyPolicy, spec.clusterIPs. */
 function familiesOf(source: Service, cluster: readonly Family[]): readonly Family[] {

@@ -153,6 +153,7 @@ function makePods({ makers, drafts }: Drafts, made: readonly (Address | null)[],
     const hostNetwork = onNode(spec, settings);
     const addresses = hostNetwork ? node.addresses : [...draft.addresses, ...own];
     return {
+      key: nameOf(draft),
       namespace,
       name,
       workload: workloads.get(maker)!,

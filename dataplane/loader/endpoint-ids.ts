@@ -1,6 +1,6 @@
 /** The endpoints of pods, with their numbers in the datapath. */
 import type { Cluster, ClusterPod } from '../cluster/cluster.js';
-import { UsedNumbers } from '../hash.js';
+import { Numbers } from '../hash.js';
 import { indexed } from '../indexed.js';
 import { difference, kept, keptEach } from '../kept.js';
 
@@ -17,7 +17,7 @@ interface Endpoint {
 }
 
 export class Endpoints {
-  private readonly numbers = new UsedNumbers();
+  private readonly numbers = new Numbers();
   private pods: Cluster['pods'] = [];
   private readonly each = keptEach((pod: ClusterPod): Endpoint | null =>
     pod.hostNetwork ? null : { pod, id: this.idOf(pod) },
@@ -38,15 +38,13 @@ export class Endpoints {
 
   of(pods: Cluster['pods']): EndpointIds {
     const { gone, come } = difference(this.pods, pods);
-    const namesOf = (some: Cluster['pods']): string[] => some.filter((pod) => !pod.hostNetwork).map(endpointName);
+    const namesOf = (some: Cluster['pods']): string[] => some.filter((pod) => !pod.hostNetwork).map(({ key }) => key);
     this.numbers.change(namesOf(gone), namesOf(come));
     this.pods = pods;
     return this.listed(this.each(pods));
   }
 
   idOf(pod: ClusterPod): number {
-    return this.numbers.get(endpointName(pod))!;
+    return this.numbers.get(pod.key)!;
   }
 }
-
-const endpointName = ({ namespace, name, workload }: ClusterPod): string => `${namespace}/${name} of ${workload.ref}`;

@@ -197,7 +197,9 @@ export function unlistedBackends(
 ): readonly ClusterBackend[] {
   const found = backends
     .map(({ backend }) => backend)
-    .filter(({ pod, node, address }) => pod === null && node !== null && inPodRange({ nodes }, settings, address));
+    .filter(
+      ({ podKey, node, address }) => podKey === null && node !== null && inPodRange({ nodes }, settings, address),
+    );
   return found.length > 0 ? found : NONE;
 }
 

@@ -13,7 +13,7 @@ import {
 } from '../addresses.js';
 import { addressIn, allAddresses, serving } from '../cluster/cluster.js';
 import type { Cluster, ClusterBackend, ClusterService, ClusterServicePort } from '../cluster/cluster.js';
-import { UsedNumbers } from '../hash.js';
+import { Numbers } from '../hash.js';
 import { difference, joined, kept, keptEach } from '../kept.js';
 import type { Protocol } from '../manifests/objects.js';
 import { PROTOCOLS } from '../manifests/pods.js';
@@ -53,8 +53,8 @@ export type Listening = Omit<Frontend, 'protocol' | 'revNatIndex' | 'backends' |
 
 /** The frontends of Services and of pods with hostPorts; those of a Service stay the very same while it does. */
 export class Frontends {
-  private readonly revNatNumbers = new UsedNumbers();
-  private readonly backendNumbers = new UsedNumbers(backendName);
+  private readonly revNatNumbers = new Numbers();
+  private readonly backendNumbers = new Numbers(backendName);
   private readonly ofServices = keptEach(
     (service: ClusterService, nodes: Cluster['nodes'], settings: Settings): readonly Listening[] =>
       service.ports
@@ -68,7 +68,9 @@ export class Frontends {
   /** What listens, group by group. */
   private groups: readonly (readonly Listening[])[] = [];
   private readonly numbered = keptEach((group: readonly Listening[]) => group.map((one) => this.number(one)));
-  private readonly listed = kept((groups: readonly (readonly Frontend[])[]): readonly Frontend[] => joined(groups));
+  private readonly listed = kept((ofServices: readonly (readonly Listening[])[], ofHosts: readonly Listening[]) =>
+    this.list([...ofServices, ofHosts]),
+  );
 
   of(
     services: Cluster['services'],
@@ -77,13 +79,16 @@ export class Frontends {
     settings: Settings,
   ): readonly Frontend[] {
     const ofHosts = this.ofHosts(joined(this.ofPods(pods)), nodes, settings);
-    const groups = [...this.ofServices(services, nodes, settings), ofHosts];
+    return this.listed(this.ofServices(services, nodes, settings), ofHosts);
+  }
+
+  private list(groups: readonly (readonly Listening[])[]): readonly Frontend[] {
     const before = difference(this.groups, groups);
     const [gone, come] = [joined(before.gone), joined(before.come)];
     this.revNatNumbers.change(gone.map(frontendName), come.map(frontendName));
     this.backendNumbers.change(joined(gone.map(backendKeys)), joined(come.map(backendKeys)));
     this.groups = groups;
-    return this.listed(this.numbered(groups));
+    return joined(this.numbered(groups));
   }
 
   private number(one: Listening): Frontend {

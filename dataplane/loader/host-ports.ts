@@ -47,7 +47,7 @@ function frontendOf(pod: ClusterPod, port: ContainerPort, address: Address): Lis
   const backend: ClusterBackend = {
     address: own,
     port: containerPort.value,
-    pod,
+    podKey: pod.key,
     node: pod.node,
     terminating: pod.terminating,
     forZones: [],

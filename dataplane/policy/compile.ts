@@ -2,7 +2,7 @@
 import type { Cluster, ClusterNode } from '../cluster/cluster.js';
 import { Numbers } from '../hash.js';
 import { indexed } from '../indexed.js';
-import { joined, kept, keptEach, keptFor, sameItems } from '../kept.js';
+import { difference, joined, kept, keptEach, keptFor, sameItems } from '../kept.js';
 import type { AdminPolicy } from '../manifests/admin.js';
 import type { CalicoPolicy } from '../manifests/calico.js';
 import type { CiliumPolicy } from '../manifests/cilium.js';
@@ -23,8 +23,8 @@ import {
   type CompiledPolicy,
   type Subjects,
 } from './policymap.js';
-import { isRepresentative } from './representatives.js';
-import type { Peer, Policy, Rule } from './rules.js';
+import type { Policy, Rule } from './rules.js';
+import { Selections, type Subject } from './selections.js';
 import { selects } from './selectors.js';
 import { areOrdered } from './tiers.js';
 
@@ -123,32 +123,21 @@ export class Recompiler {
 /** What a policymap was compiled from. */
 interface Compiled extends Subjects {
   readonly policymap: CompiledPolicy;
-  peers: Peers;
-  /** All peers of its rules, and whom each selected. */
-  readonly asked: readonly Peer[];
-  readonly selected: readonly (readonly number[])[];
+  /** Whether it was made of more identities than those that its rules name. */
+  readonly asksPeers: boolean;
 }
 
 /** A policymap, which stays the very same while it would come out the same, and so do its rows. */
-function compiledFrom(subjects: Subjects, peers: Peers, before: Compiled | undefined): Compiled {
+function compiledFrom(subjects: Subjects, peers: Peers, before: Compiled | undefined, changes: Changes): Compiled {
   const { applied } = subjects;
   const isLike =
-    before?.id === subjects.id &&
-    before.localhost === subjects.localhost &&
+    before?.localhost === subjects.localhost &&
     before.example === subjects.example &&
     sameItems(before.applied, applied);
-  if (isLike && before.peers === peers) return before;
-  const asked = isLike ? before.asked : joined(applied.map((policy) => peersOf(policy)));
-  const isWhole = !isLike || (before.peers.identities !== peers.identities && asksPeers(applied));
-  if (!isWhole && asked.every((peer, i) => peers.of(peer) === before.selected[i])) {
-    before.peers = peers;
-    return before;
-  }
-  const selected = asked.map((peer) => peers.of(peer));
-  const made = (policymap: CompiledPolicy): Compiled => ({ ...subjects, policymap, peers, asked, selected });
-  if (isWhole) return made(compilePolicymap(subjects, peers));
-  const changed = new Set(selected.flatMap((numbers, i) => numbersUnlike(before.selected[i]!, numbers)));
-  if (changed.size === 0) return made(before.policymap);
+  const made = (policymap: CompiledPolicy): Compiled => ({ ...subjects, policymap, asksPeers: asksPeers(applied) });
+  if (!isLike || (before.asksPeers && changes.areOthers)) return made(compilePolicymap(subjects, peers));
+  if (!applied.some((policy) => changes.inPeers.has(policy))) return before;
+  const changed = new Set(applied.flatMap((policy) => changes.inPeers.get(policy) ?? []));
   return made(
     changed.has(0) || areOrdered(applied)
       ? compilePolicymap(subjects, peers)
@@ -156,23 +145,21 @@ function compiledFrom(subjects: Subjects, peers: Peers, before: Compiled | undef
   );
 }
 
-/** Whom the rules of a policy name, and whom they are about. */
-const peersOf = keptFor(({ rules }: Policy): readonly Peer[] =>
-  rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])]),
-);
-
-/** The numbers that are only in one of two lists. */
-function numbersUnlike(before: readonly number[], after: readonly number[]): number[] {
-  if (sameItems(before, after)) return [];
-  const [olds, freshs] = [new Set(before), new Set(after)];
-  return [...before.filter((number) => !freshs.has(number)), ...after.filter((number) => !olds.has(number))];
+/** What has changed since policies were compiled last. */
+interface Changes {
+  /** Whether there are other identities. */
+  readonly areOthers: boolean;
+  /** Of each policy whose rules name others than before, those that came and went. */
+  readonly inPeers: ReadonlyMap<Policy, readonly number[]>;
 }
 
 /** Numbers of policies stay while the policies they stand for do, and what was compiled while it would come out the same. */
 export class PolicyCompiler {
   private readonly numbers = new Numbers();
-  private compiled: ReadonlyMap<string, Compiled> = new Map();
+  private keys: readonly string[] = [];
+  private readonly compiled = new Map<string, Compiled>();
   private last: Peers | null = null;
+  private readonly selections = keptEach((policy: Policy) => new Selections(policy));
   private readonly peers = kept(
     (identities: Identities, settings: Settings) => (this.last = new Peers(identities, settings, this.last)),
   );
@@ -188,12 +175,16 @@ export class PolicyCompiler {
     identities: Identities,
     settings: Settings,
   ): CompiledPolicies {
+    const areOthers = this.last?.identities !== identities;
     const peers = this.peers(identities, settings);
-    const subjects = this.subjects(
-      all
-        .filter(({ aboutNodes }) => !aboutNodes)
-        .map((policy) => subjectOf(policy, identities.selected.of(policy.subject))),
-    );
+    const inPeers = new Map<Policy, readonly number[]>();
+    const aboutPods: Subject[] = [];
+    for (const one of this.selections(all)) {
+      const changed = one.update(peers);
+      if (changed.length > 0) inPeers.set(one.policy, changed);
+      if (one.subject) aboutPods.push(one.subject);
+    }
+    const subjects = this.subjects(aboutPods);
     const groups = grouped(identities.pods, (identity) => {
       const about = subjects.all(identity);
       return this.groupOf(identity, about, about.some(({ isPartly }) => isPartly) ? peers : null);
@@ -204,16 +195,19 @@ export class PolicyCompiler {
       return { key: ['nodes', ...applied.map(({ key }) => key)].join('\n'), applied };
     });
     const localhost = settings.allowLocalhost !== 'policy';
-    const ids = this.numbers.assign([...groups.keys(), ...hosts.keys()]);
+    const keys = [...groups.keys(), ...hosts.keys()];
+    const { gone, come } = difference(this.keys, keys);
+    this.numbers.change(gone, come);
+    this.keys = keys;
+    for (const key of gone) if (this.numbers.get(key) === undefined) this.compiled.delete(key);
     const ofIdentity = new Map<PodIdentity, CompiledPolicy>();
-    const policies: CompiledPolicy[] = [];
-    const compiled = new Map<string, Compiled>();
+    const byId: CompiledPolicy[] = [];
     const compile = (key: string, applied: readonly Policy[], example: PodIdentity | null): CompiledPolicy => {
-      const subjects = { id: ids.get(key)!, applied, example, localhost };
-      const made = compiledFrom(subjects, peers, this.compiled.get(key));
-      compiled.set(key, made);
-      policies.push(made.policymap);
-      return made.policymap;
+      const before = this.compiled.get(key);
+      const id = before?.id ?? this.numbers.get(key)!;
+      const made = compiledFrom({ id, applied, example, localhost }, peers, before, { areOthers, inPeers });
+      if (made !== before) this.compiled.set(key, made);
+      return (byId[id] = made.policymap);
     };
     for (const [key, { applied, members }] of groups) {
       const policy = compile(key, applied, members[0]!);
@@ -224,24 +218,9 @@ export class PolicyCompiler {
       const policy = compile(key, applied, null);
       for (const member of members) ofNode.set(member, policy);
     }
-    this.compiled = compiled;
-    return { all, policies: policies.sort((a, b) => a.id - b.id), ofIdentity, ofNode };
+    return { all, policies: byId.filter((policy) => policy !== undefined), ofIdentity, ofNode };
   }
 }
-
-/** A policy and the pods that it is about. */
-interface Subject {
-  readonly policy: Policy;
-  readonly pods: readonly PodIdentity[];
-  /** Whether some of its rules are about a part of them. */
-  readonly isPartly: boolean;
-}
-
-const subjectOf = keptFor((policy: Policy, pods: readonly PodIdentity[]): Subject => ({
-  policy,
-  pods: pods.filter(({ example }) => !isRepresentative(example)),
-  isPartly: policy.rules.some(({ own }) => own !== undefined),
-}));
 
 interface Group<Member> {
   readonly applied: readonly Policy[];

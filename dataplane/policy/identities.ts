@@ -342,6 +342,12 @@ export function selectEndpoints(identities: Identities, selector: EndpointSelect
   return numbers;
 }
 
+/** Whether no endpoint but pods can be among those that a selector matches. */
+export function selectsPodsAlone(selector: EndpointSelector): boolean {
+  const { reserved, worlds } = reservedSelected(selector);
+  return reserved.length + worlds.length === 0;
+}
+
 const reservedSelected = keptFor((selector: EndpointSelector) => ({
   reserved: RESERVED.filter(([, labelled]) => selects(selector, labelled)).map(([number]) => number),
   worlds: FAMILIES.filter((family) => selects(selector, WORLDS[family])),

@@ -14,14 +14,14 @@ import type { Peer, Rule } from './rules.js';
 /** Which identities a peer selects: computed once for each peer. */
 export class Peers {
   /** What is selected by addresses alone, and otherwise, but for what labels select: that is kept with the identities. */
-  private readonly byAddresses = new WeakMap<Peer, readonly number[]>();
+  readonly byAddresses = new WeakMap<Peer, readonly number[]>();
   private readonly others = new WeakMap<Peer, readonly number[]>();
   readonly byNumber: ReadonlyMap<number, PodIdentity>;
-  readonly everyone: readonly number[];
+  private all: readonly number[] | null = null;
 
   constructor(
     readonly identities: Identities,
-    private readonly settings: Settings,
+    readonly settings: Settings,
     before: Peers | null = null,
   ) {
     const { prefixes, fqdns, world } = identities;
@@ -32,16 +32,25 @@ export class Peers {
       before.identities.world === world;
     if (isLike) this.byAddresses = before.byAddresses;
     this.byNumber = new Map(identities.pods.map((identity) => [identity.number, identity]));
-    this.everyone = everyIdentity(identities);
+  }
+
+  get everyone(): readonly number[] {
+    return (this.all ??= everyIdentity(this.identities));
   }
 
   of(peer: Peer): readonly number[] {
     if (peer.kind === 'endpoints') return selectEndpoints(this.identities, peer.selector);
-    const isByAddress = peer.kind === 'fqdn' || (peer.kind === 'prefix' && !matchesPods(peer, this.settings));
-    const known = isByAddress ? this.byAddresses : this.others;
+    const known = this.isByAddress(peer) ? this.byAddresses : this.others;
     let numbers = known.get(peer);
     if (!numbers) known.set(peer, (numbers = this.select(peer)));
     return numbers;
+  }
+
+  /** Whether no pod's labels have a part in whom a peer selects. */
+  isByAddress(peer: Peer): boolean {
+    return (
+      peer.kind === 'fqdn' || peer.kind === 'anyone' || (peer.kind === 'prefix' && !matchesPods(peer, this.settings))
+    );
   }
 
   /** Whether the pods of an identity are among a peer. */

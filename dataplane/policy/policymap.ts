@@ -70,11 +70,15 @@ export function recompilePolicymap(
   peers: PeerNumbers,
   changed: ReadonlySet<number>,
 ): CompiledPolicy {
-  const rows = new Map(before.rows);
-  for (const number of changed) rows.delete(number);
-  for (const [number, row] of rowsOf(entriesOf(subjects, among(peers, changed))))
-    if (changed.has(number)) rows.set(number, row);
-  return policymapOf(subjects, inOrder(rows), null, peers);
+  const fresh = [...rowsOf(entriesOf(subjects, among(peers, changed)))].filter(([number]) => changed.has(number));
+  const rows = new Map<number, readonly PolicymapEntry[]>();
+  let next = 0;
+  for (const [number, row] of before.rows) {
+    while (next < fresh.length && fresh[next]![0] <= number) rows.set(...fresh[next++]!);
+    if (!changed.has(number)) rows.set(number, row);
+  }
+  for (const [number, row] of fresh.slice(next)) rows.set(number, row);
+  return policymapOf(subjects, rows, null, peers);
 }
 
 /** Of a policymap, the rows about these identities. */

@@ -2,7 +2,7 @@
 import type { Cluster, ClusterPod } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import type { Policy } from './rules.js';
-import { CLUSTER_NAME, DERIVED, type EndpointSelector } from './selectors.js';
+import { CLUSTER_NAME, DERIVED, NAMESPACE_NAME, type EndpointSelector } from './selectors.js';
 
 /** The file that they are read from; no path is such a name. */
 export const REPRESENTATIVES_FILE = '//representatives';
@@ -72,20 +72,17 @@ function single(requirements: readonly Requirement[]): (readonly Requirement[])[
   return made;
 }
 
-/** The label with a namespace's name. */
-const NAME = `${DERIVED.namespaceLabels}kubernetes.io/metadata.name`;
-
 /** The pod that some values make. One without a namespace is in a new one. null where there can be none. */
 function podOf(cluster: Cluster, ref: string, values: Values): Representative | null {
   const labels = new Map<string, string>();
   const namespaceLabels = new Map<string, string>();
   for (const [key, value] of values) {
-    if (key === NAME) continue;
+    if (key === NAMESPACE_NAME) continue;
     if (key.startsWith(DERIVED.namespaceLabels)) namespaceLabels.set(key.slice(DERIVED.namespaceLabels.length), value);
     else if (!(Object.values(DERIVED) as string[]).includes(key)) labels.set(key, value);
   }
   const given = values.get(DERIVED.namespace);
-  const name = (given === OTHER ? undefined : given) ?? values.get(NAME);
+  const name = (given === OTHER ? undefined : given) ?? values.get(NAMESPACE_NAME);
   const known = name === undefined ? undefined : cluster.namespaces.get(name);
   if ((values.get(DERIVED.cluster) ?? CLUSTER_NAME) !== CLUSTER_NAME) return null;
   // The labels of a namespace that is there are what they are.
@@ -115,7 +112,7 @@ function refOf(requirements: readonly Requirement[]): string {
   for (const one of requirements) {
     const { key, operator, values } = one;
     if (key === DERIVED.cluster) continue;
-    const isName = key === DERIVED.namespace || key === NAME;
+    const isName = key === DERIVED.namespace || key === NAMESPACE_NAME;
     if (isName && operator === 'In' && values.length === 1) namespaces.unshift(values[0]!);
     else if (isName) {
       if (operator !== 'Exists') namespaces.push(requirementText('namespace', one));

@@ -7,7 +7,7 @@ import { namespaceAskedFor, selects, type EndpointSelector } from './selectors.j
 /** Where more than this part of the identities came or went, selectors are asked anew. */
 const LARGEST_CHANGE = 1 / 4;
 
-/** What a selector matches, and in which of the lists of identities that followed each other. */
+/** What a selector matches, and in which of the lists of identities that followed each other it was asked last. */
 interface Matched {
   /** The only namespace that it looks at; null where it names no single one. */
   readonly namespace: string | null;
@@ -19,11 +19,13 @@ interface Matched {
 export class Selected {
   /** Of all lists: what was found in the last in which a selector was asked. */
   private readonly found: WeakMap<EndpointSelector, Matched>;
-  private readonly generation: number;
+  /** The list's number among them, and that of the first of those of which something may be left. */
+  readonly generation: number;
+  private readonly first: number;
+  /** By namespace, the last list in which identities came or went. */
+  private readonly touched: Map<string, number>;
   private readonly gone: readonly PodIdentity[];
   private readonly come: readonly PodIdentity[];
-  /** The namespaces of those that came and went. */
-  private readonly touched: ReadonlySet<string>;
   private byNamespace: ReadonlyMap<string, readonly PodIdentity[]> | null = null;
 
   /** `pods`: in the order of their keys. `before`: the same of the list before. */
@@ -32,12 +34,21 @@ export class Selected {
     before: Selected | null = null,
   ) {
     const { gone, come } = difference(before?.pods ?? [], pods);
-    const isAnother = gone.length + come.length > pods.length * LARGEST_CHANGE;
-    this.found = (!isAnother && before?.found) || new WeakMap<EndpointSelector, Matched>();
+    const former = gone.length + come.length > pods.length * LARGEST_CHANGE ? null : before;
+    this.found = former?.found ?? new WeakMap<EndpointSelector, Matched>();
     this.generation = (before?.generation ?? 0) + 1;
+    this.first = former?.first ?? this.generation;
+    this.touched = former?.touched ?? new Map<string, number>();
     this.gone = gone;
     this.come = come;
-    this.touched = new Set([...gone, ...come].map(({ example }) => example.namespace));
+    for (const { example } of [...gone, ...come]) this.touched.set(example.namespace, this.generation);
+  }
+
+  /** Whether what was found in an earlier list among the pods of a namespace, or with null of any, is so in this one. */
+  holds(generation: number, namespace: string | null): boolean {
+    if (generation === this.generation) return true;
+    if (namespace === null || generation < this.first || generation > this.generation) return false;
+    return (this.touched.get(namespace) ?? 0) <= generation;
   }
 
   /** The identities of pods that a selector matches: the very same list as before, where they are the same. */
@@ -52,13 +63,12 @@ export class Selected {
 
   private matched(selector: EndpointSelector): Matched {
     const found = this.found.get(selector);
-    if (found?.generation === this.generation) return found;
     const isNext = found?.generation === this.generation - 1;
-    const namespace = found ? found.namespace : namespaceAskedFor(selector);
-    if (isNext && !this.isTouched(selector, namespace)) {
+    if (found && (this.holds(found.generation, found.namespace) || (isNext && !this.isTouched(selector)))) {
       found.generation = this.generation;
       return found;
     }
+    const namespace = found ? found.namespace : namespaceAskedFor(selector);
     const pods = isNext ? this.changed(selector, found.pods) : this.among(selector, namespace);
     const matched = { namespace, pods, numbers: pods.map(({ number }) => number), generation: this.generation };
     if (!found || found.generation < this.generation) this.found.set(selector, matched);
@@ -66,8 +76,7 @@ export class Selected {
   }
 
   /** Whether it matches any that came or went. */
-  private isTouched(selector: EndpointSelector, namespace: string | null): boolean {
-    if (namespace !== null && !this.touched.has(namespace)) return false;
+  private isTouched(selector: EndpointSelector): boolean {
     return this.gone.some((one) => selects(selector, one)) || this.come.some((one) => selects(selector, one));
   }
 

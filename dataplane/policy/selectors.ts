@@ -81,12 +81,19 @@ export const keysAskedFor = ({ requirements, expression }: EndpointSelector): st
   ...(expression ? keysOf(expression) : []),
 ];
 
+/** The label of namespaces that is their name, as a label of their pods. Kubernetes API: well-known labels. */
+export const NAMESPACE_NAME = `${DERIVED.namespaceLabels}kubernetes.io/metadata.name`;
+
 /** The only namespace whose pods a selector can match; null where it names no single one. */
 export function namespaceAskedFor({ requirements }: EndpointSelector): string | null {
   const named = requirements.find(
-    ({ key, operator, source }) => key === DERIVED.namespace && operator === 'In' && source !== 'reserved',
+    ({ key, operator, values, source }) =>
+      (key === DERIVED.namespace || key === NAMESPACE_NAME) &&
+      operator === 'In' &&
+      values.length === 1 &&
+      source !== 'reserved',
   );
-  return named?.values.length === 1 ? named.values[0]! : null;
+  return named ? named.values[0]! : null;
 }
 
 /** The labels of a pod's identity: its own, and what Cilium adds. */

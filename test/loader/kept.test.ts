@@ -12,11 +12,11 @@ import { endsOf, unreadOf } from '../../dataplane/answers/reach-ends.js';
 import { findOpen } from '../../dataplane/answers/reach-open.js';
 import { pairsOf } from '../../dataplane/answers/reach-pairs.js';
 import { reach } from '../../dataplane/answers/reach.js';
-import { Numbers, UsedNumbers } from '../../dataplane/hash.js';
+import { compare, Numbers } from '../../dataplane/hash.js';
 import { groupedBy } from '../../dataplane/kept.js';
 import { DEFAULT_SETTINGS } from '../../dataplane/settings.js';
 import { Engine, identityOf, type State } from '../../dataplane/state.js';
-import type { ClusterPod } from '../../dataplane/cluster/cluster.js';
+import { podBehind, type ClusterPod } from '../../dataplane/cluster/cluster.js';
 import { modules } from '../datapath.js';
 
 const RUNS = Number(process.env['HOPSCOPE_RUNS'] ?? 40);
@@ -189,7 +189,7 @@ function seen(state: State): Record<string, string> {
       services.map(({ namespace, name, ports }) => [
         `${namespace}/${name}`,
         ports.flatMap(({ endpoints }) =>
-          endpoints.map(({ address, port, pod }) => [`${address} ${port}`, nameOf(pod)]),
+          endpoints.map((one) => [`${one.address} ${one.port}`, nameOf(podBehind(state.cluster, one))]),
         ),
       ]),
     ),
@@ -303,17 +303,31 @@ test('of many Services, the Maglev tables are there that packets ask for, and th
   assert.equal('maps' in dumped && dumped.maps['cilium_lb4_maglev']!.length, count);
 });
 
+/** Numbers from 1 on: those that names have, and for the others the lowest that are free. */
+function assigned(held: ReadonlyMap<string, number>, names: readonly string[]): ReadonlyMap<string, number> {
+  const sorted = [...new Set(names)].sort(compare);
+  const numbers = new Map(sorted.filter((name) => held.has(name)).map((name) => [name, held.get(name)!]));
+  const taken = new Set(numbers.values());
+  let free = 1;
+  for (const name of sorted.filter((one) => !held.has(one))) {
+    while (taken.has(free)) free++;
+    numbers.set(name, free++);
+  }
+  return numbers;
+}
+
 test('numbers told by what changes are those told by what is there', () => {
   const names = fc.array(fc.constantFrom(...'abcdefgh'), { maxLength: 8 });
   fc.assert(
     fc.property(fc.array(names, { maxLength: 8 }), (steps) => {
       const numbers = new Numbers();
-      const used = new UsedNumbers();
       let before: readonly string[] = [];
+      let held: ReadonlyMap<string, number> = new Map();
       for (const now of steps) {
-        used.change(before, now);
+        numbers.change(before, now);
         before = now;
-        for (const [name, number] of numbers.assign(now)) assert.equal(used.get(name), number, name);
+        held = assigned(held, now);
+        for (const [name, number] of held) assert.equal(numbers.get(name), number, name);
       }
     }),
     { numRuns: RUNS * 20, seed: SEED },

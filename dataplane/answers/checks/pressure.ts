@@ -124,20 +124,21 @@ class Shares {
 }
 
 /** Who listens there, in words, and where that stands. */
-function ownerOf(frontend: Frontend): Omit<Share, 'entries'> {
+function ownerOf(state: State, frontend: Frontend): Omit<Share, 'entries'> {
   const { service, port } = frontend;
-  if (!service) return { what: frontendName(frontend), at: port.source.at };
+  if (!service) return { what: frontendName(state, frontend), at: port.source.at };
   return { what: `Service ${named(`${service.namespace}/${service.name}`)}`, at: service.source.metadata.name.at };
 }
 
 /** kube-proxy keeps none of these maps. */
-function serviceFillings({ desired, settings }: State): Filling[] {
+function serviceFillings(state: State): Filling[] {
+  const { desired, settings } = state;
   if (isKubeProxy(settings)) return [];
   const filling = (map: MapName, some: readonly Frontend[], entriesOf: (frontend: Frontend) => number): Filling => {
     const shares = new Shares();
     for (const frontend of some) {
       const entries = entriesOf(frontend);
-      const { what, at } = ownerOf(frontend);
+      const { what, at } = ownerOf(state, frontend);
       if (entries > 0) shares.add(what, at, entries);
     }
     return { map, whose: '', shares: shares.list };

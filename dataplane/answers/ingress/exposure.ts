@@ -79,7 +79,9 @@ function leadsTo({ service, port }: Exposure, to: Target, number: number): boole
     case 'service':
       return service === to.service && port.source.port.value === number;
     case 'pods':
-      return port.backends.some(({ pod, port: target }) => target === number && pod !== null && to.pods.includes(pod));
+      return port.backends.some(
+        ({ podKey, port: target }) => target === number && to.pods.some(({ key }) => key === podKey),
+      );
     case 'address':
       return port.backends.some(({ address, port: target }) => target === number && address === to.address);
     default:

@@ -1,6 +1,6 @@
 /** A request through an Ingress: a packet to its controller, and from there another to the backend that the rules name. */
 import { DropReason } from '../../../assembly/abi.js';
-import type { ClusterPod, ClusterService, ClusterServicePort } from '../../cluster/cluster.js';
+import { podBehind, type ClusterPod, type ClusterService, type ClusterServicePort } from '../../cluster/cluster.js';
 import { classOf, controllersOf, isAssumedController, isCilium, untakenSince } from '../../cluster/ingress.js';
 import type { Ingress } from '../../manifests/ingress.js';
 import { unreadName } from '../../manifests/objects.js';
@@ -155,7 +155,7 @@ function answerOf(
   const { service, port, problem } = backendOf(state, route);
   const decider = (effect: Decider['effect']): Decider => routeDecider(route, effect);
   if (!service || !port) return ended(503, problem, [decider('denies')], [route.backend.at]);
-  const upstream = toService(service, port, controller, send);
+  const upstream = toService(state, service, port, controller, send);
   if (!upstream)
     return ended(
       503,
@@ -240,7 +240,13 @@ export function backendOf(
 }
 
 /** The controller's own connection; of a headless Service, which has no address, to its pods. null where there is nobody. */
-function toService(service: ClusterService, port: ClusterServicePort, controller: Target, send: Send): Answered | null {
+function toService(
+  { cluster }: State,
+  service: ClusterService,
+  port: ClusterServicePort,
+  controller: Target,
+  send: Send,
+): Answered | null {
   const label = `svc:${service.namespace}/${service.name}`;
   if (!service.source.headless)
     return send(controller, { kind: 'service', label, service, viaName: null }, port.source.port.value);
@@ -249,7 +255,7 @@ function toService(service: ClusterService, port: ClusterServicePort, controller
   return agreed(
     numbers.map((number) => {
       const behind = port.backends.filter((backend) => backend.port === number);
-      const pods = [...new Set(behind.flatMap(({ pod }) => pod ?? []))];
+      const pods = [...new Set(behind.flatMap((one) => podBehind(cluster, one) ?? []))];
       return send(
         controller,
         pods.length > 0 ? { kind: 'pods', label, pods } : { kind: 'address', label, address: behind[0]!.address },
