@@ -4,7 +4,7 @@
  * the processor waits for many lines at once. Nothing is decided there: packets are answered one by one, in order.
  *
  * 1. each is looked at: whether it goes on with a flow or opens a connection, and of what hash; for the latter, what its Service is
- * 2. the tags of its hash's group are touched, then the outcome that they name and the connections that this one names, or those that make
+ * 2. the outcome that the tags of its hash name is looked for, then that is touched and the connections that it names, or those that make
  *    room for the ones to be opened
  * 3. it fares as that outcome says, if it is known and nothing has changed; else it runs through the programs
  */
@@ -29,12 +29,18 @@ import { run } from './run';
  */
 const FEW: u32 = 32;
 export const MANY: u32 = BATCH_SIZE;
-/** Outcomes that fit in the second cache, with the connections that they name. */
+/** Outcomes that fit in the second cache, with the connections that they name; and those whose tags and numbers do. */
 const NEAR: u32 = 4096;
+const TAGS_NEAR: u32 = 1 << 18;
+
+/** As many outcomes may be kept. */
+function outcomes(): u32 {
+  const flows = flow.flows<u32>().capacity + flow.flows<v128>().capacity;
+  return flows + opening.openings<u32>().capacity + opening.openings<v128>().capacity;
+}
 
 export function width(): u32 {
-  const outcomes = flow.flows<u32>().capacity + flow.flows<v128>().capacity;
-  return outcomes + opening.openings<u32>().capacity + opening.openings<v128>().capacity > NEAR ? MANY : FEW;
+  return outcomes() > NEAR ? MANY : FEW;
 }
 
 /** How a packet may fare: as its flow, or as another that opened a connection to the same port. */
@@ -127,8 +133,7 @@ function stage(packets: usize, count: u32): void {
   for (let i: u32 = 0; i < count; i++) openings += look(packetAt(packets, i), stagedAt(i)) ? 1 : 0;
   if (last < Stage.FIND) return;
   let touched: u32 = openings == 0 ? 0 : touchOpenings(packets, count);
-  // Few are near, or not worth a loop of their own. Openings are as many as there are pairs of ends.
-  if (count > FEW || openings != 0) for (let i: u32 = 0; i < count; i++) touched += touchGroup(stagedAt(i));
+  if (outcomes() > TAGS_NEAR) for (let i: u32 = 0; i < count; i++) touched += touchTags(stagedAt(i));
   for (let i: u32 = 0; i < count; i++) guess(stagedAt(i));
   if (openings != 0) for (let i: u32 = 0; i < count; i++) touched += touchOpening(stagedAt(i));
   sum += touched;
@@ -229,11 +234,11 @@ function touchOpenings(packets: usize, count: u32): u32 {
 }
 
 /** Touches the tags among which those of a packet's outcome are. */
-function touchGroup(one: Staged): u32 {
-  if (one.way == Way.FLOW4) return flow.flows<u32>().groupOf(one.hash).touch();
-  if (one.way == Way.OPENING4) return opening.openings<u32>().groupOf(one.hash).touch();
-  if (one.way == Way.FLOW6) return flow.flows<v128>().groupOf(one.hash).touch();
-  return one.way == Way.OPENING6 ? opening.openings<v128>().groupOf(one.hash).touch() : 0;
+function touchTags(one: Staged): u32 {
+  if (one.way == Way.FLOW4) return flow.flows<u32>().touch(one.hash);
+  if (one.way == Way.OPENING4) return opening.openings<u32>().touch(one.hash);
+  if (one.way == Way.FLOW6) return flow.flows<v128>().touch(one.hash);
+  return one.way == Way.OPENING6 ? opening.openings<v128>().touch(one.hash) : 0;
 }
 
 /** Notes the outcome that those tags name first. */

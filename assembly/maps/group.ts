@@ -9,9 +9,7 @@
  *
  * Which of them are meant is said by bits, one for each byte of the vector with the tags; so an entry's place is four bytes a bit on.
  */
-export const WAYS: u32 = 12;
-/** Ways are numbered as those bytes are. */
-export const FIRST_WAY: u32 = 4;
+const WAYS: u32 = 12;
 
 /** Bytes of a group, places and all. */
 export const GROUP: usize = 64;
@@ -71,12 +69,7 @@ export class Group {
   /** Where the entry of the lowest of some ways is. */
   @inline
   place(ways: u32): u32 {
-    return this.placeOf(ctz<u32>(ways));
-  }
-
-  /** Where the entry of `way` is. */
-  placeOf(way: u32): u32 {
-    return load<u32>(this.placeAt(way));
+    return load<u32>(this.placeAt(ctz<u32>(ways)));
   }
 
   private placeAt(way: u32): usize {
@@ -93,11 +86,6 @@ export class Group {
   unset(way: u32): void {
     store<u8>(changetype<usize>(this) + <usize>way, 0);
   }
-}
-
-/** The tag of a hash: its highest byte, never 0. */
-export function tagOf(hash: u32): u32 {
-  return max<u32>(hash >>> 24, 1);
 }
 
 /** As many groups as hold `capacity` entries with as much room again, for they fill unevenly. */
