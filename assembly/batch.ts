@@ -4,8 +4,8 @@
  * the processor waits for many lines at once. Nothing is decided there: packets are answered one by one, in order.
  *
  * 1. each is looked at: whether it goes on with a flow or opens a connection, and of what hash; for the latter, what its Service is
- * 2. the outcome that the tags of its hash name is looked for, then that is touched and the connections that it names, or those that make
- *    room for the ones to be opened
+ * 2. the tags that its hash points to are read, then the outcome that they name, then the connections that this one names, or those that
+ *    make room for the ones to be opened
  * 3. it fares as that outcome says, if it is known and nothing has changed; else it runs through the programs
  */
 import { BATCH_SIZE } from './abi';
@@ -135,7 +135,8 @@ function stage(packets: usize, count: u32): void {
   let touched: u32 = openings == 0 ? 0 : touchOpenings(packets, count);
   if (outcomes() > TAGS_NEAR) for (let i: u32 = 0; i < count; i++) touched += touchTags(stagedAt(i));
   for (let i: u32 = 0; i < count; i++) guess(stagedAt(i));
-  if (openings != 0) for (let i: u32 = 0; i < count; i++) touched += touchOpening(stagedAt(i));
+  // Few are near, or not worth a loop of their own.
+  if (count > FEW || openings != 0) for (let i: u32 = 0; i < count; i++) touched += touchKept(stagedAt(i));
   sum += touched;
   if (last < Stage.TOUCH) return;
   touched = 0;
@@ -144,9 +145,9 @@ function stage(packets: usize, count: u32): void {
   let entries6: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
-    if (one.way == Way.FLOW4) touched += touchFlow<u32>(one.kept);
+    if (one.way == Way.FLOW4) touched += touchNamed<u32>(one.kept);
     else if (one.way == Way.OPENING4) entries4 += creationsOf<u32>(one.kept);
-    else if (one.way == Way.FLOW6) touched += touchFlow<v128>(one.kept);
+    else if (one.way == Way.FLOW6) touched += touchNamed<v128>(one.kept);
     else if (one.way == Way.OPENING6) entries6 += creationsOf<v128>(one.kept);
   }
   touched += ct.connections<u32>().foresee(entries4) + ct.connections<v128>().foresee(entries6);
@@ -251,16 +252,17 @@ function guess(one: Staged): void {
   one.kept = <u32>kept;
 }
 
-/** Touches an opening. */
-function touchOpening(one: Staged): u32 {
+/** Touches an outcome. */
+function touchKept(one: Staged): u32 {
   const kept = <usize>one.kept;
-  if (!one.isOpening || kept == 0) return 0;
+  if (kept == 0) return 0;
+  const touched = load<u8>(kept) + load<u8>(kept, 64);
   // IPv6's have a third line.
-  return load<u8>(kept) + load<u8>(kept, 64) + load<u8>(kept + (one.way == Way.OPENING6 ? 128 : 64));
+  return one.way == Way.FLOW6 || one.way == Way.OPENING6 ? touched + load<u8>(kept, 128) : touched;
 }
 
-/** Touches a flow, and what it names. */
-function touchFlow<A>(at: u32): u32 {
+/** Touches what a flow names. */
+function touchNamed<A>(at: u32): u32 {
   return at == 0 ? 0 : changetype<Flow<A>>(<usize>at).touch();
 }
 

@@ -49,15 +49,15 @@ export class Flow<A> extends Outcome<A> {
     return changetype<usize>(this) + offsetof<Flow<A>>('entry0');
   }
 
-  /**
-   * Reads of it, and of what it names, all that is far away, so that it is near: a load that nobody needs takes the place of one that
-   * somebody does.
-   */
+  /** Reads of what it names all that is far away, so that it is near: a load that nobody needs takes the place of one that somebody does. */
   @inline
   touch(): u32 {
-    let touched: u32 = load<u8>(changetype<usize>(this));
+    const entries = <u32>this.entries;
+    let touched = load<u32>(this.tuple0);
+    // Only a packet that leaves under another address has a second tuple.
+    if (entries != <u32>this.connections) touched += load<u32>(this.tuple1);
     let at = this.first;
-    for (let i = <u32>this.entries; i > 0; i--, at += 4) touched += load<u8>(load<u32>(at));
+    for (let i = entries; i > 0; i--, at += 4) touched += load<u8>(load<u32>(at));
     return touched;
   }
 }

@@ -164,7 +164,10 @@ export class Lane implements Runner {
     PATHS[this.path].process(this.datapath.wasm, flows.length);
   }
 
-  /** Opens every flow, in an order unlike the one that follows; first those that are to survive the others: they are answered, and go on. */
+  /**
+   * Opens every flow in an order unlike the one that follows, and has it go on, so that nothing that is kept of it stands in the order in
+   * which it is used. First those that are to survive the others: they are answered before.
+   */
   openFlows(): void {
     const { traffic } = this.profile;
     const { order } = this.workload;
@@ -173,7 +176,10 @@ export class Lane implements Runner {
       this.datapath.process(flows.map((_, slot) => this.answerTo(this.packetAt(slot))));
       this.process(flows);
     }
-    for (const flows of batches(order.filter((flow) => !survives(traffic, flow)))) this.open(flows);
+    for (const flows of batches(order.filter((flow) => !survives(traffic, flow)))) {
+      this.open(flows);
+      if (!traffic.opening) this.process(flows);
+    }
   }
 
   /** What the pod that got a packet sends back. */

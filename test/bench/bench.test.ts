@@ -80,7 +80,7 @@ test('established flows are all in conntrack, three entries each, and stay there
   const lane = open(named('established-1k'));
   lane.openFlows();
   lane.pass();
-  assert.deepEqual(packetsOfConnections(lane), Array<bigint>(3 * FLOWS).fill(2n));
+  assert.deepEqual(packetsOfConnections(lane), Array<bigint>(3 * FLOWS).fill(3n));
 });
 
 test('every packet of new-flows opens a connection, however often its template has come round', () => {
