@@ -52,12 +52,10 @@ export class Flow<A> extends Outcome<A> {
   /** Reads of what it names all that is far away, so that it is near: a load that nobody needs takes the place of one that somebody does. */
   @inline
   touch(): u32 {
-    const entries = <u32>this.entries;
+    // Few flows have a second tuple.
     let touched = load<u32>(this.tuple0);
-    // Only a packet that leaves under another address has a second tuple.
-    if (entries != <u32>this.connections) touched += load<u32>(this.tuple1);
     let at = this.first;
-    for (let i = entries; i > 0; i--, at += 4) touched += load<u8>(load<u32>(at));
+    for (let i = <u32>this.entries; i > 0; i--, at += 4) touched += load<u8>(load<u32>(at));
     return touched;
   }
 }

@@ -27,11 +27,11 @@ export class TaggedCache<V> {
     return (offsetof<V>() + 63) & ~63;
   }
 
-  /** Half as much room again, and sixteen places at least: of a thousand entries not two then find theirs taken. */
+  /** Twice as much room, and sixteen places at least: of a thousand entries not one then finds theirs taken. */
   create(capacity: u32): void {
     this.capacity = capacity;
     if (capacity == 0) return;
-    const places = WAYS + capacity + (capacity >>> 1);
+    const places = WAYS + (capacity << 1);
     this.starts = places - WAYS + 1;
     this.tags = take(places);
     this.slab = take(<usize>places * this.stride);
