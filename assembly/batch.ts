@@ -29,7 +29,7 @@ import { run } from './run';
  */
 const FEW: u32 = 32;
 export const MANY: u32 = BATCH_SIZE;
-/** Outcomes that fit in the second cache, with the connections that they name; and those whose tags and numbers do. */
+/** Outcomes that fit in the second cache, with the connections that they name; and those whose tags do. */
 const NEAR: u32 = 4096;
 const TAGS_NEAR: u32 = 1 << 18;
 

@@ -52,7 +52,7 @@ export class Flow<A> extends Outcome<A> {
   /** Reads of what it names all that is far away, so that it is near: a load that nobody needs takes the place of one that somebody does. */
   @inline
   touch(): u32 {
-    // Few flows have a second tuple.
+    // A second tuple, which few have, is left where it is.
     let touched = load<u32>(this.tuple0);
     let at = this.first;
     for (let i = <u32>this.entries; i > 0; i--, at += 4) touched += load<u8>(load<u32>(at));
