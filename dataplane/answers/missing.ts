@@ -15,10 +15,11 @@ import type { CompiledPolicy } from '../policy/compile.js';
 import { isAnyEnforced } from '../policy/enforced.js';
 import { matchesPods } from '../policy/identities.js';
 import type { Grant } from '../policy/mapstate.js';
-import { DIRECTIONS, partsOf, type Direction, type Policy } from '../policy/rules.js';
+import { DIRECTIONS, partsOf, peersIn, type Direction, type Policy } from '../policy/rules.js';
 import { DERIVED, keysAskedFor, NAMESPACE_NAME } from '../policy/selectors.js';
 import { isKubeProxy } from '../settings.js';
 import { policyOf, type State } from '../state.js';
+import { nodeAt, podAt } from './at.js';
 import { unreadPods } from './checks/unread.js';
 import { grantsFor, policyAt } from './decide.js';
 import { unreadOf } from './layer7.js';
@@ -53,17 +54,24 @@ function unclear(state: State, outcome: Outcome): string[] {
       `Services ${[...services].map(({ namespace, name }) => `${namespace}/${name}`).join(' and ')} have the same address ${formatAddress(destination)}`,
     );
   }
-  return [...lines, ...beyondServices(outcome, services)];
+  return [...lines, ...beyondServices(state, outcome, services)];
 }
 
-/** With kube-proxy, what a load balancer does at a port that its Service lacks is its own affair: the node only routes such a packet on. */
-function beyondServices({ allowed, frontend, probe }: Outcome, services: ReadonlySet<ClusterService>): string[] {
-  if (!allowed || frontend !== null) return [];
+/**
+ * With kube-proxy, what a load balancer does with traffic that its Service does not ask for is its own affair: the node only routes such
+ * a packet on, unless the address is a node's or a pod's.
+ */
+function beyondServices(
+  state: State,
+  { allowed, frontend, probe }: Outcome,
+  services: ReadonlySet<ClusterService>,
+): string[] {
   const { destination, destinationPort, protocol } = probe.tuple;
-  const asked = `${formatAddress(destination)} at ${trafficName(protocol, destinationPort)}`;
+  if (!allowed || frontend !== null || nodeAt(state, destination) || podAt(state, destination)) return [];
+  const asked = `${trafficName(protocol, destinationPort)} at ${formatAddress(destination)}`;
   return [...services].map(
     ({ namespace, name }) =>
-      `who answers ${asked}: Service ${namespace}/${name} has no such port, and the address is announced outside`,
+      `who answers ${asked}: Service ${namespace}/${name} does not, and the address is announced outside`,
   );
 }
 
@@ -303,7 +311,7 @@ function asksForNamespaceLabels(state: State, pods: readonly ClusterPod[]): bool
   return pods.some((pod) => {
     const policies = policyOf(state, pod)?.applied ?? [];
     return policies.some(({ subject, rules }) => {
-      const peers = rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])].flatMap(partsOf));
+      const peers = rules.flatMap(peersIn).flatMap(partsOf);
       const selectors = peers.flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : []));
       return [subject, ...selectors]
         .flatMap(keysAskedFor)

@@ -65,7 +65,7 @@ export interface ClusterWorkload {
 }
 
 export interface ClusterPod {
-  /** `namespace/name of workload`, which no other pod has. */
+  /** `namespace/name of workload`, which no other pod has but by a rare chance among thousands of one workload. */
   readonly key: string;
   readonly namespace: string;
   readonly name: string;

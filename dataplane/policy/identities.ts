@@ -20,7 +20,7 @@ import { joined, kept, keptEach, keptFor, sameItems, steady } from '../kept.js';
 import type { FqdnSelector } from '../manifests/cilium.js';
 import { ipBlocksMatchPods, type Settings } from '../settings.js';
 import { fqdnName } from './fqdn.js';
-import { partsOf, type Peer, type Policy } from './rules.js';
+import { partsOf, peersIn, type Peer, type Policy } from './rules.js';
 import { Selected } from './selected.js';
 import { DERIVED, keysAskedFor, labelsOf, selects, type EndpointSelector, type Labelled } from './selectors.js';
 
@@ -98,7 +98,7 @@ interface Asked {
 type PrefixPeer = Peer & { readonly kind: 'prefix' };
 
 function askedBy({ subject, rules }: Policy): Asked {
-  const peers = rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])].flatMap(partsOf));
+  const peers = rules.flatMap(peersIn).flatMap(partsOf);
   const selectors = peers.flatMap((peer) => (peer.kind === 'endpoints' ? peer.selector : []));
   return {
     keys: [subject, ...selectors].flatMap(keysAskedFor),

@@ -101,6 +101,12 @@ export type Peer =
 export const partsOf = (peer: Peer): Peer[] =>
   peer.kind === 'where' ? [peer, ...[...peer.all.flat(), ...peer.none].flatMap(partsOf)] : [peer];
 
+/** Whom a rule names: on its own side, where that is narrower than its policy's, and on the other. */
+export const peersIn = ({ own, peers }: Pick<Rule, 'own' | 'peers'>): Peer[] => [
+  ...(own ? [own] : []),
+  ...(peers ?? []),
+];
+
 /** Ports of one protocol: a number, a range, or those of a name; and what the proxy lets of them. */
 export interface PortMatch {
   /** The number or the name; the whole entry where it has neither. */

@@ -4,7 +4,7 @@ import type { Settings } from '../settings.js';
 import { selectsPodsAlone, type PodIdentity } from './identities.js';
 import type { Peers } from './peers.js';
 import { isRepresentative } from './representatives.js';
-import type { Peer, Policy } from './rules.js';
+import { peersIn, type Peer, type Policy } from './rules.js';
 import { namespaceAskedFor } from './selectors.js';
 
 /** A policy and the pods that it is about. */
@@ -44,7 +44,7 @@ export class Selections {
   private byAddresses: Peers['byAddresses'] | null = null;
 
   constructor(readonly policy: Policy) {
-    this.peers = policy.rules.flatMap(({ own, peers }) => [...(own ? [own] : []), ...(peers ?? [])]);
+    this.peers = policy.rules.flatMap(peersIn);
   }
 
   /** Asks again; who came and went among those whom the rules name, which is nobody for the first time. */

@@ -261,5 +261,10 @@ test('a port that a load balancer’s Service lacks is nobody’s whom the manif
       assert.equal(flow(state, from, '172.30.0.1', 81), 'rejects it');
       assert.equal(flow(state, from, '1.2.3.9', 81), 'passes');
     }
+    // Where a node has the address, it is the node that is asked.
+    const own = load({ engine }, service(1).replace('192.168.99.1', '192.168.0.2'), slice(1));
+    assert.match(flow(own, WORLD, '192.168.0.2', 80), /both/);
+    assert.equal(flow(own, WORLD, '192.168.0.2', 22), 'passes');
+    assert.equal(flow(own, POD, '192.168.0.2', 22), 'passes');
   }
 });

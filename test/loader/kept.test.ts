@@ -333,3 +333,58 @@ test('numbers told by what changes are those told by what is there', () => {
     { numRuns: RUNS * 20, seed: SEED },
   );
 });
+
+/** Edits that touch what seems to be another's. */
+const FAR_REACHING: Readonly<Record<string, readonly (readonly [file: string, text: string])[]>> = {
+  'another policy names a part of a prefix': [
+    [
+      'a.yaml',
+      networkPolicy(
+        'wide',
+        'podSelector: {matchLabels: {app: m1}}, policyTypes: [Egress], egress: [{to: [{podSelector: {matchLabels: {app: m2}}}]}, {to: [{ipBlock: {cidr: 203.0.113.0/24}}]}]',
+      ),
+    ],
+    [
+      'b.yaml',
+      networkPolicy(
+        'part',
+        'podSelector: {matchLabels: {app: m4}}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 203.0.113.0/25}}]}]',
+      ),
+    ],
+  ],
+  'a pod behind a slice changes its node and keeps its address': [
+    [
+      'a.yaml',
+      ['1', '2']
+        .map(
+          (n) =>
+            `apiVersion: v1\nkind: Node\nmetadata: {name: worker-${n}}\nstatus: {addresses: [{type: InternalIP, address: 10.0.0.${n}}]}\n`,
+        )
+        .join('---\n'),
+    ],
+    [
+      'b.yaml',
+      [
+        service('two', 'ports: [{name: web, port: 80, nodePort: 30080}], type: NodePort, externalTrafficPolicy: Local'),
+        slice('two-1', 'two', '{addresses: [10.244.0.11]}'),
+      ].join('---\n'),
+    ],
+    ['c.yaml', pod('a', 'app: a', '10.244.0.11', ', nodeName: worker-1')],
+    ['c.yaml', pod('a', 'app: a', '10.244.0.11', ', nodeName: worker-2')],
+  ],
+};
+
+/** So many that a change to one of them leaves most as they are. */
+const MANY = Array.from({ length: 12 }, (_, i) => pod(`m${i}`, `app: m${i}`, `10.244.1.${i + 20}`)).join('---\n');
+
+for (const [name, edits] of Object.entries(FAR_REACHING))
+  test(`${name}: what a cold start computes`, () => {
+    const edited = engine();
+    edited.manifests.set('many.yaml', MANY);
+    for (const [file, text] of edits) {
+      edited.manifests.set(file, text);
+      const cold = engine();
+      for (const one of edited.manifests.files) cold.manifests.set(one, edited.manifests.text(one));
+      assert.deepEqual(seen(edited.current), seen(cold.current));
+    }
+  });
