@@ -1,11 +1,10 @@
 /** The least NetworkPolicies that let some flows: everything is refused, and each workload lets what it needs. */
-import type { ClusterWorkload } from '../cluster/cluster.js';
+import { NAME_LABEL, type ClusterWorkload } from '../cluster/cluster.js';
 import { compare } from '../hash.js';
 import { isIdentityLabel } from '../policy/identities.js';
 import type { Direction } from '../policy/rules.js';
 import type { State } from '../state.js';
 import { flowText, type Flow, type FlowEnd } from './generate-flows.js';
-import { NAME_LABEL } from './checks/peers.js';
 
 type Labels = Readonly<Record<string, string>>;
 

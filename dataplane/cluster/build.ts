@@ -27,15 +27,12 @@ import { valuesOf } from '../manifests/place.js';
 import { indexed } from '../indexed.js';
 import { groupedBy, joined, kept, keptFor, keptJoined, sameItems, steady } from '../kept.js';
 import type { Settings } from '../settings.js';
-import type { Cluster, ClusterNamespace, ClusterPod, ClusterWorkload } from './cluster.js';
+import { NAME_LABEL, type Cluster, type ClusterNamespace, type ClusterPod, type ClusterWorkload } from './cluster.js';
 import { familiesOf, familiesShown, type ShownFamilies } from './families.js';
 import { assumedFor } from './ingress.js';
 import { buildNodes, sameNode } from './nodes.js';
 import { ServiceBuilder } from './services.js';
 import { WorkloadBuilder, type AllWorkloads } from './workloads.js';
-
-/** The label that every namespace has. Kubernetes API: well-known labels. */
-const NAME_LABEL = 'kubernetes.io/metadata.name';
 
 /** Builds the cluster, and of that again only what an edit touches: the rest stays the very same. */
 export class ClusterBuilder {

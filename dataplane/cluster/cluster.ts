@@ -45,6 +45,9 @@ export interface ClusterNode {
   readonly source: Place | null;
 }
 
+/** The label that every namespace has. Kubernetes API: well-known labels. */
+export const NAME_LABEL = 'kubernetes.io/metadata.name';
+
 export interface ClusterNamespace {
   readonly name: string;
   readonly labels: ReadonlyMap<string, string>;

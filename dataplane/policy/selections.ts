@@ -22,7 +22,7 @@ const subjectOf = keptFor((policy: Policy, pods: readonly PodIdentity[]): Subjec
 }));
 
 /** The numbers of whom a peer selects. */
-type Numbers = readonly number[];
+type Selection = readonly number[];
 
 /** What whom a policy selects depends on besides the policy. */
 interface Asks {
@@ -39,7 +39,7 @@ export class Selections {
   private asks: Asks | null = null;
   /** null for a policy about nodes. */
   subject: Subject | null = null;
-  private numbers: readonly Numbers[] = [];
+  private numbers: readonly Selection[] = [];
   private generation = 0;
   private byAddresses: Peers['byAddresses'] | null = null;
 
@@ -83,7 +83,7 @@ export class Selections {
 }
 
 /** The numbers that are only in one of two lists. */
-function numbersUnlike(before: Numbers, after: Numbers): number[] {
+function numbersUnlike(before: Selection, after: Selection): number[] {
   const { gone, come } = difference(before, after);
   const [olds, freshs] = [new Set(gone), new Set(come)];
   return [...gone.filter((number) => !freshs.has(number)), ...come.filter((number) => !olds.has(number))];

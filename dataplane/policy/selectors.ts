@@ -1,5 +1,5 @@
 /** Selectors of endpoints by the labels of their identities. Cilium `pkg/policy/api/selector.go`, `pkg/labels`. */
-import type { Cluster, ClusterPod } from '../cluster/cluster.js';
+import { NAME_LABEL, type Cluster, type ClusterPod } from '../cluster/cluster.js';
 import type { LabelSelector } from '../manifests/objects.js';
 import type { Place } from '../manifests/place.js';
 import { holds as isMatched, keysOf, type Expression } from '../manifests/selector-expressions.js';
@@ -82,7 +82,7 @@ export const keysAskedFor = ({ requirements, expression }: EndpointSelector): st
 ];
 
 /** The label of namespaces that is their name, as a label of their pods. Kubernetes API: well-known labels. */
-export const NAMESPACE_NAME = `${DERIVED.namespaceLabels}kubernetes.io/metadata.name`;
+export const NAMESPACE_NAME = `${DERIVED.namespaceLabels}${NAME_LABEL}`;
 
 /** The only namespace whose pods a selector can match; null where it names no single one. */
 export function namespaceAskedFor({ requirements }: EndpointSelector): string | null {

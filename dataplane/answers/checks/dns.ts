@@ -1,13 +1,13 @@
 /** HS3005: pods that may talk to somebody, and cannot ask the cluster DNS for anybody's address. */
 import { DropReason, IpProto } from '../../../assembly/abi.js';
 import { covers } from '../../addresses.js';
-import type { ClusterPod } from '../../cluster/cluster.js';
+import { NAME_LABEL, type ClusterPod } from '../../cluster/cluster.js';
 import { compare } from '../../hash.js';
 import type { Place } from '../../manifests/place.js';
 import type { CompiledPolicy } from '../../policy/compile.js';
 import { matchesPods } from '../../policy/identities.js';
 import { partsOf, type Peer, type Policy, type PortMatch, type Rule } from '../../policy/rules.js';
-import { CLUSTER_NAME, DERIVED, selects, type Labelled } from '../../policy/selectors.js';
+import { CLUSTER_NAME, DERIVED, NAMESPACE_NAME, selects, type Labelled } from '../../policy/selectors.js';
 import { problem, type Problem } from '../../problems.js';
 import { ipBlocksMatchPods, prefixesIn } from '../../settings.js';
 import type { State } from '../../state.js';
@@ -17,7 +17,6 @@ import { run } from '../probe.js';
 import { unreadPolicies } from '../missing.js';
 import { podsAmong, podsMatching } from '../policy-pods.js';
 import { SOURCE_PORT } from '../query.js';
-import { NAME_LABEL } from './peers.js';
 
 /** Listeners tried, at most: replicas of one Deployment answer alike. */
 const MOST_LISTENERS = 8;
@@ -138,7 +137,7 @@ function unseenDns(state: State): Labelled {
       label,
       [DERIVED.namespace, namespace],
       [DERIVED.cluster, CLUSTER_NAME],
-      [DERIVED.namespaceLabels + NAME_LABEL, namespace],
+      [NAMESPACE_NAME, namespace],
       ...[...labels].map(([key, value]): [string, string] => [DERIVED.namespaceLabels + key, value]),
     ]),
   };

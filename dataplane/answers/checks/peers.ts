@@ -1,13 +1,11 @@
 /** Which pods of the manifests the parts of a policy are about. */
+import { NAME_LABEL } from '../../cluster/cluster.js';
 import { matches } from '../../cluster/selectors.js';
 import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyRule } from '../../manifests/objects.js';
 import type { Direction } from '../../policy/rules.js';
 import type { State } from '../../state.js';
 import { DNS } from '../dns.js';
 import type { Shape, Shapes } from './shapes.js';
-
-/** The label that every namespace has. Kubernetes API: well-known labels. */
-export const NAME_LABEL = 'kubernetes.io/metadata.name';
 
 /** A rule that has an effect: the policy is for its direction. */
 export interface Rule {

@@ -1,4 +1,5 @@
 /** HS3001, HS3002, HS3008: whether a policy and its peers are about any pod, and whether anything enforces it. */
+import { NAME_LABEL } from '../../cluster/cluster.js';
 import { matches, matchesAll } from '../../cluster/selectors.js';
 import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer } from '../../manifests/objects.js';
 import type { Located } from '../../manifests/place.js';
@@ -10,7 +11,6 @@ import { unenforced } from '../enforced.js';
 import {
   asksForAbsence,
   meansDns,
-  NAME_LABEL,
   namesOutsider,
   namespacesOf,
   networkPolicies,
