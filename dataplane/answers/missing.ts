@@ -67,7 +67,8 @@ function beyondServices(
   services: ReadonlySet<ClusterService>,
 ): string[] {
   const { destination, destinationPort, protocol } = probe.tuple;
-  if (!allowed || frontend !== null || nodeAt(state, destination) || podAt(state, destination)) return [];
+  if (services.size === 0 || !allowed || frontend !== null) return [];
+  if (nodeAt(state, destination) || podAt(state, destination)) return [];
   const asked = `${trafficName(protocol, destinationPort)} at ${formatAddress(destination)}`;
   return [...services].map(
     ({ namespace, name }) =>
