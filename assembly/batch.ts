@@ -13,6 +13,7 @@ import { ETHERNET_LENGTH, Ethernet, EtherType } from './wire/ethernet';
 import * as ct from './lib/conntrack';
 import * as flow from './lib/flow';
 import { Flow } from './lib/flow';
+import * as following from './lib/following';
 import * as lb from './lib/lb';
 import * as maglev from './lib/maglev';
 import { MaglevTable } from './lib/maglev';
@@ -136,7 +137,7 @@ function stage(packets: usize, count: u32): void {
   if (outcomes() > TAGS_NEAR) for (let i: u32 = 0; i < count; i++) touched += touchTags(stagedAt(i));
   for (let i: u32 = 0; i < count; i++) guess(stagedAt(i));
   // Few are near, or not worth a loop of their own.
-  if (count > FEW || openings != 0) for (let i: u32 = 0; i < count; i++) touched += touchKept(stagedAt(i));
+  if (count > FEW || openings != 0) for (let i: u32 = 0; i < count; i++) touched += fetch(stagedAt(i));
   sum += touched;
   if (last < Stage.TOUCH) return;
   touched = 0;
@@ -182,10 +183,10 @@ function lookInto<A>(packet: Packet, one: Staged): bool {
   const total = outcome.lengthOf<A>(ip, packet.length - ETHERNET_LENGTH);
   if (total == 0) return false;
   one.total = total;
-  if (!flow.isTurning<A>(ip)) {
+  if (!following.isTurning<A>(ip)) {
     if (flow.flows<A>().capacity == 0) return false;
     one.way = isVector<A>() ? Way.FLOW6 : Way.FLOW4;
-    one.hash = flow.hashOf<A>(packet, ip);
+    one.hash = following.hashOf<A>(packet, ip);
     return false;
   }
   return opening.openings<A>().capacity != 0 && opening.isOpening<A>(ip) && lookBeyond<A>(ip, one);
@@ -252,13 +253,14 @@ function guess(one: Staged): void {
   one.kept = <u32>kept;
 }
 
-/** Touches an outcome. */
-function touchKept(one: Staged): u32 {
+/** Has an outcome fetched. */
+function fetch(one: Staged): u32 {
   const kept = <usize>one.kept;
   if (kept == 0) return 0;
-  const touched = load<u8>(kept) + load<u8>(kept, 64);
-  // IPv6's have a third line.
-  return one.way == Way.FLOW6 || one.way == Way.OPENING6 ? touched + load<u8>(kept, 128) : touched;
+  if (one.way == Way.FLOW4) return changetype<Flow<u32>>(kept).fetch();
+  if (one.way == Way.OPENING4) return changetype<Opening<u32>>(kept).fetch();
+  if (one.way == Way.FLOW6) return changetype<Flow<v128>>(kept).fetch();
+  return changetype<Opening<v128>>(kept).fetch();
 }
 
 /** Touches what a flow names. */
@@ -274,12 +276,12 @@ function creationsOf<A>(at: u32): u32 {
 /** Answers a packet as its flow was answered, or keeps what the programs answer. 1 for the former. */
 function follow<A>(packet: Packet, one: Staged): u32 {
   const ip = ipOf(packet);
-  const known = flow.find<A>(packet, ip, one.hash, changetype<Flow<A>>(<usize>one.kept));
-  if (known !== null && flow.follow<A>(packet, known, ip, one.total)) return 1;
+  const known = following.find<A>(packet, ip, one.hash, changetype<Flow<A>>(<usize>one.kept));
+  if (known !== null && following.follow<A>(packet, known, ip, one.total)) return 1;
   const length = packet.length;
-  flow.record<A>(packet, ip);
+  following.record<A>(packet, ip);
   run(packet);
-  flow.keep<A>(packet, ip, one.hash, length, known);
+  following.keep<A>(packet, ip, one.hash, length, known);
   return 0;
 }
 

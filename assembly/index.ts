@@ -56,8 +56,8 @@ export function create(hashSeed: u64, murmurSeed: u32, jhashSeed: u32, jhash6See
   endpoint.nodeConfigs.create(capacities.nodeConfig);
   metrics.create(capacities.metrics);
   trace.events.create(capacities.events, EVENT_SIZE);
-  flow.flows<u32>().create(capacities.flows4);
-  flow.flows<v128>().create(capacities.flows6);
+  flow.create<u32>(capacities.flows4, ct.connections<u32>().groupCount);
+  flow.create<v128>(capacities.flows6, ct.connections<v128>().groupCount);
   opening.openings<u32>().create(capacities.openings4);
   opening.openings<v128>().create(capacities.openings6);
   scratchAt = arena.take(capacities.scratch);
@@ -241,6 +241,7 @@ export function flushConnections(): void {
 }
 
 function flushFamily<A>(): void {
+  flow.clear<A>();
   ct.connections<A>().clear();
   nat.mappings<A>().clear();
   affinity.clients<A>().clear();

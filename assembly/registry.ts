@@ -146,6 +146,7 @@ function onFamily<A>(op: MapOp, map: MapId, a: usize, b: usize): usize {
         b,
       );
     case MapId.CT4:
+      if (op == MapOp.LOOKUP || op == MapOp.UPDATE) changetype<CtTuple<A>>(a).settle();
       return onHash<LruHashMap<CtTuple<A>, CtEntry>, CtTuple<A>, CtEntry>(connections<A>(), op, a, b);
     case MapId.SNAT4:
       return onHash<LruHashMap<CtTuple<A>, NatEntry<A>>, CtTuple<A>, NatEntry<A>>(mappings<A>(), op, a, b);

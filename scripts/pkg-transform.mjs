@@ -34,6 +34,8 @@ const PRIVATE = new Set([
   'Group',
   'EntryHeader',
   'Link',
+  'Rings',
+  'Watchers',
   'Walker',
   'Spread',
   'Told',

@@ -2,9 +2,11 @@
 import { CtDirection, CtFlag, CtLifetime, CtStatus, DropReason, IpProto, MapId, TcpFlag } from '../abi';
 import { finish, mix, start } from '../maps/hash';
 import { LruHashMap } from '../maps/lru';
+import { endTurn } from '../maps/turn';
 import { mapOf } from '../wire/address';
 import { be16 } from '../wire/bytes';
 import { clear } from '../wire/records';
+import * as flow from './flow';
 import { Context } from './packet';
 import * as recording from './recording';
 import * as trace from './trace';
@@ -54,7 +56,16 @@ export class CtTuple<A> {
   }
 
   leaves(home: u32): void {
-    connections<A>().change(home);
+    const group = connections<A>().groupOf(home);
+    if (!group.isWatched) return;
+    group.isWatched = false;
+    flow.outdate<A>(connections<A>().groupNumber(home));
+  }
+
+  /** What flows have counted for the entry of this tuple, and have not told it yet, is wanted there. */
+  settle(): void {
+    const home = this.home();
+    if (connections<A>().groupOf(home).isWatched) flow.settle<A>(connections<A>().groupNumber(home));
   }
 
   /** The connection of this tuple; null for none. Whoever goes on with it counts its packet in it. */
@@ -74,7 +85,7 @@ export class CtTuple<A> {
 }
 
 function asked<A>(home: u32): void {
-  recording.asked(placeOf<A>(home));
+  recording.asked(connections<A>().groupNumber(home));
 }
 
 /** One end of a tuple as a word. */
@@ -179,8 +190,7 @@ export class CtEntry {
   }
 }
 
-if (offsetof<CtEntry>('packets') != 0 || offsetof<CtEntry>('bytes') != 8)
-  ERROR('packets and bytes are counted at once');
+if (offsetof<CtEntry>('packets') != 0 || offsetof<CtEntry>('bytes') != 8) ERROR('a flow tells both at once');
 
 /** Closed both ways. */
 const CLOSED: u16 = <u16>(CtFlag.RX_CLOSING | CtFlag.TX_CLOSING);
@@ -195,6 +205,7 @@ export function connections<A>(): LruHashMap<CtTuple<A>, CtEntry> {
 export let now: u32 = 0;
 
 export function setClock(seconds: u32): void {
+  if (seconds != now) endTurn();
   now = seconds;
 }
 
@@ -237,13 +248,11 @@ function counted<A>(ctx: Context<A>, entry: CtEntry, direction: u32): CtEntry {
 }
 
 /**
- * A packet goes on with a connection that is alive, as `counted` of one that neither opens nor closes anything; `counts` has 1 and its
- * length, `seconds` is how long it lasts from now.
+ * A packet goes on with a connection that is alive, as `counted` of one that neither opens nor closes anything, but that its flow counts
+ * it; `seconds` is how long the connection lasts from now.
  */
-export function proceed<A>(entry: CtEntry, counts: v128, seconds: u32): void {
+export function proceed<A>(entry: CtEntry, seconds: u32): void {
   connections<A>().use(entry);
-  const at = changetype<usize>(entry);
-  v128.store(at, i64x2.add(v128.load(at), counts));
   entry.lifetime = now + seconds;
 }
 
@@ -506,11 +515,6 @@ export function open<A>(
   tuple.set(daddr, saddr, ports, protocol, creation.direction, creation.node);
   const at = connections<A>().add(home, tuple, ways);
   begin<A>(at, tuple, home, creation.revNatIndex, backendId, sourceIdentity, creation.flags, length);
-}
-
-/** Address of the count of changes of the connections with a home. */
-export function placeOf<A>(home: u32): usize {
-  return connections<A>().countOf(home);
 }
 
 /**

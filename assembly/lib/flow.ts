@@ -1,22 +1,20 @@
 /**
  * Flows whose answer is kept: what the programs made of one packet, for the next that is like it. An entry holds all that such a
- * packet needs: what becomes of its headers, where it ends, which connections count it; and under which state of the maps that was
+ * packet needs: what becomes of its headers, where it ends, which connections it counts in; and the state of the maps in which that is
  * so. An entry of another state is as good as none: the programs are asked again, for this one flow.
  *
- * The programs are the specification, one packet at a time (`run`): with and without this cache every byte and every map is the
- * same.
+ * Connections do not count the packets of their flows: a flow counts its own, and tells them before anybody looks, before one of them
+ * goes, and before it goes itself. So a packet touches nothing but its flow. A flow watches the groups of conntrack in which the
+ * programs looked for its connections, and is outdated by whatever changes there.
  */
-import { CtLifetime, IpProto, TcpFlag } from '../abi';
-import { finish, mix, start } from '../maps/hash';
+import { Rings, takeRings } from '../maps/rings';
 import { TaggedCache } from '../maps/tagged';
-import { copy } from '../wire/records';
-import * as ct from './conntrack';
-import { CtEntry } from './conntrack';
-import * as nat from './nat';
-import { NatEntry } from './nat';
-import { entryOf, hopsOf, mixAddresses, Outcome, placeOf, portsOf, protocolOf, tcpFlagsOf } from './outcome';
-import { Packet } from './packet';
+import { turn } from '../maps/turn';
+import { Outcome } from './outcome';
 import * as recording from './recording';
+
+/** A packet of a flow; its bytes stand below. */
+const PACKET: u64 = 1 << 40;
 
 /** The outcome of a packet and what it depends on, besides what the control plane has put in the maps. */
 @unmanaged
@@ -24,44 +22,152 @@ export class Flow<A> extends Outcome<A> {
   /** As many of the entries below are of conntrack, and as many all. */
   connections: u8;
   entries: u8;
-  /** The tuples whose connections were asked for, each with its count. */
-  tuple0: u32;
-  tuple1: u32;
-  count0: u32;
-  count1: u32;
+  /** That in which its connections were used last. */
+  turn: u32;
+  /** Packets and bytes that its connections have not been told of. */
+  untold: u64;
   /** Those of conntrack that count the packet, then the mappings of source NAT that it uses. */
   entry0: u32;
   entry1: u32;
   entry2: u32;
   entry3: u32;
   entry4: u32;
+  /** Always 0. */
+  zero: u32;
+
+  /** Has its cache lines fetched, as `approach` does those of its first half. */
+  @inline
+  fetch(): u32 {
+    this.zero = 0;
+    return this.approach();
+  }
 
   /** Whether the maps are as they were. */
-  @inline
   get isCurrent(): bool {
-    const turned = (load<u32>(this.tuple0) ^ this.count0) | (load<u32>(this.tuple1) ^ this.count1);
-    return (turned | (this.generation ^ recording.generation)) == 0;
+    return this.generation == recording.generation;
   }
 
-  /** Where the entries' places are. */
+  /** Address of an entry. */
   @inline
-  get first(): usize {
-    return changetype<usize>(this) + offsetof<Flow<A>>('entry0');
+  entry(index: u32): usize {
+    return <usize>load<u32>(this.placeOf(index));
   }
 
-  /** Reads of what it names all that is far away, so that it is near: a load that nobody needs takes the place of one that somebody does. */
+  @inline
+  private placeOf(index: u32): usize {
+    return changetype<usize>(this) + offsetof<Flow<A>>('entry0') + ((<usize>index) << 2);
+  }
+
+  /** Reads of what it names all that its next packet uses, so that it is near: nothing, but for the first packet of a turn. */
   @inline
   touch(): u32 {
-    // A second tuple, which few have, is left where it is.
-    let touched = load<u32>(this.tuple0);
-    let at = this.first;
-    for (let i = <u32>this.entries; i > 0; i--, at += 4) touched += load<u8>(load<u32>(at));
+    if (this.turn == turn) return 0;
+    let touched: u32 = 0;
+    for (let i: u32 = 0; i < <u32>this.entries; i++) touched += load<u8>(this.entry(i));
     return touched;
+  }
+
+  /** Counts a packet of `length` bytes, up to 65,535. */
+  @inline
+  count(length: u32): void {
+    this.untold += PACKET | (<u64>length);
+    if (<i64>this.untold < 0) this.tell();
+  }
+
+  /** Tells its connections what it has counted. */
+  tell(): void {
+    const counts = i64x2(this.untold >>> 40, this.untold & (PACKET - 1));
+    this.untold = 0;
+    for (let i: u32 = 0; i < <u32>this.connections; i++) {
+      const entry = this.entry(i);
+      v128.store(entry, i64x2.add(v128.load(entry), counts));
+    }
+  }
+
+  /** Takes down which entries the recorded packet used. */
+  depend(): void {
+    this.turn = turn;
+    this.untold = 0;
+    this.connections = <u8>recording.connections;
+    this.entries = <u8>(recording.connections + recording.mappings);
+    for (let i: u32 = 0; i < recording.connections; i++) store<u32>(this.placeOf(i), recording.connection(i));
+    for (let i: u32 = 0; i < recording.mappings; i++)
+      store<u32>(this.placeOf(recording.connections + i), recording.mapping(i));
   }
 }
 
 export function flows<A>(): TaggedCache<Flow<A>> {
   return changetype<TaggedCache<Flow<A>>>(memory.data(offsetof<TaggedCache<Flow<A>>>(), 16));
+}
+
+/** Who watches what: each group of conntrack is the end of a queue, in which flows stand with one of their numbers, which come after. */
+@unmanaged
+class Watchers<A> {
+  queues: Rings;
+  groups: u32;
+
+  numberOf(flow: Flow<A>, index: u32): u32 {
+    return this.groups + flows<A>().placeOf(flow) * recording.MAX_TUPLES + index;
+  }
+
+  flowOf(number: u32): Flow<A> {
+    return flows<A>().entry(<usize>((number - this.groups) / recording.MAX_TUPLES));
+  }
+}
+
+function watchers<A>(): Watchers<A> {
+  return changetype<Watchers<A>>(memory.data(offsetof<Watchers<A>>(), 16));
+}
+
+/** Takes memory for `capacity` flows, and for those who watch so many groups. It is to be cleared once that is there. */
+export function create<A>(capacity: u32, groups: u32): void {
+  flows<A>().create(capacity);
+  watchers<A>().groups = groups;
+  if (capacity != 0) watchers<A>().queues = takeRings(groups + flows<A>().places * recording.MAX_TUPLES);
+}
+
+/** Forgets every flow, and what it has not told: its connections are to be forgotten too. */
+export function clear<A>(): void {
+  if (flows<A>().capacity == 0) return;
+  flows<A>().clear();
+  const numbers = watchers<A>().groups + flows<A>().places * recording.MAX_TUPLES;
+  for (let i: u32 = 0; i < numbers; i++) watchers<A>().queues.alone(i);
+}
+
+/** A flow watches a group, besides others. */
+export function watch<A>(flow: Flow<A>, index: u32, group: u32): void {
+  watchers<A>().queues.append(group, watchers<A>().numberOf(flow, index));
+}
+
+/** What stood in a flow's place is about to be another. */
+export function release<A>(flow: Flow<A>): void {
+  const queues = watchers<A>().queues;
+  const first = watchers<A>().numberOf(flow, 0);
+  // Who watches nothing has no connections, or those that it had are gone.
+  if (queues.isAlone(first)) return;
+  flow.tell();
+  for (let number = first; number < first + recording.MAX_TUPLES; number++) {
+    queues.unlink(number);
+    queues.alone(number);
+  }
+}
+
+/** Something in a group is another now, or about to go: who watches it is no flow any more. */
+export function outdate<A>(group: u32): void {
+  const queues = watchers<A>().queues;
+  while (!queues.isAlone(group)) {
+    const flow = watchers<A>().flowOf(queues.behind(group));
+    release<A>(flow);
+    flow.generation = 0;
+    flow.turn = 0;
+  }
+}
+
+/** Has all who watch a group tell what they have counted. */
+export function settle<A>(group: u32): void {
+  const queues = watchers<A>().queues;
+  for (let number = queues.behind(group); number != group; number = queues.behind(number))
+    watchers<A>().flowOf(number).tell();
 }
 
 /** What became of packets of both families. */
@@ -77,96 +183,5 @@ export class FlowCounters {
 
 export const counters = changetype<FlowCounters>(memory.data(offsetof<FlowCounters>(), 16));
 
-/** The flow that is being recorded. */
-function recorded<A>(): Flow<A> {
-  return changetype<Flow<A>>(memory.data(offsetof<Flow<A>>(), 16));
-}
-
-/** Whether a packet opens or closes a connection: its flow's answer is not for it. */
-export function isTurning<A>(ip: usize): bool {
-  return (tcpFlagsOf<A>(ip) & (TcpFlag.SYN | TcpFlag.FIN | TcpFlag.RST)) != 0;
-}
-
-/** Hash of the flow of a packet. */
-export function hashOf<A>(packet: Packet, ip: usize): u32 {
-  const h = mixAddresses<A>(start(), ip);
-  return finish(mix(h, (<u64>portsOf<A>(ip)) | ((<u64>entryOf<A>(packet, ip)) << 32)));
-}
-
-/** The flow of a packet; null for none. `first` is a guess at it. */
-export function find<A>(packet: Packet, ip: usize, hash: u32, first: Flow<A>): Flow<A> {
-  const ports = portsOf<A>(ip);
-  const place = placeOf(packet, protocolOf<A>(ip));
-  const endpoint = packet.endpoint;
-  if (first !== null && first.matches(ip, ports, endpoint, place)) return first;
-  for (let bits = flows<A>().candidates(hash); bits != 0; bits &= bits - 1) {
-    const flow = flows<A>().at(hash, bits);
-    if (flow.matches(ip, ports, endpoint, place)) return flow;
-  }
-  return changetype<Flow<A>>(0);
-}
-
-/**
- * Does to a packet, `total` bytes from its IP header on, what the programs would do, and to its connections. Whether that is
- * known: else nothing is done, and they must.
- */
-export function follow<A>(packet: Packet, flow: Flow<A>, ip: usize, total: u32): bool {
-  const hops = hopsOf<A>(ip);
-  if (!flow.isCurrent || !flow.suits(hops, total)) return false;
-  const counts = i64x2(1, packet.length);
-  const seconds: u32 = flow.protocol == IpProto.TCP ? CtLifetime.TCP : CtLifetime.NONTCP;
-  const connections = <u32>flow.connections;
-  const entries = <u32>flow.entries;
-  let at = flow.first;
-  for (let i: u32 = 0; i < connections; i++, at += 4)
-    ct.proceed<A>(changetype<CtEntry>(load<u32>(at)), counts, seconds);
-  for (let i = connections; i < entries; i++, at += 4) nat.proceed<A>(changetype<NatEntry<A>>(<usize>load<u32>(at)));
-  flow.apply(packet, ip, hops, flow.newPorts);
-  return true;
-}
-
-/** Before the programs run: takes down the packet as it comes. */
-export function record<A>(packet: Packet, ip: usize): void {
-  recorded<A>().start(packet, ip, portsOf<A>(ip));
-  recording.start(false);
-}
-
-/**
- * After they ran: keeps what became of the packet, which had `length` bytes, unless that depends on more than can be kept.
- * `known` is the flow as it was kept under another state of the maps, null for none.
- */
-export function keep<A>(packet: Packet, ip: usize, hash: u32, length: u32, known: Flow<A>): void {
-  if (!recording.isOn) return;
-  recording.spoil();
-  const flow = recorded<A>();
-  if (!flow.finish(packet, ip, length, 0xffffffff)) return;
-  state<A>(flow);
-  counters.kept++;
-  const kept = known !== null ? known : flows<A>().claim(hash);
-  copy<Flow<A>>(changetype<usize>(kept), changetype<usize>(flow));
-}
-
-/** The state of the maps under which a flow was recorded. */
-function state<A>(flow: Flow<A>): void {
-  flow.tuple0 = placeIn(0);
-  flow.tuple1 = placeIn(1);
-  for (let i: u32 = 0; i < recording.tupleCount; i++) ct.connections<A>().watch(recording.tuple(i));
-  flow.count0 = load<u32>(flow.tuple0);
-  flow.count1 = load<u32>(flow.tuple1);
-  flow.connections = <u8>recording.connections;
-  flow.entries = <u8>(recording.connections + recording.mappings);
-  let at = flow.first;
-  for (let i: u32 = 0; i < recording.connections; i++, at += 4) store<u32>(at, recording.connection(i));
-  for (let i: u32 = 0; i < recording.mappings; i++, at += 4) store<u32>(at, recording.mapping(i));
-}
-
-/** The place of a tuple's count; where there are fewer tuples, one that never changes. */
-function placeIn(index: u32): u32 {
-  return index < recording.tupleCount ? recording.tuple(index) : <u32>NEVER;
-}
-
-/** A count of nothing. */
-const NEVER = memory.data(4, 16);
-
 if (offsetof<Flow<u32>>() > 128) ERROR('a flow takes two cache lines');
-if (offsetof<Flow<v128>>() % 8 != 0) ERROR('a flow is copied by words');
+if (offsetof<Flow<v128>>() % 8 != 0 || offsetof<Flow<u32>>() % 8 != 0) ERROR('a flow is copied by words');

@@ -26,6 +26,17 @@ export class Outcome<A> {
   /** Where the packet enters: see `placeOf`. */
   endpoint: u32;
   place: u32;
+  /** From here to `answered` as in `Packet`, in the same places. */
+  node: u16;
+  program: u16;
+  toEndpoint: u32;
+  verdict: i32;
+  sourceIdentity: u32;
+  destinationIdentity: u32;
+  backendId: u32;
+  revNatIndex: u32;
+  /** 0: what is answered is not kept. */
+  answered: u32;
   /** State of the maps that the control plane fills: `recording.generation`. */
   generation: u32;
   mac0: u32;
@@ -37,20 +48,20 @@ export class Outcome<A> {
   /** Of the IP packet, in bytes: a longer one may fare otherwise. */
   longest: u16;
   metric: u16;
-  /** From here on as in `Packet`, in the same places. */
-  node: u16;
-  program: u16;
-  toEndpoint: u32;
-  verdict: i32;
-  sourceIdentity: u32;
-  destinationIdentity: u32;
-  backendId: u32;
-  revNatIndex: u32;
-  answered: u32;
   /** Whether hardware addresses are written. */
   addressed: bool;
   /** What goes off the TTL or hop limit; of a packet that is being recorded, what that was. */
   hops: u8;
+
+  /**
+   * Has the cache lines of its first half fetched. What is stored there, the zero that is there already, waits for them behind all that
+   * runs on; a load would hold that up. What has no such place is loaded, and returned.
+   */
+  @inline
+  approach(): u32 {
+    this.answered = 0;
+    return isVector<A>() ? load<u32>(changetype<usize>(this)) : 0;
+  }
 
   /** Whether the packet whose IP header is at `ip` has these addresses, and `ports`, and enters there. */
   @inline

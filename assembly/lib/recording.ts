@@ -4,10 +4,12 @@
  * spoils the recording.
  */
 
+import { endTurn } from '../maps/turn';
+
 /** Conntrack entries that count the packet, from the front, and mappings of source NAT that it uses, from the end. */
 const MAX_ENTRIES: u32 = 5;
 /** Tuples on whose connections the answer depends. */
-const MAX_TUPLES: u32 = 2;
+export const MAX_TUPLES: u32 = 2;
 
 /** Connections that the packet opened. */
 const MAX_CREATIONS: u32 = 3;
@@ -69,6 +71,7 @@ export let metric: u32 = 0;
 /** The maps are about to hold something else. */
 export function outdate(): void {
   generation++;
+  endTurn();
 }
 
 /** The packet in hand is recorded from here on; `opening`: as one that opens a connection. */
@@ -106,7 +109,7 @@ export function mapping(index: u32): u32 {
   return connection(MAX_ENTRIES - 1 - index);
 }
 
-/** Address of the count of a tuple (`conntrack.placeOf`). */
+/** Number of a tuple's group in conntrack. */
 export function tuple(index: u32): u32 {
   return load<u32>(tuples + ((<usize>index) << 2));
 }
@@ -132,11 +135,11 @@ export function used(at: usize): void {
   mappings++;
 }
 
-/** The connections of a tuple were looked up; `place` is that of its count. */
-export function asked(place: usize): void {
-  for (let i: u32 = 0; i < tupleCount; i++) if (tuple(i) == <u32>place) return;
+/** The connections of a tuple were looked up, which are in this group of conntrack. */
+export function asked(group: u32): void {
+  for (let i: u32 = 0; i < tupleCount; i++) if (tuple(i) == group) return;
   if (tupleCount >= MAX_TUPLES) return spoil();
-  store<u32>(tuples + ((<usize>tupleCount) << 2), <u32>place);
+  store<u32>(tuples + ((<usize>tupleCount) << 2), group);
   tupleCount++;
 }
 

@@ -1,9 +1,8 @@
 /**
  * A hash map that makes room for itself, and in which a flood of new entries evicts its own.
  *
- *   groups  Group[]                where entries are, by the `home` of their keys: those that are looked up together are found together
- *   counts  u32[]                  of each group: how often what is looked up there has changed, as far as its owner tells
- *   links   u32[2][capacity + 2]   the entries before and behind each in its queue; two are the queues' own ends
+ *   groups  Group[]                    where entries are, by the `home` of their keys: those that are looked up together are found together
+ *   queues  (u32, u32)[capacity + 2]   the entries before and behind each in its queue; two are the queues' own ends
  *
  * Entries whose group is full stand in chains, by the hash of their whole key: who has all of his aim at one group finds them
  * there, and slows down nobody else.
@@ -22,6 +21,8 @@ import { MapError } from '../abi';
 import { take } from './arena';
 import { Group, GROUP, groupsFor } from './group';
 import { Chains, EntryHeader, same } from './hash';
+import { Rings, takeRings } from './rings';
+import { endTurn } from './turn';
 
 export interface LruKey {
   /** A hash that keys have in common whose entries are looked up together. */
@@ -37,13 +38,6 @@ const HOME: u32 = 0xfc;
 
 function tagOfHome(home: u32): u32 {
   return max<u32>(home >>> 24, 4) & HOME;
-}
-
-/** Of one entry, or an end of a queue: both ways round, so that a queue is a ring. */
-@unmanaged
-class Link {
-  before: u32;
-  behind: u32;
 }
 
 /** As many entries are foreseen at once: those of a batch. */
@@ -62,8 +56,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   private groups: usize;
   /** Groups, less one. */
   private groupMask: u32;
-  private counts: usize;
-  private links: usize;
+  private queues: Rings;
   private assuredCount: u32;
   /** As many may be assured before the next has to go from among them. */
   private assuredMost: u32;
@@ -81,8 +74,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     const groups = groupsFor(capacity << 1);
     this.groups = take(<usize>groups * GROUP);
     this.groupMask = groups - 1;
-    this.counts = take((<usize>groups) << 2);
-    this.links = take(<usize>(capacity + 2) * offsetof<Link>());
+    this.queues = takeRings(capacity + 2);
     this.assuredMost = capacity - min<u32>(capacity, (capacity >>> 4) + 4);
     this.epochBits = <u16>(31 - clz<u32>((capacity >>> 4) | 1));
   }
@@ -90,7 +82,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   /** Forgets every entry: where there are few, as between two questions, one by one. */
   clear(): void {
     if (this.fresh <= this.groupMask >>> 4) {
-      for (let index: u32 = 1; index < this.fresh; index++) if (this.link(index).behind != index) this.wipe(index);
+      for (let index: u32 = 1; index < this.fresh; index++) if (!this.queues.isAlone(index)) this.wipe(index);
       this.restart();
     } else {
       super.clear();
@@ -98,8 +90,8 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     }
     this.assuredCount = 0;
     this.hand = 0;
-    this.empty(OTHERS);
-    this.empty(this.assuredEnd);
+    this.queues.alone(OTHERS);
+    this.queues.alone(this.assuredEnd);
   }
 
   /** Clears wherever an entry may stand. */
@@ -114,58 +106,24 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     return this.capacity + 1;
   }
 
-  private link(index: u32): Link {
-    return changetype<Link>(this.links + <usize>index * offsetof<Link>());
-  }
-
-  /** A queue with nothing in it; of an entry: in no queue. */
-  private empty(index: u32): void {
-    const link = this.link(index);
-    link.before = index;
-    link.behind = index;
-  }
-
-  private append(end: u32, index: u32): void {
-    const last = this.link(end).before;
-    this.link(last).behind = index;
-    this.link(end).before = index;
-    const link = this.link(index);
-    link.before = last;
-    link.behind = end;
-  }
-
-  private unlink(index: u32): void {
-    const link = this.link(index);
-    this.link(link.before).behind = link.behind;
-    this.link(link.behind).before = link.before;
-  }
-
   /** The group of the keys with this home. */
   @inline
   groupOf(home: u32): Group {
     return changetype<Group>(this.groups + <usize>(home & this.groupMask) * GROUP);
   }
 
-  /**
-   * Address of the count of changes of the keys with this home. Counts are apart from the groups, since many ask only for them; and one
-   * goes up only for somebody who watches.
-   */
-  countOf(home: u32): usize {
-    return this.counts + ((<usize>(home & this.groupMask)) << 2);
+  /** Number of that group. */
+  groupNumber(home: u32): u32 {
+    return home & this.groupMask;
   }
 
-  /** The count at `at` is to go up with the next change. */
-  watch(at: usize): void {
-    this.groupOf(<u32>((at - this.counts) >>> 2)).isWatched = true;
+  get groupCount(): u32 {
+    return this.groupMask + 1;
   }
 
-  /** Something of the keys with this home is another now. */
-  change(home: u32): void {
-    const group = this.groupOf(home);
-    if (!group.isWatched) return;
-    group.isWatched = false;
-    const count = this.countOf(home);
-    store<u32>(count, load<u32>(count) + 1);
+  /** Somebody watches a group: `leaves` finds it marked. */
+  watch(group: u32): void {
+    this.groupOf(group).isWatched = true;
   }
 
   /** The entry with that key; 0 for none. */
@@ -225,8 +183,8 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     const header = this.headerOf(changetype<usize>(value));
     const index = this.numberOf(changetype<usize>(header));
     header.epoch = this.epoch;
-    this.unlink(index);
-    this.append(header.assured != 0 ? this.assuredEnd : OTHERS, index);
+    this.queues.unlink(index);
+    this.queues.append(header.assured != 0 ? this.assuredEnd : OTHERS, index);
   }
 
   /** Where the value of a key goes: found, or made in place of another; 0 for a map without room for any. */
@@ -261,11 +219,17 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
       group.overflow(1);
       this.chain(this.bucketOf(changetype<usize>(key)), index);
     }
-    this.epoch = <u16>(this.created >>> this.epochBits);
+    this.enter(<u16>(this.created >>> this.epochBits));
     header.epoch = this.epoch;
     header.assured = 0;
-    this.append(OTHERS, index);
+    this.queues.append(OTHERS, index);
     return this.valueOf(this.entry(index));
+  }
+
+  private enter(epoch: u16): void {
+    if (epoch == this.epoch) return;
+    this.epoch = epoch;
+    endTurn();
   }
 
   /** Puts a copy of `value` under a copy of `key`, in place of another if need be. 0, or E2BIG for a map without any room. */
@@ -292,7 +256,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   private remove(index: u32): void {
     this.detach(index);
     this.leave(index);
-    this.empty(index);
+    this.queues.alone(index);
   }
 
   /** Takes an entry out of its group, or its chain, and of its queue. */
@@ -303,7 +267,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     key.leaves(home);
     this.forget(home, entry);
     this.assuredCount -= this.headerAt(entry).assured;
-    this.unlink(index);
+    this.queues.unlink(index);
   }
 
   /** Whether each new entry takes the place of another. */
@@ -328,10 +292,10 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     const end = this.first;
     let touched: u32 = 0;
     let found: u32 = 0;
-    for (let index = this.link(end).behind; found < min(count, FORESEEN) && index != end; found++) {
+    for (let index = this.queues.behind(end); found < min(count, FORESEEN) && index != end; found++) {
       touched += this.headerAt(this.entry(index)).next;
       store<u32>(foreseen + ((<usize>found) << 2), index);
-      index = this.link(index).behind;
+      index = this.queues.behind(index);
     }
     for (let i: u32 = 0; i < found; i++) {
       const at = foreseen + ((<usize>i) << 2);
@@ -351,7 +315,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   /** Number of an entry that has gone for another; 0 of a map without any. Neither queue that is chosen is empty: every entry is in use. */
   private evict(): u32 {
     if (this.capacity == 0) return 0;
-    const index = this.link(this.first).behind;
+    const index = this.queues.behind(this.first);
     this.detach(index);
     this.count--;
     this.evicted++;
@@ -362,7 +326,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   keys(to: usize, room: usize): u32 {
     let copied: u32 = 0;
     for (let index: u32 = 1; index < this.fresh; index++) {
-      if (this.link(index).behind == index) continue;
+      if (this.queues.isAlone(index)) continue;
       if (<usize>(copied + 1) * offsetof<K>() > room) return copied;
       memory.copy(to + <usize>copied * offsetof<K>(), this.entry(index), offsetof<K>());
       copied++;
@@ -412,7 +376,7 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   /** The value in the next place, round and round; null where there is none. There must be places. */
   inspect(): V {
     this.hand = this.hand + 1 >= this.fresh ? 1 : this.hand + 1;
-    if (this.link(this.hand).behind == this.hand) return changetype<V>(0);
+    if (this.queues.isAlone(this.hand)) return changetype<V>(0);
     return changetype<V>(this.valueOf(this.entry(this.hand)));
   }
 

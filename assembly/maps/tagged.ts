@@ -27,6 +27,16 @@ export class TaggedCache<V> {
     return (offsetof<V>() + 63) & ~63;
   }
 
+  /** Places, from 0 on. */
+  get places(): u32 {
+    return this.capacity == 0 ? 0 : this.starts + WAYS - 1;
+  }
+
+  /** Forgets every entry. */
+  clear(): void {
+    memory.fill(this.tags, 0, this.places);
+  }
+
   /** Twice as much room, and sixteen places at least: of a thousand entries not one then finds theirs taken. */
   create(capacity: u32): void {
     this.capacity = capacity;
@@ -74,9 +84,15 @@ export class TaggedCache<V> {
     return bits == 0 ? changetype<V>(0) : this.entry(start + <usize>ctz<u32>(bits));
   }
 
+  /** The entry in a place. */
   @inline
-  private entry(place: usize): V {
+  entry(place: usize): V {
     return changetype<V>(this.slab + place * this.stride);
+  }
+
+  /** The place that an entry is in. */
+  placeOf(entry: V): u32 {
+    return <u32>((changetype<usize>(entry) - this.slab) / this.stride);
   }
 
   /** Where a new entry with this hash goes, in place of another if need be. */

@@ -401,14 +401,20 @@ const MAPS: readonly Broken[] = [
   broken(
     'eviction takes the entry that is none',
     'maps/lru.ts',
-    'const index = this.link(this.first).behind;\n    this.detach',
-    'const index = this.link(this.first).behind + this.capacity;\n    this.detach',
+    'const index = this.queues.behind(this.first);\n    this.detach',
+    'const index = this.queues.behind(this.first) + this.capacity;\n    this.detach',
   ),
   broken(
     'the queue of the assured ends behind the links',
     'maps/lru.ts',
     'return this.capacity + 1;',
     'return this.capacity + 2;',
+  ),
+  broken(
+    'those who watch have no room beside what they watch',
+    'lib/flow.ts',
+    'takeRings(groups + flows<A>().places * recording.MAX_TUPLES)',
+    'takeRings(groups)',
   ),
   broken(
     "an entry's number counts from the first bucket",

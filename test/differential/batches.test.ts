@@ -18,6 +18,8 @@ import { Traffic } from './traffic.js';
 const SEED = Number(process.env['HOPSCOPE_SEED'] ?? 1);
 const EPOCHS = 12;
 const BLOCKS = 250;
+/** Blocks between two looks at the maps: whoever looks has all flows tell what they counted. */
+const BETWEEN = 9;
 const CROWDED = {
   conntrack4: 48,
   conntrack6: 48,
@@ -83,6 +85,7 @@ function compare(
       if (text !== null) return result(`packet ${block * BLOCK + i} of epoch ${epoch}: ${text}`);
       traffic.learn(arrivals[i]!, expected[i]!);
     }
+    if (block % BETWEEN !== 0) continue;
     const [a, b] = both.map(contents) as [string[], string[]];
     if (a.join() !== b.join()) return result(`the maps after block ${block} of epoch ${epoch}`);
   }
