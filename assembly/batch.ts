@@ -8,7 +8,6 @@
  *    make room for the ones to be opened
  * 3. it fares as that outcome says, if it is known and nothing has changed; else it runs through the programs
  */
-import { BATCH_SIZE } from './abi';
 import { ETHERNET_LENGTH, Ethernet, EtherType } from './wire/ethernet';
 import * as ct from './lib/conntrack';
 import * as flow from './lib/flow';
@@ -25,11 +24,11 @@ import * as trace from './lib/trace';
 import { run } from './run';
 
 /**
- * Packets that go through the stages together: few, so that their frames, records and outcomes fit in the first cache; as many as there
- * are where outcomes come from beyond the second, so that the processor waits for more of them at once.
+ * Packets that go through the stages together: few, so that their frames, records and outcomes fit in the first cache; more where
+ * outcomes come from beyond the second, so that the processor waits for more of them at once.
  */
 const FEW: u32 = 32;
-export const MANY: u32 = BATCH_SIZE;
+export const MANY: u32 = 128;
 /** Outcomes that fit in the second cache, with the connections that they name; and those whose tags do. */
 const NEAR: u32 = 4096;
 const TAGS_NEAR: u32 = 1 << 18;
@@ -77,8 +76,8 @@ class Staged {
   }
 }
 
-const staged = memory.data(256 * 32, 64);
-if (offsetof<Staged>() != 32 || MANY != 256) ERROR('there is room for a batch');
+const staged = memory.data(128 * 32, 64);
+if (offsetof<Staged>() != 32 || MANY != 128) ERROR('there is room for a batch');
 
 function stagedAt(index: u32): Staged {
   return changetype<Staged>(staged + <usize>index * offsetof<Staged>());
@@ -133,7 +132,7 @@ function stage(packets: usize, count: u32): void {
   let openings: u32 = 0;
   for (let i: u32 = 0; i < count; i++) openings += look(packetAt(packets, i), stagedAt(i)) ? 1 : 0;
   if (last < Stage.FIND) return;
-  let touched: u32 = openings == 0 ? 0 : touchOpenings(packets, count);
+  let touched: u32 = openings == 0 ? 0 : fetchOpenings(packets, count);
   if (outcomes() > TAGS_NEAR) for (let i: u32 = 0; i < count; i++) touched += touchTags(stagedAt(i));
   for (let i: u32 = 0; i < count; i++) guess(stagedAt(i));
   // Few are near, or not worth a loop of their own.
@@ -207,8 +206,8 @@ function lookBeyond<A>(ip: usize, one: Staged): bool {
   return true;
 }
 
-/** Of packets that open connections: touches where those of their clients stand, and finds out their backends and hashes. */
-function touchOpenings(packets: usize, count: u32): u32 {
+/** Of packets that open connections: has where those of their clients stand fetched, and finds out their backends and hashes. */
+function fetchOpenings(packets: usize, count: u32): u32 {
   let touched: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
@@ -216,11 +215,8 @@ function touchOpenings(packets: usize, count: u32): u32 {
   }
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);
-    if (!one.isOpening) continue;
-    touched +=
-      one.way == Way.OPENING4
-        ? ct.connections<u32>().groupOf(one.home).touch()
-        : ct.connections<v128>().groupOf(one.home).touch();
+    if (one.way == Way.OPENING4) ct.connections<u32>().groupOf(one.home).fetch();
+    else if (one.way == Way.OPENING6) ct.connections<v128>().groupOf(one.home).fetch();
   }
   for (let i: u32 = 0; i < count; i++) {
     const one = stagedAt(i);

@@ -2,10 +2,10 @@
  * A cache line that says where up to twelve entries are, found by a hash: every entry has one byte of its hash in it as a tag, so that
  * one comparison of vectors tells which of them may be meant ("Swiss tables", Abseil).
  *
- *   0       4               16               64
- *   +-------+---------------+----------------+
- *   | state | u8 tags[12]   | u32 places[12] |     a tag of 0: nothing there
- *   +-------+---------------+----------------+
+ *   0           2         3      4               16               64
+ *   +-----------+---------+------+---------------+----------------+
+ *   | overflown | watched | zero | u8 tags[12]   | u32 places[12] |     a tag of 0: nothing there
+ *   +-----------+---------+------+---------------+----------------+
  *
  * Which of them are meant is said by bits, one for each byte of the vector with the tags; so an entry's place is four bytes a bit on.
  */
@@ -14,39 +14,35 @@ const WAYS: u32 = 12;
 /** Bytes of a group, places and all. */
 export const GROUP: usize = 64;
 
+const UNCOUNTED: u16 = 0xffff;
+
 /** The bits of all ways. */
 const ALL: u32 = 0xfff0;
 
 @unmanaged
 export class Group {
-  /** Twice the number of entries that belong here and found no room; and 1 where somebody watches. */
-  private state: u32;
+  /** As many entries that belong here found no room; from `UNCOUNTED` on nobody counts them any more. */
+  private overflown: u16;
+  /** Whether somebody watches what is here. */
+  isWatched: bool;
+  private zero: u8;
   private tags0: u32;
   private tags4: u32;
   private tags8: u32;
 
-  /** Reads the group, so that it is near. */
-  touch(): u32 {
-    return this.state;
+  /** Has the group fetched. A store, of what is there already, waits for it behind all that runs on; a load would hold that up. */
+  fetch(): void {
+    this.zero = 0;
   }
 
   /** Whether entries that belong here found no room. */
   get isOverflown(): bool {
-    return this.state > 1;
+    return this.overflown != 0;
   }
 
   /** Notes that one more has found no room, or with -1 that one of those is gone. */
   overflow(change: i32): void {
-    this.state += change << 1;
-  }
-
-  /** Whether somebody watches what is here. */
-  get isWatched(): bool {
-    return (this.state & 1) != 0;
-  }
-
-  set isWatched(on: bool) {
-    this.state = (this.state & ~1) | (on ? 1 : 0);
+    if (this.overflown != UNCOUNTED) this.overflown += <u16>change;
   }
 
   /** Which ways have this tag. */

@@ -41,8 +41,8 @@ function tagOfHome(home: u32): u32 {
 }
 
 /** As many entries are foreseen at once: those of a batch. */
-const FORESEEN: u32 = 768;
-const foreseen = memory.data(768 << 2, 16);
+const FORESEEN: u32 = 384;
+const foreseen = memory.data(384 << 2, 16);
 
 /** The end of the queue of the others. That of the assured comes after all entries. */
 const OTHERS: u32 = 0;
@@ -284,8 +284,8 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   }
 
   /**
-   * Touches what making room for `count` entries will look at: first the entries, then where they stand, in loops that wait for nothing.
-   * Of many, the first ones.
+   * Has what making room for `count` entries will look at fetched: first the entries, then where they stand, in loops that wait for
+   * nothing. Of many, the first ones. Returns what was read.
    */
   foresee(count: u32): u32 {
     if (count == 0 || !this.isFull) return 0;
@@ -297,13 +297,18 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
       store<u32>(foreseen + ((<usize>found) << 2), index);
       index = this.queues.behind(index);
     }
+    // Those of one connection come together, and stand in one group.
+    let groups: u32 = 0;
+    let last: u32 = 0;
     for (let i: u32 = 0; i < found; i++) {
-      const at = foreseen + ((<usize>i) << 2);
-      const key = changetype<K>(this.entry(load<u32>(at)));
-      store<u32>(at, <u32>changetype<usize>(this.groupOf(key.home())));
+      const key = changetype<K>(this.entry(load<u32>(foreseen + ((<usize>i) << 2))));
+      const group = <u32>changetype<usize>(this.groupOf(key.home()));
+      if (group == last) continue;
+      last = group;
+      store<u32>(foreseen + ((<usize>groups) << 2), group);
+      groups++;
     }
-    for (let i: u32 = 0; i < found; i++)
-      touched += changetype<Group>(<usize>load<u32>(foreseen + ((<usize>i) << 2))).touch();
+    for (let i: u32 = 0; i < groups; i++) changetype<Group>(<usize>load<u32>(foreseen + ((<usize>i) << 2))).fetch();
     return touched;
   }
 

@@ -373,3 +373,15 @@ function identityOf(dataplane: ReturnType<typeof datapath>, source: number): num
   view.setUint8(46, 0x50);
   return dataplane.process([{ frame, node: 1, program: 3, endpoint: 0 }])[0]!.sourceIdentity;
 }
+
+test('a group in which more entries found no room than it counts still finds them all', () => {
+  const entries = 70_000;
+  const dataplane = datapath({ conntrack4: entries }, 'fast');
+  // Whatever a client asks from one port is in one group.
+  const keys = Array.from({ length: entries }, (_, i) =>
+    encode(CtTuple4, { saddr: 0x0a010005, daddr: 0x0a020000 + i, sport: 40_255, dport: 80, nexthdr: 6 }),
+  );
+  for (const key of keys) assert.equal(dataplane.update(MapId.CT4, key, encode(CtEntry, {})), 0);
+  for (const key of keys.splice(0, 5_000)) assert.equal(dataplane.delete(MapId.CT4, key), 0);
+  assert.ok(keys.every((key) => dataplane.lookup(MapId.CT4, key, CtEntry.size) !== null));
+});
