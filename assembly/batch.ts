@@ -19,6 +19,7 @@ import { MaglevTable } from './lib/maglev';
 import * as opening from './lib/opening';
 import { Opening } from './lib/opening';
 import * as outcome from './lib/outcome';
+import { Outcome } from './lib/outcome';
 import { Packet } from './lib/packet';
 import * as trace from './lib/trace';
 import { run } from './run';
@@ -42,6 +43,9 @@ function outcomes(): u32 {
 export function width(): u32 {
   return outcomes() > NEAR ? MANY : FEW;
 }
+
+/** Longest IP packet, with its padding, that goes on with a flow: so much a flow counts of one. */
+const MAX_LENGTH: u32 = 0xffff - ETHERNET_LENGTH;
 
 /** How a packet may fare: as its flow, or as another that opened a connection to the same port. */
 const enum Way {
@@ -171,7 +175,8 @@ function stage(packets: usize, count: u32): void {
 /** Finds out which way a packet goes. Whether it opens a connection. */
 function look(packet: Packet, one: Staged): bool {
   one.way = Way.PROGRAMS;
-  if (packet.length < ETHERNET_LENGTH || !outcome.mayKeep(packet)) return false;
+  // Both too short, which is a very large number then, and too long.
+  if (packet.length - ETHERNET_LENGTH > MAX_LENGTH || !outcome.mayKeep(packet)) return false;
   const type = <u32>changetype<Ethernet>(packet.data).type;
   if (type == EtherType.IPV4) return lookInto<u32>(packet, one);
   return type == EtherType.IPV6 && lookInto<v128>(packet, one);
@@ -253,10 +258,8 @@ function guess(one: Staged): void {
 function fetch(one: Staged): u32 {
   const kept = <usize>one.kept;
   if (kept == 0) return 0;
-  if (one.way == Way.FLOW4) return changetype<Flow<u32>>(kept).fetch();
-  if (one.way == Way.OPENING4) return changetype<Opening<u32>>(kept).fetch();
-  if (one.way == Way.FLOW6) return changetype<Flow<v128>>(kept).fetch();
-  return changetype<Opening<v128>>(kept).fetch();
+  if (one.way == Way.FLOW4 || one.way == Way.OPENING4) return changetype<Outcome<u32>>(kept).fetch();
+  return changetype<Outcome<v128>>(kept).fetch();
 }
 
 /** Touches what a flow names. */

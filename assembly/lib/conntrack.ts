@@ -52,10 +52,15 @@ export class CtTuple<A> {
 
   /** An entry of this tuple, of this map or that of source NAT, has come, is about to go, or says something else than it did. */
   changed(): void {
-    this.leaves(this.home());
+    this.changedAt(this.home());
   }
 
   leaves(home: u32): void {
+    this.changedAt(home);
+  }
+
+  /** The same, of a tuple whose home is known. */
+  changedAt(home: u32): void {
     const group = connections<A>().groupOf(home);
     if (!group.isWatched) return;
     group.isWatched = false;
@@ -64,7 +69,10 @@ export class CtTuple<A> {
 
   /** What flows have counted for the entry of this tuple, and have not told it yet, is wanted there. */
   settle(): void {
-    const home = this.home();
+    this.settleAt(this.home());
+  }
+
+  private settleAt(home: u32): void {
     if (connections<A>().groupOf(home).isWatched) flow.settle<A>(connections<A>().groupNumber(home));
   }
 
@@ -78,6 +86,7 @@ export class CtTuple<A> {
   @inline
   findAt(home: u32): CtEntry {
     if (recording.isOn) asked<A>(home);
+    if (trace.isEnabled()) this.settleAt(home);
     const entry = connections<A>().lookupAt(home, this);
     trace.lookup<CtTuple<A>, CtEntry>(mapOf<A>(MapId.CT4), this, entry);
     return entry;
@@ -308,9 +317,10 @@ export function lookup<A>(ctx: Context<A>, direction: CtDirection): CtStatus {
   return status;
 }
 
-/** A packet goes back along a connection. */
+/** A packet goes back along a connection. The next like it may be told apart: by a pod that answers itself. */
 function answer<A>(entry: CtEntry): void {
   if (entry.replied != 0) return;
+  recording.spoil();
   entry.replied = 1;
   connections<A>().keyOf(entry).changed();
 }
@@ -484,7 +494,7 @@ function begin<A>(
   flags: u32,
   length: u32,
 ): void {
-  tuple.leaves(home);
+  tuple.changedAt(home);
   const entry = changetype<CtEntry>(at);
   clear<CtEntry>(at);
   v128.store(at, i64x2(1, length));

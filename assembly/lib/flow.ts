@@ -4,7 +4,7 @@
  * so. An entry of another state is as good as none: the programs are asked again, for this one flow.
  *
  * Connections do not count the packets of their flows: a flow counts its own, and tells them before anybody looks, before one of them
- * goes, and before it goes itself. So a packet touches nothing but its flow. A flow watches the groups of conntrack in which the
+ * goes, and before it goes itself. So all but the first packet of a turn touch no connection. A flow watches the groups of conntrack in which the
  * programs looked for its connections, and is outdated by whatever changes there.
  */
 import { Rings, takeRings } from '../maps/rings';
@@ -22,43 +22,29 @@ export class Flow<A> extends Outcome<A> {
   /** As many of the entries below are of conntrack, and as many all. */
   connections: u8;
   entries: u8;
-  /** That in which its connections were used last. */
-  turn: u32;
   /** Packets and bytes that its connections have not been told of. */
   untold: u64;
+  /** That in which its entries were used last. */
+  turn: u32;
   /** Those of conntrack that count the packet, then the mappings of source NAT that it uses. */
   entry0: u32;
   entry1: u32;
   entry2: u32;
   entry3: u32;
   entry4: u32;
-  /** Always 0. */
-  zero: u32;
-
-  /** Has its cache lines fetched, as `approach` does those of its first half. */
-  @inline
-  fetch(): u32 {
-    this.zero = 0;
-    return this.approach();
-  }
-
-  /** Whether the maps are as they were. */
-  get isCurrent(): bool {
-    return this.generation == recording.generation;
-  }
 
   /** Address of an entry. */
   @inline
   entry(index: u32): usize {
-    return <usize>load<u32>(this.placeOf(index));
+    return <usize>load<u32>(this.addressOf(index));
   }
 
   @inline
-  private placeOf(index: u32): usize {
+  private addressOf(index: u32): usize {
     return changetype<usize>(this) + offsetof<Flow<A>>('entry0') + ((<usize>index) << 2);
   }
 
-  /** Reads of what it names all that its next packet uses, so that it is near: nothing, but for the first packet of a turn. */
+  /** Reads the entries that its next packet uses, so that they are near: none, but for the first packet of a turn. */
   @inline
   touch(): u32 {
     if (this.turn == turn) return 0;
@@ -90,9 +76,9 @@ export class Flow<A> extends Outcome<A> {
     this.untold = 0;
     this.connections = <u8>recording.connections;
     this.entries = <u8>(recording.connections + recording.mappings);
-    for (let i: u32 = 0; i < recording.connections; i++) store<u32>(this.placeOf(i), recording.connection(i));
+    for (let i: u32 = 0; i < recording.connections; i++) store<u32>(this.addressOf(i), recording.connection(i));
     for (let i: u32 = 0; i < recording.mappings; i++)
-      store<u32>(this.placeOf(recording.connections + i), recording.mapping(i));
+      store<u32>(this.addressOf(recording.connections + i), recording.mapping(i));
   }
 }
 
@@ -106,12 +92,17 @@ class Watchers<A> {
   queues: Rings;
   groups: u32;
 
+  /** Of groups and flows together. */
+  get numbers(): u32 {
+    return this.groups + flows<A>().places * recording.MAX_GROUPS;
+  }
+
   numberOf(flow: Flow<A>, index: u32): u32 {
-    return this.groups + flows<A>().placeOf(flow) * recording.MAX_TUPLES + index;
+    return this.groups + flows<A>().placeOf(flow) * recording.MAX_GROUPS + index;
   }
 
   flowOf(number: u32): Flow<A> {
-    return flows<A>().entry(<usize>((number - this.groups) / recording.MAX_TUPLES));
+    return flows<A>().entry(<usize>((number - this.groups) / recording.MAX_GROUPS));
   }
 }
 
@@ -123,14 +114,14 @@ function watchers<A>(): Watchers<A> {
 export function create<A>(capacity: u32, groups: u32): void {
   flows<A>().create(capacity);
   watchers<A>().groups = groups;
-  if (capacity != 0) watchers<A>().queues = takeRings(groups + flows<A>().places * recording.MAX_TUPLES);
+  if (capacity != 0) watchers<A>().queues = takeRings(watchers<A>().numbers);
 }
 
 /** Forgets every flow, and what it has not told: its connections are to be forgotten too. */
 export function clear<A>(): void {
   if (flows<A>().capacity == 0) return;
   flows<A>().clear();
-  const numbers = watchers<A>().groups + flows<A>().places * recording.MAX_TUPLES;
+  const numbers = watchers<A>().numbers;
   for (let i: u32 = 0; i < numbers; i++) watchers<A>().queues.alone(i);
 }
 
@@ -143,10 +134,10 @@ export function watch<A>(flow: Flow<A>, index: u32, group: u32): void {
 export function release<A>(flow: Flow<A>): void {
   const queues = watchers<A>().queues;
   const first = watchers<A>().numberOf(flow, 0);
-  // Who watches nothing has no connections, or those that it had are gone.
+  // Who watches nothing has no connections, or has told them.
   if (queues.isAlone(first)) return;
   flow.tell();
-  for (let number = first; number < first + recording.MAX_TUPLES; number++) {
+  for (let number = first; number < first + recording.MAX_GROUPS; number++) {
     queues.unlink(number);
     queues.alone(number);
   }

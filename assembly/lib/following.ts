@@ -1,7 +1,8 @@
 /**
  * Packets that go on with a flow: they fare as the one did for which the programs were asked (`flow.ts`).
  *
- * The programs are the specification, one packet at a time (`run`): with and without flows every byte and every map is the same.
+ * The programs are the specification, one packet at a time (`run`): with and without flows every byte is the same, and every map as the
+ * host sees it.
  */
 import { CtLifetime, IpProto, TcpFlag } from '../abi';
 import { finish, mix, start } from '../maps/hash';
@@ -78,7 +79,7 @@ export function record<A>(packet: Packet, ip: usize): void {
 
 /**
  * After they ran: keeps what became of the packet, which had `length` bytes, unless that depends on more than can be kept.
- * `known` is the flow as it was kept under another state of the maps, null for none.
+ * `known` is the flow as it was kept, under another state of the maps or for packets unlike this one; null for none.
  */
 export function keep<A>(packet: Packet, ip: usize, hash: u32, length: u32, known: Flow<A>): void {
   if (!recording.isOn) return;
@@ -90,8 +91,8 @@ export function keep<A>(packet: Packet, ip: usize, hash: u32, length: u32, known
   const kept = known !== null ? known : flows<A>().claim(hash);
   release<A>(kept);
   copy<Flow<A>>(changetype<usize>(kept), changetype<usize>(flow));
-  for (let i: u32 = 0; i < recording.tupleCount; i++) {
-    ct.connections<A>().watch(recording.tuple(i));
-    watch<A>(kept, i, recording.tuple(i));
+  for (let i: u32 = 0; i < recording.groupCount; i++) {
+    ct.connections<A>().watch(recording.group(i));
+    watch<A>(kept, i, recording.group(i));
   }
 }

@@ -25,23 +25,10 @@ export class Opening<A> extends Outcome<A> {
   creations: u8;
   /** Whether mappings of source NAT were looked for, in vain. */
   asksMappings: bool;
-  /** Always 0. */
-  zero: u32;
   /** As in `recording.Creation`. */
   creation0: u64;
   creation1: u64;
   creation2: u64;
-
-  /** Has its cache lines fetched, as `approach` does those of its first half. */
-  @inline
-  fetch(): u32 {
-    this.zero = 0;
-    return this.approach();
-  }
-
-  get isCurrent(): bool {
-    return this.generation == recording.generation;
-  }
 }
 
 export function openings<A>(): TaggedCache<Opening<A>> {
@@ -139,8 +126,8 @@ export function keep<A>(
   const ports = portsOf<A>(ip);
   if (packet.backendId != backendId || (ports & ~DPORT) != sport || !ct.isClients(ports)) return;
   if (
-    recording.tupleCount > 1 ||
-    (recording.tupleCount == 1 && recording.tuple(0) != ct.connections<A>().groupNumber(home))
+    recording.groupCount > 1 ||
+    (recording.groupCount == 1 && recording.group(0) != ct.connections<A>().groupNumber(home))
   )
     return;
   if (!recording.canOpen(packet.sourceIdentity, backendId, length)) return;

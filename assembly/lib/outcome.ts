@@ -48,19 +48,28 @@ export class Outcome<A> {
   /** Of the IP packet, in bytes: a longer one may fare otherwise. */
   longest: u16;
   metric: u16;
+  /** Always 0. */
+  zero: u32;
   /** Whether hardware addresses are written. */
   addressed: bool;
   /** What goes off the TTL or hop limit; of a packet that is being recorded, what that was. */
   hops: u8;
 
   /**
-   * Has the cache lines of its first half fetched. What is stored there, the zero that is there already, waits for them behind all that
-   * runs on; a load would hold that up. What has no such place is loaded, and returned.
+   * Has its cache lines fetched. What is stored there, zeros that are there already, waits for them behind all that runs on; a load would
+   * hold that up. The line that has no such place is read, and what was read is returned.
    */
   @inline
-  approach(): u32 {
+  fetch(): u32 {
     this.answered = 0;
+    this.zero = 0;
     return isVector<A>() ? load<u32>(changetype<usize>(this)) : 0;
+  }
+
+  /** Whether the control plane has changed nothing since. */
+  @inline
+  get isCurrent(): bool {
+    return this.generation == recording.generation;
   }
 
   /** Whether the packet whose IP header is at `ip` has these addresses, and `ports`, and enters there. */

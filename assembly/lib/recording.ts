@@ -8,14 +8,14 @@ import { endTurn } from '../maps/turn';
 
 /** Conntrack entries that count the packet, from the front, and mappings of source NAT that it uses, from the end. */
 const MAX_ENTRIES: u32 = 5;
-/** Tuples on whose connections the answer depends. */
-export const MAX_TUPLES: u32 = 2;
+/** Groups of conntrack on whose connections the answer depends. */
+export const MAX_GROUPS: u32 = 2;
 
 /** Connections that the packet opened. */
 const MAX_CREATIONS: u32 = 3;
 
 const entries = memory.data(5 << 2, 16);
-const tuples = memory.data(2 << 2, 16);
+const groups = memory.data(2 << 2, 16);
 const created = memory.data(3 << 3, 16);
 
 /** An entry of conntrack that a packet opens. */
@@ -56,7 +56,7 @@ let creationLength: u32 = 0;
 let lent: u32 = 0;
 export let connections: u32 = 0;
 export let mappings: u32 = 0;
-export let tupleCount: u32 = 0;
+export let groupCount: u32 = 0;
 /** A mapping of source NAT was looked for. */
 export let asksMappings: bool = false;
 /** The IP packet was found to fit in as many bytes. */
@@ -68,9 +68,9 @@ export let isAddressed: bool = false;
 /** The metric that counted the packet. */
 export let metric: u32 = 0;
 
-/** The maps are about to hold something else. */
+/** The maps are about to hold something else. No generation is 0. */
 export function outdate(): void {
-  generation++;
+  generation = max<u32>(generation + 1, 1);
   endTurn();
 }
 
@@ -82,7 +82,7 @@ export function start(opening: bool): void {
   lent = 0;
   connections = 0;
   mappings = 0;
-  tupleCount = 0;
+  groupCount = 0;
   asksMappings = false;
   longest = 0xffff;
   rewritings = 0;
@@ -109,9 +109,9 @@ export function mapping(index: u32): u32 {
   return connection(MAX_ENTRIES - 1 - index);
 }
 
-/** Number of a tuple's group in conntrack. */
-export function tuple(index: u32): u32 {
-  return load<u32>(tuples + ((<usize>index) << 2));
+/** Number of a group of conntrack. */
+export function group(index: u32): u32 {
+  return load<u32>(groups + ((<usize>index) << 2));
 }
 
 function write(index: u32, at: usize): void {
@@ -135,12 +135,12 @@ export function used(at: usize): void {
   mappings++;
 }
 
-/** The connections of a tuple were looked up, which are in this group of conntrack. */
-export function asked(group: u32): void {
-  for (let i: u32 = 0; i < tupleCount; i++) if (tuple(i) == group) return;
-  if (tupleCount >= MAX_TUPLES) return spoil();
-  store<u32>(tuples + ((<usize>tupleCount) << 2), group);
-  tupleCount++;
+/** Connections were looked up that are in the group of conntrack with this number. */
+export function asked(number: u32): void {
+  for (let i: u32 = 0; i < groupCount; i++) if (group(i) == number) return;
+  if (groupCount >= MAX_GROUPS) return spoil();
+  store<u32>(groups + ((<usize>groupCount) << 2), number);
+  groupCount++;
 }
 
 export function askedMapping(): void {

@@ -109,10 +109,16 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
   /** The group of the keys with this home. */
   @inline
   groupOf(home: u32): Group {
-    return changetype<Group>(this.groups + <usize>(home & this.groupMask) * GROUP);
+    return this.group(this.groupNumber(home));
+  }
+
+  @inline
+  private group(number: u32): Group {
+    return changetype<Group>(this.groups + <usize>number * GROUP);
   }
 
   /** Number of that group. */
+  @inline
   groupNumber(home: u32): u32 {
     return home & this.groupMask;
   }
@@ -121,9 +127,9 @@ export class LruHashMap<K extends LruKey, V> extends Chains<K, V> {
     return this.groupMask + 1;
   }
 
-  /** Somebody watches a group: `leaves` finds it marked. */
-  watch(group: u32): void {
-    this.groupOf(group).isWatched = true;
+  /** Somebody watches the group with this number: whoever changes something there finds it marked. */
+  watch(number: u32): void {
+    this.group(number).isWatched = true;
   }
 
   /** The entry with that key; 0 for none. */

@@ -4,6 +4,7 @@
  */
 export let turn: u32 = 1;
 
+/** No turn is 0. */
 export function endTurn(): void {
-  turn++;
+  turn = max<u32>(turn + 1, 1);
 }

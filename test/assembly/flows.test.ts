@@ -1,4 +1,4 @@
-/** Flows count for their connections, and tell them in time. */
+/** Flows count for their connections, and tell them in time; what is kept of them and what is not makes no difference. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MapId } from '../../assembly/abi.js';
@@ -7,8 +7,11 @@ import { PROFILES } from '../../dataplane/bench/profiles.js';
 import { decode } from '../../dataplane/wasm.js';
 import { CtEntry, CtTuple4 } from '../../pkg/structs.js';
 import { compile } from '../broken/compile.js';
-import { FORGETFUL } from '../broken/flows.js';
+import { ANSWERED, FORGETFUL, RECORDED } from '../broken/flows.js';
 import { modules } from '../datapath.js';
+import { pod, TWO_NODES } from '../lab.js';
+import { packet } from '../packet.js';
+import { Twins } from './twins.js';
 
 /** One flow's next packets, more than it can count by itself, and what its three connections have counted of them. */
 function many(module: WebAssembly.Module): [bigint, bigint][] {
@@ -40,3 +43,41 @@ for (const broken of FORGETFUL)
     const packets = BigInt(MANY);
     assert.ok(many(module).some((counted) => counted[0] !== packets || counted[1] !== 1500n * packets));
   });
+
+const POD = `${TWO_NODES}${pod('a', '10.1.0.5', 'n1')}`;
+const toItself = (port: number, ttl = 64): Uint8Array =>
+  packet().eth().ipv4('10.1.0.5', '10.1.0.5', { ttl }).udp(port, port).bytes();
+
+/**
+ * A pod whose packets are their own answers. The first opens a connection and does not arrive, the second answers it, the third shows it
+ * to be one that goes on: it outlives the others.
+ */
+function answering(module = modules.fast): Twins {
+  const twins = new Twins(POD, 16, module);
+  for (const ttl of [1, 64, 64, 64, 64]) twins.send(twins.from('a', toItself(9, ttl)));
+  for (let i = 0; i < 40; i++) twins.send(twins.from('a', toItself(1000 + i)));
+  return twins;
+}
+
+test('a pod that answers itself', () => assert.notEqual(answering().followed, 0));
+
+test(`caught: ${ANSWERED.name}`, async () => {
+  const module = new WebAssembly.Module(Uint8Array.from(await compile('fast', ANSWERED)));
+  assert.throws(() => answering(module), assert.AssertionError);
+});
+
+/** Packets of one flow, followed and then recorded. */
+function recorded(module = modules.trace): number {
+  const twins = new Twins(`${POD}${pod('b', '10.1.0.6', 'n1')}`, 16, module);
+  const frame = packet().eth().ipv4('10.1.0.5', '10.1.0.6').udp(1000, 9).bytes();
+  twins.process(Array.from({ length: 5 }, () => twins.from('a', frame)));
+  assert.notEqual(twins.followed, 0);
+  return twins.trace(twins.from('a', frame));
+}
+
+test('what is recorded of a packet says what its flow has counted', () => assert.notEqual(recorded(), 0));
+
+test(`caught: ${RECORDED.name}`, async () => {
+  const module = new WebAssembly.Module(Uint8Array.from(await compile('trace', RECORDED)));
+  assert.throws(() => recorded(module), assert.AssertionError);
+});
