@@ -129,9 +129,7 @@ export class Lane implements Runner {
     return this.workload.templates;
   }
 
-  /** The datapath's clock goes on meanwhile: what the first packets of a second do besides being counted belongs to what is measured. */
   replay(first: number, count: number): number {
-    this.datapath.wasm.setClock(performance.now() / 1000);
     return PATHS[this.path].replay(this.datapath.wasm, first, count, this.workload.templates, this.workload.stride);
   }
 

@@ -41,7 +41,7 @@ export function benchCells(result: BenchResult): string[] {
 export function benchNotes({ machine: { cpu, cores, node, wasm }, cancelled }: BenchReport): string[] {
   return [
     `${cpu}, ${cores} cores; Node ${node}; wasm ${wasm}`,
-    'Packets already in memory, no network card; one core, but for workers, whose time is until the last of them is done. Time is per packet (maglev: per table; cold, edit, reach: each): median over rounds, 99th percentile over samples.',
+    'Packets already in memory, no network card, a clock that stands still; one core, but for workers, whose time is until the last of them is done. Time is per packet (maglev: per table; cold, edit, reach: each): median over rounds, 99th percentile over samples.',
     'Others take the same packets in turns with it, in so many times its time: plain goes packet by packet, JavaScript is the same pipeline in that, the floor touches the same memory and does nothing else.',
     ...(cancelled ? ['Cancelled: not all rounds were run.'] : []),
   ];

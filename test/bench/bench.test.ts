@@ -310,7 +310,7 @@ test('the table', () => {
 established-1k  181.2 ns  1.3 µs  1 (181.2 ns to 181.2 ns)  5.52 Mpps  5.4 MiB  plain × 3.00, floor × 0.10
 
 abacus, 1 cores; Node v20.0.0; wasm -O3
-Packets already in memory, no network card; one core, but for workers, whose time is until the last of them is done. Time is per packet (maglev: per table; cold, edit, reach: each): median over rounds, 99th percentile over samples.
+Packets already in memory, no network card, a clock that stands still; one core, but for workers, whose time is until the last of them is done. Time is per packet (maglev: per table; cold, edit, reach: each): median over rounds, 99th percentile over samples.
 Others take the same packets in turns with it, in so many times its time: plain goes packet by packet, JavaScript is the same pipeline in that, the floor touches the same memory and does nothing else.
 Cancelled: not all rounds were run.
 `,
