@@ -28,12 +28,15 @@ spec:
   ports: [{port: 80, targetPort: 8080, nodePort: 300${number}, name: t}, {port: 53, targetPort: 8053, nodePort: 301${number}, protocol: UDP, name: u}]${more}
 ---`;
 
-/** A client and its neighbour on n1, a pod on n2; each has a Service, and there is one without any backend. */
-export const DUAL = `${node('n1', 1)}${node('n2', 2)}
+/** A client and its neighbour on n1, a pod on n2. */
+export const DUAL_PODS = `${node('n1', 1)}${node('n2', 2)}
 ${pod('client', 'n1', '10.1.0.5', 'fd00:1::5')}
 ${pod('near', 'n1', '10.1.0.6', 'fd00:1::6')}
 ${pod('far', 'n2', '10.2.0.7', 'fd00:2::7')}
-${service('client', 10)}${service('near', 20)}${service('far', 30)}${service('nobody', 40)}`;
+`;
+
+/** Each of them has a Service, and there is one without any backend. */
+export const DUAL = `${DUAL_PODS}${service('client', 10)}${service('near', 20)}${service('far', 30)}${service('nobody', 40)}`;
 
 const FOUR = {
   family: 'IPv4',

@@ -3,28 +3,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BATCH_SIZE, DropReason, Program } from '../../assembly/abi.js';
 import type { PacketIn } from '../../dataplane/wasm.js';
+import { DUAL_PODS } from '../dual.js';
 import { flowOf, Lab } from '../lab.js';
 import { checksumsHold, packet } from '../packet.js';
 
-const node = (name: string, number: number): string => `
-apiVersion: v1
-kind: Node
-metadata: {name: ${name}}
-spec: {podCIDRs: [10.${number}.0.0/24, "fd00:${number}::/64"]}
-status: {addresses: [{type: InternalIP, address: 192.168.0.${number}}, {type: InternalIP, address: "fd00::${number}"}]}
----`;
-const pod = (name: string, node: string, four: string, six: string): string => `
-apiVersion: v1
-kind: Pod
-metadata: {name: ${name}, labels: {app: ${name}}}
-spec: {nodeName: ${node}, containers: [{name: c, ports: [{containerPort: 8080}]}]}
-status: {podIP: ${four}, podIPs: [{ip: ${four}}, {ip: "${six}"}]}
----`;
-const CLUSTER = `${node('n1', 1)}${node('n2', 2)}
-${pod('client', 'n1', '10.1.0.5', 'fd00:1::5')}
-${pod('near', 'n1', '10.1.0.6', 'fd00:1::6')}
-${pod('far', 'n2', '10.2.0.7', 'fd00:2::7')}
-apiVersion: v1
+const CLUSTER = `${DUAL_PODS}apiVersion: v1
 kind: Service
 metadata: {name: far}
 spec:
