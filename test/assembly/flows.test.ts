@@ -7,9 +7,9 @@ import { PROFILES } from '../../dataplane/bench/profiles.js';
 import { decode } from '../../dataplane/wasm.js';
 import { CtEntry, CtTuple4 } from '../../pkg/structs.js';
 import { compile } from '../broken/compile.js';
-import { ANSWERED, FORGETFUL, RECORDED } from '../broken/flows.js';
+import { ANSWERED, FORGETFUL, RARE, RECORDED } from '../broken/flows.js';
 import { modules } from '../datapath.js';
-import { pod, TWO_NODES } from '../lab.js';
+import { pod, service, TWO_NODES } from '../lab.js';
 import { packet } from '../packet.js';
 import { Twins } from './twins.js';
 
@@ -81,3 +81,51 @@ test(`caught: ${RECORDED.name}`, async () => {
   const module = new WebAssembly.Module(Uint8Array.from(await compile('trace', RECORDED)));
   assert.throws(() => recorded(module), assert.AssertionError);
 });
+
+/** Where a frame of IPv4 has the checksum of UDP, and of TCP. */
+const [UDP_CHECKSUM, TCP_CHECKSUM] = [40, 50];
+const ACK = 16;
+
+/** The same frame with each of these checksums. */
+function* withChecksums(frame: Uint8Array, at: number, checksums: Iterable<number>): Generator<Uint8Array> {
+  for (const checksum of checksums)
+    yield Uint8Array.of(...frame.subarray(0, at), checksum >>> 8, checksum & 255, ...frame.subarray(at + 2));
+}
+
+/** Flows that differ in their destination alone; every checksum that there is, through a Service; and one that says zero otherwise. */
+function rare(module = modules.fast): void {
+  const yaml = `${POD}${pod('b', '10.1.0.6', 'n1')}${service('b', '10.96.0.1', 80, 8080).replace('port:', 'protocol: UDP, port:')}`;
+  const twins = new Twins(yaml, 1024, module);
+  const from = (frame: Uint8Array): ReturnType<Twins['from']> => twins.from('a', frame);
+  const outside = Array.from({ length: 400 }, (_, i) =>
+    from(
+      packet()
+        .eth()
+        .ipv4('10.1.0.5', `203.0.${i >> 8}.${i & 255}`)
+        .udp(1000, 9)
+        .bytes(),
+    ),
+  );
+  twins.process([...outside, ...outside]);
+  const asked = packet().eth().ipv4('10.1.0.5', '10.96.0.1').udp(1000, 80).bytes();
+  twins.process(
+    [
+      ...withChecksums(
+        asked,
+        UDP_CHECKSUM,
+        Array.from({ length: 1 << 16 }, (_, i) => i),
+      ),
+    ].map(from),
+  );
+  const direct = packet().eth().ipv4('10.1.0.5', '10.1.0.6').tcp(40000, 80, ACK).bytes();
+  twins.process([...withChecksums(direct, TCP_CHECKSUM, [1, 2, 0xffff, 0])].map(from));
+  assert.ok(twins.followed > 65_000);
+}
+
+test('flows that differ in their destination alone, and every checksum', () => rare());
+
+for (const broken of RARE)
+  test(`caught: ${broken.name}`, async () => {
+    const module = new WebAssembly.Module(Uint8Array.from(await compile('fast', broken)));
+    assert.throws(() => rare(module), assert.AssertionError);
+  });
